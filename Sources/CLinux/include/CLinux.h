@@ -1,0 +1,77 @@
+// What Swift's Glibc does not export of Linux: epoll, eventfd, accept4, affinity and errno names.
+//
+// No _GNU_SOURCE here: it changes Glibc's own module in debug builds. What needs it lives in
+// CLinux.c.
+#ifndef MILLRACE_CLINUX_H
+#define MILLRACE_CLINUX_H
+
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+// A declaration belongs to the first module that includes its header, so each shim carries its own
+// copies of the constants that Swift needs; an anonymous enum imports as Int.
+enum {
+    MR_EPOLLIN = 0x001,
+    MR_EPOLLOUT = 0x004,
+    MR_EPOLLERR = 0x008,
+    MR_EPOLLHUP = 0x010,
+    MR_EPOLLRDHUP = 0x2000,
+    MR_MSG_NOSIGNAL = 0x4000,
+    MR_MSG_PEEK = 0x2,
+    MR_MSG_DONTWAIT = 0x40,
+    MR_SOCK_STREAM = 1,
+    MR_SOCK_DGRAM = 2,
+    MR_SOCK_NONBLOCK = 04000,
+    MR_SOCK_CLOEXEC = 02000000,
+    MR_IPPROTO_TCP = 6,
+    MR_IPPROTO_IPV6 = 41,
+    MR_TCP_NODELAY = 1,
+    MR_TCP_KEEPIDLE = 4,
+    MR_TCP_KEEPINTVL = 5,
+    MR_TCP_KEEPCNT = 6,
+    MR_TCP_QUICKACK = 12,
+    MR_TCP_USER_TIMEOUT = 18,
+    MR_IPV6_V6ONLY = 26,
+    MR_EFD_FLAGS = 02000000 | 04000,
+};
+
+// epoll_event is packed and its data a union; two words are all that a driver keeps of it.
+static inline __attribute__((always_inline)) void mr_epoll_event_set(
+    struct epoll_event *event, uint32_t events, uint64_t data) {
+    event->events = events;
+    event->data.u64 = data;
+}
+static inline __attribute__((always_inline)) uint64_t mr_epoll_event_data(
+    const struct epoll_event *event) {
+    return event->data.u64;
+}
+static inline __attribute__((always_inline)) uint32_t mr_epoll_event_events(
+    const struct epoll_event *event) {
+    return event->events;
+}
+
+// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC: the new descriptor, or -1 with errno.
+int mr_accept(int listener);
+// "EADDRINUSE" for 98; NULL for a number that this libc does not know.
+const char *mr_errno_name(int number);
+// Pins the calling thread to one processor: 0, or an errno.
+int mr_pin_thread(int cpu);
+// How many processors this process may use.
+int mr_cpu_count(void);
+// Where `needle` first occurs in `haystack`, or NULL.
+const void *mr_memmem(
+    const void *haystack, unsigned long size, const void *needle, unsigned long needle_size);
+// Names the calling thread in ps, top and debuggers; cut to 15 bytes.
+void mr_name_thread(const char *name);
+
+// Has every arrival of a signal, on whichever thread, counted by an eventfd until unwatched; then
+// the signal does again what it did before. The slot, or -1 when all are taken.
+int mr_signal_watch(int signal);
+int mr_signal_descriptor(int slot);
+void mr_signal_unwatch(int slot);
+// One pointer per thread: whose loop's thread this is.
+void mr_thread_set(void *pointer);
+void *mr_thread_get(void);
+
+#endif

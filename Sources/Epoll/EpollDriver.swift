@@ -1,0 +1,288 @@
+import CLinux
+package import EventLoop
+import Glibc
+
+/// The readiness backend: level-triggered epoll, one registration per descriptor.
+///
+/// Each operation is tried at once; only what would block is registered for. Level-triggered, so an
+/// event that a spent budget left behind is reported again, and no peer can be forgotten.
+package final class EpollDriver: Driver {
+    private let epoll: CInt
+    private let eventWaker: EventWaker
+    package var waker: any Waker { eventWaker }
+
+    @exclusivity(unchecked) package private(set) var now: Nanoseconds
+
+    package var clock: Nanoseconds { MonotonicClock.now }
+
+    /// What the last epoll_wait reported, and how far it has been worked off.
+    @exclusivity(unchecked) private let events: UnsafeMutablePointer<epoll_event>
+    @exclusivity(unchecked) private var eventCount = 0
+    @exclusivity(unchecked) private var eventIndex = 0
+    /// Completions that an operation had at once.
+    @exclusivity(unchecked) private var ready = Fifo<Completion>(capacity: 256)
+    /// Whether `ready` was served last: it and the events take turns, so that neither waits for the
+    /// other to run dry.
+    @exclusivity(unchecked) private var servedReady = false
+    /// Where every receive puts its bytes: one buffer, always in the cache.
+    @exclusivity(unchecked) private let scratch: UnsafeMutableRawPointer
+    @exclusivity(unchecked) var entries = EpollEntries()
+
+    package static let receiveCapacity = 65_536
+    private static let eventCapacity = 256
+
+    package init() throws(SystemError) {
+        epoll = epoll_create1(CInt(MR_SOCK_CLOEXEC))
+        guard epoll >= 0 else { throw SystemError(errno, "epoll_create1") }
+        do throws(SystemError) {
+            eventWaker = try EventWaker()
+        } catch {
+            Glibc.close(epoll)
+            throw error
+        }
+        events = .allocate(capacity: Self.eventCapacity)
+        scratch = .allocate(byteCount: Self.receiveCapacity, alignment: 4096)
+        now = MonotonicClock.now
+        var event = epoll_event()
+        mr_epoll_event_set(&event, UInt32(MR_EPOLLIN), EventWaker.word)
+        guard epoll_ctl(epoll, EPOLL_CTL_ADD, eventWaker.descriptor, &event) == 0 else {
+            throw SystemError(errno, "epoll_ctl")
+        }
+    }
+
+    deinit {
+        Glibc.close(epoll)
+        events.deallocate()
+        scratch.deallocate()
+    }
+
+    package func attach(_ descriptor: Descriptor, as token: Token) {
+        entries.attach(descriptor.number, token)
+    }
+
+    package func submit(_ operation: Operation, for token: Token) {
+        guard let entry = entries.find(token) else { return }
+        switch operation {
+        case .send(let bytes): prepareSend(entry, bytes)
+        case .receive: entry.pointee.streams.insert(.receive)
+        case .accept: entry.pointee.streams.insert(.accept)
+        case .stop(let kind):
+            // Gone already if the stream has ended by itself: that end was its last word.
+            guard entry.pointee.streams.remove(EpollStreams(kind)) != nil else { return }
+            ready.append(Completion(token, .stopped(kind)))
+        case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
+        case .close: return close(entry, token)
+        }
+        register(entry, token)
+    }
+
+    package func wait(until deadline: Nanoseconds?) throws(SystemError) {
+        guard eventIndex == eventCount else { return }
+        let timeout = ready.isEmpty ? milliseconds(until: deadline) : 0
+        let count = epoll_wait(epoll, events, CInt(Self.eventCapacity), timeout)
+        // The signal was somebody else's; the loop looks at its deadlines and comes back.
+        if count < 0 && errno != EINTR { throw SystemError(errno, "epoll_wait") }
+        eventCount = max(0, Int(count))
+        eventIndex = 0
+        now = clock
+    }
+
+    /// Rounded up, so that a deadline is not met with a dozen waits of nothing.
+    private func milliseconds(until deadline: Nanoseconds?) -> CInt {
+        guard let deadline else { return -1 }
+        let left = deadline - clock
+        return left <= 0 ? 0 : CInt(min((left + 999_999) / 1_000_000, 86_400_000))
+    }
+
+    package func next() -> Completion? {
+        if !servedReady, let completion = ready.popFirst() {
+            servedReady = true
+            return completion
+        }
+        servedReady = false
+        while eventIndex < eventCount {
+            let event = events + eventIndex
+            if let completion = complete(event) { return completion }
+            eventIndex += 1
+        }
+        return ready.popFirst()
+    }
+
+    package func shutDown() {
+        entries.forEachAttached { Glibc.close($0.pointee.descriptor) }
+        entries.removeAll()
+        eventCount = 0
+        eventIndex = 0
+    }
+
+    // MARK: Events
+
+    /// What one reported event still has to tell, the sending side first; nil when it is exhausted.
+    @inline(__always)
+    private func complete(_ event: UnsafeMutablePointer<epoll_event>) -> Completion? {
+        let word = mr_epoll_event_data(event)
+        guard word != EventWaker.word else {
+            eventWaker.reset()
+            return nil
+        }
+        let token = Token(word: word)
+        guard let entry = entries.find(token) else { return nil }
+        let reported = mr_epoll_event_events(event)
+        let trouble = UInt32(MR_EPOLLHUP | MR_EPOLLERR)
+        if reported & (UInt32(MR_EPOLLOUT) | trouble) != 0 {
+            // Once per event: a peer that reads as fast as we send must let the others have their
+            // turn.
+            mr_epoll_event_set(event, reported & ~UInt32(MR_EPOLLOUT), word)
+            if entry.pointee.pendingSend == nil {
+                register(entry, token)
+            } else if let completion = completeSend(entry, token) {
+                return completion
+            }
+        }
+        let readable = reported & (UInt32(MR_EPOLLIN) | trouble) != 0
+        if readable && entry.pointee.streams.contains(.receive) {
+            guard let completion = completeReceive(entry, token) else { return nil }
+            eventIndex += 1
+            return completion
+        }
+        // An accept event stays current until the backlog is empty.
+        if readable && entry.pointee.streams.contains(.accept) {
+            return completeAccept(entry, token)
+        }
+        if reported & trouble != 0 { unregisterTrouble(entry) }
+        return nil
+    }
+
+    /// Nobody wants the news, and a hang-up cannot be masked: without a registration it cannot spin
+    /// either.
+    private func unregisterTrouble(_ entry: UnsafeMutablePointer<EpollEntry>) {
+        guard entry.pointee.isRegistered, entry.pointee.pendingSend == nil else { return }
+        epoll_ctl(epoll, EPOLL_CTL_DEL, entry.pointee.descriptor, nil)
+        entry.pointee.isRegistered = false
+        entry.pointee.interest = 0
+    }
+
+    /// Brings the kernel's interest in line with what is waited for. A failure is told through the
+    /// operation itself: `failed` with the error.
+    func register(_ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token) {
+        let wanted = entry.pointee.wantedInterest
+        guard wanted != entry.pointee.interest || (wanted != 0 && !entry.pointee.isRegistered)
+        else { return }
+        var event = epoll_event()
+        mr_epoll_event_set(&event, wanted, token.word)
+        let command = entry.pointee.isRegistered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD
+        guard epoll_ctl(epoll, command, entry.pointee.descriptor, &event) == 0 else {
+            return registrationFailed(entry, token, SystemError(errno, "epoll_ctl"))
+        }
+        entry.pointee.interest = wanted
+        entry.pointee.isRegistered = true
+    }
+
+    private func registrationFailed(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token, _ error: SystemError
+    ) {
+        if entry.pointee.pendingSend != nil {
+            entry.pointee.pendingSend = nil
+            ready.append(Completion(token, .failed(.send, error)))
+        }
+        for kind in [StreamKind.receive, .accept]
+        where entry.pointee.streams.remove(EpollStreams(kind)) != nil {
+            let operation: OperationKind = kind == .receive ? .receive : .accept
+            ready.append(Completion(token, .failed(operation, error)))
+        }
+    }
+
+    // MARK: Send
+
+    @inline(__always)
+    private func prepareSend(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ bytes: UnsafeRawBufferPointer
+    ) {
+        precondition(entry.pointee.pendingSend == nil, "two sends in flight")
+        entry.pointee.pendingSend = bytes
+        // After a short send the socket is full: trying again at once would be a wasted call.
+        guard !entry.pointee.isFull else { return }
+        if let completion = completeSend(entry, entry.pointee.token) { ready.append(completion) }
+    }
+
+    /// Sends what is pending; nil if the socket takes nothing now.
+    @inline(__always)
+    private func completeSend(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
+    ) -> Completion? {
+        guard let bytes = entry.pointee.pendingSend else { return nil }
+        while true {
+            let count = Glibc.send(
+                entry.pointee.descriptor, bytes.baseAddress, bytes.count, CInt(MR_MSG_NOSIGNAL))
+            if count >= 0 {
+                entry.pointee.pendingSend = nil
+                entry.pointee.isFull = count < bytes.count
+                if entry.pointee.interest & UInt32(MR_EPOLLOUT) != 0 && !entry.pointee.isFull {
+                    register(entry, token)
+                }
+                return Completion(token, .sent(count))
+            }
+            let number = errno
+            if number == EINTR { continue }
+            if number == EAGAIN {
+                entry.pointee.isFull = true
+                return nil
+            }
+            entry.pointee.pendingSend = nil
+            register(entry, token)
+            return Completion(token, .failed(.send, SystemError(number, "send")))
+        }
+    }
+
+    // MARK: Receive and accept
+
+    @inline(__always)
+    private func completeReceive(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
+    ) -> Completion? {
+        while true {
+            let count = recv(entry.pointee.descriptor, scratch, Self.receiveCapacity, 0)
+            if count > 0 {
+                return Completion(
+                    token, .received(UnsafeRawBufferPointer(start: scratch, count: count)))
+            }
+            let number = errno
+            if count < 0 && number == EINTR { continue }
+            if count < 0 && number == EAGAIN { return nil }
+            entry.pointee.streams.remove(.receive)
+            register(entry, token)
+            if count == 0 { return Completion(token, .endOfStream) }
+            return Completion(token, .failed(.receive, SystemError(number, "recv")))
+        }
+    }
+
+    private func completeAccept(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
+    ) -> Completion? {
+        while true {
+            let number = mr_accept(entry.pointee.descriptor)
+            if number >= 0 { return Completion(token, .accepted(Descriptor(number))) }
+            switch AcceptError(errno) {
+            case .nobodyWaits: return nil
+            case .passing: continue
+            case .lasting(let error):
+                entry.pointee.streams.remove(.accept)
+                register(entry, token)
+                return Completion(token, .failed(.accept, error))
+            }
+        }
+    }
+
+    // MARK: Close
+
+    private func close(_ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token) {
+        // A forked child may hold the descriptor too; then closing it alone would leave the
+        // registration.
+        if entry.pointee.isRegistered {
+            epoll_ctl(epoll, EPOLL_CTL_DEL, entry.pointee.descriptor, nil)
+        }
+        Glibc.close(entry.pointee.descriptor)
+        entries.detach(entry)
+        ready.append(Completion(token, .closed))
+    }
+}

@@ -1,0 +1,79 @@
+/// A piece of outbound memory with its bookkeeping in front, linked to the next one.
+///
+/// Never moved and never grown: a kernel may be reading the part that was handed over while the
+/// part behind is written.
+@usableFromInline
+package struct Chunk {
+    var next: UnsafeMutablePointer<Chunk>?
+    let capacity: Int
+    /// The bytes in use are `start..<end`.
+    var start = 0
+    var end = 0
+
+    var count: Int { end - start }
+    var room: Int { capacity - end }
+
+    /// Bytes that a pooled chunk holds.
+    package static let standardCapacity = 65_536
+
+    static func make(capacity: Int) -> UnsafeMutablePointer<Chunk> {
+        let size = MemoryLayout<Chunk>.stride + capacity
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+        let chunk = memory.bindMemory(to: Chunk.self, capacity: 1)
+        chunk.initialize(to: Chunk(next: nil, capacity: capacity))
+        return chunk
+    }
+
+    static func destroy(_ chunk: UnsafeMutablePointer<Chunk>) {
+        UnsafeMutableRawPointer(chunk).deallocate()
+    }
+}
+
+extension UnsafeMutablePointer<Chunk> {
+    var bytes: UnsafeMutableRawPointer {
+        UnsafeMutableRawPointer(self) + MemoryLayout<Chunk>.stride
+    }
+}
+
+/// A loop's standard chunks, last in first out, so that the one in the cache is taken first. Keeps
+/// a bounded number.
+package final class ChunkPool {
+    @exclusivity(unchecked) private var free: UnsafeMutablePointer<Chunk>?
+    @exclusivity(unchecked) private var freeCount = 0
+    /// Chunks in connections' hands, of any size.
+    @exclusivity(unchecked) package private(set) var inUse = 0
+    private let limit: Int
+
+    package init(limit: Int = 64) { self.limit = limit }
+
+    deinit {
+        while let chunk = free {
+            free = chunk.pointee.next
+            Chunk.destroy(chunk)
+        }
+    }
+
+    func take(capacity: Int = Chunk.standardCapacity) -> UnsafeMutablePointer<Chunk> {
+        inUse += 1
+        guard capacity == Chunk.standardCapacity, let chunk = free else {
+            return Chunk.make(capacity: capacity)
+        }
+        free = chunk.pointee.next
+        freeCount -= 1
+        chunk.pointee.next = nil
+        chunk.pointee.start = 0
+        chunk.pointee.end = 0
+        return chunk
+    }
+
+    func give(_ chunk: UnsafeMutablePointer<Chunk>) {
+        inUse -= 1
+        if chunk.pointee.capacity == Chunk.standardCapacity && freeCount < limit {
+            chunk.pointee.next = free
+            free = chunk
+            freeCount += 1
+        } else {
+            Chunk.destroy(chunk)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+/// A connection's unread bytes: lent by the driver while they are fresh, in a ring of its own when
+/// a handler left some unread. Empty, it owns nothing.
+///
+/// Memory that a callback may still look at is never freed or moved here: what `merge` replaces is
+/// handed to a `RetiredBlocks`, and lent bytes are taken over only by `settle`, after the callback.
+@usableFromInline
+package struct InboundBuffer {
+    @usableFromInline package private(set) var base: UnsafeMutableRawPointer?
+    package private(set) var capacity = 0
+    private var head = 0
+    @usableFromInline package private(set) var count = 0
+    /// The storage belongs to the driver.
+    package private(set) var isLent = false
+    /// How many unread bytes a search has already seen in vain.
+    package var searched = 0
+    /// What that search was for.
+    package var searchKey: UInt = 0
+
+    package init() {}
+
+    static let smallest = 512
+
+    /// The unread bytes before the ring wraps.
+    @usableFromInline
+    package var front: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base.map { $0 + head }, count: min(count, capacity - head))
+    }
+
+    /// The unread bytes behind the wrap, often none.
+    package var back: UnsafeRawBufferPointer {
+        let first = min(count, capacity - head)
+        return UnsafeRawBufferPointer(start: base, count: count - first)
+    }
+
+    package var isWrapped: Bool { count > capacity - head }
+
+    /// Takes fresh bytes in place; only when nothing is unread.
+    package mutating func lend(_ bytes: UnsafeRawBufferPointer) {
+        precondition(count == 0 && !isLent, "fresh bytes would hide unread ones")
+        release()
+        base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
+        capacity = bytes.count
+        count = bytes.count
+        isLent = true
+    }
+
+    /// Copies bytes behind the unread ones. Not inside a callback: it may move what was lent there.
+    package mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        precondition(!isLent, "settle before appending")
+        guard let source = bytes.baseAddress, !bytes.isEmpty else { return }
+        if count + bytes.count > capacity { grow(toHold: count + bytes.count) }
+        let end = (head + count) % capacity
+        let first = min(bytes.count, capacity - end)
+        (base! + end).copyMemory(from: source, byteCount: first)
+        base!.copyMemory(from: source + first, byteCount: bytes.count - first)
+        count += bytes.count
+    }
+
+    /// Drops unread bytes; the memory stays until `settle`.
+    package mutating func consume(_ amount: Int) {
+        precondition(amount >= 0 && amount <= count, "more consumed than there is")
+        count -= amount
+        searched = max(0, searched - amount)
+        head += amount
+        if head >= capacity && !isLent && capacity > 0 { head -= capacity }
+    }
+
+    /// Makes the unread bytes one piece. The old block goes to `retired`, since spans of it may be
+    /// in use.
+    package mutating func merge(_ retired: inout RetiredBlocks) {
+        guard isWrapped, let old = base else { return }
+        let block = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
+        let (first, second) = (front, back)
+        block.copyMemory(from: first.baseAddress!, byteCount: first.count)
+        (block + first.count).copyMemory(from: second.baseAddress!, byteCount: second.count)
+        retired.append(old)
+        base = block
+        head = 0
+    }
+
+    /// After a callback: what is still unread of lent bytes is copied, empty or far too large
+    /// memory given back.
+    package mutating func settle() {
+        if isLent {
+            let rest = front
+            base = nil
+            capacity = 0
+            head = 0
+            isLent = false
+            if count > 0 {
+                count = 0
+                append(rest)
+            }
+        } else if count == 0 {
+            release()
+        } else if capacity > 4 * Swift.max(count, Self.smallest) {
+            resize(to: Self.capacity(for: count, from: 0))
+        }
+    }
+
+    /// Drops everything. Not inside a callback.
+    package mutating func release() {
+        if !isLent { base?.deallocate() }
+        base = nil
+        capacity = 0
+        head = 0
+        count = 0
+        searched = 0
+        isLent = false
+    }
+
+    /// Doubles below 4 KiB, then grows by a quarter.
+    static func capacity(for needed: Int, from current: Int) -> Int {
+        var size = Swift.max(current, smallest)
+        while size < needed { size = size < 4096 ? size * 2 : size + size / 4 }
+        return (size + 15) & ~15
+    }
+
+    private mutating func grow(toHold needed: Int) {
+        resize(to: Self.capacity(for: needed, from: capacity))
+    }
+
+    private mutating func resize(to size: Int) {
+        let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+        let (first, second) = (front, back)
+        if let start = first.baseAddress, !first.isEmpty {
+            block.copyMemory(from: start, byteCount: first.count)
+        }
+        if let start = second.baseAddress, !second.isEmpty {
+            (block + first.count).copyMemory(from: start, byteCount: second.count)
+        }
+        base?.deallocate()
+        base = block
+        capacity = size
+        head = 0
+    }
+}
+
+/// Blocks that were replaced inside a callback, freed when it has returned.
+package struct RetiredBlocks {
+    private var blocks: [UnsafeMutableRawPointer] = []
+
+    package init() {}
+
+    package var isEmpty: Bool { blocks.isEmpty }
+
+    package mutating func append(_ block: UnsafeMutableRawPointer) { blocks.append(block) }
+
+    package mutating func free() {
+        for block in blocks { block.deallocate() }
+        blocks.removeAll(keepingCapacity: true)
+    }
+}

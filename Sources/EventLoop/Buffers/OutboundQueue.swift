@@ -1,0 +1,121 @@
+/// A connection's bytes that the kernel has not taken yet: a chain of chunks, the first of which
+/// may be in flight.
+package struct OutboundQueue {
+    private var first: UnsafeMutablePointer<Chunk>?
+    private var last: UnsafeMutablePointer<Chunk>?
+    /// Unsent bytes.
+    package private(set) var count = 0
+    /// The front is submitted; it stays put until `complete` or `clear`.
+    package private(set) var isInFlight = false
+
+    package init() {}
+
+    package var isEmpty: Bool { count == 0 }
+
+    /// A rest this small leaves its standard chunk for one of its own size, so that many slow
+    /// readers cost what they hold.
+    static let smallRest = 16_384
+
+    package mutating func append(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
+        guard var source = bytes.baseAddress, bytes.count > 0 else { return }
+        var left = bytes.count
+        while left > 0 {
+            let chunk = tail(withRoom: 1, pool)
+            let part = min(left, chunk.pointee.room)
+            (chunk.bytes + chunk.pointee.end).copyMemory(from: source, byteCount: part)
+            chunk.pointee.end += part
+            source += part
+            left -= part
+        }
+        count += bytes.count
+    }
+
+    /// Memory behind the last byte, at least `capacity` of it; `commit` says how much was filled.
+    package mutating func reserve(
+        _ capacity: Int, _ pool: ChunkPool
+    ) -> UnsafeMutableRawBufferPointer {
+        let chunk = tail(withRoom: capacity, pool)
+        return UnsafeMutableRawBufferPointer(
+            start: chunk.bytes + chunk.pointee.end, count: chunk.pointee.room)
+    }
+
+    package mutating func commit(_ amount: Int, _ pool: ChunkPool) {
+        guard amount > 0, let last else { return dropIfEmpty(pool) }
+        precondition(amount <= last.pointee.room, "more committed than reserved")
+        last.pointee.end += amount
+        count += amount
+    }
+
+    /// The next bytes to send, marked in flight; nil if there are none or some are already.
+    package mutating func takeOff(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
+        guard !isInFlight, count > 0 else { return nil }
+        dropEmptyFront(pool)
+        guard let first else { return nil }
+        isInFlight = true
+        return UnsafeRawBufferPointer(
+            start: first.bytes + first.pointee.start, count: first.pointee.count)
+    }
+
+    /// The kernel took `amount` bytes of what was in flight.
+    package mutating func complete(_ amount: Int, _ pool: ChunkPool) {
+        guard isInFlight, let chunk = first else {
+            preconditionFailure("a send was answered that was not in flight")
+        }
+        precondition(amount <= chunk.pointee.count, "more sent than submitted")
+        isInFlight = false
+        count -= amount
+        chunk.pointee.start += amount
+        if count == 0 {
+            dropIfEmpty(pool)
+        } else if chunk.pointee.count == 0 {
+            first = chunk.pointee.next
+            pool.give(chunk)
+        } else if chunk.pointee.count <= Self.smallRest && chunk.pointee.next == nil {
+            shrinkOnly(chunk, pool)
+        }
+    }
+
+    /// Nothing to send needs no memory, not even what a reservation took that came to nothing.
+    private mutating func dropIfEmpty(_ pool: ChunkPool) {
+        if count == 0 && !isInFlight { clear(pool) }
+    }
+
+    /// Drops everything; what was in flight must have been answered.
+    package mutating func clear(_ pool: ChunkPool) {
+        isInFlight = false
+        count = 0
+        while let chunk = first {
+            first = chunk.pointee.next
+            pool.give(chunk)
+        }
+        last = nil
+    }
+
+    private mutating func tail(withRoom room: Int, _ pool: ChunkPool) -> UnsafeMutablePointer<Chunk>
+    {
+        if let last, last.pointee.room >= room { return last }
+        let chunk = pool.take(capacity: max(room, Chunk.standardCapacity))
+        if let last { last.pointee.next = chunk } else { first = chunk }
+        last = chunk
+        return chunk
+    }
+
+    /// A reservation that nothing was committed to can leave an empty chunk in front.
+    private mutating func dropEmptyFront(_ pool: ChunkPool) {
+        while let chunk = first, chunk.pointee.count == 0, let next = chunk.pointee.next {
+            first = next
+            pool.give(chunk)
+        }
+    }
+
+    private mutating func shrinkOnly(_ chunk: UnsafeMutablePointer<Chunk>, _ pool: ChunkPool) {
+        guard chunk.pointee.capacity >= Chunk.standardCapacity else { return }
+        let small = pool.take(capacity: Self.smallRest)
+        small.bytes.copyMemory(
+            from: chunk.bytes + chunk.pointee.start, byteCount: chunk.pointee.count)
+        small.pointee.end = chunk.pointee.count
+        pool.give(chunk)
+        first = small
+        last = small
+    }
+}

@@ -1,0 +1,127 @@
+/// Everything that a loop keeps of one connection, in plain memory that is reused but never freed.
+///
+/// Type-stable on purpose: who kept a reference beyond the connection's life still finds a record
+/// there, with another generation, and so reads it as closed.
+@usableFromInline
+package struct ConnectionRecord {
+    @usableFromInline package internal(set) var generation: UInt32 = 0
+    package internal(set) var slot: UInt32 = 0
+    package internal(set) var state = ConnectionState.free
+    package internal(set) var flags: ConnectionFlags = []
+    package internal(set) var descriptor = Descriptor(-1)
+    package internal(set) var loop: Unmanaged<Loop>
+    package var inbound = InboundBuffer()
+    package internal(set) var outbound = OutboundQueue()
+    package internal(set) var details: Unmanaged<ConnectionDetails>?
+    /// When bytes last moved, in either direction.
+    var lastProgress: Nanoseconds = 0
+    /// While draining: the turn in which bytes last came.
+    var lastReceiveTurn = 0
+    var timer = TimerQueue<TimerAction>.ID.none
+    /// Bytes sent since the open: what the promises of `sent` closures are measured against.
+    var sentTotal = 0
+    /// How much unread input the handler has said it is waiting for; above the inbound cap if it
+    /// says so.
+    package var awaited = 0
+    /// Bytes thrown away since the close began.
+    var discarded = 0
+
+    init(loop: Unmanaged<Loop>) { self.loop = loop }
+
+    package var token: Token { Token(slot: slot, generation: generation) }
+}
+
+/// How the loop's code and the public API hold a record.
+package typealias ConnectionReference = UnsafeMutablePointer<ConnectionRecord>
+
+/// A connection's life, in order. `DESIGN.md` draws it.
+package enum ConnectionState: UInt8, Sendable {
+    case free
+    /// A listener has the slot.
+    case listening
+    case open
+    /// Closed by us: what was written goes out, what comes is discarded.
+    case finishing
+    /// Our end is sent; waiting for the peer's, so that no reset destroys what it has not read.
+    case lingering
+    /// The driver closes the descriptor; nothing is called any more.
+    case closing
+}
+
+package struct ConnectionFlags: OptionSet, Sendable {
+    package let rawValue: UInt32
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// A receive stream is running in the driver.
+    static let receiving = ConnectionFlags(rawValue: 1 << 0)
+    /// That stream was asked to stop and has not said its last word.
+    static let stopping = ConnectionFlags(rawValue: 1 << 1)
+    /// The handler asked for no input.
+    package static let paused = ConnectionFlags(rawValue: 1 << 2)
+    /// The library asks for no input, since the peer does not take its output.
+    package static let throttled = ConnectionFlags(rawValue: 1 << 3)
+    /// Above the high mark at some time since `onWritable`.
+    package static let congested = ConnectionFlags(rawValue: 1 << 4)
+    /// Bytes were written since the last flush.
+    static let dirty = ConnectionFlags(rawValue: 1 << 5)
+    /// In the loop's queue of connections to attend to.
+    static let queued = ConnectionFlags(rawValue: 1 << 6)
+    /// `onTraffic` is owed for bytes that came while paused.
+    static let trafficDue = ConnectionFlags(rawValue: 1 << 7)
+    /// The peer's end was pulled from the driver.
+    package static let peerEnded = ConnectionFlags(rawValue: 1 << 8)
+    /// The peer's end is still to be told to the handler.
+    static let endDue = ConnectionFlags(rawValue: 1 << 9)
+    /// Our end goes out after what is written; writing is over.
+    package static let writeEnded = ConnectionFlags(rawValue: 1 << 10)
+    /// Our end was handed to the driver.
+    static let endSent = ConnectionFlags(rawValue: 1 << 11)
+    /// Closes with a reset, dropping what is unsent.
+    static let aborting = ConnectionFlags(rawValue: 1 << 12)
+    /// `onOpen` was called, so `onClose` is owed.
+    static let opened = ConnectionFlags(rawValue: 1 << 13)
+    /// Bytes are reserved in the outbound queue and being filled in.
+    static let reserving = ConnectionFlags(rawValue: 1 << 14)
+    /// Somebody waits for bytes to be sent.
+    static let sendAwaited = ConnectionFlags(rawValue: 1 << 15)
+    /// `onTraffic` is owed for a wake-up.
+    static let wakeDue = ConnectionFlags(rawValue: 1 << 16)
+    /// `preWrite` is running: it may write although the connection is closing.
+    static let preWriting = ConnectionFlags(rawValue: 1 << 17)
+}
+
+/// Why a connection closes.
+package enum CloseCause: Sendable {
+    case local
+    case peer
+    case reset(SystemError)
+    case handlerError(any Error)
+    case timeout
+    case inboundOverflow
+    case outboundOverflow
+    case shutdown
+}
+
+/// What is rarely looked at, and what needs reference counting: so that the record itself is plain
+/// memory.
+package final class ConnectionDetails {
+    @exclusivity(unchecked) package var cause: CloseCause?
+    @exclusivity(unchecked) package var context: AnyObject?
+    /// Values of the handler's per-connection variables, by the variable's number.
+    @exclusivity(unchecked) package var values: [(variable: Int, box: AnyObject)] = []
+    /// Timers of the handler, cancelled at close.
+    @exclusivity(unchecked) var timers: [LoopTimer] = []
+    /// Promises, in order: told when `sentTotal` reaches their mark.
+    @exclusivity(unchecked) var awaitedSends: [(mark: Int, tell: SendResult)] = []
+    @exclusivity(unchecked) package let listener: Int?
+    @exclusivity(unchecked) package let remoteAddress: SocketAddress?
+    @exclusivity(unchecked) package var localAddress: SocketAddress?
+
+    init(listener: Int?, remoteAddress: SocketAddress?) {
+        self.listener = listener
+        self.remoteAddress = remoteAddress
+    }
+}
+
+/// Called once, with nil when the kernel has all the bytes, or with why it never will.
+package typealias SendResult = (CloseCause?) -> Void

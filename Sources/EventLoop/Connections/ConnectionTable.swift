@@ -1,0 +1,108 @@
+import Synchronization
+
+/// Slots and who lives in them. A slot's next life has the next generation; slots are reused first
+/// in, first out, so that a generation comes round as late as possible.
+struct ConnectionTable: ~Copyable {
+    /// Where each run of `RecordChunks.size` slots lives.
+    private var directory: UnsafeMutablePointer<ConnectionReference>
+    private var capacity = 0
+    private var vacant = Fifo<UInt32>(capacity: RecordChunks.size)
+    /// Slots in use.
+    private(set) var count = 0
+    /// Set once, right after the loop that owns this table exists.
+    var loop: Unmanaged<Loop>?
+
+    init() {
+        directory = .allocate(capacity: 0)
+    }
+
+    deinit {
+        for index in 0..<capacity / RecordChunks.size { RecordChunks.give(directory[index]) }
+        directory.deallocate()
+    }
+
+    @inline(__always)
+    private func record(_ slot: UInt32) -> ConnectionReference {
+        directory[Int(slot) / RecordChunks.size] + Int(slot) % RecordChunks.size
+    }
+
+    /// The record that `token` names, or nil if that life is over.
+    @inline(__always)
+    func find(_ token: Token) -> ConnectionReference? {
+        guard token.slot < capacity else { return nil }
+        let record = record(token.slot)
+        guard record.pointee.generation == token.generation, record.pointee.state != .free else {
+            return nil
+        }
+        return record
+    }
+
+    /// A fresh life, or nil when all 2^24 slots are in use.
+    mutating func allocate() -> ConnectionReference? {
+        if vacant.isEmpty && !grow() { return nil }
+        guard let slot = vacant.popFirst() else { return nil }
+        count += 1
+        return record(slot)
+    }
+
+    /// Ends a life: from now on its token finds nothing.
+    mutating func release(_ record: ConnectionReference) {
+        precondition(record.pointee.state != .free, "a slot was freed twice")
+        let (generation, slot) = (record.pointee.generation, record.pointee.slot)
+        record.pointee = ConnectionRecord(loop: record.pointee.loop)
+        record.pointee.slot = slot
+        record.pointee.generation = generation &+ 1
+        count -= 1
+        vacant.append(slot)
+    }
+
+    /// Every slot in use now, by its token: the caller may free and allocate slots while walking
+    /// them.
+    func tokens(where isWanted: (ConnectionRecord) -> Bool) -> [Token] {
+        (0..<UInt32(capacity)).compactMap { slot in
+            let record = record(slot)
+            guard record.pointee.state != .free, isWanted(record.pointee) else { return nil }
+            return record.pointee.token
+        }
+    }
+
+    private mutating func grow() -> Bool {
+        guard capacity + RecordChunks.size <= Int(Token.slotLimit) else { return false }
+        guard let loop else { preconditionFailure("a table without its loop") }
+        let used = capacity / RecordChunks.size
+        let bigger = UnsafeMutablePointer<ConnectionReference>.allocate(capacity: used + 1)
+        bigger.moveInitialize(from: directory, count: used)
+        directory.deallocate()
+        directory = bigger
+        let chunk = RecordChunks.take(loop: loop)
+        (directory + used).initialize(to: chunk)
+        for index in 0..<RecordChunks.size {
+            chunk[index].slot = UInt32(capacity + index)
+            vacant.append(UInt32(capacity + index))
+        }
+        capacity += RecordChunks.size
+        return true
+    }
+}
+
+/// Memory for records, shared by all loops of the process and never given back: see
+/// `ConnectionRecord`.
+private enum RecordChunks {
+    static let size = 256
+    private static let free = Mutex<[UInt]>([])
+
+    static func take(loop: Unmanaged<Loop>) -> ConnectionReference {
+        let used = free.withLock { $0.popLast() }.flatMap { ConnectionReference(bitPattern: $0) }
+        let chunk = used ?? .allocate(capacity: size)
+        for index in 0..<size {
+            let generation = used == nil ? 0 : chunk[index].generation &+ 1
+            (chunk + index).initialize(to: ConnectionRecord(loop: loop))
+            chunk[index].generation = generation
+        }
+        return chunk
+    }
+
+    static func give(_ chunk: ConnectionReference) {
+        free.withLock { $0.append(UInt(bitPattern: chunk)) }
+    }
+}

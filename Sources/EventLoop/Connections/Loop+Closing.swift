@@ -1,0 +1,167 @@
+/// A connection's end: finishing, lingering, closing, and the deadlines on the way.
+
+extension Loop {
+    /// Sends what was written, then closes. The first cause stands.
+    package func close(_ connection: ConnectionReference, _ cause: CloseCause) {
+        guard connection.pointee.state == .open else { return }
+        connection.pointee.state = .finishing
+        connection.pointee.details?.takeUnretainedValue().cause = cause
+        connection.pointee.lastProgress = now
+        connection.pointee.flags.subtract([.paused, .throttled, .trafficDue, .wakeDue, .endDue])
+        armTimer(connection)
+        if current != connection { enqueue(connection) }
+    }
+
+    /// Closes with a reset, dropping what is unsent.
+    package func abort(_ connection: ConnectionReference, _ cause: CloseCause) {
+        switch connection.pointee.state {
+        case .open: close(connection, cause)
+        case .finishing, .lingering: enqueue(connection)
+        case .closing, .free, .listening: return
+        }
+        connection.pointee.flags.insert(.aborting)
+    }
+
+    /// Ends our side after what was written; the peer may go on.
+    package func shutdownWrite(_ connection: ConnectionReference) {
+        guard connection.pointee.state == .open,
+            !connection.pointee.flags.contains(.writeEnded)
+        else { return }
+        connection.pointee.flags.insert(.writeEnded)
+        enqueue(connection)
+    }
+
+    /// Puts a connection in the queue of those that something is due for.
+    func enqueue(_ connection: ConnectionReference) {
+        guard !connection.pointee.flags.contains(.queued) else { return }
+        connection.pointee.flags.insert(.queued)
+        attention.append(connection.pointee.token)
+    }
+
+    /// Does whatever a connection's state and flags ask for; may be called at any time outside a
+    /// callback.
+    @inline(never)
+    func attend(_ connection: ConnectionReference) {
+        if connection.pointee.state == .open { tellWhatIsDue(connection) }
+        if connection.pointee.flags.contains(.dirty) { flush(connection) }
+        switch connection.pointee.state {
+        case .open:
+            if connection.pointee.inbound.base != nil { connection.pointee.inbound.settle() }
+            if connection.pointee.flags.contains(.writeEnded)
+                && connection.pointee.outbound.isEmpty
+            {
+                sendEnd(connection)
+                closeIfBothEnded(connection)
+            }
+        case .finishing: finish(connection)
+        case .lingering:
+            if connection.pointee.flags.contains(.aborting) { beginClosing(connection) }
+        case .closing, .free, .listening: break
+        }
+    }
+
+    private func tellWhatIsDue(_ connection: ConnectionReference) {
+        let flags = connection.pointee.flags
+        let isReading = flags.isDisjoint(with: [.paused, .throttled])
+        if flags.contains(.wakeDue) || (flags.contains(.trafficDue) && isReading) {
+            connection.pointee.flags.subtract([.wakeDue, .trafficDue])
+            callback(connection) { try $0.traffic(connection) }
+        }
+        // The callback may have closed, paused or congested the connection.
+        if connection.pointee.state == .open && connection.pointee.flags.contains(.endDue)
+            && connection.pointee.flags.isDisjoint(with: [.paused, .throttled])
+        {
+            connection.pointee.flags.remove(.endDue)
+            tellPeerEnded(connection)
+        }
+    }
+
+    private func sendEnd(_ connection: ConnectionReference) {
+        guard !connection.pointee.flags.contains(.endSent) else { return }
+        connection.pointee.flags.insert(.endSent)
+        driver.submit(.shutdownWrite, for: connection.pointee.token)
+    }
+
+    private func finish(_ connection: ConnectionReference) {
+        if connection.pointee.flags.contains(.aborting) { return beginClosing(connection) }
+        connection.pointee.inbound.release()
+        updateReading(connection)
+        guard connection.pointee.outbound.isEmpty else { return }
+        if connection.pointee.flags.contains(.peerEnded) { return beginClosing(connection) }
+        sendEnd(connection)
+        connection.pointee.state = .lingering
+        connection.pointee.lastProgress = now
+        armTimer(connection)
+    }
+
+    /// The handler's last callback, then the driver's close; the slot is freed by its answer.
+    @inline(never)
+    func beginClosing(_ connection: ConnectionReference, _ cause: CloseCause? = nil) {
+        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
+        precondition(
+            connection.pointee.state != .closing && depth == 0, "closing inside a callback")
+        connection.pointee.state = .closing
+        let final = details.cause ?? cause ?? .local
+        details.cause = final
+        timers.cancel(connection.pointee.timer)
+        for timer in details.timers { timer.cancel() }
+        failAwaitedSends(connection, final)
+        callback(connection) { $0.closed(connection, final) }
+        connection.pointee.inbound.release()
+        if connection.pointee.flags.contains(.aborting) {
+            sockets.resetOnClose(connection.pointee.descriptor)
+        }
+        driver.submit(.close, for: connection.pointee.token)
+    }
+
+    /// The driver's last word.
+    func closed(_ connection: ConnectionReference) {
+        if connection.pointee.state == .listening { return listenerClosed(connection) }
+        precondition(connection.pointee.state == .closing, "closed without being asked")
+        connection.pointee.outbound.clear(chunks)
+        connection.pointee.details?.release()
+        connection.pointee.details = nil
+        table.release(connection)
+        port.counters.closed.add()
+        owner.connectionClosed()
+        acceptAfterClose()
+    }
+
+    // MARK: Deadlines
+
+    /// When the connection's one timer should next be looked at; it is moved lazily, not at each
+    /// event.
+    private func deadline(of connection: ConnectionReference) -> Nanoseconds? {
+        let since = connection.pointee.lastProgress
+        switch connection.pointee.state {
+        case .open: return configuration.idleTimeout.map { since + $0 }
+        case .finishing: return since + configuration.closeTimeout
+        case .lingering: return since + configuration.lingerTimeout
+        case .closing, .free, .listening: return nil
+        }
+    }
+
+    func armTimer(_ connection: ConnectionReference) {
+        timers.cancel(connection.pointee.timer)
+        guard let deadline = deadline(of: connection) else { return }
+        connection.pointee.timer = timers.schedule(
+            at: deadline, .connection(connection.pointee.token))
+    }
+
+    func deadlinePassed(_ connection: ConnectionReference) {
+        guard let deadline = deadline(of: connection) else { return }
+        guard deadline <= now else { return armTimer(connection) }
+        switch connection.pointee.state {
+        case .open:
+            port.counters.timeouts.add()
+            close(connection, .timeout)
+        case .finishing:
+            // What is unsent will not arrive, and must not look as if it had.
+            port.counters.timeouts.add()
+            connection.pointee.details?.takeUnretainedValue().cause = .timeout
+            abort(connection, .timeout)
+        case .lingering: beginClosing(connection)
+        case .closing, .free, .listening: break
+        }
+    }
+}

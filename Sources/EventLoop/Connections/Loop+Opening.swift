@@ -1,0 +1,41 @@
+/// A connection's beginning.
+
+extension Loop {
+    /// Makes a connection of a descriptor that a listener accepted, here or on another loop.
+    func open(_ descriptor: Descriptor, listener: Int) {
+        guard phase != .ended, let connection = table.allocate() else {
+            if phase != .ended { owner.report(.slotsExhausted(loop: index)) }
+            sockets.discard(descriptor)
+            return owner.connectionClosed()
+        }
+        sockets.prepare(descriptor, configuration.stream)
+        // Asked for now: after a reset the kernel no longer knows whom it was connected to.
+        let remote = try? sockets.remoteAddress(of: descriptor)
+        let details = ConnectionDetails(listener: listener, remoteAddress: remote)
+        connection.pointee.details = Unmanaged.passRetained(details)
+        connection.pointee.descriptor = descriptor
+        connection.pointee.state = .open
+        connection.pointee.flags = [.opened]
+        connection.pointee.lastProgress = now
+        port.counters.opened.add()
+        driver.attach(descriptor, as: connection.pointee.token)
+        armTimer(connection)
+        callback(connection) { try $0.opened(connection) }
+        updateReading(connection)
+    }
+
+    /// The address of our side; asked of the kernel once.
+    package func localAddress(of connection: ConnectionReference) -> SocketAddress? {
+        guard let details = connection.pointee.details?.takeUnretainedValue() else { return nil }
+        if details.localAddress == nil {
+            details.localAddress = try? sockets.localAddress(of: connection.pointee.descriptor)
+        }
+        return details.localAddress
+    }
+
+    package func set(
+        _ option: StreamOption, on connection: ConnectionReference
+    ) throws(SystemError) {
+        try sockets.set(option, on: connection.pointee.descriptor)
+    }
+}

@@ -1,0 +1,171 @@
+/// What goes to a peer: gathered in a callback, sent when it ends, the rest as the peer takes it.
+
+extension Loop {
+    /// Gathers bytes; they go out when the callback ends. Copied once; never blocks; nothing after
+    /// a close.
+    package func write(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
+        guard acceptsWrites(connection), bytes.count > 0 else { return }
+        precondition(
+            !connection.pointee.flags.contains(.reserving),
+            "a write inside write(reserving:) on the same connection")
+        connection.pointee.outbound.append(bytes, chunks)
+        wrote(connection)
+    }
+
+    /// Room for at least `capacity` bytes behind what is gathered, or nil when nothing more is
+    /// accepted.
+    package func reserve(
+        _ connection: ConnectionReference, _ capacity: Int
+    ) -> UnsafeMutableRawBufferPointer? {
+        guard acceptsWrites(connection) else { return nil }
+        precondition(
+            !connection.pointee.flags.contains(.reserving),
+            "write(reserving:) inside write(reserving:) on the same connection")
+        connection.pointee.flags.insert(.reserving)
+        return connection.pointee.outbound.reserve(capacity, chunks)
+    }
+
+    package func commit(_ connection: ConnectionReference, _ count: Int) {
+        connection.pointee.flags.remove(.reserving)
+        connection.pointee.outbound.commit(count, chunks)
+        if count > 0 { wrote(connection) }
+    }
+
+    @inline(__always)
+    private func acceptsWrites(_ connection: ConnectionReference) -> Bool {
+        let flags = connection.pointee.flags
+        if connection.pointee.state == .open { return !flags.contains(.writeEnded) }
+        return flags.contains(.preWriting) && connection.pointee.state == .finishing
+    }
+
+    @inline(__always)
+    private func wrote(_ connection: ConnectionReference) {
+        let count = connection.pointee.outbound.count
+        if count > configuration.outboundHighMark { congest(connection, count) }
+        guard !connection.pointee.flags.contains(.dirty) else { return }
+        connection.pointee.flags.insert(.dirty)
+        if current != connection { enqueue(connection) }
+    }
+
+    private func congest(_ connection: ConnectionReference, _ count: Int) {
+        connection.pointee.flags.insert(.congested)
+        guard count > configuration.outboundLimit else { return }
+        port.counters.outboundOverflows.add()
+        abort(connection, .outboundOverflow)
+    }
+
+    /// Sends what is gathered now.
+    package func flush(_ connection: ConnectionReference) {
+        precondition(
+            !connection.pointee.flags.contains(.reserving), "flush inside write(reserving:)")
+        if handlerWantsWillWrite && !connection.pointee.flags.contains(.preWriting) {
+            askBeforeWriting(connection)
+        }
+        connection.pointee.flags.remove(.dirty)
+        guard connection.pointee.state == .open || connection.pointee.state == .finishing else {
+            return
+        }
+        sendNext(connection)
+        if connection.pointee.outbound.count > configuration.outboundHighMark {
+            throttle(connection)
+        }
+    }
+
+    private func askBeforeWriting(_ connection: ConnectionReference) {
+        guard !connection.pointee.outbound.isEmpty,
+            connection.pointee.state == .open || connection.pointee.state == .finishing
+        else { return }
+        connection.pointee.flags.insert(.preWriting)
+        callback(connection) { try $0.willWrite(connection) }
+        connection.pointee.flags.remove(.preWriting)
+    }
+
+    @inline(__always)
+    private func sendNext(_ connection: ConnectionReference) {
+        guard let bytes = connection.pointee.outbound.takeOff(chunks) else { return }
+        driver.submit(.send(bytes), for: connection.pointee.token)
+    }
+
+    /// The peer takes less than it is given: read no more from it until it has caught up.
+    private func throttle(_ connection: ConnectionReference) {
+        guard connection.pointee.state == .open,
+            !connection.pointee.flags.contains(.throttled)
+        else { return }
+        connection.pointee.flags.insert([.throttled, .congested])
+        port.counters.readPauses.add()
+        updateReading(connection)
+    }
+
+    func sent(_ connection: ConnectionReference, _ count: Int) {
+        guard connection.pointee.state != .closing else { return }
+        connection.pointee.lastProgress = now
+        connection.pointee.outbound.complete(count, chunks)
+        connection.pointee.sentTotal += count
+        port.counters.bytesOut.add(count)
+        if connection.pointee.flags.contains(.sendAwaited) { tellSent(connection) }
+        sendNext(connection)
+        if connection.pointee.outbound.count <= configuration.outboundLowMark {
+            if !connection.pointee.flags.isDisjoint(with: [.throttled, .congested]) {
+                relieve(connection)
+            }
+            if connection.pointee.outbound.isEmpty
+                && (connection.pointee.flags.contains(.writeEnded)
+                    || connection.pointee.state == .finishing)
+            {
+                attend(connection)
+            }
+        }
+    }
+
+    private func relieve(_ connection: ConnectionReference) {
+        guard connection.pointee.state == .open else { return }
+        let wasThrottled = connection.pointee.flags.contains(.throttled)
+        let wasCongested = connection.pointee.flags.contains(.congested)
+        connection.pointee.flags.subtract([.throttled, .congested])
+        if wasThrottled {
+            updateReading(connection)
+            enqueue(connection)
+        }
+        if wasCongested { callback(connection) { try $0.writable(connection) } }
+    }
+
+    func sendFailed(_ connection: ConnectionReference, _ error: SystemError) {
+        guard connection.pointee.state != .closing else { return }
+        connection.pointee.outbound.complete(0, chunks)
+        beginClosing(connection, .reset(error))
+    }
+
+    // MARK: Promises
+
+    /// As `write`, and tells when the kernel has it all, or why it never will.
+    package func write(
+        _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer,
+        tell: @escaping SendResult
+    ) {
+        guard let details = connection.pointee.details, acceptsWrites(connection) else {
+            return tell(.local)
+        }
+        write(connection, bytes)
+        let mark = connection.pointee.sentTotal + connection.pointee.outbound.count
+        if connection.pointee.outbound.isEmpty { return tell(nil) }
+        details.takeUnretainedValue().awaitedSends.append((mark, tell))
+        connection.pointee.flags.insert(.sendAwaited)
+    }
+
+    private func tellSent(_ connection: ConnectionReference) {
+        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
+        let total = connection.pointee.sentTotal
+        let reached = details.awaitedSends.prefix { $0.mark <= total }
+        details.awaitedSends.removeFirst(reached.count)
+        if details.awaitedSends.isEmpty { connection.pointee.flags.remove(.sendAwaited) }
+        for promise in reached { runClosure(for: nil) { _ in promise.tell(nil) } }
+    }
+
+    func failAwaitedSends(_ connection: ConnectionReference, _ cause: CloseCause) {
+        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
+        let promises = details.awaitedSends
+        details.awaitedSends = []
+        connection.pointee.flags.remove(.sendAwaited)
+        for promise in promises { runClosure(for: nil) { _ in promise.tell(cause) } }
+    }
+}

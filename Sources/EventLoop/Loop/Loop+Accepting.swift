@@ -1,0 +1,175 @@
+/// Listeners: accepting, handing over, backing off, and stopping without resetting who waits.
+
+/// One listening descriptor of a loop.
+struct Listener {
+    let bound: BoundListener
+    /// Connections go to all loops by the balancer, not just to the one that accepts.
+    let spreads: Bool
+    var state = ListenerState.idle
+    var token: Token?
+    var isStopping = false
+    /// Doubles with each failure in a row.
+    var backOff = Self.shortestBackOff
+
+    static let shortestBackOff: Nanoseconds = 20_000_000
+    static let longestBackOff: Nanoseconds = 500_000_000
+}
+
+enum ListenerState {
+    case idle
+    /// The driver's accept stream is running.
+    case accepting
+    /// That stream was asked to stop.
+    case stopping
+    /// Waits for descriptors or memory.
+    case backingOff
+    /// Waits for room under the limit of connections.
+    case full
+    /// The driver closes it.
+    case closing
+    case closed
+}
+
+extension Loop {
+    func startAccepting() {
+        for listener in listeners.indices { startAccepting(listener) }
+    }
+
+    func startAccepting(_ listener: Int) {
+        guard !listeners[listener].isStopping else { return }
+        switch listeners[listener].state {
+        case .idle:
+            guard let record = table.allocate() else {
+                return owner.report(.slotsExhausted(loop: index))
+            }
+            record.pointee.state = .listening
+            record.pointee.discarded = listener
+            listeners[listener].token = record.pointee.token
+            driver.attach(listeners[listener].bound.descriptor, as: record.pointee.token)
+        case .backingOff, .full: break
+        case .accepting, .stopping, .closing, .closed: return
+        }
+        guard let token = listeners[listener].token else { return }
+        listeners[listener].state = .accepting
+        driver.submit(.accept, for: token)
+    }
+
+    func accepted(_ descriptor: Descriptor, on record: ConnectionReference) {
+        let listener = record.pointee.discarded
+        // Too late to be served: the loops may be drained already.
+        guard listeners[listener].state != .closing else { return sockets.discard(descriptor) }
+        listeners[listener].backOff = Listener.shortestBackOff
+        let hasRoom = place(descriptor, listener: listener)
+        if !hasRoom && listeners[listener].state == .accepting {
+            port.counters.acceptPauses.add()
+            owner.report(.acceptPaused(listener: listener))
+            listeners[listener].state = .stopping
+            driver.submit(.stop(.accept), for: record.pointee.token)
+        }
+    }
+
+    /// Gives the descriptor to a loop; false if the server has no room for another one.
+    private func place(_ descriptor: Descriptor, listener: Int) -> Bool {
+        port.counters.accepted.add()
+        let hasRoom = owner.connectionAccepted()
+        let target = target(for: descriptor, listeners[listener])
+        if target === port {
+            open(descriptor, listener: listener)
+        } else if target.post(.adopt(descriptor, listener: listener), always: true) != .accepted {
+            sockets.discard(descriptor)
+            owner.connectionClosed()
+        }
+        return hasRoom
+    }
+
+    private func target(for descriptor: Descriptor, _ listener: Listener) -> LoopPort {
+        guard listener.spreads else { return port }
+        let index = balancer.pick(
+            among: targets.count, load: { targets[$0].counters.open },
+            source: { try? sockets.remoteAddress(of: descriptor) })
+        return targets[index]
+    }
+
+    func acceptFailed(_ error: SystemError, on record: ConnectionReference) {
+        let listener = record.pointee.discarded
+        if listeners[listener].isStopping { return finishStopping(listener) }
+        let delay = listeners[listener].backOff
+        listeners[listener].backOff = min(delay * 2, Listener.longestBackOff)
+        listeners[listener].state = .backingOff
+        port.counters.acceptBackOffs.add()
+        owner.report(.acceptBackOff(error, listener: listener, retryIn: delay))
+        timers.schedule(at: now + delay, .acceptAgain(listener))
+    }
+
+    /// A close makes room for a descriptor: no need to wait for the timer.
+    func acceptAfterClose() {
+        for listener in listeners.indices where listeners[listener].state == .backingOff {
+            startAccepting(listener)
+        }
+    }
+
+    func resumeAccepting() {
+        for listener in listeners.indices where listeners[listener].state == .full {
+            startAccepting(listener)
+        }
+    }
+
+    // MARK: Stopping: cancel, join, accept who waits, close
+
+    func stopAccepting() {
+        for listener in listeners.indices where !listeners[listener].isStopping {
+            listeners[listener].isStopping = true
+            switch listeners[listener].state {
+            case .accepting:
+                listeners[listener].state = .stopping
+                if let token = listeners[listener].token {
+                    driver.submit(.stop(.accept), for: token)
+                }
+            case .idle, .backingOff, .full: finishStopping(listener)
+            case .stopping, .closing, .closed: break
+            }
+        }
+        checkAcceptingStopped()
+    }
+
+    func acceptStopped(_ record: ConnectionReference) {
+        let listener = record.pointee.discarded
+        if listeners[listener].isStopping { return finishStopping(listener) }
+        listeners[listener].state = .full
+        // Room may have been made before the stream had stopped.
+        if owner.hasRoom { startAccepting(listener) }
+    }
+
+    private func finishStopping(_ listener: Int) {
+        guard listeners[listener].state != .closing else { return }
+        let descriptor = listeners[listener].bound.descriptor
+        // Closing with clients in the backlog would reset them. Bounded: more cannot wait than a
+        // backlog holds.
+        for _ in 0..<65_536 {
+            guard let waiting = try? sockets.acceptWaiting(on: descriptor) else { break }
+            _ = place(waiting, listener: listener)
+        }
+        sockets.removePath(of: listeners[listener].bound)
+        if let token = listeners[listener].token {
+            listeners[listener].state = .closing
+            driver.submit(.close, for: token)
+        } else {
+            listeners[listener].state = .closed
+            sockets.discard(descriptor)
+        }
+    }
+
+    func listenerClosed(_ record: ConnectionReference) {
+        let listener = record.pointee.discarded
+        listeners[listener].state = .closed
+        record.pointee.discarded = 0
+        table.release(record)
+        checkAcceptingStopped()
+    }
+
+    private func checkAcceptingStopped() {
+        guard phase == .running, listeners.allSatisfy({ $0.state == .closed }) else { return }
+        phase = .acceptedLast
+        owner.acceptingStopped(index)
+    }
+}

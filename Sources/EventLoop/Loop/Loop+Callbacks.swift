@@ -1,0 +1,103 @@
+/// How the loop enters a handler's code, and what it does right after: memory lent to the callback
+/// is taken back, what was written goes out, what was asked for is done.
+
+extension Loop {
+    /// Runs one callback of `connection`.
+    @inline(__always)
+    func callback(
+        _ connection: ConnectionReference, _ body: (any LoopDelegate) throws -> LoopAction
+    ) {
+        let outer = current
+        current = connection
+        depth += 1
+        var action = LoopAction.none
+        do {
+            action = try body(delegate)
+        } catch {
+            handlerFailed(connection, error)
+        }
+        depth -= 1
+        current = outer
+        if depth == 0 { leave(connection, action) } else { apply(action, to: connection) }
+    }
+
+    @inline(__always)
+    private func leave(_ connection: ConnectionReference, _ action: LoopAction) {
+        if connection.pointee.inbound.base != nil { settle(connection) }
+        if !retired.isEmpty { retired.free() }
+        if action != .none { apply(action, to: connection) }
+        if connection.pointee.flags.contains(.dirty) { flush(connection) }
+        if connection.pointee.state != .open && connection.pointee.state != .closing {
+            attend(connection)
+        }
+    }
+
+    @inline(never)
+    private func settle(_ connection: ConnectionReference) {
+        connection.pointee.inbound.settle()
+        let cap = max(configuration.inboundLimit, connection.pointee.awaited)
+        if connection.pointee.state == .open && connection.pointee.inbound.count > cap {
+            port.counters.inboundOverflows.add()
+            close(connection, .inboundOverflow)
+        }
+    }
+
+    @inline(never)
+    private func apply(_ action: LoopAction, to connection: ConnectionReference) {
+        switch action {
+        case .none: break
+        case .close: close(connection, .local)
+        case .shutdown:
+            close(connection, .shutdown)
+            owner.stopRequested(.shutdownAction)
+        }
+    }
+
+    @inline(never)
+    private func handlerFailed(_ connection: ConnectionReference, _ error: any Error) {
+        close(connection, .handlerError(error))
+    }
+
+    /// Runs a closure of a handler or of another thread. Its error closes `token`'s connection, or
+    /// else stops the server; with a token whose connection is gone it does not run.
+    package func runClosure(for token: Token?, _ body: (Loop) throws -> Void) {
+        let connection = token.flatMap { table.find($0) }
+        if token != nil && connection == nil { return }
+        depth += 1
+        do {
+            try body(self)
+        } catch {
+            if let connection {
+                close(connection, .handlerError(error))
+            } else {
+                owner.stopRequested(.failed(error))
+            }
+        }
+        depth -= 1
+        if depth == 0 && !retired.isEmpty { retired.free() }
+    }
+
+    // MARK: Callbacks of the loop itself
+
+    /// Once, before anything else happens here. Throws what the handler throws.
+    package func boot() throws {
+        depth += 1
+        defer { depth -= 1 }
+        if try delegate.boot(self) == .shutdown { owner.stopRequested(.shutdownAction) }
+        timers.schedule(at: now, .tick)
+    }
+
+    func tick() {
+        depth += 1
+        defer { depth -= 1 }
+        do {
+            switch try delegate.tick(self) {
+            case .after(let delay): timers.schedule(at: driver.clock + max(0, delay), .tick)
+            case .never: break
+            case .shutdown: owner.stopRequested(.shutdownAction)
+            }
+        } catch {
+            owner.stopRequested(.failed(error))
+        }
+    }
+}

@@ -1,0 +1,112 @@
+/// A loop's end: connections that are quiet close, those in the middle of something get to finish
+/// it, and at the deadline all are aborted.
+
+enum LoopPhase: Equatable {
+    case running
+    /// No more accepting here.
+    case acceptedLast
+    /// Since when, and when patience ends.
+    case draining(since: Nanoseconds, deadline: Nanoseconds)
+    /// No connection left; waits for the other loops.
+    case drained
+    case ended
+}
+
+extension Loop {
+    /// A peer that was silent for this long is not in the middle of sending.
+    private static var quietTime: Nanoseconds { 20_000_000 }
+
+    /// A second request may shorten the time, not lengthen it.
+    func drain(within limit: Nanoseconds) {
+        drainDeadline = now
+        switch phase {
+        case .running, .acceptedLast: phase = .draining(since: now, deadline: now + limit)
+        case .draining(let since, let deadline):
+            phase = .draining(since: since, deadline: min(deadline, now + limit))
+        case .drained, .ended: break
+        }
+    }
+
+    func advanceDrain() {
+        guard case .draining(let since, let deadline) = phase else { return }
+        if let due = drainDeadline, due <= now { lookAtConnections(since, deadline) }
+        guard table.count == 0 else { return }
+        drainDeadline = nil
+        phase = .drained
+        owner.drained(index)
+    }
+
+    /// Closes who is quiet, and notes when somebody else may be.
+    private func lookAtConnections(_ since: Nanoseconds, _ deadline: Nanoseconds) {
+        // Half of the time is for peers that keep sending, the other half for sending the last
+        // bytes out.
+        let patience = since + (deadline - since) / 2
+        drainDeadline = now < deadline ? deadline : nil
+        for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
+            guard let connection = table.find(token) else { continue }
+            let quietAt = max(since, connection.pointee.lastProgress) + Self.quietTime
+            if now >= deadline {
+                abort(connection, .shutdown)
+            } else if connection.pointee.state == .open {
+                let end = min(patience, quietAt)
+                if now >= end {
+                    close(connection, .shutdown)
+                } else {
+                    drainDeadline = min(drainDeadline ?? end, end)
+                }
+            }
+        }
+    }
+
+    /// Says goodbye and lets go of everything. Posts are refused from now on.
+    func end() {
+        guard phase != .ended else { return }
+        depth += 1
+        delegate.shutDown(self)
+        depth -= 1
+        phase = .ended
+        closeMailbox()
+        timers = TimerQueue()
+        driver.shutDown()
+    }
+
+    private func closeMailbox() {
+        for message in port.mailbox.close() {
+            switch message {
+            case .adopt(let descriptor, _):
+                sockets.discard(descriptor)
+                owner.connectionClosed()
+            case .run(let body): runClosure(for: nil) { body($0) }
+            case .startAccepting, .resumeAccepting, .stopAccepting, .drain, .end: break
+            }
+        }
+    }
+
+    /// The kernel refuses to serve this loop at all: every connection is told, and the server
+    /// stops.
+    func driverFailed(_ error: SystemError) {
+        port.counters.driverErrors.add()
+        owner.report(.driverFailed(error, loop: index))
+        for token in table.tokens(where: { $0.state != .listening }) {
+            guard let connection = table.find(token) else { continue }
+            if connection.pointee.state != .closing { beginClosing(connection, .reset(error)) }
+            closed(connection)
+        }
+        for listener in listeners { sockets.removePath(of: listener.bound) }
+        end()
+        owner.stopRequested(.failed(error))
+        owner.acceptingStopped(index)
+        owner.drained(index)
+    }
+
+    /// For a start that failed: nothing was accepted yet, and no handler is told.
+    package func abandon() {
+        for listener in listeners where listener.token == nil {
+            sockets.removePath(of: listener.bound)
+            sockets.discard(listener.bound.descriptor)
+        }
+        phase = .ended
+        closeMailbox()
+        driver.shutDown()
+    }
+}

@@ -1,0 +1,192 @@
+import CLinux
+
+/// One event loop: the driver, the connections that live on it, and the turn that moves them.
+///
+/// Confined to one thread. Its methods are spread over this folder and `Connections/` by what they
+/// are about. Hot stored properties carry `@exclusivity(unchecked)`: the dynamic check costs more
+/// than the work, and nothing re-enters them.
+package final class Loop {
+    package let index: Int
+    package let port: LoopPort
+    package let configuration: LoopConfiguration
+    package let sockets: any Sockets
+    /// The loops that connections accepted here may go to, this one among them.
+    let targets: [LoopPort]
+    // The owner outlives its loops: it joins their threads.
+    unowned(unsafe) let owner: any LoopOwner
+
+    @exclusivity(unchecked) let driver: any Driver
+    @exclusivity(unchecked) package let delegate: any LoopDelegate
+    @exclusivity(unchecked) var table = ConnectionTable()
+    @exclusivity(unchecked) package let chunks = ChunkPool()
+    @exclusivity(unchecked) var timers = TimerQueue<TimerAction>()
+    /// Connections that something is due for, after the callback or message that said so.
+    @exclusivity(unchecked) var attention = Fifo<Token>(capacity: 64)
+    @exclusivity(unchecked) package var retired = RetiredBlocks()
+    /// How many callbacks are running: more than one only when a handler flushes and has a
+    /// `preWrite`.
+    @exclusivity(unchecked) var depth = 0
+    /// Whose callback is running.
+    @exclusivity(unchecked) var current: ConnectionReference?
+    /// The driver's clock as of this turn.
+    @exclusivity(unchecked) package var now: Nanoseconds
+    /// Cleared by a handler that does not care.
+    @exclusivity(unchecked) package var handlerWantsWillWrite = true
+    @exclusivity(unchecked) var listeners: [Listener] = []
+    @exclusivity(unchecked) var balancer: Balancer
+    @exclusivity(unchecked) var phase = LoopPhase.running
+    /// While draining: when it should be looked at again.
+    @exclusivity(unchecked) var drainDeadline: Nanoseconds?
+    @exclusivity(unchecked) private var messages: [LoopMessage] = []
+
+    /// On the loop's thread. `listeners` are this loop's to accept on and to close.
+    package init(
+        index: Int, port: LoopPort, driver: any Driver, sockets: any Sockets,
+        delegate: any LoopDelegate, configuration: LoopConfiguration,
+        listeners: [(bound: BoundListener, spreads: Bool)], targets: [LoopPort],
+        balancer: Balancer.Policy, owner: any LoopOwner
+    ) {
+        self.index = index
+        self.port = port
+        self.driver = driver
+        self.sockets = sockets
+        self.delegate = delegate
+        self.configuration = configuration
+        self.targets = targets
+        self.owner = owner
+        self.balancer = Balancer(balancer)
+        now = driver.now
+        self.listeners = listeners.map { Listener(bound: $0.bound, spreads: $0.spreads) }
+        table.loop = Unmanaged.passUnretained(self)
+    }
+
+    /// A port for a loop with this driver: made first, since other loops must know it.
+    package static func port(
+        index: Int, capacity: Int, driver: any Driver
+    ) -> LoopPort {
+        LoopPort(index: index, capacity: capacity, waker: driver.waker)
+    }
+
+    /// Connections in any state but free. Listeners count too.
+    package var slotsInUse: Int { table.count }
+
+    package func find(_ token: Token) -> ConnectionReference? { table.find(token) }
+
+    /// Every connection that is open.
+    package func forEachOpen(_ body: (ConnectionReference) -> Void) {
+        for token in table.tokens(where: { $0.state == .open }) {
+            if let connection = table.find(token), connection.pointee.state == .open {
+                body(connection)
+            }
+        }
+    }
+
+    /// The loop whose thread this is; nil elsewhere.
+    package static var current: Loop? {
+        mr_thread_get().map { Unmanaged<Loop>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// Runs `body` as this loop's thread.
+    func asCurrent<R>(_ body: () throws -> R) rethrows -> R {
+        let outer = mr_thread_get()
+        mr_thread_set(Unmanaged.passUnretained(self).toOpaque())
+        defer { mr_thread_set(outer) }
+        return try body()
+    }
+
+    // MARK: The turn
+
+    /// One turn, in the steps that `DESIGN.md` numbers. False once the loop has ended.
+    package func turn() -> Bool {
+        port.counters.turns.add()
+        takeMessages()
+        guard phase != .ended else { return false }
+        runDueTimers()
+        attend()
+        do throws(SystemError) {
+            try driver.wait(until: waitDeadline())
+        } catch {
+            driverFailed(error)
+            return false
+        }
+        now = driver.now
+        pull()
+        attend()
+        advanceDrain()
+        return phase != .ended
+    }
+
+    /// In the past if something is due already, nil if nothing is ever due.
+    package func waitDeadline() -> Nanoseconds? {
+        if !attention.isEmpty || port.mailbox.mayHoldMessages { return now }
+        guard let next = timers.nextDeadline else { return drainDeadline }
+        guard let drain = drainDeadline else { return next }
+        return min(next, drain)
+    }
+
+    private func pull() {
+        var left = configuration.completionsPerTurn
+        while left > 0, let completion = driver.next() {
+            left -= 1
+            handle(completion)
+        }
+    }
+
+    @inline(__always)
+    private func handle(_ completion: Completion) {
+        guard let connection = table.find(completion.token) else { return stale(completion) }
+        switch completion.event {
+        case .received(let bytes): received(connection, bytes)
+        case .sent(let count): sent(connection, count)
+        case .accepted(let descriptor): accepted(descriptor, on: connection)
+        case .endOfStream: peerEnded(connection)
+        case .stopped(.receive): receiveStopped(connection)
+        case .stopped(.accept): acceptStopped(connection)
+        case .failed(.accept, let error): acceptFailed(error, on: connection)
+        case .failed(.receive, let error): receiveFailed(connection, error)
+        case .failed(.send, let error): sendFailed(connection, error)
+        case .closed: closed(connection)
+        }
+    }
+
+    /// A completion of a life that is over. A descriptor in it would leak.
+    private func stale(_ completion: Completion) {
+        port.counters.staleCompletions.add()
+        if case .accepted(let descriptor) = completion.event { sockets.discard(descriptor) }
+    }
+
+    private func attend() {
+        // What is queued meanwhile waits for the next round: a handler that wakes itself cannot
+        // hold the loop.
+        var left = attention.count
+        while left > 0, let token = attention.popFirst() {
+            left -= 1
+            if let connection = table.find(token) {
+                connection.pointee.flags.remove(.queued)
+                attend(connection)
+            }
+        }
+    }
+
+    // MARK: Messages of other threads
+
+    private func takeMessages() {
+        guard port.mailbox.mayHoldMessages else { return }
+        port.mailbox.take(into: &messages)
+        // Indexed: a message may end the loop, which takes no further batch.
+        for message in messages { handle(message) }
+        messages.removeAll(keepingCapacity: true)
+    }
+
+    func handle(_ message: LoopMessage) {
+        switch message {
+        case .adopt(let descriptor, let listener): open(descriptor, listener: listener)
+        case .run(let body): runClosure(for: nil) { body($0) }
+        case .startAccepting: startAccepting()
+        case .resumeAccepting: resumeAccepting()
+        case .stopAccepting: stopAccepting()
+        case .drain(let limit): drain(within: limit)
+        case .end: end()
+        }
+    }
+}

@@ -1,0 +1,84 @@
+/// Timers of the loop itself and of handlers; all of them live in one queue.
+
+enum TimerAction {
+    /// A connection's deadline: what it means depends on its state.
+    case connection(Token)
+    case tick
+    /// A listener that could not accept tries again.
+    case acceptAgain(Int)
+    case handler(LoopTimer)
+}
+
+/// A handler's timer. Confined to its loop.
+package final class LoopTimer {
+    fileprivate weak var loop: Loop?
+    fileprivate var id = TimerQueue<TimerAction>.ID.none
+    fileprivate var period: Nanoseconds?
+    fileprivate var body: (() throws -> Void)?
+    /// Where an error of `body` goes; nil: it stops the server.
+    fileprivate let connection: Token?
+
+    fileprivate init(
+        loop: Loop, period: Nanoseconds?, connection: Token?, body: @escaping () throws -> Void
+    ) {
+        self.loop = loop
+        self.period = period
+        self.connection = connection
+        self.body = body
+    }
+
+    package var isScheduled: Bool { body != nil }
+
+    /// Harmless when it has fired or the loop has ended.
+    package func cancel() {
+        body = nil
+        period = nil
+        loop?.timers.cancel(id)
+    }
+}
+
+extension Loop {
+    /// Runs `body` after `delay`, and with a period again and again until cancelled.
+    package func schedule(
+        after delay: Nanoseconds, every period: Nanoseconds? = nil,
+        for connection: ConnectionReference? = nil, _ body: @escaping () throws -> Void
+    ) -> LoopTimer {
+        let timer = LoopTimer(
+            loop: self, period: period, connection: connection?.pointee.token, body: body)
+        // From this moment, not from the turn's beginning: never early.
+        timer.id = timers.schedule(at: driver.clock + max(0, delay), .handler(timer))
+        if let details = connection?.pointee.details?.takeUnretainedValue() {
+            // Those that fired are dropped here, so a connection's list stays as long as its timers
+            // are many.
+            if details.timers.count >= 8 { details.timers.removeAll { !$0.isScheduled } }
+            details.timers.append(timer)
+        }
+        return timer
+    }
+
+    func runDueTimers() {
+        // A timer that re-arms itself for now waits for the next turn: bounded by those due at the
+        // start.
+        var left = timers.count
+        while left > 0, let action = timers.popDue(at: now) {
+            left -= 1
+            switch action {
+            case .connection(let token):
+                if let connection = table.find(token) { deadlinePassed(connection) }
+            case .tick: tick()
+            case .acceptAgain(let listener): startAccepting(listener)
+            case .handler(let timer): fire(timer)
+            }
+        }
+    }
+
+    private func fire(_ timer: LoopTimer) {
+        guard let body = timer.body else { return }
+        if let period = timer.period {
+            timer.id = timers.schedule(at: now + max(1, period), .handler(timer))
+        } else {
+            timer.body = nil
+        }
+        runClosure(for: timer.connection) { _ in try body() }
+    }
+}

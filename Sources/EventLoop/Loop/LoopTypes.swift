@@ -1,0 +1,116 @@
+/// What a loop needs to know, and whom it talks to.
+
+/// How a loop treats its connections. Sizes in bytes.
+package struct LoopConfiguration: Sendable {
+    package var stream = StreamOptions()
+    package var allowHalfClosure = false
+    package var inboundLimit = 1 << 20
+    package var outboundHighMark = 256 << 10
+    package var outboundLowMark = 64 << 10
+    package var outboundLimit = 64 << 20
+    package var idleTimeout: Nanoseconds?
+    /// How long a closing connection may go without progress.
+    package var closeTimeout: Nanoseconds = 10_000_000_000
+    /// How long to wait for the peer's end after ours.
+    package var lingerTimeout: Nanoseconds = 5_000_000_000
+    /// How much to throw away meanwhile.
+    package var lingerLimit = 16 << 20
+    /// Completions handled between two looks at timers and other threads' messages.
+    package var completionsPerTurn = 512
+    package var mailboxCapacity = 65_536
+
+    package init() {}
+}
+
+/// What a callback asks of the loop.
+package enum LoopAction: UInt8, Sendable {
+    case none
+    case close
+    case shutdown
+}
+
+package enum LoopTick: Sendable {
+    case after(Nanoseconds)
+    case never
+    case shutdown
+}
+
+/// Gets a loop's events, on its thread. One event at a time: none is delivered inside another,
+/// but for `willWrite` when a handler flushes.
+package protocol LoopDelegate: AnyObject {
+    func boot(_ loop: Loop) throws -> LoopAction
+    func tick(_ loop: Loop) throws -> LoopTick
+    func opened(_ connection: ConnectionReference) throws -> LoopAction
+    func traffic(_ connection: ConnectionReference) throws -> LoopAction
+    func writable(_ connection: ConnectionReference) throws -> LoopAction
+    func peerEnded(_ connection: ConnectionReference) throws -> LoopAction
+    func willWrite(_ connection: ConnectionReference) throws -> LoopAction
+    func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction
+    /// After the last connection of the last loop.
+    func shutDown(_ loop: Loop)
+}
+
+/// Who started the loops. Called from their threads.
+package protocol LoopOwner: AnyObject, Sendable {
+    func stopRequested(_ cause: StopCause)
+    /// This loop accepts no more, and nothing waits in its backlogs.
+    func acceptingStopped(_ loop: Int)
+    /// This loop has no connection left.
+    func drained(_ loop: Int)
+    /// Something degraded that an operator should see.
+    func report(_ event: LoopReport)
+    /// One more connection is alive: false if the limit is reached now.
+    func connectionAccepted() -> Bool
+    func connectionClosed()
+    var hasRoom: Bool { get }
+}
+
+package enum StopCause: Sendable {
+    case requested
+    case shutdownAction
+    case failed(any Error)
+}
+
+package enum LoopReport: Sendable {
+    case acceptBackOff(SystemError, listener: Int, retryIn: Nanoseconds)
+    case acceptPaused(listener: Int)
+    case driverFailed(SystemError, loop: Int)
+    case slotsExhausted(loop: Int)
+}
+
+/// What other threads send to a loop.
+package enum LoopMessage: Sendable {
+    case adopt(Descriptor, listener: Int)
+    case run(@Sendable (Loop) -> Void)
+    case startAccepting
+    case resumeAccepting
+    case stopAccepting
+    /// Close what is quiet, then everything when the time is up.
+    case drain(within: Nanoseconds)
+    /// All loops are drained: say goodbye and end.
+    case end
+}
+
+/// A loop as other threads see it.
+package final class LoopPort: Sendable {
+    package let index: Int
+    package let mailbox: Mailbox<LoopMessage>
+    package let counters = LoopCounters()
+
+    init(index: Int, capacity: Int, waker: any Waker) {
+        self.index = index
+        mailbox = Mailbox(capacity: capacity, waker: waker)
+    }
+
+    /// From any thread: false if the loop has ended, or is so far behind that it takes no more.
+    @discardableResult
+    package func run(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
+        post(.run(body)) == .accepted
+    }
+
+    package func post(
+        _ message: LoopMessage, always: Bool = false
+    ) -> Mailbox<LoopMessage>.Outcome {
+        mailbox.post(message, always: always)
+    }
+}

@@ -1,0 +1,47 @@
+/// The seam: a proactor of streams, pulled.
+///
+/// A driver takes operations and yields completions; whether the kernel is asked for readiness or
+/// for completions is its own affair. One per loop; made, used and destroyed by the loop's thread.
+/// Completions are pulled, not pushed, so nothing re-enters a driver and a loop may stop when its
+/// turn's budget is spent: the rest waits here or in the kernel.
+package protocol Driver: AnyObject {
+    /// The loop's clock, monotonic, as of the last `wait(until:)`; virtual in simulation.
+    var now: Nanoseconds { get }
+
+    /// The same clock at this moment, for what must not be early; a little dearer.
+    var clock: Nanoseconds { get }
+
+    /// Gives `token` its descriptor. It belongs to the driver until `closed`.
+    func attach(_ descriptor: Descriptor, as token: Token)
+
+    /// Never blocks, never delivers, never fails: failures come as completions.
+    func submit(_ operation: Operation, for token: Token)
+
+    /// Hands over what is queued and waits for at least one completion, a wake-up or the deadline
+    /// (nil: none; a deadline that has passed: do not wait). May also return with nothing. Returns
+    /// at once while completions are left to pull.
+    func wait(until deadline: Nanoseconds?) throws(SystemError)
+
+    /// The next completion, or nil when another `wait` is due. Its bytes are lent until the next
+    /// call.
+    func next() -> Completion?
+
+    /// The only part that another thread may use.
+    var waker: any Waker { get }
+
+    /// Ends every operation and closes every attached descriptor. Nothing is called afterwards but
+    /// `deinit`.
+    func shutDown()
+}
+
+/// Ends a driver's wait from any thread: the one in progress, or else the next one.
+///
+/// Outlives its driver: a wake-up after the loop has ended is harmless, and never reaches a reused
+/// descriptor.
+package protocol Waker: AnyObject, Sendable {
+    func wake()
+}
+
+/// Nanoseconds on a loop's monotonic clock, or between two of its times. Plain, since a `Duration`
+/// conversion costs up to two hundred instructions in a hot path.
+package typealias Nanoseconds = Int64

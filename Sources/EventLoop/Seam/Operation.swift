@@ -1,0 +1,38 @@
+/// The two operations that go on until stopped: each yields any number of completions.
+@usableFromInline
+package enum StreamKind: UInt8, Sendable {
+    case accept
+    case receive
+}
+
+/// What a loop may ask of a driver, as data: at most 24 bytes, no reference.
+@usableFromInline
+package enum Operation {
+    /// Accepts on a listening descriptor until stopped or `failed(.accept)`.
+    case accept
+    /// Receives until stopped, `endOfStream` or `failed(.receive)`. Never asked for again before
+    /// the previous stream's last word has been pulled.
+    case receive
+    /// Sends bytes that stay put until the `sent` or `failed(.send)` that answers. One at a time
+    /// per token. The answer may tell of fewer bytes than asked for; the rest is the loop's to send
+    /// again.
+    case send(UnsafeRawBufferPointer)
+    /// Ends a stream. Answered by `stopped`; until then, its completions keep coming.
+    /// If the stream ends by itself first, that end is its last word and no `stopped` follows. Not
+    /// asked of a stream that is being stopped, or whose last word has been pulled.
+    case stop(StreamKind)
+    /// Sends the end of our side. Never while a send is in flight. Not answered: a failure shows in
+    /// the next operation.
+    case shutdownWrite
+    /// Ends everything in flight, closes the descriptor and answers `closed`, the token's last
+    /// word.
+    case close
+}
+
+/// Names the operation that failed.
+@usableFromInline
+package enum OperationKind: UInt8, Sendable {
+    case accept
+    case receive
+    case send
+}

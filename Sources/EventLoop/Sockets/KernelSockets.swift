@@ -1,0 +1,164 @@
+import CLinux
+import Glibc
+
+/// The kernel's sockets, for both backends.
+package final class KernelSockets: Sockets {
+    package init() {}
+
+    package func listen(
+        on address: SocketAddress, _ options: ListenOptions
+    ) throws(SystemError) -> BoundListener {
+        let descriptor = try make(family: address.family)
+        do throws(SystemError) {
+            return try listen(on: address, options, descriptor)
+        } catch {
+            Glibc.close(descriptor.number)
+            throw error
+        }
+    }
+
+    private func listen(
+        on address: SocketAddress, _ options: ListenOptions, _ descriptor: Descriptor
+    ) throws(SystemError) -> BoundListener {
+        if case .unix(let path, abstract: false) = address {
+            try UnixPath.makeRoom(path, address)
+        } else if address.port != nil {
+            // A restart within TIME_WAIT must not fail.
+            try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
+            if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
+        }
+        if case .v6 = address {
+            let only: CInt = options.onlyV6 ? 1 : 0
+            try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
+        }
+        let bound = try address.withKernelForm { bind(descriptor.number, $0, $1) }
+        guard bound == 0 else { throw SystemError(errno, "bind") }
+        guard Glibc.listen(descriptor.number, options.backlog) == 0 else {
+            throw SystemError(errno, "listen")
+        }
+        var path: PathIdentity?
+        if case .unix(let name, abstract: false) = address { path = UnixPath.identity(of: name) }
+        return BoundListener(
+            descriptor: descriptor, address: try localAddress(of: descriptor), path: path)
+    }
+
+    private func make(family: CInt) throws(SystemError) -> Descriptor {
+        let type = CInt(MR_SOCK_STREAM | MR_SOCK_NONBLOCK | MR_SOCK_CLOEXEC)
+        let number = socket(family, type, 0)
+        guard number >= 0 else { throw SystemError(errno, "socket") }
+        return Descriptor(number)
+    }
+
+    package func acceptWaiting(
+        on listener: Descriptor
+    ) throws(SystemError) -> Descriptor? {
+        while true {
+            let number = mr_accept(listener.number)
+            if number >= 0 { return Descriptor(number) }
+            switch AcceptError(errno) {
+            case .nobodyWaits: return nil
+            case .passing: continue
+            case .lasting(let error): throw error
+            }
+        }
+    }
+
+    package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {
+        // On a Unix socket these fail, which is all right: it has neither Nagle's delay nor probes.
+        if options.noDelay {
+            try? setInteger(1, CInt(MR_IPPROTO_TCP), CInt(MR_TCP_NODELAY), on: descriptor)
+        }
+        if let idle = options.keepAlive {
+            try? set(.keepAlive(idle: idle, interval: max(1, idle / 3), count: 3), on: descriptor)
+        }
+    }
+
+    // MARK: Addresses
+
+    package func localAddress(
+        of descriptor: Descriptor
+    ) throws(SystemError) -> SocketAddress {
+        try address("getsockname") { getsockname(descriptor.number, $0, $1) }
+    }
+
+    package func remoteAddress(
+        of descriptor: Descriptor
+    ) throws(SystemError) -> SocketAddress {
+        try address("getpeername") { getpeername(descriptor.number, $0, $1) }
+    }
+
+    private func address(
+        _ call: StaticString,
+        _ ask: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> CInt
+    ) throws(SystemError) -> SocketAddress {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { ask($0, &length) }
+        }
+        guard result == 0 else { throw SystemError(errno, call) }
+        guard let address = SocketAddress(storage, length: length) else {
+            throw SystemError(EAFNOSUPPORT, call)
+        }
+        return address
+    }
+
+    // MARK: Options
+
+    package func set(
+        _ option: StreamOption, on descriptor: Descriptor
+    ) throws(SystemError) {
+        let tcp = CInt(MR_IPPROTO_TCP)
+        switch option {
+        case .noDelay(let isOn):
+            try setInteger(isOn ? 1 : 0, tcp, CInt(MR_TCP_NODELAY), on: descriptor)
+        case .keepAlive(let idle, let interval, let count):
+            try setInteger(idle, tcp, CInt(MR_TCP_KEEPIDLE), on: descriptor)
+            try setInteger(interval, tcp, CInt(MR_TCP_KEEPINTVL), on: descriptor)
+            try setInteger(count, tcp, CInt(MR_TCP_KEEPCNT), on: descriptor)
+            try setInteger(1, SOL_SOCKET, SO_KEEPALIVE, on: descriptor)
+        case .noKeepAlive: try setInteger(0, SOL_SOCKET, SO_KEEPALIVE, on: descriptor)
+        case .linger(let reset): try setLinger(reset: reset, descriptor)
+        case .receiveBuffer(let size):
+            try setInteger(size, SOL_SOCKET, SO_RCVBUF, on: descriptor)
+        case .sendBuffer(let size): try setInteger(size, SOL_SOCKET, SO_SNDBUF, on: descriptor)
+        case .quickAck(let isOn):
+            try setInteger(isOn ? 1 : 0, tcp, CInt(MR_TCP_QUICKACK), on: descriptor)
+        case .userTimeout(let milliseconds):
+            try setInteger(milliseconds, tcp, CInt(MR_TCP_USER_TIMEOUT), on: descriptor)
+        }
+    }
+
+    private func setInteger(
+        _ value: CInt, _ level: CInt, _ name: CInt, on descriptor: Descriptor
+    ) throws(SystemError) {
+        var value = value
+        let size = socklen_t(MemoryLayout<CInt>.size)
+        guard setsockopt(descriptor.number, level, name, &value, size) == 0 else {
+            throw SystemError(errno, "setsockopt")
+        }
+    }
+
+    private func setLinger(reset: Bool, _ descriptor: Descriptor) throws(SystemError) {
+        var value = linger(l_onoff: reset ? 1 : 0, l_linger: 0)
+        let size = socklen_t(MemoryLayout<linger>.size)
+        guard setsockopt(descriptor.number, SOL_SOCKET, SO_LINGER, &value, size) == 0 else {
+            throw SystemError(errno, "setsockopt")
+        }
+    }
+
+    // MARK: Endings
+
+    package func resetOnClose(_ descriptor: Descriptor) {
+        try? setLinger(reset: true, descriptor)
+    }
+
+    package func discard(_ descriptor: Descriptor) { Glibc.close(descriptor.number) }
+
+    package func removePath(of listener: BoundListener) {
+        guard case .unix(let path, abstract: false) = listener.address,
+            let identity = listener.path, UnixPath.identity(of: path) == identity
+        else { return }
+        unlink(path)
+    }
+}

@@ -1,0 +1,32 @@
+/// Where a socket is: an IP endpoint or a Unix name. The text forms of users' addresses are made
+/// above.
+package enum SocketAddress: Hashable, Sendable {
+    /// Address bytes in network order.
+    case v4(IPv4Bytes, port: UInt16)
+    case v6(IPv6Bytes, port: UInt16, scope: UInt32)
+    /// A path, or without the leading `@` an abstract name. An unnamed socket has the empty path.
+    case unix(String, abstract: Bool)
+
+    package var port: UInt16? {
+        switch self {
+        case .v4(_, let port), .v6(_, let port, _): port
+        case .unix: nil
+        }
+    }
+}
+
+/// The four bytes of an IPv4 address.
+package struct IPv4Bytes: Hashable, Sendable {
+    package var word: UInt32
+    package init(_ word: UInt32) { self.word = word }
+}
+
+/// The sixteen bytes of an IPv6 address.
+package struct IPv6Bytes: Hashable, Sendable {
+    package var high: UInt64
+    package var low: UInt64
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+}

@@ -1,0 +1,38 @@
+import Synchronization
+
+/// A count that one thread adds to and any thread reads: a plain load, add and store, no locked
+/// instruction.
+package struct Counter: ~Copyable, Sendable {
+    private let value = Atomic(0)
+
+    package init() {}
+
+    package var current: Int { value.load(ordering: .relaxed) }
+
+    package func add(_ amount: Int = 1) {
+        value.store(value.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
+    }
+}
+
+/// What a loop counts. Each degraded mode has a counter here.
+package final class LoopCounters: Sendable {
+    package let accepted = Counter()
+    package let opened = Counter()
+    package let closed = Counter()
+    package let bytesIn = Counter()
+    package let bytesOut = Counter()
+    package let turns = Counter()
+    package let acceptBackOffs = Counter()
+    package let acceptPauses = Counter()
+    package let inboundOverflows = Counter()
+    package let outboundOverflows = Counter()
+    package let readPauses = Counter()
+    package let timeouts = Counter()
+    package let staleCompletions = Counter()
+    package let driverErrors = Counter()
+
+    package init() {}
+
+    /// Connections alive: from the accept to the last word of the driver.
+    package var open: Int { opened.current - closed.current }
+}

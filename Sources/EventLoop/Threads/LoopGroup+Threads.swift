@@ -1,0 +1,151 @@
+import CLinux
+
+/// Starting a group: one thread per loop, or, for a seed, all of them stepped by one.
+extension LoopGroup {
+    /// Starts a thread per loop, boots their handlers and begins to accept. Returns what went wrong
+    /// first; then nothing runs and nothing stays bound.
+    package func start(_ listeners: Listeners) -> (any Error)? {
+        var threads: [LoopThread] = []
+        for index in 0..<loopCount {
+            do throws(SystemError) {
+                threads.append(
+                    try LoopThread(name: "millrace-\(index)") { [self] in
+                        run(index, listeners.perLoop[index])
+                    })
+            } catch {
+                discard(Listeners(perLoop: Array(listeners.perLoop[index...])))
+                state.update { $0.bootError = error }
+                break
+            }
+        }
+        let started = threads.count
+        let failure = state.wait { $0.booted == started ? .some($0.bootError) : nil }
+        let isGood = failure == nil
+        state.update { $0.verdict = isGood ? .run : .abandon }
+        if let failure {
+            for thread in threads { thread.join() }
+            // Loops that never came to be could not give their listeners back.
+            state.update { $0.alive = 0 }
+            return failure
+        }
+        let threadsToJoin = threads
+        joiner.withLock { $0 = threadsToJoin }
+        post(.startAccepting)
+        // A handler may have asked for the end while it booted.
+        if stopCause != nil { post(.stopAccepting) }
+        return nil
+    }
+
+    /// Waits for the threads to be gone. Not from one of them.
+    package func join() {
+        let threads = joiner.withLock { threads in
+            defer { threads = [] }
+            return threads
+        }
+        for thread in threads { thread.join() }
+    }
+
+    /// Whether the caller is one of the group's own threads, where waiting for the group would
+    /// never end.
+    package var isOnLoopThread: Bool {
+        joiner.withLock { threads in threads.contains { $0.isCurrent } }
+    }
+
+    private func run(_ index: Int, _ listeners: [(bound: BoundListener, spreads: Bool)]) {
+        if configuration.pinLoops && index < configuration.loops {
+            _ = mr_pin_thread(CInt(index) % mr_cpu_count())
+        }
+        guard let loop = boot(index, listeners) else { return }
+        let verdict = state.wait { $0.verdict == .undecided ? nil : $0.verdict }
+        if verdict == .run { loop.asCurrent { while loop.turn() {} } } else { loop.abandon() }
+        if verdict == .run { loopEnded() }
+    }
+
+    private func boot(
+        _ index: Int, _ listeners: [(bound: BoundListener, spreads: Bool)]
+    ) -> Loop? {
+        let driver: any Driver
+        do throws(SystemError) {
+            let (made, port) = try makePort(index)
+            driver = made
+            state.update { $0.ports[index] = port }
+        } catch {
+            discard(Listeners(perLoop: [listeners]))
+            bootFailed(error)
+            return nil
+        }
+        // Another loop's failure ends the wait for its port.
+        let ports = state.wait { state -> Result<[LoopPort], BootAbandoned>? in
+            if state.bootError != nil { return .failure(BootAbandoned()) }
+            let ports = state.ports.compactMap { $0 }
+            return ports.count == loopCount ? .success(ports) : nil
+        }
+        guard case .success(let ports) = ports else {
+            discard(Listeners(perLoop: [listeners]))
+            driver.shutDown()
+            state.update { $0.booted += 1 }
+            return nil
+        }
+        let loop = makeLoop(index, driver, ports, listeners)
+        do {
+            try loop.asCurrent { try loop.boot() }
+            state.update { $0.booted += 1 }
+        } catch {
+            bootFailed(error)
+        }
+        return loop
+    }
+
+    private struct BootAbandoned: Error {}
+
+    private func bootFailed(_ error: any Error) {
+        state.update { state in
+            if state.bootError == nil { state.bootError = error }
+            state.booted += 1
+        }
+    }
+
+    // MARK: One thread for all
+
+    /// Makes every loop on this thread and begins to accept. The caller turns them, in any order,
+    /// until each has ended.
+    package func startStepped(_ listeners: Listeners) throws -> [SteppedLoop] {
+        var drivers: [any Driver] = []
+        var ports: [LoopPort] = []
+        for index in 0..<loopCount {
+            let (driver, port) = try makePort(index)
+            drivers.append(driver)
+            ports.append(port)
+        }
+        let all = ports
+        state.update { state in
+            state.ports = all
+            state.booted = all.count
+            state.verdict = .run
+        }
+        let loops = ports.indices.map { makeLoop($0, drivers[$0], ports, listeners.perLoop[$0]) }
+        for loop in loops { try loop.asCurrent { try loop.boot() } }
+        post(.startAccepting)
+        if stopCause != nil { post(.stopAccepting) }
+        return loops.map { SteppedLoop(loop: $0, group: self) }
+    }
+}
+
+/// A loop that somebody turns by hand.
+package final class SteppedLoop {
+    package let loop: Loop
+    private let group: LoopGroup
+    package private(set) var hasEnded = false
+
+    init(loop: Loop, group: LoopGroup) {
+        self.loop = loop
+        self.group = group
+    }
+
+    /// One turn. Nothing once the loop has ended.
+    package func turn() {
+        guard !hasEnded, !loop.asCurrent({ loop.turn() }) else { return }
+        hasEnded = true
+        group.loopEnded()
+    }
+}

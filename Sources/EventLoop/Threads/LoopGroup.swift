@@ -1,0 +1,264 @@
+import Synchronization
+
+/// The loops of one server: who accepts, who serves, and the order in which they start and stop.
+///
+/// Either every loop accepts (one loop, or `reusePort`), or one more loop accepts for all the
+/// others.
+package final class LoopGroup: Sendable {
+    package struct Configuration: Sendable {
+        package var loops = 1
+        package var reusePort = false
+        package var balancer = Balancer.Policy.roundRobin
+        package var connectionLimit = Int.max
+        package var pinLoops = false
+        package var listen = ListenOptions()
+        package var loop = LoopConfiguration()
+
+        package init() {}
+    }
+
+    /// What a group is made of; called on the loops' threads.
+    package struct Parts: Sendable {
+        package let sockets: any Sockets
+        package let makeDriver: @Sendable () throws(SystemError) -> any Driver
+        package let makeDelegate: @Sendable (_ loop: Int) -> any LoopDelegate
+        package let report: @Sendable (LoopReport) -> Void
+
+        package init(
+            sockets: any Sockets,
+            makeDriver: @escaping @Sendable () throws(SystemError) -> any Driver,
+            makeDelegate: @escaping @Sendable (_ loop: Int) -> any LoopDelegate,
+            report: @escaping @Sendable (LoopReport) -> Void
+        ) {
+            self.sockets = sockets
+            self.makeDriver = makeDriver
+            self.makeDelegate = makeDelegate
+            self.report = report
+        }
+    }
+
+    struct State {
+        var verdict = Verdict.undecided
+        var ports: [LoopPort?]
+        var booted = 0
+        var bootError: (any Error)?
+        var stop: (cause: StopCause, within: Nanoseconds)?
+        var accepting: Set<Int>
+        var undrained: Set<Int>
+        var alive: Int
+        var whenEnded: [@Sendable () -> Void] = []
+    }
+
+    enum Verdict {
+        case undecided
+        case run
+        case abandon
+    }
+
+    package let configuration: Configuration
+    let parts: Parts
+    /// The serving loops come first; an acceptor, if there is one, last.
+    let loopCount: Int
+    let state: Monitor<State>
+    private let connections = Atomic(0)
+    let joiner = Mutex<[LoopThread]>([])
+
+    /// How long a stop may take that nobody gave a limit for.
+    package static let defaultStopLimit: Nanoseconds = 10_000_000_000
+
+    package init(_ configuration: Configuration, _ parts: Parts) {
+        self.configuration = configuration
+        self.parts = parts
+        let needsAcceptor = configuration.loops > 1 && !configuration.reusePort
+        loopCount = configuration.loops + (needsAcceptor ? 1 : 0)
+        state = Monitor(
+            State(
+                ports: Array(repeating: nil, count: loopCount),
+                accepting: Set(0..<loopCount), undrained: Set(0..<loopCount), alive: loopCount))
+    }
+
+    deinit {
+        // Nobody will join them any more.
+        for thread in joiner.withLock({ $0 }) { thread.detach() }
+    }
+
+    private var hasAcceptor: Bool { loopCount > configuration.loops }
+
+    // MARK: Listening
+
+    /// Binds every address, for each loop that accepts. On an error nothing stays bound.
+    package func listen(
+        on addresses: [(address: SocketAddress, onlyV6: Bool)]
+    ) throws(ListenFailure) -> Listeners {
+        var listeners = Listeners(perLoop: Array(repeating: [], count: loopCount))
+        for (place, wanted) in addresses.enumerated() {
+            do throws(SystemError) {
+                try listen(on: wanted.address, onlyV6: wanted.onlyV6, &listeners)
+            } catch {
+                discard(listeners)
+                throw ListenFailure(address: place, error: error)
+            }
+        }
+        return listeners
+    }
+
+    private func listen(
+        on address: SocketAddress, onlyV6: Bool, _ listeners: inout Listeners
+    ) throws(SystemError) {
+        var options = configuration.listen
+        options.onlyV6 = onlyV6
+        let first = hasAcceptor ? loopCount - 1 : 0
+        options.reusePort = configuration.reusePort && address.port != nil
+        let bound = try parts.sockets.listen(on: address, options)
+        // A Unix path can be bound once only, so there one loop accepts for all.
+        let isShared = options.reusePort && configuration.loops > 1
+        listeners.perLoop[first].append((bound, spreads: !isShared && configuration.loops > 1))
+        listeners.addresses.append(bound.address)
+        guard isShared else { return }
+        for loop in 1..<configuration.loops {
+            // The real address: port 0 gave the first listener one, and the others share it.
+            let another = try parts.sockets.listen(on: bound.address, options)
+            listeners.perLoop[loop].append((another, spreads: false))
+        }
+    }
+
+    package func discard(_ listeners: Listeners) {
+        for listener in listeners.perLoop.joined() {
+            parts.sockets.removePath(of: listener.bound)
+            parts.sockets.discard(listener.bound.descriptor)
+        }
+    }
+
+    // MARK: Making loops, on their own threads
+
+    /// The first half of a loop's making: what the other loops must know of it.
+    func makePort(_ index: Int) throws(SystemError) -> (any Driver, LoopPort) {
+        let driver = try parts.makeDriver()
+        let port = Loop.port(
+            index: index, capacity: configuration.loop.mailboxCapacity, driver: driver)
+        return (driver, port)
+    }
+
+    func makeLoop(
+        _ index: Int, _ driver: any Driver, _ ports: [LoopPort],
+        _ listeners: [(bound: BoundListener, spreads: Bool)]
+    ) -> Loop {
+        let serves = index < configuration.loops
+        return Loop(
+            index: index, port: ports[index], driver: driver, sockets: parts.sockets,
+            delegate: serves ? parts.makeDelegate(index) : AcceptorDelegate(),
+            configuration: configuration.loop, listeners: listeners,
+            targets: Array(ports.prefix(configuration.loops)), balancer: configuration.balancer,
+            owner: self)
+    }
+
+    // MARK: For any thread
+
+    package var ports: [LoopPort] {
+        state.update { state in state.ports.compactMap { $0 } }
+    }
+
+    /// The loops that serve connections.
+    package var servingPorts: [LoopPort] { Array(ports.prefix(configuration.loops)) }
+
+    /// Asks for a graceful end. The first cause stands; a later call may only shorten the time.
+    package func stop(_ cause: StopCause, within limit: Nanoseconds) {
+        let (isFirst, mayBegin, isDraining) = state.update { state in
+            let isFirst = state.stop == nil
+            if isFirst { state.stop = (cause, limit) }
+            return (isFirst, state.verdict == .run, state.accepting.isEmpty)
+        }
+        guard mayBegin else { return }
+        if isFirst { post(.stopAccepting) }
+        if !isFirst && isDraining { post(.drain(within: limit)) }
+    }
+
+    func post(_ message: LoopMessage) {
+        for port in ports { _ = port.post(message, always: true) }
+    }
+
+    /// Runs `body` when every loop has ended, on the last one's thread; at once if they have.
+    package func whenEnded(_ body: @escaping @Sendable () -> Void) {
+        let isOver = state.update { state in
+            if state.alive > 0 { state.whenEnded.append(body) }
+            return state.alive == 0
+        }
+        if isOver { body() }
+    }
+
+    /// Waits for that, and tells why. Not from a loop's thread.
+    package func waitUntilEnded() -> StopCause {
+        state.wait { $0.alive == 0 ? $0.stop?.cause ?? .requested : nil }
+    }
+
+    package var stopCause: StopCause? { state.update { $0.stop?.cause } }
+
+    func loopEnded() {
+        let (bodies, isLast) = state.update { state in
+            state.alive -= 1
+            guard state.alive == 0 else { return ([@Sendable () -> Void](), false) }
+            defer { state.whenEnded = [] }
+            return (state.whenEnded, true)
+        }
+        if isLast { for body in bodies { body() } }
+    }
+}
+
+/// Bound sockets by loop, and their addresses in the order asked for.
+package struct Listeners: Sendable {
+    package var perLoop: [[(bound: BoundListener, spreads: Bool)]]
+    package var addresses: [SocketAddress] = []
+}
+
+/// Which of the addresses could not be listened on, and why.
+package struct ListenFailure: Error {
+    package let address: Int
+    package let error: SystemError
+}
+
+extension LoopGroup: LoopOwner {
+    package func stopRequested(_ cause: StopCause) { stop(cause, within: Self.defaultStopLimit) }
+
+    package func acceptingStopped(_ loop: Int) {
+        let limit = state.update { state -> Nanoseconds? in
+            guard state.accepting.remove(loop) != nil, state.accepting.isEmpty else { return nil }
+            return state.stop?.within ?? Self.defaultStopLimit
+        }
+        if let limit { post(.drain(within: limit)) }
+    }
+
+    package func drained(_ loop: Int) {
+        let isLast = state.update { state in
+            state.undrained.remove(loop) != nil && state.undrained.isEmpty
+        }
+        if isLast { post(.end) }
+    }
+
+    package func report(_ event: LoopReport) { parts.report(event) }
+
+    package func connectionAccepted() -> Bool {
+        connections.add(1, ordering: .relaxed).newValue < configuration.connectionLimit
+    }
+
+    package func connectionClosed() {
+        let before = connections.subtract(1, ordering: .relaxed).oldValue
+        if before == configuration.connectionLimit { post(.resumeAccepting) }
+    }
+
+    package var hasRoom: Bool {
+        connections.load(ordering: .relaxed) < configuration.connectionLimit
+    }
+}
+
+/// An acceptor has no connections of its own, so nothing is ever told to it.
+private final class AcceptorDelegate: LoopDelegate {
+    func boot(_ loop: Loop) -> LoopAction { .none }
+    func tick(_ loop: Loop) -> LoopTick { .never }
+    func opened(_ connection: ConnectionReference) -> LoopAction { .none }
+    func traffic(_ connection: ConnectionReference) -> LoopAction { .none }
+    func writable(_ connection: ConnectionReference) -> LoopAction { .none }
+    func peerEnded(_ connection: ConnectionReference) -> LoopAction { .none }
+    func willWrite(_ connection: ConnectionReference) -> LoopAction { .none }
+    func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction { .none }
+    func shutDown(_ loop: Loop) {}
+}

@@ -1,0 +1,121 @@
+internal import EventLoop
+
+/// Where a server listens, or where a socket is: `tcp://host:port`, `tcp4://`, `tcp6://`,
+/// `unix:///path`, `unix://@abstract`.
+///
+/// Hosts are IPv4 or IPv6 in digits, `localhost`, or empty for every address of the machine; names
+/// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. As a literal it is
+/// checked by `Server.init`; use `Address(parsing:)` for text from outside.
+public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {
+    /// As it was written, or, of a socket's real address, in the same form.
+    public let description: String
+    let socketAddress: SocketAddress?
+    let onlyV6: Bool
+
+    public init(stringLiteral value: String) {
+        self = Self.parse(value) ?? Address(description: value, nil)
+    }
+
+    /// For text from outside. Throws `.invalidAddress`.
+    public init(parsing text: String) throws(NetError) {
+        guard let address = Self.parse(text) else { throw .invalidAddress(text) }
+        self = address
+    }
+
+    /// A TCP address; a wrong host is reported by `Server.init`.
+    public static func tcp(_ host: String, port: UInt16) -> Address {
+        let isBare = host.contains(":") && !host.hasPrefix("[")
+        return Address(stringLiteral: "tcp://\(isBare ? "[\(host)]" : host):\(port)")
+    }
+
+    /// A Unix path, or with a leading `@` an abstract name.
+    public static func unix(_ path: String) -> Address {
+        Address(stringLiteral: "unix://\(path)")
+    }
+
+    /// Nil for Unix addresses.
+    public var port: UInt16? { socketAddress?.port }
+
+    /// Two addresses are the same if they are so for the kernel, however they are written.
+    public static func == (one: Address, other: Address) -> Bool {
+        guard let first = one.socketAddress, let second = other.socketAddress else {
+            return one.description == other.description
+        }
+        return first == second && one.onlyV6 == other.onlyV6
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        if let socketAddress {
+            hasher.combine(socketAddress)
+        } else {
+            hasher.combine(description)
+        }
+    }
+
+    var isUnix: Bool {
+        if case .unix = socketAddress { true } else { false }
+    }
+
+    private init(description: String, _ socketAddress: SocketAddress?, onlyV6: Bool = false) {
+        self.description = description
+        self.socketAddress = socketAddress
+        self.onlyV6 = onlyV6
+    }
+
+    /// A socket's own address; nil reads as an unnamed Unix one.
+    init(_ socketAddress: SocketAddress?) {
+        let socketAddress = socketAddress ?? .unix("", abstract: false)
+        switch socketAddress {
+        case .v4(_, let port), .v6(_, let port, _):
+            self.init(description: "tcp://\(socketAddress.hostText ?? ""):\(port)", socketAddress)
+        case .unix(let path, let isAbstract):
+            self.init(description: "unix://\(isAbstract ? "@" : "")\(path)", socketAddress)
+        }
+    }
+
+    // MARK: Parsing
+
+    private static func parse(_ text: String) -> Address? {
+        guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return nil }
+        if let path = rest(of: text, after: "unix://") { return parseUnix(text, path) }
+        for (scheme, family) in [("tcp://", nil), ("tcp4://", 4), ("tcp6://", 6)] {
+            if let endpoint = rest(of: text, after: scheme) {
+                return parseTCP(text, endpoint, family: family)
+            }
+        }
+        return nil
+    }
+
+    private static func rest(of text: String, after scheme: String) -> String? {
+        text.hasPrefix(scheme) ? String(text.dropFirst(scheme.count)) : nil
+    }
+
+    private static func parseUnix(_ text: String, _ path: String) -> Address? {
+        let isAbstract = path.hasPrefix("@")
+        let name = isAbstract ? String(path.dropFirst()) : path
+        guard !name.isEmpty else { return nil }
+        return Address(description: text, .unix(name, abstract: isAbstract))
+    }
+
+    private static func parseTCP(_ text: String, _ endpoint: String, family: Int?) -> Address? {
+        guard let colon = endpoint.lastIndex(of: ":") else { return nil }
+        let digits = endpoint[endpoint.index(after: colon)...]
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+            let port = UInt16(digits)
+        else { return nil }
+        var host = String(endpoint[..<colon])
+        if host.hasPrefix("[") {
+            guard host.hasSuffix("]") else { return nil }
+            host = String(host.dropFirst().dropLast())
+            guard host.contains(":") else { return nil }
+        } else if host.contains(":") {
+            return nil
+        }
+        if host.isEmpty { host = family == 4 ? "0.0.0.0" : "::" }
+        if host == "localhost" { host = family == 6 ? "::1" : "127.0.0.1" }
+        guard let address = SocketAddress(host: host, port: port) else { return nil }
+        if case .v4 = address, family == 6 { return nil }
+        if case .v6 = address, family == 4 { return nil }
+        return Address(description: text, address, onlyV6: family == 6)
+    }
+}

@@ -1,0 +1,117 @@
+internal import CLinux
+internal import EventLoop
+internal import Glibc
+
+/// Lines, delimiters and frames, over input that arrives in pieces of any size.
+extension Connection {
+    /// Takes through `delimiter`, which is included; nil if it has not arrived. Never scans a byte
+    /// twice. Throws `.frameTooLong` when it is not found within `limit` bytes.
+    @_lifetime(borrow self)
+    public func next(
+        through delimiter: StaticString, limit: Int = 65_536
+    ) throws(NetError) -> RawSpan? {
+        let size = delimiter.utf8CodeUnitCount
+        guard size > 0,
+            let end = find(delimiter.utf8Start, size, key: UInt(bitPattern: delimiter.utf8Start))
+        else {
+            if buffered >= limit { throw .frameTooLong(buffered, limit) }
+            return nil
+        }
+        if end > limit { throw .frameTooLong(end, limit) }
+        return next(end)
+    }
+
+    /// Takes one line without its LF or CR LF; nil if it is not complete. Throws `.frameTooLong`
+    /// when it has more than `limit` bytes.
+    @_lifetime(borrow self)
+    public func nextLine(limit: Int = 65_536) throws(NetError) -> RawSpan? {
+        var newline: UInt8 = 0x0A
+        guard let end = find(&newline, 1, key: 1) else {
+            // One more may be the CR.
+            if buffered > limit + 1 { throw .frameTooLong(buffered, limit) }
+            return nil
+        }
+        let piece = withCore { $0.peek(record, end) } ?? nil
+        guard let line = piece else { return nil }
+        let length = end >= 2 && line[end - 2] == 0x0D ? end - 2 : end - 1
+        if length > limit { throw .frameTooLong(length, limit) }
+        discard(end)
+        return lend(UnsafeRawBufferPointer(rebasing: line.prefix(length)))
+    }
+
+    /// Takes one frame: `skipped` bytes to ignore, an unsigned length, then that many bytes. Only
+    /// these are returned; nil if they are not all there yet. Throws `.frameTooLong` when the
+    /// length exceeds `limit`, which has no default since it is the peer's word. A frame within
+    /// `limit` is received whole even above `Options.Limits.inboundBytes`.
+    @_lifetime(borrow self)
+    public func nextFrame<Length: FixedWidthInteger & UnsignedInteger>(
+        after skipped: Int = 0, length: Length.Type, _ order: ByteOrder = .big, limit: Int
+    ) throws(NetError) -> RawSpan? {
+        let header = skipped + MemoryLayout<Length>.size
+        guard let announced: Length = peekInteger(order, at: skipped) else { return nil }
+        // The second bound is for a limit so generous that header and frame are no Int any more.
+        guard announced <= limit, announced <= Int.max - header else {
+            throw .frameTooLong(Int(clamping: announced), limit)
+        }
+        let total = header + Int(announced)
+        guard let frame = withCore({ $0.take(record, total) }) ?? nil else {
+            _ = withCore { $0.await(record, total) }
+            return nil
+        }
+        return lend(UnsafeRawBufferPointer(rebasing: frame.dropFirst(header)))
+    }
+
+    /// The number of unread bytes through the first occurrence, remembering how far a search in
+    /// vain has come. `key` tells one delimiter from another: what was searched for the one says
+    /// nothing of the other.
+    private func find(_ delimiter: UnsafePointer<UInt8>, _ size: Int, key: UInt) -> Int? {
+        guard isCurrent, buffered >= size else { return nil }
+        let isAgain = record.pointee.inbound.searchKey == key
+        let searched = isAgain ? record.pointee.inbound.searched : 0
+        guard let unread = withCore({ $0.peek(record, buffered) }) ?? nil,
+            let base = unread.baseAddress
+        else { return nil }
+        // It may have begun in the last bytes that were seen.
+        let start = max(0, searched - (size - 1))
+        let found =
+            size == 1
+            ? UnsafeRawPointer(memchr(base + start, CInt(delimiter[0]), unread.count - start))
+            : mr_memmem(base + start, UInt(unread.count - start), delimiter, UInt(size))
+        guard let found else {
+            record.pointee.inbound.searched = unread.count
+            record.pointee.inbound.searchKey = key
+            return nil
+        }
+        record.pointee.inbound.searched = 0
+        return found - base + size
+    }
+}
+
+// MARK: Copies out of lent bytes, and comparing them
+
+extension String {
+    /// Decodes lent bytes as UTF-8; what is none becomes U+FFFD.
+    public init(decoding bytes: RawSpan) {
+        self = bytes.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+extension Array where Element == UInt8 {
+    /// Copies lent bytes.
+    public init(copying bytes: RawSpan) { self = bytes.withUnsafeBytes { Array($0) } }
+}
+
+extension RawSpan {
+    /// Whether these are exactly the bytes of `text`.
+    public func equals(_ text: StaticString) -> Bool {
+        byteCount == text.utf8CodeUnitCount && starts(with: text)
+    }
+
+    /// Whether the first bytes are those of `text`.
+    public func starts(with text: StaticString) -> Bool {
+        let size = text.utf8CodeUnitCount
+        guard byteCount >= size else { return false }
+        guard size > 0 else { return true }
+        return self.withUnsafeBytes { memcmp($0.baseAddress!, text.utf8Start, size) == 0 }
+    }
+}

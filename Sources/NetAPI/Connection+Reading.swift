@@ -1,0 +1,148 @@
+internal import EventLoop
+
+/// Reading. Lent bytes are valid until the callback returns, whatever is called meanwhile.
+extension Connection {
+    /// Number of unread bytes.
+    public var buffered: Int { isCurrent ? record.pointee.inbound.count : 0 }
+
+    /// All unread bytes in one piece, lent. They stay unread.
+    public var bytes: RawSpan {
+        @_lifetime(borrow self)
+        get { lend(withCore { $0.peek(record, record.pointee.inbound.count) } ?? nil) }
+    }
+
+    /// All unread bytes in at most two pieces, never copied together.
+    public var readPair: ReadPair {
+        @_lifetime(borrow self)
+        get {
+            guard isCurrent else { return ReadPair(head: lend(nil), tail: lend(nil)) }
+            return ReadPair(
+                head: lend(record.pointee.inbound.front), tail: lend(record.pointee.inbound.back))
+        }
+    }
+
+    /// The next `count` bytes, left unread; nil if fewer are there.
+    @_lifetime(borrow self)
+    public func peek(_ count: Int) -> RawSpan? {
+        guard let bytes = withCore({ $0.peek(record, count) }) ?? nil else { return nil }
+        return lend(bytes)
+    }
+
+    /// Takes everything unread, perhaps nothing.
+    @_lifetime(borrow self)
+    public func next() -> RawSpan { lend(withCore { $0.takeAll(record) }) }
+
+    /// Takes `count` bytes, or nothing and nil if fewer are there.
+    @_lifetime(borrow self)
+    public func next(_ count: Int) -> RawSpan? {
+        guard let bytes = withCore({ $0.take(record, count) }) ?? nil else { return nil }
+        return lend(bytes)
+    }
+
+    /// Drops up to `count` bytes; returns how many.
+    @discardableResult
+    public func discard(_ count: Int) -> Int {
+        let amount = max(0, min(count, buffered))
+        if amount > 0 { _ = withCore { $0.consume(record, amount) } }
+        return amount
+    }
+
+    /// Drops everything unread; returns how much that was.
+    @discardableResult
+    public func discardAll() -> Int { discard(buffered) }
+
+    /// Takes as much as fits; returns how much. Never blocks.
+    public func read(into span: inout MutableRawSpan) -> Int {
+        let amount = min(span.byteCount, buffered)
+        guard amount > 0 else { return 0 }
+        span.withUnsafeMutableBytes { copy(into: $0, amount) }
+        return discard(amount)
+    }
+
+    /// Takes everything as an array.
+    public func readArray() -> [UInt8] {
+        let amount = buffered
+        guard amount > 0 else { return [] }
+        let array = [UInt8](unsafeUninitializedCapacity: amount) { buffer, count in
+            copy(into: UnsafeMutableRawBufferPointer(buffer), amount)
+            count = amount
+        }
+        discard(amount)
+        return array
+    }
+
+    /// All unread bytes as a pointer, for C parsers; it must not leave `body`. They stay unread.
+    public func withUnsafeBytes<R>(
+        _ body: (UnsafeRawBufferPointer) throws -> R
+    ) rethrows -> R {
+        let bytes = withCore { $0.peek(record, record.pointee.inbound.count) } ?? nil
+        return try body(bytes ?? UnsafeRawBufferPointer(start: nil, count: 0))
+    }
+
+    // MARK: Integers
+
+    /// Reads an integer `offset` bytes ahead without taking anything; nil if it is not all there.
+    public func peekInteger<T: FixedWidthInteger>(
+        _ order: ByteOrder = .big, at offset: Int = 0, as type: T.Type = T.self
+    ) -> T? {
+        let size = MemoryLayout<T>.size
+        guard offset >= 0, buffered >= size, offset <= buffered - size else { return nil }
+        var value = T.zero
+        Swift.withUnsafeMutableBytes(of: &value) { copy(into: $0, size, from: offset) }
+        return order == .big ? T(bigEndian: value) : T(littleEndian: value)
+    }
+
+    /// Takes an integer; nil, and nothing taken, if it is not all there.
+    public func nextInteger<T: FixedWidthInteger>(
+        _ order: ByteOrder = .big, as type: T.Type = T.self
+    ) -> T? {
+        guard let value: T = peekInteger(order) else { return nil }
+        discard(MemoryLayout<T>.size)
+        return value
+    }
+
+    // MARK: Lending
+
+    @_lifetime(borrow self)
+    func lend(_ bytes: UnsafeRawBufferPointer?) -> RawSpan {
+        let span = RawSpan(_unsafeBytes: bytes ?? UnsafeRawBufferPointer(start: nil, count: 0))
+        // The memory belongs to the loop, which keeps it until the callback has returned.
+        return _overrideLifetime(span, borrowing: self)
+    }
+
+    /// Copies `amount` unread bytes, which are there.
+    private func copy(
+        into target: UnsafeMutableRawBufferPointer, _ amount: Int, from offset: Int = 0
+    ) {
+        let (front, back) = (record.pointee.inbound.front, record.pointee.inbound.back)
+        let fromFront = max(0, min(amount, front.count - offset))
+        if fromFront > 0 {
+            target.copyMemory(from: .init(rebasing: front[offset..<offset + fromFront]))
+        }
+        guard fromFront < amount else { return }
+        let start = max(0, offset - front.count)
+        UnsafeMutableRawBufferPointer(rebasing: target[fromFront...])
+            .copyMemory(from: .init(rebasing: back[start..<start + amount - fromFront]))
+    }
+}
+
+/// Two pieces, because a ring buffer wraps.
+public struct ReadPair: ~Escapable {
+    /// The older bytes.
+    public let head: RawSpan
+    /// The newer ones, often none.
+    public let tail: RawSpan
+
+    @_lifetime(copy head, copy tail)
+    init(head: RawSpan, tail: RawSpan) {
+        self.head = head
+        self.tail = tail
+    }
+}
+
+/// The order of an integer's bytes.
+public enum ByteOrder: Sendable {
+    /// Most significant first: network order.
+    case big
+    case little
+}

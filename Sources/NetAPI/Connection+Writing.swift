@@ -1,0 +1,103 @@
+internal import EventLoop
+
+/// Writing. Bytes are gathered, copied once, and go out together when the callback returns. Writing
+/// never blocks and does nothing after a close; how much is waiting shows in `outboundBuffered` and
+/// `isWritable`.
+extension Connection {
+    /// Writes lent bytes, of this connection or of another.
+    public func write(_ bytes: RawSpan) {
+        bytes.withUnsafeBytes { write($0) }
+    }
+
+    /// Writes an array's bytes.
+    public func write(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { write($0) }
+    }
+
+    /// Writes a slice's bytes.
+    public func write(_ bytes: ArraySlice<UInt8>) {
+        bytes.withUnsafeBytes { write($0) }
+    }
+
+    /// Writes text as UTF-8.
+    public func write(_ text: String) {
+        var text = text
+        text.withUTF8 { write(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Writes text as UTF-8.
+    public func write(_ text: Substring) {
+        var text = text
+        text.withUTF8 { write(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Writes the bytes behind a pointer, which are copied before this returns.
+    public func write(_ bytes: UnsafeRawBufferPointer) {
+        _ = withCore { $0.write(record, bytes) }
+    }
+
+    /// Writes several pieces, in order.
+    public func write(_ pieces: [[UInt8]]) {
+        for piece in pieces { write(piece) }
+    }
+
+    /// Writes an integer's bytes.
+    public func write<T: FixedWidthInteger>(integer: T, _ order: ByteOrder = .big) {
+        let ordered = order == .big ? integer.bigEndian : integer.littleEndian
+        Swift.withUnsafeBytes(of: ordered) { write($0) }
+    }
+
+    /// Writes decimal digits, without making a String.
+    public func write(decimal value: Int) {
+        // 19 digits and a sign hold every Int.
+        withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { buffer in
+            var rest = value.magnitude
+            var start = buffer.count
+            repeat {
+                start -= 1
+                buffer[start] = UInt8(truncatingIfNeeded: rest % 10) + 0x30
+                rest /= 10
+            } while rest > 0
+            if value < 0 {
+                start -= 1
+                buffer[start] = 0x2D
+            }
+            write(UnsafeRawBufferPointer(rebasing: buffer[start...]))
+        }
+    }
+
+    /// Formats straight into the outbound buffer: `fill` gets room for `capacity` bytes. If it
+    /// throws, nothing is written. Other calls that write to or flush this connection are not
+    /// allowed inside `fill`.
+    public func write<E: Error>(
+        reserving capacity: Int, _ fill: (inout OutputRawSpan) throws(E) -> Void
+    ) throws(E) {
+        precondition(capacity >= 0, "a negative capacity")
+        guard let core, let room = core.reserve(record, capacity) else { return }
+        var count = 0
+        defer { core.commit(record, count) }
+        let part = UnsafeMutableRawBufferPointer(rebasing: room.prefix(capacity))
+        var output = OutputRawSpan(buffer: part, initializedCount: 0)
+        try fill(&output)
+        count = output.finalize(for: part)
+    }
+
+    /// Writes a length, then the bytes: the partner of `nextFrame`. The length must fit its type.
+    public func writeFrame<L: FixedWidthInteger & UnsignedInteger>(
+        _ bytes: RawSpan, length: L.Type, _ order: ByteOrder = .big
+    ) {
+        write(integer: L(bytes.byteCount), order)
+        write(bytes)
+    }
+
+    /// Sends what is gathered now instead of when the callback returns.
+    public func flush() {
+        _ = withCore { $0.flush(record) }
+    }
+
+    /// Bytes written but not yet taken by the kernel.
+    public var outboundBuffered: Int { isCurrent ? record.pointee.outbound.count : 0 }
+
+    /// False above `Options.Limits.outboundHighMark`, until `onWritable`; and after a close.
+    public var isWritable: Bool { isOpen && !record.pointee.flags.contains(.congested) }
+}

@@ -1,0 +1,137 @@
+package import EventLoop
+
+/// One stream, confined to its loop: use it in callbacks, or in closures that its loop runs.
+/// Elsewhere use `handle`.
+///
+/// A value of two words that may be copied and kept: once the connection has closed, every copy
+/// reads as closed and every call does nothing.
+public struct Connection: Hashable {
+    package let record: ConnectionReference
+    package let generation: UInt32
+
+    package init(_ record: ConnectionReference) {
+        self.record = record
+        generation = record.pointee.generation
+    }
+
+    /// Its slot has not been given to another connection.
+    @inline(__always)
+    var isCurrent: Bool { record.pointee.generation == generation }
+
+    var core: EventLoop.Loop? {
+        isCurrent ? record.pointee.loop.takeUnretainedValue() : nil
+    }
+
+    /// Runs `body` with the loop, without counting references; nil after the close.
+    @inline(__always)
+    func withCore<R>(_ body: (EventLoop.Loop) -> R) -> R? {
+        guard isCurrent else { return nil }
+        return record.pointee.loop._withUnsafeGuaranteedRef { body($0) }
+    }
+
+    var details: ConnectionDetails? {
+        isCurrent ? record.pointee.details?.takeUnretainedValue() : nil
+    }
+}
+
+@available(
+    *, unavailable, message: "a Connection stays on its loop: send connection.handle instead"
+)
+extension Connection: Sendable {}
+
+extension Connection {
+    /// The Sendable form, for other threads and tasks.
+    public var handle: ConnectionHandle {
+        let token = Token(slot: record.pointee.slot, generation: generation)
+        return ConnectionHandle(port: core?.port, token: token)
+    }
+
+    /// The loop that it lives on.
+    public var loop: Loop {
+        // A connection stays on its loop's thread, so after its end that thread still tells.
+        guard let core = core ?? EventLoop.Loop.current else {
+            preconditionFailure("a connection that has closed was asked for its loop elsewhere")
+        }
+        return Loop(core: core)
+    }
+
+    /// The server that it belongs to.
+    public var server: Server { loop.server }
+
+    /// True until `close()`, an error or the peer's end closes it.
+    public var isOpen: Bool { isCurrent && record.pointee.state == .open }
+
+    /// True for a connection that a listener took in; false after the close.
+    public var isAccepted: Bool { details?.listener != nil }
+
+    /// Our side: the real address, also when the server listens on all of them. Known from `onOpen`
+    /// to `onClose`.
+    public var localAddress: Address {
+        Address(withCore { $0.localAddress(of: record) } ?? nil)
+    }
+
+    /// The peer's side. Known from `onOpen` to `onClose`; a Unix peer usually has no name.
+    public var remoteAddress: Address { Address(details?.remoteAddress) }
+
+    /// Anything of the program's own, kept until the close. `PerConnection` is typed and faster.
+    public var context: AnyObject? {
+        get { details?.context }
+        nonmutating set { details?.context = newValue }
+    }
+
+    // MARK: Ending
+
+    /// Sends what was written, then ends the stream and closes. Input that comes meanwhile is
+    /// discarded.
+    public func close() {
+        _ = withCore { $0.close(record, .local) }
+    }
+
+    /// Closes at once; unsent bytes are dropped and the peer sees a reset.
+    public func abort() {
+        _ = withCore { $0.abort(record, .local) }
+    }
+
+    /// Ends our side of the stream after what was written; reading goes on. With
+    /// `Options.allowHalfClosure` the connection closes when the peer has ended its side too.
+    public func shutdownWrite() {
+        _ = withCore { $0.shutdownWrite(record) }
+    }
+
+    // MARK: Pausing
+
+    /// Leaves bytes in the kernel until `resumeReading()`: `onTraffic` rests, and so does news of
+    /// the peer's end.
+    public func pauseReading() {
+        _ = withCore { $0.pauseReading(record) }
+    }
+
+    /// Goes on reading; what came meanwhile is shown from the loop, not inside this call.
+    public func resumeReading() {
+        _ = withCore { $0.resumeReading(record) }
+    }
+
+    // MARK: Options
+
+    /// Sets a socket option on the live connection. Throws `.unsupported` if this kind of socket
+    /// has none such, `.invalidOption` for a value that cannot be, `.closed` after the close.
+    public func set(_ option: SocketOption) throws(NetError) {
+        guard let core, record.pointee.state != .closing else { throw .closed }
+        do throws(SystemError) {
+            try core.set(try option.translated(), on: record)
+        } catch {
+            throw NetError(option: option, error)
+        }
+    }
+
+    /// As `loop.schedule(after:_:)`, cancelled when the connection closes. An error closes the
+    /// connection.
+    @discardableResult
+    public func schedule(
+        after delay: Duration, _ body: @escaping (Connection) throws -> Void
+    ) -> Timer {
+        guard let core, record.pointee.state != .closing else { return Timer(core: nil) }
+        return Timer(
+            core: core.schedule(after: Nanoseconds(delay), for: record) { try body(self) })
+    }
+}

@@ -1,0 +1,120 @@
+internal import EventLoop
+
+/// A connection, for other threads and tasks.
+///
+/// Calls from one thread take effect in their order. After the close each reports `.closed`. What
+/// is posted waits in the loop's mailbox, which is bounded: when it is full, `write` reports
+/// `.overloaded`, `wake` and `execute` are dropped and counted in `Statistics.refusedPosts`.
+public struct ConnectionHandle: Sendable, Hashable {
+    let port: LoopPort?
+    let token: Token
+
+    public static func == (one: ConnectionHandle, other: ConnectionHandle) -> Bool {
+        one.port === other.port && one.token == other.token
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(port.map(ObjectIdentifier.init))
+        hasher.combine(token)
+    }
+
+    /// Queues bytes. `sent` runs on the loop when the kernel has them all, or with the error; on
+    /// the calling thread if the loop has ended or is overloaded.
+    public func write(
+        _ bytes: [UInt8], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
+    ) {
+        post { loop, record in
+            guard let record else {
+                sent?(.failure(.closed))
+                return
+            }
+            bytes.withUnsafeBytes { buffer in
+                guard let sent else { return loop.write(record, buffer) }
+                loop.write(record, buffer) { cause in
+                    sent(cause == nil ? .success(()) : .failure(.closed))
+                }
+            }
+        } refused: {
+            sent?(.failure($0))
+        }
+    }
+
+    /// As `write`, for text as UTF-8.
+    public func write(
+        _ text: String, sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
+    ) {
+        write(Array(text.utf8), sent: sent)
+    }
+
+    /// `onTraffic` runs soon, also with nothing unread.
+    public func wake() {
+        post { loop, record in if let record { loop.wake(record) } }
+    }
+
+    /// As `Connection.close()`.
+    public func close() {
+        post(always: true) { loop, record in if let record { loop.close(record, .local) } }
+    }
+
+    /// As `Connection.abort()`.
+    public func abort() {
+        post(always: true) { loop, record in if let record { loop.abort(record, .local) } }
+    }
+
+    /// Runs `body` on the loop with the connection; not at all once it is closed. An error closes
+    /// the connection.
+    public func execute(_ body: @escaping @Sendable (Connection) throws -> Void) {
+        let token = token
+        post { loop, record in
+            guard let record else { return }
+            loop.runClosure(for: token) { _ in try body(Connection(record)) }
+        }
+    }
+
+    /// Returns when the kernel has the bytes; suspends while the peer does not take them. Throws
+    /// `.closed` or `.overloaded`.
+    public func send(_ bytes: [UInt8]) async throws(NetError) {
+        let result = await withCheckedContinuation { continuation in
+            write(bytes) { continuation.resume(returning: $0) }
+        }
+        try result.get()
+    }
+
+    /// Runs `body` on the loop and returns its value. Throws what `body` throws, which does not
+    /// close the connection, or a `NetError` `.closed` or `.overloaded` if it did not run.
+    public func run<R: Sendable>(
+        _ body: @escaping @Sendable (Connection) throws -> R
+    ) async throws -> R {
+        try await withCheckedThrowingContinuation { continuation in
+            post { _, record in
+                guard let record else {
+                    continuation.resume(throwing: NetError.closed)
+                    return
+                }
+                continuation.resume(with: Result { try body(Connection(record)) })
+            } refused: {
+                continuation.resume(throwing: $0)
+            }
+        }
+    }
+
+    /// Runs `body` on the loop, with nil if the connection is closed; `refused` at once if the loop
+    /// takes no more.
+    private func post(
+        always: Bool = false,
+        _ body: @escaping @Sendable (EventLoop.Loop, ConnectionReference?) -> Void,
+        refused: (NetError) -> Void = { _ in }
+    ) {
+        guard let port else { return refused(.closed) }
+        let token = token
+        let message = LoopMessage.run { loop in
+            let record = loop.find(token)
+            body(loop, record?.pointee.state == .open ? record : nil)
+        }
+        switch port.post(message, always: always) {
+        case .accepted: break
+        case .full: refused(.overloaded(loop: port.index, capacity: port.mailbox.capacity))
+        case .closed: refused(.closed)
+        }
+    }
+}

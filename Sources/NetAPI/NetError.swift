@@ -1,0 +1,129 @@
+internal import EventLoop
+internal import Glibc
+
+/// What went wrong, and what to do about it.
+public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
+    /// For programs. More may come.
+    public struct Code: Sendable, Hashable, CustomStringConvertible {
+        let name: String
+        public var description: String { name }
+
+        /// The connection, loop or server has ended.
+        public static let closed = Code(name: "closed")
+        public static let invalidAddress = Code(name: "invalidAddress")
+        public static let addressInUse = Code(name: "addressInUse")
+        public static let permissionDenied = Code(name: "permissionDenied")
+        public static let backendUnavailable = Code(name: "backendUnavailable")
+        public static let invalidOption = Code(name: "invalidOption")
+        public static let frameTooLong = Code(name: "frameTooLong")
+        public static let timedOut = Code(name: "timedOut")
+        /// A loop's mailbox is full.
+        public static let overloaded = Code(name: "overloaded")
+        /// Not possible on this kind of socket, or not at this moment.
+        public static let unsupported = Code(name: "unsupported")
+        /// Another error of the kernel; see `errno`.
+        public static let system = Code(name: "system")
+    }
+
+    /// What kind of error it is.
+    public let code: Code
+    /// What went wrong, in words.
+    public let cause: String
+    /// What to do about it; sometimes empty.
+    public let remedy: String
+    /// The kernel's number, where there is one.
+    public let errno: Int32?
+
+    init(_ code: Code, _ cause: String, _ remedy: String = "", errno: Int32? = nil) {
+        self.code = code
+        self.cause = cause
+        self.remedy = remedy
+        self.errno = errno
+    }
+
+    /// Cause and remedy in one line.
+    public var description: String { remedy.isEmpty ? cause : "\(cause); \(remedy)" }
+
+    public var debugDescription: String { "NetError.\(code): \(description)" }
+}
+
+extension NetError {
+    static let closed = NetError(.closed, "the connection is closed")
+
+    static func frameTooLong(_ size: Int, _ limit: Int) -> NetError {
+        NetError(
+            .frameTooLong, "a frame of \(size) bytes exceeds \(limit)",
+            "raise `limit:` if the peer is honest")
+    }
+
+    static func overloaded(loop: Int, capacity: Int) -> NetError {
+        NetError(
+            .overloaded, "the mailbox of loop \(loop) holds \(capacity) messages already",
+            "post less, or wait for `sent`")
+    }
+
+    static func invalidAddress(_ text: String) -> NetError {
+        NetError(
+            .invalidAddress, "\(quoted(text)) is not an address",
+            "write it like tcp://127.0.0.1:9000, tcp://[::1]:9000 or unix:///run/app.sock")
+    }
+
+    static func invalidOption(_ name: String, _ value: Any, _ remedy: String) -> NetError {
+        NetError(.invalidOption, "\(name) is \(value)", remedy)
+    }
+
+    /// In quotes, without line breaks: an error stays one line whatever it was about.
+    private static func quoted(_ text: String) -> String { text.debugDescription }
+
+    init(_ error: SystemError) {
+        self.init(
+            .system, "\(error.call): \(error.message) (\(error.name))", errno: error.number)
+    }
+
+    init(listeningOn address: Address, _ error: SystemError) {
+        let what = "\(address): \(error.message) (\(error.name))"
+        switch error.number {
+        case EADDRINUSE:
+            self.init(
+                .addressInUse, what,
+                "stop the other server, choose port 0, or set reusePort in both",
+                errno: error.number)
+        case EEXIST:
+            self.init(
+                .addressInUse, "\(address): a file that is no socket is there",
+                "choose another path, or remove it", errno: error.number)
+        case EACCES, EPERM:
+            let remedy =
+                address.isUnix
+                ? "check the rights of the directory"
+                : "use a port above 1023 or grant CAP_NET_BIND_SERVICE"
+            self.init(.permissionDenied, what, remedy, errno: error.number)
+        case EADDRNOTAVAIL:
+            self.init(
+                .invalidAddress, what, "listen on an address that this machine has",
+                errno: error.number)
+        case ENAMETOOLONG:
+            self.init(
+                .invalidAddress, "\(address): the path is too long",
+                "a Unix path has at most 107 bytes", errno: error.number)
+        case EMFILE, ENFILE:
+            self.init(.system, what, "raise the limit of open files", errno: error.number)
+        default: self.init(.system, what, errno: error.number)
+        }
+    }
+
+    init(option: SocketOption, _ error: SystemError) {
+        switch error.number {
+        case EINVAL:
+            self.init(
+                .invalidOption, "\(option) has a value that the socket cannot have",
+                "linger is nil or zero, times are positive, sizes fit in 31 bits",
+                errno: error.number)
+        case ENOPROTOOPT, EOPNOTSUPP:
+            self.init(
+                .unsupported, "\(option) does not exist on this kind of socket",
+                "set it on TCP connections only", errno: error.number)
+        default: self.init(error)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+internal import CLinux
+internal import EventLoop
+
+/// Every value is checked before anything is bound; what is wrong is named with what would be
+/// right.
+extension Options {
+    /// The loops' view of these options. Throws `.invalidOption`.
+    func configuration() throws(NetError) -> LoopGroup.Configuration {
+        var group = LoopGroup.Configuration()
+        group.loops = try loops.resolved()
+        group.reusePort = reusePort
+        group.balancer = balancer.policy
+        group.connectionLimit = try atLeast(1, limits.connections, "limits.connections")
+        group.pinLoops = pinLoops
+        group.listen.backlog = CInt(
+            try within(1...Int(Int32.max), tcp.backlog, "tcp.backlog"))
+        group.loop = try loopConfiguration()
+        return group
+    }
+
+    private func loopConfiguration() throws(NetError) -> LoopConfiguration {
+        var loop = LoopConfiguration()
+        loop.stream.noDelay = tcp.noDelay
+        if let idle = tcp.keepAlive {
+            let seconds = try within(1...32767, Int(idle.components.seconds), "tcp.keepAlive")
+            loop.stream.keepAlive = CInt(seconds)
+        }
+        loop.allowHalfClosure = allowHalfClosure
+        loop.inboundLimit = try atLeast(1, limits.inboundBytes, "limits.inboundBytes")
+        loop.outboundLimit = try atLeast(1, limits.outboundBytes, "limits.outboundBytes")
+        loop.outboundHighMark = try within(
+            1...limits.outboundBytes, limits.outboundHighMark, "limits.outboundHighMark")
+        loop.outboundLowMark = try within(
+            0...limits.outboundHighMark, limits.outboundLowMark, "limits.outboundLowMark")
+        if let idle = timeouts.idle { loop.idleTimeout = try positive(idle, "timeouts.idle") }
+        loop.closeTimeout = try positive(timeouts.close, "timeouts.close")
+        loop.lingerTimeout = try positive(timeouts.linger, "timeouts.linger")
+        return loop
+    }
+
+    private func atLeast(_ least: Int, _ value: Int, _ name: String) throws(NetError) -> Int {
+        guard value >= least else {
+            throw .invalidOption(name, value, "give at least \(least)")
+        }
+        return value
+    }
+
+    private func within(
+        _ range: ClosedRange<Int>, _ value: Int, _ name: String
+    ) throws(NetError) -> Int {
+        guard range.contains(value) else {
+            throw .invalidOption(
+                name, value, "give \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    private func positive(_ time: Duration, _ name: String) throws(NetError) -> Nanoseconds {
+        guard time > .zero else { throw .invalidOption(name, time, "give a time above zero") }
+        return Nanoseconds(time)
+    }
+}
+
+extension Loops {
+    fileprivate func resolved() throws(NetError) -> Int {
+        if self == .perCore { return Int(mr_cpu_count()) }
+        guard (1...1024).contains(number) else {
+            throw .invalidOption("loops", number, "give 1 to 1024, or .perCore")
+        }
+        return number
+    }
+}
+
+extension Options.Balancer {
+    fileprivate var policy: EventLoop.Balancer.Policy {
+        switch self {
+        case .roundRobin: .roundRobin
+        case .leastConnections: .leastConnections
+        case .sourceHash: .sourceHash
+        }
+    }
+}

@@ -1,0 +1,125 @@
+internal import EventLoop
+
+/// How a server runs. Every value has a default; set what you need.
+public struct Options: Sendable {
+    /// The kernel interface.
+    public var backend: Backend = .automatic
+    /// How many event loops, each with a thread.
+    public var loops: Loops = .one
+    /// Every loop listens for itself (SO_REUSEPORT) instead of one acceptor handing connections
+    /// out. A second server on the same address is then possible. When one stops, connections that
+    /// the kernel had already queued for it can be reset unless `net.ipv4.tcp_migrate_req` is 1.
+    public var reusePort = false
+    /// How an acceptor picks a loop.
+    public var balancer: Balancer = .roundRobin
+    /// A peer's end is told by `onHalfClose` and writing goes on, instead of closing the
+    /// connection.
+    public var allowHalfClosure = false
+    /// Binds loop n to processor n.
+    public var pinLoops = false
+    /// Set on each TCP socket.
+    public var tcp = TCP()
+    /// What a peer can make the server hold.
+    public var limits = Limits()
+    /// How long a connection may take.
+    public var timeouts = Timeouts()
+
+    public init() {}
+
+    /// The usual ones in a line; the rest by assignment.
+    public init(backend: Backend = .automatic, loops: Loops = .one, reusePort: Bool = false) {
+        self.backend = backend
+        self.loops = loops
+        self.reusePort = reusePort
+    }
+
+    /// A changed copy, for one expression: `.init(loops: .perCore).with { $0.limits.connections =
+    /// 10_000 }`.
+    public func with(_ change: (inout Options) -> Void) -> Options {
+        var copy = self
+        change(&copy)
+        return copy
+    }
+
+    /// Set on each socket.
+    public struct TCP: Sendable {
+        /// Send small segments at once.
+        public var noDelay = true
+        /// Silence before the first probe, in whole seconds; nil: no probes.
+        public var keepAlive: Duration?
+        /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+        public var backlog = 4096
+    }
+
+    /// What a peer can make the server hold. In bytes, but for `connections`.
+    public struct Limits: Sendable {
+        /// At this many, accepting pauses; more wait in the backlog.
+        public var connections = Int.max
+        /// Unread bytes that a handler may leave behind before its connection closes with
+        /// `.inboundOverflow`.
+        public var inboundBytes = 1 << 20
+        /// Above this, reading pauses and `isWritable` is false.
+        public var outboundHighMark = 256 << 10
+        /// At this or below, reading goes on and `onWritable` is called.
+        public var outboundLowMark = 64 << 10
+        /// Above this the connection is reset, with `.outboundOverflow`.
+        public var outboundBytes = 64 << 20
+    }
+
+    /// How long a connection may take.
+    public struct Timeouts: Sendable {
+        /// Without a byte in either direction; nil: forever.
+        public var idle: Duration?
+        /// While closing, without a byte being taken; then the connection is reset.
+        public var close: Duration = .seconds(10)
+        /// For the peer's end after ours was sent.
+        public var linger: Duration = .seconds(5)
+    }
+
+    /// How an acceptor picks the loop for a new connection.
+    public enum Balancer: Sendable {
+        /// Each in turn.
+        case roundRobin
+        /// The one with the fewest.
+        case leastConnections
+        /// Always the same for one host.
+        case sourceHash
+    }
+}
+
+/// How many loops; an integer literal works.
+public struct Loops: Sendable, Hashable, ExpressibleByIntegerLiteral {
+    let number: Int
+
+    public init(integerLiteral value: Int) { number = value }
+
+    init(_ number: Int) { self.number = number }
+
+    /// This many: 1 to 1024.
+    public static func count(_ number: Int) -> Loops { Loops(number) }
+    /// A single loop, which accepts too.
+    public static let one: Loops = 1
+    /// One for each processor that the process may use.
+    public static let perCore: Loops = 0
+}
+
+/// An option of a live connection.
+public enum SocketOption: Sendable {
+    /// TCP_NODELAY.
+    case noDelay(Bool)
+    /// SO_KEEPALIVE with its times, in whole seconds of at least 1.
+    case keepAlive(idle: Duration, interval: Duration, count: Int)
+    /// SO_KEEPALIVE off.
+    case noKeepAlive
+    /// SO_LINGER: nil turns it off, `.zero` makes the close a reset. Any other time is refused: it
+    /// would block the loop.
+    case linger(Duration?)
+    /// SO_RCVBUF, in bytes; the kernel doubles it.
+    case receiveBuffer(Int)
+    /// SO_SNDBUF, in bytes; the kernel doubles it.
+    case sendBuffer(Int)
+    /// TCP_QUICKACK.
+    case quickAck(Bool)
+    /// TCP_USER_TIMEOUT, in milliseconds at the finest.
+    case userTimeout(Duration)
+}

@@ -1,0 +1,55 @@
+internal import EventLoop
+internal import Glibc
+internal import Logging
+internal import Synchronization
+
+/// Turns what the loops report into log lines: at once for the first of its kind, then at most one
+/// in ten seconds.
+final class ReportLog: Sendable {
+    private let logger: Logger
+    private let addresses: [Address]
+    private let lastLines = Mutex<[String: (time: Nanoseconds, suppressed: Int)]>([:])
+
+    private static let quietTime: Nanoseconds = 10_000_000_000
+
+    init(logger: Logger, addresses: [Address]) {
+        self.logger = logger
+        self.addresses = addresses
+    }
+
+    func record(_ report: LoopReport) {
+        switch report {
+        case .acceptBackOff(let error, let listener, let delay):
+            line(
+                "back-off \(listener)",
+                "cannot accept on listener \(listener): \(error.message) (\(error.name)); "
+                    + "trying again in \(delay / 1_000_000) ms\(Self.remedy(error))")
+        case .acceptPaused(let listener):
+            line(
+                "full \(listener)",
+                "listener \(listener) waits: the limit of connections is reached")
+        case .driverFailed(let error, let loop):
+            logger.error("loop \(loop) ends: \(error)")
+        case .slotsExhausted(let loop):
+            line("slots \(loop)", "loop \(loop) holds 16,777,216 connections and takes no more")
+        }
+    }
+
+    private static func remedy(_ error: SystemError) -> String {
+        [EMFILE, ENFILE].contains(error.number) ? "; raise the limit of open files" : ""
+    }
+
+    private func line(_ kind: String, _ text: String) {
+        let now = MonotonicClock.now
+        let suppressed: Int? = lastLines.withLock { lines in
+            if let last = lines[kind], now - last.time < Self.quietTime {
+                lines[kind]?.suppressed += 1
+                return nil
+            }
+            defer { lines[kind] = (now, 0) }
+            return lines[kind]?.suppressed ?? 0
+        }
+        guard let suppressed else { return }
+        logger.warning("\(text)\(suppressed > 0 ? " (and \(suppressed) times more)" : "")")
+    }
+}

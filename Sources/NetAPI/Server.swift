@@ -1,0 +1,232 @@
+package import EventLoop
+internal import Logging
+internal import Synchronization
+
+/// Listens on its addresses and serves them with a handler.
+///
+/// All its methods may be called from any thread; those that wait say so. It runs until it is
+/// stopped, also when nobody holds it any more. Once stopped it stays so: make another one.
+public final class Server: Sendable {
+    let options: Options
+    let listenAddresses: [Address]
+    let configuration: LoopGroup.Configuration
+    let chosen: ChosenBackend
+    let logger: Logger
+    private let makeHandler: @Sendable (_ loop: Int) -> (handler: any EventHandler, isPrimary: Bool)
+    private let state = Mutex(State.ready)
+
+    private enum State {
+        case ready
+        case starting
+        /// Bound; booting or running.
+        case started(LoopGroup, [Address])
+        case failed
+    }
+
+    // MARK: Making one
+
+    /// One handler shared by all loops; its methods run on several threads at once, so it must be
+    /// Sendable.
+    ///
+    /// Throws `.invalidAddress`, `.invalidOption`, `.backendUnavailable`; nothing is bound yet.
+    public convenience init(
+        _ handler: some LoopHandler & Sendable, listen: Address..., options: Options = Options()
+    ) throws(NetError) {
+        try self.init(handler, listen: listen, options: options)
+    }
+
+    /// As above, for a list made at run time.
+    public convenience init(
+        _ handler: some LoopHandler & Sendable, listen: [Address], options: Options = Options()
+    ) throws(NetError) {
+        guard handler is any EventHandler else { throw Self.needsEventHandler(handler, listen) }
+        try self.init(listen, options) { loop in (Self.events(of: handler), loop == 0) }
+    }
+
+    /// One handler per loop, made on that loop: it needs no locks, not even with `var`s.
+    public convenience init<H: LoopHandler>(
+        listen: Address..., options: Options = Options(), perLoop make: @escaping @Sendable () -> H
+    ) throws(NetError) {
+        guard H.self is any EventHandler.Type else {
+            throw Self.needsEventHandler(H.self, listen)
+        }
+        try self.init(listen, options) { _ in (Self.events(of: make()), true) }
+    }
+
+    private static func events(of handler: any LoopHandler) -> any EventHandler {
+        guard let events = handler as? any EventHandler else {
+            preconditionFailure("\(type(of: handler)) was an EventHandler a moment ago")
+        }
+        return events
+    }
+
+    private static func needsEventHandler(_ handler: Any, _ listen: [Address]) -> NetError {
+        let name = handler is any Any.Type ? "\(handler)" : "\(type(of: handler))"
+        return NetError(
+            .invalidOption,
+            "\(listen.first?.description ?? "a stream") is listed, but \(name) does not conform to "
+                + "EventHandler", "add it and write onTraffic")
+    }
+
+    /// `backend` replaces the choice by name: for simulations.
+    package init(
+        _ listen: [Address], _ options: Options, backend: SimulatedBackend? = nil,
+        _ makeHandler: @escaping @Sendable (Int) -> (handler: any EventHandler, isPrimary: Bool)
+    ) throws(NetError) {
+        guard !listen.isEmpty else {
+            throw .invalidOption("the list of addresses", "empty", "give at least one")
+        }
+        for address in listen where address.socketAddress == nil {
+            throw .invalidAddress(address.description)
+        }
+        listenAddresses = listen
+        self.options = options
+        configuration = try options.configuration()
+        if let backend {
+            chosen = backend.chosen
+            // Thousands of seeds degrade on purpose.
+            logger = Logger(label: "millrace") { _ in SwiftLogNoOpLogHandler() }
+        } else {
+            logger = Logger(label: "millrace")
+            chosen = try ChosenBackend.choose(options.backend)
+        }
+        self.makeHandler = makeHandler
+    }
+
+    // MARK: Starting
+
+    /// Binds, boots, and returns once clients can connect. Blocks only for that. Harmless when it
+    /// runs already.
+    ///
+    /// Throws `.addressInUse`, `.permissionDenied` and the like, with the address; what `onBoot`
+    /// throws comes as `.system` with that error in words. On an error nothing stays bound.
+    public func start() throws(NetError) {
+        guard try begin() else { return }
+        do throws(NetError) {
+            let (group, listeners) = try bind()
+            // Known from here on, so that `onBoot` can tell.
+            let addresses = listeners.addresses.map { Address($0) }
+            state.withLock { $0 = .started(group, addresses) }
+            if let failure = group.start(listeners) { throw NetError(startFailed: failure) }
+        } catch {
+            state.withLock { $0 = .failed }
+            throw error
+        }
+    }
+
+    /// As `start`, but with every loop on this thread, to be turned by the caller.
+    package func startStepped() throws -> [SteppedLoop] {
+        guard try begin() else { return [] }
+        let (group, listeners) = try bind()
+        let addresses = listeners.addresses.map { Address($0) }
+        state.withLock { $0 = .started(group, addresses) }
+        return try group.startStepped(listeners)
+    }
+
+    /// False if it is started already.
+    private func begin() throws(NetError) -> Bool {
+        let mayStart: Bool? = state.withLock { state in
+            switch state {
+            case .ready:
+                state = .starting
+                return true
+            case .started: return false
+            case .starting, .failed: return nil
+            }
+        }
+        guard let mayStart else {
+            throw NetError(
+                .unsupported, "the server failed to start, or is starting on another thread",
+                "make another one")
+        }
+        return mayStart
+    }
+
+    private func bind() throws(NetError) -> (LoopGroup, Listeners) {
+        let logger = logger
+        let log = ReportLog(logger: logger, addresses: listenAddresses)
+        // Unowned: the server holds the group. Adapters, which live while loops run, hold the
+        // server.
+        let parts = LoopGroup.Parts(
+            sockets: chosen.sockets, makeDriver: chosen.makeDriver,
+            makeDelegate: { [unowned self] loop in
+                let (handler, isPrimary) = makeHandler(loop)
+                return Adapter(handler, isPrimary: isPrimary, server: self)
+            },
+            report: { log.record($0) })
+        let group = LoopGroup(configuration, parts)
+        do throws(ListenFailure) {
+            let wanted = listenAddresses.compactMap { address in
+                address.socketAddress.map { ($0, address.onlyV6) }
+            }
+            return (group, try group.listen(on: wanted.map { (address: $0.0, onlyV6: $0.1) }))
+        } catch {
+            throw NetError(listeningOn: listenAddresses[error.address], error.error)
+        }
+    }
+
+    // MARK: Looking at it
+
+    /// The real addresses, in the order of the list: port 0 is replaced by the one that the kernel
+    /// chose. Known from `onBoot` on, empty before.
+    public var boundAddresses: [Address] {
+        state.withLock { state in
+            if case .started(_, let addresses) = state { addresses } else { [] }
+        }
+    }
+
+    /// Connections alive now, those that are closing among them.
+    public var connectionCount: Int { statistics.open }
+
+    /// What runs: the backend chosen and, after a fall-back, why.
+    public var backend: (chosen: Backend, reason: String?) { (chosen.backend, chosen.reason) }
+
+    /// How many loops serve connections.
+    public var loopCount: Int { configuration.loops }
+
+    /// Counters of each loop, summed when read.
+    public var statistics: Statistics {
+        var statistics = Statistics()
+        for port in group?.ports ?? [] { statistics.add(port) }
+        return statistics
+    }
+
+    /// Runs `body` for every connection that is open, each on its own loop. Returns at once.
+    public func forEachConnection(_ body: @escaping @Sendable (Connection) -> Void) {
+        for port in group?.servingPorts ?? [] {
+            port.run { loop in loop.forEachOpen { body(Connection($0)) } }
+        }
+    }
+
+    var group: LoopGroup? {
+        state.withLock { state in
+            if case .started(let group, _) = state { group } else { nil }
+        }
+    }
+}
+
+/// A backend without a kernel, for simulations.
+package struct SimulatedBackend {
+    let chosen: ChosenBackend
+
+    package init(
+        sockets: any Sockets,
+        makeDriver: @escaping @Sendable () throws(SystemError) -> any Driver
+    ) {
+        chosen = ChosenBackend(
+            backend: Backend(description: "simulated"), reason: nil, makeDriver: makeDriver,
+            sockets: sockets)
+    }
+}
+
+extension NetError {
+    init(startFailed error: any Error) {
+        if let error = error as? NetError {
+            self = error
+        } else if let error = error as? SystemError {
+            self.init(error)
+        } else {
+            self.init(.system, "onBoot threw \(error)")
+        }
+    }
+}

@@ -1,0 +1,72 @@
+internal import CLinux
+internal import EventLoop
+internal import Glibc
+
+/// A signal that may stop a server.
+public struct Signal: Sendable, Hashable, CustomStringConvertible {
+    let number: Int32
+
+    public static let interrupt = Signal(number: SIGINT)
+    public static let terminate = Signal(number: SIGTERM)
+    public static let hangup = Signal(number: SIGHUP)
+
+    public var description: String {
+        switch number {
+        case SIGINT: "SIGINT"
+        case SIGTERM: "SIGTERM"
+        case SIGHUP: "SIGHUP"
+        default: "signal \(number)"
+        }
+    }
+}
+
+/// Waits for a signal or for the server's end, whichever comes first. While it lives the signals do
+/// nothing else; afterwards they do what they did before.
+final class SignalWatch: Sendable {
+    private let signals: [(signal: Signal, slot: CInt)]
+    private let ended: CInt
+
+    init(_ wanted: [Signal]) throws(NetError) {
+        ended = eventfd(0, CInt(MR_EFD_FLAGS))
+        guard ended >= 0 else { throw NetError(SystemError(errno, "eventfd")) }
+        signals = wanted.map { ($0, mr_signal_watch($0.number)) }
+        guard signals.allSatisfy({ $0.slot >= 0 }) else {
+            throw NetError(
+                .unsupported, "too many servers of this process wait for signals",
+                "run those without `stoppingOn`, and stop them yourself")
+        }
+    }
+
+    deinit {
+        for entry in signals where entry.slot >= 0 { mr_signal_unwatch(entry.slot) }
+        Glibc.close(ended)
+    }
+
+    /// From any thread: the wait is over.
+    func end() {
+        var one: UInt64 = 1
+        _ = Glibc.write(ended, &one, 8)
+    }
+
+    /// The signal that came, or nil after `end`. This thread takes them if no other one does: a
+    /// program may have inherited a mask that blocks them.
+    func wait() -> Signal? {
+        var before = sigset_t()
+        var wanted = sigset_t()
+        sigemptyset(&wanted)
+        for entry in signals { sigaddset(&wanted, entry.signal.number) }
+        pthread_sigmask(SIG_UNBLOCK, &wanted, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        while true {
+            var files = signals.map {
+                pollfd(fd: mr_signal_descriptor($0.slot), events: Int16(POLLIN), revents: 0)
+            }
+            files.append(pollfd(fd: ended, events: Int16(POLLIN), revents: 0))
+            guard poll(&files, nfds_t(files.count), -1) >= 0 || errno == EINTR else { return nil }
+            if let place = signals.indices.first(where: { files[$0].revents != 0 }) {
+                return signals[place].signal
+            }
+            if files[signals.count].revents != 0 { return nil }
+        }
+    }
+}

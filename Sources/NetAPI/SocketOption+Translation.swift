@@ -1,0 +1,37 @@
+internal import EventLoop
+internal import Glibc
+
+/// From the public option to the kernel's units; what does not fit is refused here.
+extension SocketOption {
+    func translated() throws(SystemError) -> StreamOption {
+        switch self {
+        case .noDelay(let isOn): return .noDelay(isOn)
+        case .noKeepAlive: return .noKeepAlive
+        case .quickAck(let isOn): return .quickAck(isOn)
+        case .keepAlive(let idle, let interval, let count):
+            return .keepAlive(
+                idle: try seconds(idle), interval: try seconds(interval), count: try fit(count))
+        case .linger(nil): return .linger(reset: false)
+        case .linger(.some(let time)):
+            guard time == .zero else { throw SystemError(EINVAL, "setsockopt") }
+            return .linger(reset: true)
+        case .receiveBuffer(let size): return .receiveBuffer(try fit(size))
+        case .sendBuffer(let size): return .sendBuffer(try fit(size))
+        case .userTimeout(let time):
+            return .userTimeout(milliseconds: try fit(Int(Nanoseconds(time) / 1_000_000)))
+        }
+    }
+
+    private func seconds(_ time: Duration) throws(SystemError) -> CInt {
+        let whole = time.components.seconds
+        guard whole >= 1 else { throw SystemError(EINVAL, "setsockopt") }
+        return try fit(Int(whole))
+    }
+
+    private func fit(_ value: Int) throws(SystemError) -> CInt {
+        guard value >= 0, let number = CInt(exactly: value) else {
+            throw SystemError(EINVAL, "setsockopt")
+        }
+        return number
+    }
+}

@@ -1,0 +1,49 @@
+internal import EventLoop
+
+/// A server's counters since its start, summed over its loops when read. Each is exact for its
+/// loop; read while the server works, they are of slightly different moments.
+public struct Statistics: Sendable {
+    /// Connections taken from the backlogs.
+    public var accepted = 0
+    /// Connections alive now.
+    public var open = 0
+    /// Bytes received.
+    public var bytesIn = 0
+    /// Bytes that the kernel took.
+    public var bytesOut = 0
+    /// Turns of the loops.
+    public var turns = 0
+    /// Accepting failed for lack of descriptors or memory, and waited.
+    public var acceptBackOffs = 0
+    /// Accepting paused at `Options.Limits.connections`.
+    public var acceptPauses = 0
+    /// Reading paused because a peer did not take its output.
+    public var readPauses = 0
+    /// Connections closed with `.inboundOverflow` or `.outboundOverflow`.
+    public var overflowCloses = 0
+    /// Connections closed with `.timeout`.
+    public var timeouts = 0
+    /// Completions that came for a connection already gone, and were dropped.
+    public var staleCompletions = 0
+    /// Messages refused because a loop's mailbox was full.
+    public var refusedPosts = 0
+    /// Loops that ended because the kernel refused to serve them.
+    public var failedLoops = 0
+
+    mutating func add(_ port: LoopPort) {
+        let counters = port.counters
+        accepted += counters.accepted.current
+        open += counters.open
+        bytesIn += counters.bytesIn.current
+        bytesOut += counters.bytesOut.current
+        turns += counters.turns.current
+        acceptBackOffs += counters.acceptBackOffs.current
+        acceptPauses += counters.acceptPauses.current
+        readPauses += counters.readPauses.current
+        overflowCloses += counters.inboundOverflows.current + counters.outboundOverflows.current
+        timeouts += counters.timeouts.current
+        staleCompletions += counters.staleCompletions.current
+        refusedPosts += port.mailbox.refusals
+        failedLoops += counters.driverErrors.current
+    }
+}

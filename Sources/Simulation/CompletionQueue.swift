@@ -1,0 +1,65 @@
+import EventLoop
+
+/// An event that owns its bytes: what waits in a driver before it is lent.
+package enum QueuedEvent {
+    case accepted(Descriptor)
+    case received([UInt8])
+    case endOfStream
+    case sent(Int)
+    case stopped(StreamKind)
+    case closed
+    case failed(OperationKind, SystemError)
+
+    /// The event as it crosses the seam; `lend` puts the bytes where they can be read in place.
+    func event(lending lend: ([UInt8]) -> UnsafeRawBufferPointer) -> Event {
+        switch self {
+        case .received(let bytes): .received(lend(bytes))
+        case .accepted(let descriptor): .accepted(descriptor)
+        case .endOfStream: .endOfStream
+        case .sent(let count): .sent(count)
+        case .stopped(let kind): .stopped(kind)
+        case .closed: .closed
+        case .failed(let kind, let error): .failed(kind, error)
+        }
+    }
+}
+
+/// Completions made and not yet pulled, in order.
+struct CompletionQueue {
+    struct Entry {
+        let token: Token
+        let event: QueuedEvent
+        var isStale = false
+        /// What must be unchanged until this is pulled.
+        var memory: SendMemory?
+    }
+
+    private var entries: [Entry] = []
+    private var head = 0
+
+    var count: Int { entries.count - head }
+    var isEmpty: Bool { count == 0 }
+
+    mutating func append(_ entry: Entry) { entries.append(entry) }
+
+    mutating func takeFirst() -> Entry? {
+        guard !isEmpty else { return nil }
+        defer {
+            head += 1
+            if head * 2 >= entries.count {
+                entries.removeFirst(head)
+                head = 0
+            }
+        }
+        return entries[head]
+    }
+
+    /// Takes out all entries of a token.
+    mutating func remove(_ token: Token) -> [Entry] {
+        let waiting = entries[head...]
+        let removed = waiting.filter { $0.token == token && !$0.isStale }
+        entries = waiting.filter { $0.token != token || $0.isStale }
+        head = 0
+        return removed
+    }
+}

@@ -1,0 +1,175 @@
+import EventLoop
+
+/// A client of the simulated network, and the account of what became of its bytes.
+///
+/// Told what to do by a script, step by step, or given a pace and left alone.
+package final class Peer {
+    package enum State { case connecting, connected, refused, closed }
+
+    /// At most so many bytes each time, and how long until the next time.
+    package struct Pace: Sendable {
+        package let bytes: Int
+        package let every: Nanoseconds
+
+        package init(bytes: Int, every: Nanoseconds) {
+            self.bytes = bytes
+            self.every = every
+        }
+
+        package static let unlimited = Pace(bytes: .max, every: 0)
+    }
+
+    package private(set) var state = State.connecting
+    package private(set) var received: [UInt8] = []
+    /// Bytes that have left: the server can read them, or has.
+    package private(set) var sentCount = 0
+    package private(set) var sawEndOfStream = false
+    package private(set) var sawReset = false
+    /// Called in each of its turns in which it read something or saw an end: the place to answer.
+    package var onInput: ((Peer) -> Void)?
+    /// How it reads by itself; nil, never. Slow readers have a pace.
+    package var reading: Pace? { didSet { wake() } }
+    package var writing = Pace.unlimited { didSet { wake() } }
+
+    private unowned let network: SimulatedNetwork
+    private var endpoint: Endpoint?
+    private var outbox = BytePipe(capacity: .max)
+    private var endsWhenSent = false
+    private var isAwake = false
+    private var hasNextRead = false
+    private var readsFrom: Nanoseconds = 0
+    private var writesFrom: Nanoseconds = 0
+
+    init(network: SimulatedNetwork) { self.network = network }
+
+    package var localAddress: SocketAddress? { endpoint?.local }
+    /// Bytes told to be sent which have not left.
+    package var unsentCount: Int { outbox.count }
+    /// Bytes that the server's kernel had taken and a reset destroyed before they were read here.
+    package var lostCount: Int { endpoint?.lostCount ?? 0 }
+    /// The reset was a fault of the network: neither side asked for it.
+    package var wasCut: Bool { endpoint?.isCut ?? false }
+    /// Bytes that wait to be read here.
+    package var unreadCount: Int { endpoint?.incoming.count ?? 0 }
+    package var isOver: Bool { sawEndOfStream || sawReset || state == .refused || state == .closed }
+
+    // MARK: Doing
+
+    /// Sends in order; what finds no room leaves when there is.
+    package func send(_ bytes: [UInt8]) {
+        precondition(!endsWhenSent, "this peer has ended its side")
+        _ = bytes.withUnsafeBytes { outbox.append($0) }
+        flush()
+    }
+
+    /// Reads what is there, at most `limit` bytes, and notes an end.
+    @discardableResult
+    package func read(atMost limit: Int = .max) -> [UInt8] {
+        guard state == .connected, let endpoint, !sawEndOfStream, !sawReset else { return [] }
+        switch endpoint.read(atMost: limit) {
+        case .bytes(let bytes):
+            received += bytes
+            return bytes
+        case .end: sawEndOfStream = true
+        case .failed: sawReset = true
+        case .nothing: break
+        }
+        return []
+    }
+
+    /// Ends its side behind all that it was told to send.
+    package func shutdownWrite() {
+        endsWhenSent = true
+        flush()
+    }
+
+    package func reset() { leave(reset: true) }
+
+    /// Unread input makes this a reset, and what has not left is never sent.
+    package func close() { leave(reset: false) }
+
+    /// Does something later, unless it has left or was refused by then.
+    package func after(_ delay: Nanoseconds, _ action: @escaping (Peer) -> Void) {
+        network.schedule(after: delay) { [self] in
+            if state == .connecting || state == .connected { action(self) }
+        }
+    }
+
+    // MARK: What happens to it
+
+    func refuse() { state = .refused }
+
+    func establish(_ endpoint: Endpoint) {
+        self.endpoint = endpoint
+        state = .connected
+        endpoint.onChange = { [unowned self] in wake() }
+        flush()
+        wake()
+    }
+
+    private func leave(reset: Bool) {
+        noteReset()
+        state = .closed
+        endpoint?.close(reset: reset)
+    }
+
+    private func wake() {
+        guard !isAwake, state == .connected else { return }
+        isAwake = true
+        network.schedule(after: network.random.within(network.plan.latency)) { [self] in
+            isAwake = false
+            turn()
+        }
+    }
+
+    private func turn() {
+        guard state == .connected else { return }
+        noteReset()
+        flush()
+        let before = received.count
+        let wasOver = isOver
+        readAtPace()
+        if received.count > before || isOver != wasOver { onInput?(self) }
+    }
+
+    private func readAtPace() {
+        guard let reading, let endpoint, endpoint.isReadable, !isOver else { return }
+        if network.now >= readsFrom {
+            read(atMost: reading.bytes)
+            while reading.every == 0 && endpoint.incoming.count > 0 { read(atMost: reading.bytes) }
+            // An end behind the last byte is seen with it.
+            if endpoint.incoming.count == 0 && endpoint.isReadable { read(atMost: 1) }
+            readsFrom = network.now + reading.every
+        }
+        guard endpoint.isReadable, !isOver, !hasNextRead else { return }
+        hasNextRead = true
+        network.schedule(after: readsFrom - network.now) { [self] in
+            hasNextRead = false
+            turn()
+        }
+    }
+
+    private func noteReset() {
+        if endpoint?.isReset == true { sawReset = true }
+    }
+
+    private func flush() {
+        guard state == .connected, let endpoint else { return }
+        while outbox.count > 0, network.now >= writesFrom {
+            let share = min(writing.bytes, outbox.count)
+            let outcome = outbox.withBytes {
+                endpoint.write(UnsafeRawBufferPointer(rebasing: $0.prefix(share)))
+            }
+            guard case .taken(let taken) = outcome else {
+                noteReset()
+                return
+            }
+            outbox.drop(taken)
+            sentCount += taken
+            guard writing.every > 0 else { continue }
+            writesFrom = network.now + writing.every
+            network.schedule(after: writing.every) { [self] in flush() }
+        }
+        if endsWhenSent && outbox.count == 0 { endpoint.shutdownWrite() }
+    }
+}

@@ -1,0 +1,115 @@
+import EventLoop
+
+/// What a simulated driver knows of one attached token.
+final class Port {
+    enum Stream {
+        case none
+        /// The next completion comes at `readyTime` at the earliest.
+        case running(readyTime: Nanoseconds)
+        /// Goes on until `stopTime`.
+        case stopping(readyTime: Nanoseconds, stopTime: Nanoseconds)
+    }
+
+    enum Send {
+        case none
+        case waiting(SendMemory, readyTime: Nanoseconds)
+        /// The bytes have left, the loop has not been told.
+        case left(SendMemory, count: Int, answerTime: Nanoseconds)
+    }
+
+    enum Work { case stream, stop, send, close }
+
+    let token: Token
+    let socket: SimulatedSocket
+    var stream = Stream.none
+    var send = Send.none
+    var closeTime: Nanoseconds?
+    /// Among those that the driver looks at: something may have become possible.
+    var isAwake = false
+
+    init(token: Token, socket: SimulatedSocket) {
+        self.token = token
+        self.socket = socket
+    }
+
+    /// Calls `body` when the network has done something to the socket.
+    func onChange(_ body: @escaping () -> Void) {
+        switch socket.kind {
+        case .stream(let endpoint): endpoint.onChange = body
+        case .listener(let listener): listener.onChange = body
+        }
+    }
+
+    var endpoint: Endpoint? {
+        if case .stream(let endpoint) = socket.kind { endpoint } else { nil }
+    }
+
+    var listener: SimulatedListener? {
+        if case .listener(let listener) = socket.kind { listener } else { nil }
+    }
+
+    /// When each kind of work can be done, given what the network holds for it now.
+    func time(of work: Work) -> Nanoseconds? {
+        switch work {
+        case .stream:
+            switch stream {
+            case .none: nil
+            case .running(let time), .stopping(let time, _): hasInput ? time : nil
+            }
+        case .stop:
+            if case .stopping(_, let time) = stream { time } else { nil }
+        case .send:
+            switch send {
+            case .none: nil
+            case .waiting(_, let time): endpoint?.isWritable ?? true ? time : nil
+            case .left(_, _, let time): time
+            }
+        case .close: closeTime
+        }
+    }
+
+    private static let allWork: [Work] = [.stream, .send, .stop, .close]
+
+    func dueWork(at now: Nanoseconds) -> [Work] {
+        Self.allWork.filter { work in time(of: work).map { $0 <= now } ?? false }
+    }
+
+    var nextWorkTime: Nanoseconds? {
+        var earliest: Nanoseconds?
+        for work in Self.allWork {
+            if let time = time(of: work) { earliest = min(earliest ?? time, time) }
+        }
+        return earliest
+    }
+
+    func becomeIdle() {
+        stream = .none
+        send = .none
+        closeTime = nil
+    }
+
+    private var hasInput: Bool { endpoint?.isReadable ?? listener?.hasWaiting ?? true }
+}
+
+/// The loop's memory while a send is in flight, and what it held when it was submitted.
+struct SendMemory {
+    let bytes: UnsafeRawBufferPointer
+    private let digest: UInt64
+
+    init(_ bytes: UnsafeRawBufferPointer) {
+        self.bytes = bytes
+        digest = Self.digest(of: bytes)
+    }
+
+    var isUnchanged: Bool { Self.digest(of: bytes) == digest }
+
+    /// FNV-1a over some of the bytes, spread evenly: whoever reuses memory overwrites more than
+    /// one, and a long send that leaves in small pieces is looked at for each of them.
+    private static func digest(of bytes: UnsafeRawBufferPointer) -> UInt64 {
+        var digest: UInt64 = 0xCBF2_9CE4_8422_2325
+        for offset in stride(from: 0, to: bytes.count, by: max(1, bytes.count / 64)) {
+            digest = (digest ^ UInt64(bytes[offset])) &* 0x100_0000_01B3
+        }
+        return digest
+    }
+}

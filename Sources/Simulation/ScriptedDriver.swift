@@ -1,0 +1,114 @@
+import EventLoop
+
+/// A driver that says exactly what a test tells it to say and writes down what it was asked: for
+/// unit tests of the loop, of orders that no kernel would give on demand.
+package final class ScriptedDriver: Driver {
+    /// An operation as it was submitted; a send's bytes are copied at that moment.
+    package enum Request: Equatable {
+        case attach(Descriptor, Token)
+        case accept(Token)
+        case receive(Token)
+        case send([UInt8], Token)
+        case stop(StreamKind, Token)
+        case shutdownWrite(Token)
+        case close(Token)
+    }
+
+    package var now: Nanoseconds = 1_000_000_000
+    /// Everything asked so far, in order.
+    package private(set) var requests: [Request] = []
+    package private(set) var deadlines: [Nanoseconds?] = []
+    package private(set) var isShutDown = false
+    package let wakeSignal = SimulatedWaker()
+    /// Thrown by the next wait.
+    package var waitError: SystemError?
+
+    private var rules = SeamRules()
+    private var turns: [[(Token, QueuedEvent)]] = []
+    private var queue = CompletionQueue()
+    private var loan: UnsafeMutableRawBufferPointer?
+
+    package init() {}
+
+    deinit { loan?.deallocate() }
+
+    package var clock: Nanoseconds { now }
+    package var waker: any Waker { wakeSignal }
+
+    /// Rules of the seam that the loop broke. A script that breaks them on purpose is not counted.
+    package var violations: [String] { rules.loopViolations }
+
+    /// Scripted completions that have not been pulled.
+    package var remaining: Int { queue.count + turns.reduce(0) { $0 + $1.count } }
+
+    /// What one further wait is to hand over.
+    package func script(_ completions: [(Token, QueuedEvent)]) { turns.append(completions) }
+
+    /// What is to be pulled without a further wait.
+    package func scriptNow(_ completions: [(Token, QueuedEvent)]) {
+        for (token, event) in completions { queue.append(.init(token: token, event: event)) }
+    }
+
+    /// The requests since the last call.
+    package func takeRequests() -> [Request] {
+        defer { requests = [] }
+        return requests
+    }
+
+    package func attach(_ descriptor: Descriptor, as token: Token) {
+        rules.attach(descriptor, as: token)
+        requests.append(.attach(descriptor, token))
+    }
+
+    package func submit(_ operation: Operation, for token: Token) {
+        rules.submit(operation, for: token)
+        let request: Request =
+            switch operation {
+            case .accept: .accept(token)
+            case .receive: .receive(token)
+            case .send(let bytes): .send(Array(bytes), token)
+            case .stop(let kind): .stop(kind, token)
+            case .shutdownWrite: .shutdownWrite(token)
+            case .close: .close(token)
+            }
+        requests.append(request)
+    }
+
+    package func wait(until deadline: Nanoseconds?) throws(SystemError) {
+        endLoan()
+        deadlines.append(deadline)
+        wakeSignal.consume()
+        if let error = waitError {
+            waitError = nil
+            throw error
+        }
+        if !turns.isEmpty { scriptNow(turns.removeFirst()) }
+    }
+
+    package func next() -> Completion? {
+        endLoan()
+        guard let entry = queue.takeFirst() else { return nil }
+        let completion = Completion(entry.token, entry.event.event(lending: lend))
+        rules.deliver(completion)
+        return completion
+    }
+
+    package func shutDown() {
+        endLoan()
+        isShutDown = true
+    }
+
+    private func lend(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
+        let memory = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: bytes.count, alignment: 16)
+        memory.copyBytes(from: bytes)
+        loan = memory
+        return UnsafeRawBufferPointer(memory)
+    }
+
+    /// Memory of its own for each loan, freed at its end, so that a sanitizer sees a late reader.
+    private func endLoan() {
+        loan?.deallocate()
+        loan = nil
+    }
+}

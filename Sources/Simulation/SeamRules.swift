@@ -1,0 +1,167 @@
+import EventLoop
+
+/// What the seam demands of both its sides, checked from what crosses it.
+///
+/// It is told of every attachment and operation when it is made, and of every completion when it is
+/// pulled: what is queued in a driver has not been said yet.
+package struct SeamRules {
+    private enum Stream {
+        case none
+        case running(StreamKind)
+        case stopping(StreamKind)
+    }
+
+    private struct Life {
+        let descriptor: Descriptor
+        var stream = Stream.none
+        var sending: Int?
+        var hasShutDown = false
+        var isClosing = false
+    }
+
+    /// Rules that the loop broke.
+    package private(set) var loopViolations: [String] = []
+    /// Rules that the driver broke.
+    package private(set) var driverViolations: [String] = []
+    private var lives: [Token: Life] = [:]
+    private var slots: Set<UInt32> = []
+    /// Without those whose close was asked for: a kernel may reuse their numbers before `closed` is
+    /// pulled.
+    private var attached: Set<Descriptor> = []
+
+    package init() {}
+
+    /// Tokens that have not heard their last word.
+    package var liveCount: Int { lives.count }
+
+    /// Those of them whose close has not been asked for, in order.
+    package var openTokens: [Token] {
+        lives.filter { !$0.value.isClosing }.keys.sorted { $0.word < $1.word }
+    }
+
+    package mutating func attach(_ descriptor: Descriptor, as token: Token) {
+        if !attached.insert(descriptor).inserted {
+            loop("attached descriptor \(descriptor.number) a second time", token)
+        }
+        if !slots.insert(token.slot).inserted {
+            loop("attached to a slot whose earlier life is not closed", token)
+        }
+        lives[token] = Life(descriptor: descriptor)
+    }
+
+    package mutating func submit(_ operation: Operation, for token: Token) {
+        guard var life = lives[token] else {
+            return loop("\(name(of: operation)) on a token that is not attached", token)
+        }
+        if life.isClosing {
+            loop("\(name(of: operation)) after close", token)
+        }
+        switch operation {
+        case .accept: start(.accept, &life, token)
+        case .receive: start(.receive, &life, token)
+        case .send(let bytes):
+            if bytes.isEmpty { loop("empty send", token) }
+            if life.sending != nil { loop("two sends in flight", token) }
+            if life.hasShutDown { loop("send after shutdownWrite", token) }
+            life.sending = bytes.count
+        case .stop(let kind):
+            if case .running(kind) = life.stream {
+                life.stream = .stopping(kind)
+            } else {
+                loop("stop of \(kind), which is not running", token)
+            }
+        case .shutdownWrite:
+            if life.sending != nil { loop("shutdownWrite before the send's answer", token) }
+            life.hasShutDown = true
+        case .close:
+            life.isClosing = true
+            attached.remove(life.descriptor)
+        }
+        lives[token] = life
+    }
+
+    package mutating func deliver(_ completion: Completion) {
+        let token = completion.token
+        guard var life = lives[token] else {
+            return driver("\(completion.event) for a token that is not attached", token)
+        }
+        switch completion.event {
+        case .accepted: expect(.accept, life, "accepted", token)
+        case .received(let bytes):
+            expect(.receive, life, "received", token)
+            if bytes.isEmpty { driver("received no bytes", token) }
+        case .endOfStream: end(.receive, &life, "endOfStream", token)
+        case .stopped(let kind):
+            if case .stopping(kind) = life.stream {
+            } else if !life.isClosing {
+                driver("stopped \(kind) without a stop", token)
+            }
+            life.stream = .none
+        case .sent(let count):
+            answerSend(&life, "sent", token, count)
+        case .failed(.accept, _): end(.accept, &life, "failed accept", token)
+        case .failed(.receive, _): end(.receive, &life, "failed receive", token)
+        case .failed(.send, _): answerSend(&life, "failed send", token, 0)
+        case .closed:
+            if !life.isClosing { driver("closed without a close", token) }
+            lives[token] = nil
+            slots.remove(token.slot)
+            return
+        }
+        lives[token] = life
+    }
+
+    private mutating func start(_ kind: StreamKind, _ life: inout Life, _ token: Token) {
+        if case .none = life.stream {
+        } else {
+            loop("\(kind) before the previous stream's last word", token)
+        }
+        life.stream = .running(kind)
+    }
+
+    private mutating func expect(
+        _ kind: StreamKind, _ life: Life, _ what: String, _ token: Token
+    ) {
+        switch life.stream {
+        case .running(kind), .stopping(kind): return
+        default: driver("\(what) without a running stream", token)
+        }
+    }
+
+    private mutating func end(
+        _ kind: StreamKind, _ life: inout Life, _ what: String, _ token: Token
+    ) {
+        expect(kind, life, what, token)
+        life.stream = .none
+    }
+
+    private mutating func answerSend(
+        _ life: inout Life, _ what: String, _ token: Token, _ count: Int
+    ) {
+        if let asked = life.sending {
+            if count > asked { driver("\(what) \(count) of \(asked)", token) }
+        } else {
+            driver("\(what) without a send", token)
+        }
+        life.sending = nil
+    }
+
+    private mutating func loop(_ what: String, _ token: Token) {
+        loopViolations.append("\(what): slot \(token.slot), generation \(token.generation)")
+    }
+
+    private mutating func driver(_ what: String, _ token: Token) {
+        driverViolations.append("\(what): slot \(token.slot), generation \(token.generation)")
+    }
+
+    private func name(of operation: Operation) -> String {
+        switch operation {
+        case .accept: "accept"
+        case .receive: "receive"
+        case .send: "send"
+        case .stop: "stop"
+        case .shutdownWrite: "shutdownWrite"
+        case .close: "close"
+        }
+    }
+}

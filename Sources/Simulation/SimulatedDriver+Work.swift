@@ -1,0 +1,226 @@
+import EventLoop
+import Glibc
+
+/// What the simulated driver does with its operations: when each completes, with how much, or not
+/// at all.
+extension SimulatedDriver {
+    // MARK: Submitting
+
+    func startStream(_ kind: StreamKind, on port: Port) {
+        switch (kind, port.socket.kind) {
+        case (.accept, .listener), (.receive, .stream):
+            port.stream = .running(readyTime: laterTime())
+        case (.accept, .stream):
+            push(port, .failed(.accept, SystemError(EINVAL, "accept4")))
+        case (.receive, .listener):
+            push(port, .failed(.receive, SystemError(ENOTCONN, "recv")))
+        }
+    }
+
+    func startSend(_ bytes: UnsafeRawBufferPointer, on port: Port) {
+        // A second one is a violation, noted already; to answer the first is all that can be done.
+        guard case .none = port.send else { return }
+        port.send = .waiting(SendMemory(bytes), readyTime: laterTime())
+        if random.happens(plan.sendsAtOnce) { performSend(port) }
+    }
+
+    func startStop(_ kind: StreamKind, on port: Port) {
+        guard case .running(let readyTime) = port.stream else { return }
+        if random.happens(plan.endsAtOnce) {
+            port.stream = .none
+            push(port, .stopped(kind))
+        } else {
+            port.stream = .stopping(readyTime: readyTime, stopTime: laterTime())
+        }
+    }
+
+    func startClose(_ port: Port) {
+        port.closeTime = random.happens(plan.endsAtOnce) ? network.now : laterTime()
+        if random.happens(plan.endsAtOnce) { performClose(port) }
+    }
+
+    // MARK: Waiting
+
+    /// Makes completions of what is due, as many as the plan allows one wait.
+    func gather() {
+        slipInStale()
+        var due: [(port: Port, work: Port.Work)] = []
+        awake.removeAll { port in
+            guard let next = port.nextWorkTime else {
+                port.isAwake = false
+                return true
+            }
+            if next <= network.now { due += port.dueWork(at: network.now).map { (port, $0) } }
+            return false
+        }
+        if plan.shuffles { random.shuffle(&due) }
+        let limit = random.within(plan.completions)
+        for (port, work) in due {
+            guard queue.count < limit else { return }
+            // An earlier one of this turn may have ended it: a close, or the end of a stream.
+            guard let time = port.time(of: work), time <= network.now else { continue }
+            perform(work, port, limit)
+        }
+    }
+
+    private func perform(_ work: Port.Work, _ port: Port, _ limit: Int) {
+        switch work {
+        case .stream:
+            // Several in a row, as from a buffer ring.
+            repeat { performStream(port) } while queue.count < limit && hasMore(port)
+        case .stop: performStop(port)
+        case .send: performSend(port)
+        case .close: performClose(port)
+        }
+    }
+
+    private func hasMore(_ port: Port) -> Bool {
+        guard let time = port.time(of: .stream), time <= network.now else { return false }
+        return random.happens(500)
+    }
+
+    // MARK: Streams
+
+    private func performStream(_ port: Port) {
+        switch port.socket.kind {
+        case .listener(let listener): performAccept(port, listener)
+        case .stream(let endpoint): performReceive(port, endpoint)
+        }
+        let readyTime = laterTime()
+        switch port.stream {
+        case .running: port.stream = .running(readyTime: readyTime)
+        case .stopping(_, let stopTime):
+            port.stream = .stopping(readyTime: readyTime, stopTime: stopTime)
+        case .none: break
+        }
+    }
+
+    private func performAccept(_ port: Port, _ listener: SimulatedListener) {
+        if !network.hasRoomForDescriptor {
+            endStream(port, .failed(.accept, SystemError(EMFILE, "accept4")))
+        } else if random.happens(plan.acceptErrors) {
+            let number = random.pick([EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, EPROTO])
+            endStream(port, .failed(.accept, SystemError(number, "accept4")))
+        } else if let endpoint = listener.takeWaiting() {
+            push(port, .accepted(network.open(.stream(endpoint))))
+        }
+    }
+
+    private func performReceive(_ port: Port, _ endpoint: Endpoint) {
+        if random.happens(plan.resets) { endpoint.cut() }
+        let limit =
+            random.happens(plan.shortReceives)
+            ? random.within(1...plan.chunk) : plan.chunk
+        switch endpoint.read(atMost: limit) {
+        case .bytes(let bytes): push(port, .received(bytes))
+        case .end: endStream(port, .endOfStream)
+        case .failed(let number): endStream(port, .failed(.receive, SystemError(number, "recv")))
+        case .nothing: break
+        }
+    }
+
+    private func endStream(_ port: Port, _ lastWord: QueuedEvent) {
+        port.stream = .none
+        push(port, lastWord)
+    }
+
+    private func performStop(_ port: Port) {
+        endStream(port, .stopped(port.listener == nil ? .receive : .accept))
+    }
+
+    // MARK: Sends
+
+    private func performSend(_ port: Port) {
+        switch port.send {
+        case .none: break
+        case .left(let memory, let count, _): answerSend(port, .sent(count), memory)
+        case .waiting(let memory, _): leave(memory, port)
+        }
+    }
+
+    private func leave(_ memory: SendMemory, _ port: Port) {
+        guard let endpoint = port.endpoint else {
+            return answerSend(port, .failed(.send, SystemError(EPIPE, "send")), memory)
+        }
+        var bytes = memory.bytes
+        if bytes.isEmpty { return answerSend(port, .sent(0), memory) }
+        if random.happens(plan.shortSends) {
+            bytes = UnsafeRawBufferPointer(rebasing: bytes.prefix(random.within(1...bytes.count)))
+        }
+        switch endpoint.write(bytes) {
+        case .noRoom: break
+        case .failed(let number):
+            answerSend(port, .failed(.send, SystemError(number, "send")), memory)
+        case .taken(let count):
+            if random.happens(plan.lateAnswers) {
+                port.send = .left(memory, count: count, answerTime: laterTime())
+            } else {
+                answerSend(port, .sent(count), memory)
+            }
+        }
+    }
+
+    private func answerSend(_ port: Port, _ event: QueuedEvent, _ memory: SendMemory) {
+        port.send = .none
+        queue.append(.init(token: port.token, event: event, memory: memory))
+    }
+
+    // MARK: Closing
+
+    private func performClose(_ port: Port) {
+        if random.happens(plan.answersAtClose) {
+            answerInFlight(port)
+        } else {
+            for entry in queue.remove(port.token) { discard(entry.event) }
+        }
+        forget(port)
+        network.close(port.socket)
+        push(port, .closed)
+    }
+
+    /// What a completion backend does with cancelled operations: each answers, one way or another.
+    private func answerInFlight(_ port: Port) {
+        switch port.send {
+        case .none: break
+        case .left(let memory, let count, _): answerSend(port, .sent(count), memory)
+        case .waiting(let memory, _):
+            answerSend(port, .failed(.send, SystemError(ECANCELED, "send")), memory)
+        }
+        switch port.stream {
+        case .none: break
+        case .stopping: performStop(port)
+        case .running:
+            let kind: OperationKind = port.listener == nil ? .receive : .accept
+            endStream(port, .failed(kind, SystemError(ECANCELED, "close")))
+        }
+    }
+
+    // MARK: Earlier lives
+
+    func perhapsSlipIn(staleFor token: Token) {
+        guard random.happens(plan.stale) else { return }
+        let junk = [UInt8](repeating: 0xEE, count: random.within(1...min(64, plan.chunk)))
+        let event: QueuedEvent = random.pick([
+            .received(junk), .sent(random.within(1...4096)), .endOfStream, .closed,
+            .stopped(.receive), .stopped(.accept),
+            .failed(.receive, SystemError(ECONNRESET, "recv")),
+            .failed(.send, SystemError(EPIPE, "send")),
+            .failed(.accept, SystemError(EMFILE, "accept4")),
+        ])
+        stale.append((laterTime() + random.within(0...1_000_000), token, event))
+    }
+
+    private func slipInStale() {
+        for entry in stale where entry.time <= network.now {
+            staleCount += 1
+            queue.append(.init(token: entry.token, event: entry.event, isStale: true))
+        }
+        stale.removeAll { $0.time <= network.now }
+    }
+
+    private func push(_ port: Port, _ event: QueuedEvent) {
+        queue.append(.init(token: port.token, event: event))
+    }
+
+    private func laterTime() -> Nanoseconds { network.now + random.within(plan.delay) }
+}

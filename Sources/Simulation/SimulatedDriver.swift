@@ -1,0 +1,183 @@
+import EventLoop
+import Glibc
+
+/// The third driver: deterministic, without a kernel, a thread or a clock of its own, and as unkind
+/// as its plan says. One per loop, any number on one network.
+///
+/// `wait` never blocks. Whoever steps the loops asks each driver for `nextReadyTime`, and when none
+/// is ready moves the network's clock to the earliest of those, of `lastWaitDeadline`s and of the
+/// network's `nextActionTime`.
+///
+/// Lent bytes are overwritten at the following `next()` or `wait`, and a send's bytes are read when
+/// they leave, not when they are submitted: a loop that breaks either rule corrupts a stream or
+/// shows up in `violations`.
+package final class SimulatedDriver: Driver {
+    package let network: SimulatedNetwork
+    package let plan: FaultPlan
+    package let wakeSignal = SimulatedWaker()
+    package private(set) var now: Nanoseconds
+    package private(set) var lastWaitDeadline: Nanoseconds?
+    package private(set) var waitCount = 0
+    /// Completions of an earlier life that were slipped in.
+    package internal(set) var staleCount = 0
+
+    var random: SeededRandom
+    /// Those for whom something may be possible, in the order in which it became so. A dictionary's
+    /// order would differ from run to run.
+    var awake: [Port] = []
+    private var ports: [Token: Port] = [:]
+    var queue = CompletionQueue()
+    var stale: [(time: Nanoseconds, token: Token, event: QueuedEvent)] = []
+    var memoryViolations: [String] = []
+    private var rules = SeamRules()
+    private var scratch: UnsafeMutableRawBufferPointer
+    private var lentCount = 0
+
+    /// What lent bytes become when the loan ends.
+    package static let poison: UInt8 = 0xDD
+
+    package init(network: SimulatedNetwork, seed: UInt64, plan: FaultPlan = .calm) {
+        self.network = network
+        self.plan = plan
+        random = SeededRandom(seed: seed)
+        now = network.now
+        scratch = .allocate(byteCount: plan.chunk, alignment: 16)
+        poisonAll()
+    }
+
+    deinit { scratch.deallocate() }
+
+    package var clock: Nanoseconds { network.now }
+    package var waker: any Waker { wakeSignal }
+
+    /// Rules of the seam that the loop broke, and a driver's own mistakes if it made any.
+    package var violations: [String] {
+        rules.loopViolations + rules.driverViolations + memoryViolations
+    }
+
+    /// Tokens whose `closed` has not been pulled.
+    package var liveTokenCount: Int { rules.liveCount }
+
+    // MARK: What a stepper asks
+
+    package var hasReady: Bool {
+        wakeSignal.isMarked || nextReadyTime.map { $0 <= network.now } ?? false
+    }
+
+    /// Completions left to pull.
+    package var hasCompletions: Bool { !queue.isEmpty }
+
+    /// When a wait will have something to hand over, as far as the present state of the streams
+    /// tells.
+    package var nextReadyTime: Nanoseconds? {
+        if !queue.isEmpty { return network.now }
+        var earliest = stale.lazy.map(\.time).min()
+        for port in awake {
+            if let time = port.nextWorkTime { earliest = min(earliest ?? time, time) }
+        }
+        return earliest
+    }
+
+    // MARK: Driver
+
+    package func attach(_ descriptor: Descriptor, as token: Token) {
+        rules.attach(descriptor, as: token)
+        guard let socket = network.socket(descriptor, for: "attach") else { return }
+        socket.isDriven = true
+        let port = Port(token: token, socket: socket)
+        ports[token] = port
+        port.onChange { [weak self, weak port] in
+            if let self, let port { wake(port) }
+        }
+    }
+
+    package func submit(_ operation: Operation, for token: Token) {
+        rules.submit(operation, for: token)
+        guard let port = ports[token], port.closeTime == nil else { return }
+        wake(port)
+        switch operation {
+        case .accept: startStream(.accept, on: port)
+        case .receive: startStream(.receive, on: port)
+        case .send(let bytes): startSend(bytes, on: port)
+        case .stop(let kind): startStop(kind, on: port)
+        case .shutdownWrite: port.endpoint?.shutdownWrite()
+        case .close: startClose(port)
+        }
+    }
+
+    package func wait(until deadline: Nanoseconds?) throws(SystemError) {
+        endLoan()
+        network.runDue()
+        now = network.now
+        lastWaitDeadline = deadline
+        waitCount += 1
+        wakeSignal.consume()
+        if queue.isEmpty && random.happens(plan.spuriousWakeUps) { return }
+        gather()
+    }
+
+    package func next() -> Completion? {
+        endLoan()
+        guard let entry = queue.takeFirst() else { return nil }
+        let completion = Completion(entry.token, entry.event.event(lending: lend))
+        guard !entry.isStale else { return completion }
+        rules.deliver(completion)
+        if let memory = entry.memory { check(memory, of: entry.token) }
+        if case .closed = entry.event { perhapsSlipIn(staleFor: entry.token) }
+        return completion
+    }
+
+    package func shutDown() {
+        endLoan()
+        for port in ports.values.sorted(by: { $0.token.word < $1.token.word }) {
+            network.close(port.socket)
+        }
+        ports = [:]
+        awake = []
+        while let entry = queue.takeFirst() { discard(entry.event) }
+    }
+
+    // MARK: Lent bytes
+
+    private func lend(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
+        lentCount = bytes.count
+        scratch.copyBytes(from: bytes)
+        return UnsafeRawBufferPointer(rebasing: scratch[..<lentCount])
+    }
+
+    private func endLoan() {
+        if let start = scratch.baseAddress { memset(start, Int32(Self.poison), lentCount) }
+        lentCount = 0
+    }
+
+    private func poisonAll() {
+        lentCount = scratch.count
+        endLoan()
+    }
+
+    private func wake(_ port: Port) {
+        guard !port.isAwake else { return }
+        port.isAwake = true
+        awake.append(port)
+    }
+
+    func forget(_ port: Port) {
+        port.becomeIdle()
+        ports[port.token] = nil
+    }
+
+    func discard(_ event: QueuedEvent) {
+        if case .accepted(let descriptor) = event,
+            let socket = network.socket(descriptor, for: "close")
+        {
+            network.close(socket)
+        }
+    }
+
+    func check(_ memory: SendMemory, of token: Token) {
+        guard !memory.isUnchanged else { return }
+        memoryViolations.append(
+            "send memory changed before its answer: slot \(token.slot), "
+                + "generation \(token.generation)")
+    }
+}

@@ -1,0 +1,146 @@
+import EventLoop
+import Glibc
+
+/// A host's network without a kernel: a clock that moves when it is told to, descriptors,
+/// listeners, and peers who connect to them. The same seed and the same calls give the same run.
+///
+/// Nothing here happens by itself. `advance(to:)` moves the clock and lets peers act; a driver's
+/// `wait` lets them act at the present time.
+// Unchecked: stepped by one thread.
+package final class SimulatedNetwork: @unchecked Sendable {
+    package private(set) var now: Nanoseconds = 1_000_000_000
+    package let plan: NetworkPlan
+    /// Every peer that ever connected, in order.
+    package private(set) var peers: [Peer] = []
+    /// Uses of descriptors that a kernel would answer with EBADF, or worse, with another's socket.
+    package internal(set) var violations: [String] = []
+    /// Descriptors that may be open at once; accepting beyond it is EMFILE.
+    package var descriptorLimit = 1 << 20
+
+    var random: SeededRandom
+    var listeners: [SimulatedListener] = []
+    var nextPort: UInt16 = 40_000
+    var nextInode: UInt64 = 1
+    private var nextPeerPort: UInt16 = 50_000
+    private var timetable = Timetable()
+    private var sockets: [SimulatedSocket?] = Array(repeating: nil, count: firstNumber)
+    private var openCount = 0
+    /// No number below it is free.
+    private var lowestFree = firstNumber
+
+    /// The first three are standard input, output and error.
+    private static let firstNumber = 3
+    /// A connect that finds the backlog full is tried again, as SYNs are.
+    private static let connectRetry: Nanoseconds = 1_000_000
+
+    package init(seed: UInt64, plan: NetworkPlan = NetworkPlan()) {
+        random = SeededRandom(seed: seed)
+        self.plan = plan
+    }
+
+    // MARK: Time
+
+    package func schedule(after delay: Nanoseconds, _ action: @escaping () -> Void) {
+        timetable.add(at: now + max(0, delay), action)
+    }
+
+    /// When the next scheduled thing is due, if any is.
+    package var nextActionTime: Nanoseconds? { timetable.nextTime }
+
+    /// Moves the clock forward; what is due on the way happens at its own time.
+    package func advance(to time: Nanoseconds) {
+        while let due = timetable.takeFirst(by: time) {
+            now = max(now, due.time)
+            due.action()
+        }
+        now = max(now, time)
+    }
+
+    package func runDue() { advance(to: now) }
+
+    // MARK: Peers
+
+    /// A peer that connects after `delay`. What it is told to send meanwhile leaves when it is
+    /// connected.
+    package func connect(
+        to address: SocketAddress, after delay: Nanoseconds = 0
+    ) -> Peer {
+        let peer = Peer(network: self)
+        peers.append(peer)
+        schedule(after: delay) { self.attempt(peer, address) }
+        return peer
+    }
+
+    private func attempt(_ peer: Peer, _ address: SocketAddress) {
+        guard peer.state == .connecting else { return }
+        let open = listeners.filter { $0.answers(address) }
+        guard !open.isEmpty else { return peer.refuse() }
+        let listener = random.pick(open)
+        if listener.isFull {
+            return schedule(after: Self.connectRetry) { self.attempt(peer, address) }
+        }
+        let source = peerAddress(for: address)
+        let server = Endpoint(
+            local: address, remote: source, capacity: random.within(plan.capacity),
+            resetKeepsInput: random.happens(plan.resetsKeepInput))
+        // For a peer a reset destroys what it has not read: the worst that a kernel may do (H46).
+        let client = Endpoint(
+            local: source, remote: address, capacity: random.within(plan.capacity),
+            resetKeepsInput: false)
+        Endpoint.join(server, client)
+        listener.enqueue(server)
+        peer.establish(client)
+    }
+
+    private func peerAddress(for address: SocketAddress) -> SocketAddress {
+        defer { nextPeerPort = nextPeerPort == .max ? 50_000 : nextPeerPort + 1 }
+        return switch address {
+        case .v4: .v4(IPv4Bytes(UInt32(0x7F00_0001).bigEndian), port: nextPeerPort)
+        case .v6: .v6(IPv6Bytes(high: 0, low: UInt64(1).bigEndian), port: nextPeerPort, scope: 0)
+        case .unix: .unix("", abstract: false)
+        }
+    }
+
+    // MARK: Descriptors
+
+    /// Descriptors that nobody has closed.
+    package var openDescriptors: [Descriptor] {
+        sockets.compactMap { $0.map { Descriptor($0.number) } }
+    }
+
+    var hasRoomForDescriptor: Bool { openCount < descriptorLimit }
+
+    /// The lowest free number, as the kernel does: reuse at once is what makes stale numbers
+    /// dangerous.
+    func open(_ kind: SimulatedSocket.Kind) -> Descriptor {
+        var free = lowestFree
+        while free < sockets.count, sockets[free] != nil { free += 1 }
+        lowestFree = free + 1
+        if free == sockets.count { sockets.append(nil) }
+        sockets[free] = SimulatedSocket(number: CInt(free), kind: kind)
+        openCount += 1
+        return Descriptor(CInt(free))
+    }
+
+    /// The socket of an open descriptor; that it is not open is noted.
+    func socket(_ descriptor: Descriptor, for use: String) -> SimulatedSocket? {
+        let index = Int(descriptor.number)
+        if sockets.indices.contains(index), let socket = sockets[index] { return socket }
+        violations.append("\(use) on descriptor \(index), which is not open")
+        return nil
+    }
+
+    func close(_ socket: SimulatedSocket) {
+        guard sockets[Int(socket.number)] === socket else {
+            violations.append("descriptor \(socket.number) closed twice")
+            return
+        }
+        sockets[Int(socket.number)] = nil
+        lowestFree = min(lowestFree, Int(socket.number))
+        openCount -= 1
+        if case .listener(let listener) = socket.kind {
+            listeners.removeAll { $0 === listener }
+        }
+        socket.close()
+    }
+}

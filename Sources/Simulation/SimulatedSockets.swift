@@ -1,0 +1,109 @@
+import EventLoop
+import Glibc
+
+/// The cold side of the simulated network.
+package final class SimulatedSockets: Sockets {
+    package let network: SimulatedNetwork
+
+    package init(network: SimulatedNetwork) { self.network = network }
+
+    package func listen(
+        on address: SocketAddress, _ options: ListenOptions
+    ) throws(SystemError) -> BoundListener {
+        guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "socket") }
+        let address = withPort(address)
+        let rivals = network.listeners.filter { $0.address == address }
+        let isShared = options.reusePort && rivals.allSatisfy { $0.options.reusePort }
+        guard rivals.isEmpty || isShared else { throw SystemError(EADDRINUSE, "bind") }
+        let listener = SimulatedListener(
+            address: address, options: options, path: newPath(for: address))
+        network.listeners.append(listener)
+        return BoundListener(
+            descriptor: network.open(.listener(listener)), address: address, path: listener.path)
+    }
+
+    package func acceptWaiting(on listener: Descriptor) throws(SystemError) -> Descriptor? {
+        guard let socket = network.socket(listener, for: "accept") else {
+            throw SystemError(EBADF, "accept4")
+        }
+        guard case .listener(let queue) = socket.kind else { throw SystemError(EINVAL, "accept4") }
+        guard queue.hasWaiting else { return nil }
+        guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "accept4") }
+        return queue.takeWaiting().map { network.open(.stream($0)) }
+    }
+
+    package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {
+        _ = network.socket(descriptor, for: "prepare")
+    }
+
+    package func localAddress(of descriptor: Descriptor) throws(SystemError) -> SocketAddress {
+        switch network.socket(descriptor, for: "getsockname")?.kind {
+        case .listener(let listener): return listener.address
+        case .stream(let endpoint): return endpoint.local
+        case nil: throw SystemError(EBADF, "getsockname")
+        }
+    }
+
+    package func remoteAddress(of descriptor: Descriptor) throws(SystemError) -> SocketAddress {
+        switch network.socket(descriptor, for: "getpeername")?.kind {
+        case .stream(let endpoint) where !endpoint.isReset: return endpoint.remote
+        case .stream, .listener: throw SystemError(ENOTCONN, "getpeername")
+        case nil: throw SystemError(EBADF, "getpeername")
+        }
+    }
+
+    package func set(_ option: StreamOption, on descriptor: Descriptor) throws(SystemError) {
+        guard let socket = network.socket(descriptor, for: "setsockopt") else {
+            throw SystemError(EBADF, "setsockopt")
+        }
+        guard case .stream(let endpoint) = socket.kind else {
+            throw SystemError(EINVAL, "setsockopt")
+        }
+        switch option {
+        case .linger(let reset): socket.resetsOnClose = reset
+        case .receiveBuffer(let bytes):
+            endpoint.incoming.capacity = max(1, Int(bytes))
+            endpoint.other?.onChange?()
+        case .sendBuffer(let bytes):
+            endpoint.other?.incoming.capacity = max(1, Int(bytes))
+            endpoint.onChange?()
+        case .noDelay, .keepAlive, .noKeepAlive, .quickAck, .userTimeout: break
+        }
+    }
+
+    package func resetOnClose(_ descriptor: Descriptor) {
+        network.socket(descriptor, for: "setsockopt")?.resetsOnClose = true
+    }
+
+    package func discard(_ descriptor: Descriptor) {
+        guard let socket = network.socket(descriptor, for: "close") else { return }
+        if socket.isDriven {
+            network.violations.append("descriptor \(descriptor.number) discarded under its driver")
+        }
+        network.close(socket)
+    }
+
+    package func removePath(of listener: BoundListener) {
+        // Names go with their listeners here; a path that outlives its socket is the kernel's
+        // subject.
+    }
+
+    private func withPort(_ address: SocketAddress) -> SocketAddress {
+        switch address {
+        case .v4(let bytes, 0): .v4(bytes, port: nextPort())
+        case .v6(let bytes, 0, let scope): .v6(bytes, port: nextPort(), scope: scope)
+        default: address
+        }
+    }
+
+    private func nextPort() -> UInt16 {
+        defer { network.nextPort += 1 }
+        return network.nextPort
+    }
+
+    private func newPath(for address: SocketAddress) -> PathIdentity? {
+        guard case .unix(_, abstract: false) = address else { return nil }
+        defer { network.nextInode += 1 }
+        return PathIdentity(device: 1, inode: network.nextInode)
+    }
+}

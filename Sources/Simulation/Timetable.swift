@@ -1,0 +1,54 @@
+import EventLoop
+
+/// What is to happen at which virtual time: a binary heap, first come first served within a time.
+struct Timetable {
+    private struct Entry {
+        let time: Nanoseconds
+        let order: UInt64
+        let action: () -> Void
+
+        func isBefore(_ other: Entry) -> Bool { (time, order) < (other.time, other.order) }
+    }
+
+    private var heap: [Entry] = []
+    private var order: UInt64 = 0
+
+    var nextTime: Nanoseconds? { heap.first?.time }
+
+    mutating func add(at time: Nanoseconds, _ action: @escaping () -> Void) {
+        order += 1
+        heap.append(Entry(time: time, order: order, action: action))
+        var child = heap.count - 1
+        while child > 0 {
+            let parent = (child - 1) / 2
+            guard heap[child].isBefore(heap[parent]) else { break }
+            heap.swapAt(child, parent)
+            child = parent
+        }
+    }
+
+    /// The first action due at `time` or before it, and its own time.
+    mutating func takeFirst(by time: Nanoseconds) -> (time: Nanoseconds, action: () -> Void)? {
+        guard let first = heap.first, first.time <= time else { return nil }
+        let last = heap.removeLast()
+        if !heap.isEmpty {
+            heap[0] = last
+            sink()
+        }
+        return (first.time, first.action)
+    }
+
+    private mutating func sink() {
+        var parent = 0
+        while true {
+            var least = parent
+            for child in [2 * parent + 1, 2 * parent + 2]
+            where child < heap.count && heap[child].isBefore(heap[least]) {
+                least = child
+            }
+            guard least != parent else { return }
+            heap.swapAt(parent, least)
+            parent = least
+        }
+    }
+}

@@ -1,0 +1,137 @@
+import EventLoop
+import Glibc
+import Testing
+
+/// What accepting promises: every connection once, and an error that can be recovered from.
+extension DriverContract {
+    @Suite struct Accepts {
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func aBurstIsAcceptedOnce(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen(transport)
+                let token = session.attach(listener)
+                session.submit(.accept, token)
+                let peers = try (0..<200).map { _ in try session.connect(to: listener) }
+                try session.run(until: "all are accepted") {
+                    (session.seen[token]?.accepted.count ?? 0) >= 200
+                }
+                try session.run(for: 10_000_000)
+                let accepted = session.seen[token]?.accepted ?? []
+                #expect(accepted.count == 200)
+                #expect(Set(accepted).count == 200)
+                try expectAllServed(accepted, peers, session)
+            }
+        }
+
+        /// H48: what came before the close of the listener is served, not reset.
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func aStoppedListenerCanBeDrained(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen(transport)
+                let token = session.attach(listener)
+                session.submit(.accept, token)
+                var peers = try (0..<20).map { _ in try session.connect(to: listener) }
+                session.submit(.stop(.accept), token)
+                try session.run(until: "the stop is answered") {
+                    session.seen[token]?.stopCount == 1
+                }
+                let early = session.seen[token]?.accepted ?? []
+                peers += try (0..<20).map { _ in try session.connect(to: listener) }
+                try session.run(for: 20_000_000)
+                #expect(session.seen[token]?.accepted == early, "accepted after stopped")
+                var late: [Descriptor] = []
+                while let next = try session.sockets.acceptWaiting(on: listener.descriptor) {
+                    late.append(next)
+                }
+                session.submit(.close, token)
+                try session.run(until: "closed") { session.seen[token]?.closedCount == 1 }
+                #expect(early.count + late.count == 40)
+                try expectAllServed(early + late, peers, session)
+            }
+        }
+
+        /// M3, H15: no connection is lost over a lack of descriptors.
+        @Test(arguments: DriverKind.allCases)
+        func withoutDescriptorsItFailsAndRecovers(_ kind: DriverKind) throws {
+            struct Outcome {
+                var failure: (kind: OperationKind, error: SystemError)?
+                var accepted = 0
+                var events: [String] = []
+                var trouble: (any Error)?
+            }
+            let outcome = withOwnDescriptors {
+                var outcome = Outcome()
+                do {
+                    try withSession(kind) { session in
+                        let listener = try session.listen()
+                        let token = session.attach(listener)
+                        for _ in 0..<3 { _ = try session.connect(to: listener) }
+                        session.world.exhaustDescriptors()
+                        session.submit(.accept, token)
+                        try session.run(until: "the accept fails") {
+                            session.seen[token]?.failures.isEmpty == false
+                        }
+                        outcome.failure = session.seen[token]?.failures.first
+                        // It has ended, so it is not told again and again.
+                        try session.run(for: 20_000_000)
+                        outcome.events = session.seen[token]?.events ?? []
+                        session.world.makeRoomForDescriptors(10)
+                        session.submit(.accept, token)
+                        try session.run(until: "all are accepted") {
+                            session.seen[token]?.accepted.count == 3
+                        }
+                        outcome.accepted = session.seen[token]?.accepted.count ?? 0
+                        session.seen[token]?.accepted.forEach { session.sockets.discard($0) }
+                    }
+                } catch {
+                    outcome.trouble = error
+                }
+                return outcome
+            }
+            if let trouble = outcome.trouble { throw trouble }
+            #expect(outcome.failure?.kind == .accept)
+            #expect(outcome.failure?.error.number == EMFILE)
+            #expect(outcome.events == ["failed(accept, EMFILE)"])
+            #expect(outcome.accepted == 3)
+        }
+
+        /// H16, M31: who connects and resets before it is accepted leaves the listener alive.
+        @Test(arguments: DriverKind.allCases)
+        func aResetInTheBacklogHarmsNobody(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen()
+                let token = session.attach(listener)
+                for _ in 0..<10 { try session.connect(to: listener).reset() }
+                let peer = try session.connect(to: listener)
+                session.submit(.accept, token)
+                try session.run(until: "somebody serves it") {
+                    for descriptor in session.seen[token]?.accepted ?? []
+                    where session.seen[Token(slot: UInt32(descriptor.number), generation: 9)] == nil
+                    {
+                        let accepted = Token(slot: UInt32(descriptor.number), generation: 9)
+                        session.attach(descriptor, as: accepted)
+                        session.send([42], accepted)
+                    }
+                    peer.readLimit = .max
+                    return peer.received == [42]
+                }
+                #expect(session.seen[token]?.failures.isEmpty == true)
+            }
+        }
+
+        /// Each descriptor leads to one peer, which gets one byte and an end.
+        private func expectAllServed(
+            _ accepted: [Descriptor], _ peers: [any TestPeer], _ session: Session
+        ) throws {
+            for peer in peers { peer.readLimit = .max }
+            for descriptor in accepted {
+                let token = session.attach(descriptor)
+                session.sendOnce([7], token)
+            }
+            try session.run(until: "every peer is served") {
+                peers.allSatisfy { $0.received == [7] || $0.sawReset }
+            }
+            #expect(peers.count { $0.sawReset } == 0, "peers were reset")
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import EventLoop
+import Testing
+
+/// What holds for many: more operations than a queue has room for, more tokens than an array of
+/// events.
+extension DriverContract {
+    @Suite struct Capacity {
+        /// H5: 500 sends and 500 closes before one wait.
+        @Test(arguments: DriverKind.allCases)
+        func moreOperationsThanAQueueHolds(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let senders = try (0..<500).map { _ in try session.makePair() }
+                let closers = try (0..<500).map { _ in try session.makePair() }
+                for (token, peer) in closers {
+                    session.submit(.receive, token)
+                    peer.readLimit = .max
+                }
+                for (token, peer) in senders {
+                    peer.readLimit = .max
+                    session.send(pattern(100, from: Int(token.slot)), token)
+                }
+                for (token, _) in closers { session.submit(.close, token) }
+                try session.run(until: "all is answered") {
+                    senders.allSatisfy { session.seen[$0.token]?.sentCount == 100 }
+                        && closers.allSatisfy { session.seen[$0.token]?.closedCount == 1 }
+                }
+                try session.run(until: "all peers know") {
+                    senders.allSatisfy { $0.peer.received.count >= 100 }
+                        && closers.allSatisfy { $0.peer.sawEndOfStream }
+                }
+                for (token, peer) in senders {
+                    #expect(mismatch(peer.received, pattern(100, from: Int(token.slot))) == nil)
+                }
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func aSendAndItsCloseBeforeOneWait(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<500).map { _ in try session.makePair() }
+                for (token, peer) in pairs {
+                    peer.readLimit = .max
+                    session.send(pattern(100), token)
+                    session.submit(.close, token)
+                }
+                try session.run(until: "all are closed") {
+                    pairs.allSatisfy { session.seen[$0.token]?.closedCount == 1 }
+                }
+                try session.run(until: "all peers know") {
+                    pairs.allSatisfy { $0.peer.sawEndOfStream || $0.peer.sawReset }
+                }
+                // The close may come first; then nothing was sent, but never something else.
+                #expect(pairs.allSatisfy { $0.peer.received == pattern($0.peer.received.count) })
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func manyTokensAreKeptApart(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<1000).map { _ in try session.makePair() }
+                for (token, peer) in pairs {
+                    session.submit(.receive, token)
+                    peer.send(pattern(64, from: Int(token.slot)))
+                }
+                try session.run(until: "all has come") {
+                    pairs.allSatisfy { session.seen[$0.token]?.bytes.count == 64 }
+                }
+                for (token, _) in pairs {
+                    #expect(
+                        mismatch(session.seen[token]?.bytes, pattern(64, from: Int(token.slot)))
+                            == nil)
+                }
+            }
+        }
+
+        /// H29: whoever sends little is heard beside those who send without end.
+        @Test(arguments: DriverKind.allCases)
+        func aLoudTokenDoesNotDrownTheOthers(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (loud, firehose) = try session.makePair()
+                session.submit(.receive, loud)
+                let quiet = try (0..<300).map { _ in try session.makePair() }
+                for (token, _) in quiet { session.submit(.receive, token) }
+                firehose.send([UInt8](repeating: 1, count: 32_000_000))
+                try session.run(until: "it is loud") {
+                    (session.seen[loud]?.bytes.count ?? 0) > 1_000_000
+                }
+                for (_, peer) in quiet { peer.send([9]) }
+                try session.run(until: "the quiet are heard") {
+                    quiet.allSatisfy { session.seen[$0.token]?.bytes == [9] }
+                }
+                #expect(
+                    (session.seen[loud]?.bytes.count ?? 0) < 32_000_000,
+                    "they had to wait for the end")
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import EventLoop
+import Testing
+
+/// What a close promises: one last word, and a slot and a descriptor that hear nothing of the past.
+extension DriverContract {
+    @Suite struct Closes {
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func withEverythingInFlightItIsTheLastWord(
+            _ kind: DriverKind, _ transport: Transport
+        ) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport, smallBuffer: true)
+                session.submit(.receive, token)
+                session.send(pattern(4_000_000), token)
+                peer.send(pattern(50_000))
+                try session.run(until: "something came") { session.seen[token]?.bytes != [] }
+                #expect(session.isSending(token))
+                session.submit(.close, token)
+                try session.run(until: "it is closed") { session.seen[token]?.closedCount == 1 }
+                peer.send(pattern(50_000))
+                peer.readLimit = .max
+                try session.run(for: 30_000_000)
+                #expect(session.seen[token]?.closedCount == 1)
+                #expect(session.seen[token]?.events.last == "closed")
+                // What the peer got is a beginning of what was sent, and nothing else (H8).
+                #expect(mismatch(peer.received, pattern(peer.received.count)) == nil)
+                try session.run(until: "the peer hears of it") {
+                    peer.sawEndOfStream || peer.sawReset
+                }
+            }
+        }
+
+        /// H9: whoever closes while a receive is in flight still owes the peer its end.
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func thePeerSeesTheEnd(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport)
+                peer.readLimit = .max
+                session.submit(.receive, token)
+                try session.run(for: 1_000_000)
+                session.submit(.close, token)
+                let start = session.world.clock
+                try session.run(until: "the peer sees the end") { peer.sawEndOfStream }
+                #expect(session.world.clock - start < 100_000_000)
+                #expect(!peer.sawReset)
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func aResetIsSentWhenItWasAskedFor(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen()
+                let peer = try session.connect(to: listener)
+                peer.readLimit = .max
+                let descriptor = try session.acceptWaiting(on: listener)
+                let token = session.attach(descriptor)
+                session.submit(.receive, token)
+                try session.run(for: 1_000_000)
+                session.sockets.resetOnClose(descriptor)
+                session.submit(.close, token)
+                try session.run(until: "the peer is reset") { peer.sawReset }
+                #expect(!peer.sawEndOfStream)
+            }
+        }
+
+        /// H10, H11: the same slot, and most likely the same descriptor number, for another peer.
+        @Test(arguments: DriverKind.allCases)
+        func aReusedSlotHearsNothingOld(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen()
+                for generation in 1...300 as ClosedRange<UInt32> {
+                    let mark = UInt8(truncatingIfNeeded: generation)
+                    let peer = try session.connect(to: listener)
+                    let descriptor = try session.acceptWaiting(on: listener)
+                    let token = Token(slot: 5, generation: generation)
+                    session.attach(descriptor, as: token)
+                    session.submit(.receive, token)
+                    peer.send([UInt8](repeating: mark, count: 1000))
+                    session.send([UInt8](repeating: mark, count: 1000), token)
+                    try session.run(until: "its own came") { session.seen[token]?.bytes != [] }
+                    // Input, an end or a reset is on its way when the slot changes hands.
+                    switch generation % 4 {
+                    case 0: peer.send([UInt8](repeating: mark, count: 100_000))
+                    case 1: peer.shutdownWrite()
+                    case 2: peer.reset()
+                    default: session.submit(.stop(.receive), token)
+                    }
+                    session.submit(.close, token)
+                    try session.run(until: "closed") { session.seen[token]?.closedCount == 1 }
+                    let strange = session.seen[token]?.bytes.first { $0 != mark }
+                    #expect(strange == nil, "generation \(generation) got \(strange ?? 0)")
+                }
+                #expect(session.seen.allSatisfy { $0.value.closedCount == 1 })
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func ofAListenerItRefusesTheNext(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen()
+                let token = session.attach(listener)
+                session.submit(.accept, token)
+                try session.run(for: 1_000_000)
+                session.submit(.close, token)
+                try session.run(until: "closed") { session.seen[token]?.closedCount == 1 }
+                let late = try? session.connect(to: listener)
+                late?.send([1])
+                try session.run(for: 20_000_000)
+                #expect(late?.sentCount ?? 0 == 0)
+                #expect(session.seen[token]?.accepted == [])
+            }
+        }
+    }
+}

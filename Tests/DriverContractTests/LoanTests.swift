@@ -1,0 +1,94 @@
+import EventLoop
+import Testing
+
+/// What pulling promises: lent bytes that hold still, and nothing lost when it stops half-way.
+extension DriverContract {
+    @Suite struct Loans {
+        @Test(arguments: DriverKind.allCases)
+        func lentBytesHoldStillUntilTheNextPull(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<8).map { _ in try session.makePair() }
+                for (index, (token, peer)) in pairs.enumerated() {
+                    session.submit(.receive, token)
+                    peer.send(pattern(30_000, from: index * 1000))
+                    peer.readLimit = .max
+                }
+                session.onCompletion = { completion in
+                    guard case .received(let bytes) = completion.event else { return }
+                    let before = Array(bytes)
+                    // Everything a handler may do while it reads.
+                    for (token, _) in pairs where !session.isSending(token) {
+                        session.send(pattern(5000), token)
+                    }
+                    #expect(before.elementsEqual(bytes), "lent bytes changed under their reader")
+                }
+                try session.run(until: "all has come") {
+                    pairs.allSatisfy { session.seen[$0.token]?.bytes.count == 30_000 }
+                }
+                for (index, (token, _)) in pairs.enumerated() {
+                    #expect(
+                        mismatch(session.seen[token]?.bytes, pattern(30_000, from: index * 1000))
+                            == nil)
+                }
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func pullingMayPauseAnywhere(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<40).map { _ in try session.makePair() }
+                let size = 60_000
+                for (index, (token, peer)) in pairs.enumerated() {
+                    session.submit(.receive, token)
+                    peer.send(pattern(size, from: index * 100))
+                    peer.readLimit = .max
+                }
+                func isDone() -> Bool {
+                    pairs.allSatisfy { session.seen[$0.token]?.bytes.count == size }
+                }
+                let end = ContinuousClock.now + .seconds(10)
+                var turns = 0
+                var budget = 0
+                while !isDone() {
+                    try #require(ContinuousClock.now < end, "\(session.summary)")
+                    try session.world.wait(until: session.world.clock + 2_000_000)
+                    budget = budget % 5 + 1
+                    var pulled = 0
+                    while pulled < budget, session.pull() != nil { pulled += 1 }
+                    turns += 1
+                    let (token, _) = pairs[turns % pairs.count]
+                    if !session.isSending(token) { session.send([UInt8(turns % 256)], token) }
+                }
+                for (index, (token, _)) in pairs.enumerated() {
+                    #expect(
+                        mismatch(session.seen[token]?.bytes, pattern(size, from: index * 100))
+                            == nil)
+                }
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func aWaitWithCompletionsLeftDoesNotWait(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<20).map { _ in try session.makePair() }
+                for (token, peer) in pairs {
+                    session.submit(.receive, token)
+                    peer.send([1])
+                }
+                try session.run(until: "the first bytes came") {
+                    pairs.allSatisfy { session.seen[$0.token]?.bytes.count == 1 }
+                }
+                for (_, peer) in pairs { peer.send([2]) }
+                session.world.pause(5_000_000)
+                let start = session.world.clock
+                let end = ContinuousClock.now + .seconds(10)
+                while pairs.contains(where: { session.seen[$0.token]?.bytes.count != 2 }) {
+                    try #require(ContinuousClock.now < end, "\(session.summary)")
+                    try session.world.wait(until: start + 8_000_000_000)
+                    session.pull()
+                }
+                #expect(session.world.clock - start < 2_000_000_000)
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+import EventLoop
+import Testing
+
+/// What sends promise: one in flight, one answer, every byte in its place.
+extension DriverContract {
+    @Suite struct Sends {
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func eachIsAnsweredOnce(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport)
+                peer.readLimit = .max
+                var sent = 0
+                var asked = 0
+                while asked < 1000 {
+                    let size = 1 + asked % 97
+                    let before = session.seen[token]?.sentCount ?? 0
+                    session.sendOnce(pattern(size, from: sent), token)
+                    asked += 1
+                    try session.run(until: "send \(asked) is answered") {
+                        !session.isSending(token)
+                    }
+                    sent += (session.seen[token]?.sentCount ?? 0) - before
+                }
+                try session.run(until: "the peer has it") { peer.received.count >= sent }
+                #expect(session.seen[token]?.answers == asked)
+                #expect(mismatch(peer.received, pattern(sent)) == nil)
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func aSlowReaderGetsEveryByte(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport, smallBuffer: true)
+                let size = 3_000_000
+                peer.readLimit = 3000
+                session.send(pattern(size), token)
+                try session.run(until: "half is there") { peer.received.count >= size / 30 }
+                #expect(session.isSending(token), "the socket took three megabytes")
+                peer.readLimit = 40_000
+                try session.run(until: "all is there") { peer.received.count >= size }
+                try session.run(until: "the last answer") { !session.isSending(token) }
+                #expect(mismatch(peer.received, pattern(size)) == nil)
+                #expect(session.seen[token]?.sentCount == size)
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func whileOneWaitsOthersGoOn(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (stuck, silent) = try session.makePair(smallBuffer: true)
+                let (free, reader) = try session.makePair()
+                session.send(pattern(4_000_000), stuck)
+                reader.readLimit = .max
+                session.send(pattern(2_000_000), free)
+                try session.run(until: "the other has it") { reader.received.count >= 2_000_000 }
+                #expect(session.isSending(stuck))
+                #expect(mismatch(reader.received, pattern(2_000_000)) == nil)
+                silent.readLimit = .max
+                try session.run(until: "the first has it") { silent.received.count >= 4_000_000 }
+                #expect(mismatch(silent.received, pattern(4_000_000)) == nil)
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func sendingAndReceivingDoNotWaitForEachOther(
+            _ kind: DriverKind, _ transport: Transport
+        ) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport, smallBuffer: true)
+                session.submit(.receive, token)
+                session.send(pattern(4_000_000), token)
+                peer.send(pattern(500_000))
+                try session.run(until: "the input is there") {
+                    session.seen[token]?.bytes.count == 500_000
+                }
+                #expect(session.isSending(token))
+                #expect(mismatch(session.seen[token]?.bytes, pattern(500_000)) == nil)
+                peer.readLimit = .max
+                try session.run(until: "the output is there") { peer.received.count >= 4_000_000 }
+                #expect(mismatch(peer.received, pattern(4_000_000)) == nil)
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func shutdownWriteEndsBehindTheLastByte(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport)
+                peer.readLimit = .max
+                session.submit(.receive, token)
+                session.send(pattern(1_000_000), token)
+                try session.run(until: "all is sent") { !session.isSending(token) }
+                session.submit(.shutdownWrite, token)
+                try session.run(until: "the peer sees the end") { peer.sawEndOfStream }
+                #expect(mismatch(peer.received, pattern(1_000_000)) == nil)
+                peer.send(pattern(100_000))
+                peer.shutdownWrite()
+                try session.run(until: "the end") { session.seen[token]?.endCount == 1 }
+                #expect(mismatch(session.seen[token]?.bytes, pattern(100_000)) == nil)
+                #expect(!peer.sawReset)
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+import EventLoop
+import Glibc
+import Testing
+
+/// What receives tell: bytes in order, the end, or a reset, once.
+extension DriverContract {
+    @Suite struct Streams {
+        /// Sends back what comes, one send at a time.
+        private func echo(_ session: Session) {
+            var waiting: [Token: [UInt8]] = [:]
+            session.onCompletion = { completion in
+                let token = completion.token
+                if case .received(let bytes) = completion.event {
+                    waiting[token, default: []] += bytes
+                }
+                guard !session.isSending(token), let bytes = waiting[token], !bytes.isEmpty else {
+                    return
+                }
+                waiting[token] = []
+                session.send(bytes, token)
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func bytesComeInOrderAndGoBackInOrder(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                echo(session)
+                var pairs: [(token: Token, peer: any TestPeer)] = []
+                for _ in 0..<5 { pairs.append(try session.makePair(transport)) }
+                let sizes = [1, 100, 65_536, 300_000, 1_000_000]
+                for ((token, peer), size) in zip(pairs, sizes) {
+                    session.submit(.receive, token)
+                    peer.readLimit = .max
+                    peer.send(pattern(size))
+                }
+                try session.run(until: "all is echoed") {
+                    zip(pairs, sizes).allSatisfy { $0.peer.received.count >= $1 }
+                }
+                for ((token, peer), size) in zip(pairs, sizes) {
+                    #expect(mismatch(peer.received, pattern(size)) == nil)
+                    #expect(mismatch(session.seen[token]?.bytes, pattern(size)) == nil)
+                }
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func endOfStreamComesOnceAndLast(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport)
+                session.submit(.receive, token)
+                peer.send(pattern(200_000))
+                peer.shutdownWrite()
+                try session.run(until: "the end") { session.seen[token]?.endCount == 1 }
+                try session.run(for: 30_000_000)
+                let seen = try #require(session.seen[token])
+                #expect(mismatch(seen.bytes, pattern(200_000)) == nil)
+                #expect(seen.endCount == 1)
+                #expect(seen.events.last == "endOfStream")
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func afterTheEndSendingGoesOn(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport)
+                session.submit(.receive, token)
+                peer.shutdownWrite()
+                try session.run(until: "the end") { session.seen[token]?.endCount == 1 }
+                peer.readLimit = .max
+                session.send(pattern(500_000), token)
+                try session.run(until: "the peer has it") { peer.received.count >= 500_000 }
+                #expect(mismatch(peer.received, pattern(500_000)) == nil)
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func aResetComesOnceAndLast(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair()
+                session.submit(.receive, token)
+                try session.run(for: 2_000_000)
+                peer.reset()
+                try session.run(until: "the reset") { session.seen[token]?.failures.count == 1 }
+                try session.run(for: 30_000_000)
+                let seen = try #require(session.seen[token])
+                #expect(seen.events == ["failed(receive, ECONNRESET)"])
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func aResetAnswersTheSendInFlightToo(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(smallBuffer: true)
+                session.submit(.receive, token)
+                session.send(pattern(4_000_000), token)
+                try session.run(for: 20_000_000)
+                #expect(session.isSending(token), "the socket took four megabytes")
+                peer.reset()
+                try session.run(until: "both have ended") {
+                    let seen = session.seen[token]
+                    let ends =
+                        (seen?.endCount ?? 0)
+                        + (seen?.failures.count { $0.kind == .receive } ?? 0)
+                    return ends == 1 && !session.isSending(token)
+                }
+                try session.run(for: 30_000_000)
+                let failures = session.seen[token]?.failures ?? []
+                // Whoever asks first is told of the reset; the other of what it left behind.
+                #expect(failures.contains { $0.error.number == ECONNRESET }, "\(session.summary)")
+                #expect(failures.count { $0.kind == .send } == 1, "\(session.summary)")
+                #expect(failures.allSatisfy { [ECONNRESET, EPIPE].contains($0.error.number) })
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func sendingToWhoIsGoneFailsWithoutASignal(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair()
+                peer.close()
+                try session.run(until: "a send fails") {
+                    if !session.isSending(token) { session.send([1, 2, 3], token) }
+                    return !(session.seen[token]?.failures.isEmpty ?? true)
+                }
+                let error = try #require(session.seen[token]?.failures.first?.error)
+                #expect([EPIPE, ECONNRESET].contains(error.number), "\(error)")
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+/// What a listener makes of an errno of accept(2).
+import Glibc
+import Testing
+
+@testable import EventLoop
+
+@Suite struct AcceptErrorTests {
+    @Test func anEmptyBacklogIsNoError() {
+        guard case .nobodyWaits = AcceptError(EAGAIN) else {
+            Issue.record("\(AcceptError(EAGAIN))")
+            return
+        }
+    }
+
+    /// The list of accept(2), "Error handling", with what interrupts or undoes one connection.
+    @Test(arguments: [
+        EINTR, ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
+        EOPNOTSUPP, ENETUNREACH,
+    ])
+    func errorsOfOneConnectionPass(number: Int32) {
+        guard case .passing = AcceptError(number) else {
+            Issue.record("\(number): \(AcceptError(number))")
+            return
+        }
+    }
+
+    @Test(arguments: [
+        EMFILE, ENFILE, ENOBUFS, ENOMEM, EBADF, EINVAL, ENOTSOCK, EFAULT, 0, 4095, -1,
+    ])
+    func othersLast(number: Int32) {
+        guard case .lasting(let error) = AcceptError(number) else {
+            Issue.record("\(number): \(AcceptError(number))")
+            return
+        }
+        #expect(error.number == number)
+        #expect("\(error.call)" == "accept")
+    }
+}

@@ -1,0 +1,170 @@
+/// Slots and their lives: in which order slots are reused, and that a token of a life that is
+/// over finds nothing.
+import Testing
+
+@testable import EventLoop
+
+@Suite struct ConnectionTableTests {
+    private static let chunk = 256
+    /// Whose loop it is a table only notes; nobody looks there.
+    private let owner = Census()
+
+    private func makeTable() -> ConnectionTable {
+        var table = ConnectionTable()
+        table.loop = .fromOpaque(Unmanaged.passUnretained(owner).toOpaque())
+        return table
+    }
+
+    @Test(arguments: Trial.seeds)
+    func agreesWithAModel(seed: UInt64) throws {
+        var trial = Trial(seed)
+        var table = makeTable()
+        var model = TableModel()
+        var allocatePercent = 70
+        for number in 0..<3000 {
+            if number % 300 == 0 { allocatePercent = 30 + trial.random.below(60) }
+            if trial.random.happens(allocatePercent) || model.alive.isEmpty {
+                try model.allocate(&table, &trial)
+            } else {
+                try model.release(&table, &trial)
+            }
+            try model.compare(table, trial)
+        }
+        try model.compareAll(table, trial)
+        model.releaseAll(&table)
+        let count = table.count
+        try trial.check(count == 0, "\(count) slots in use at the end")
+    }
+
+    @Test func slotsAreReusedFirstInFirstOut() throws {
+        var table = makeTable()
+        var records: [ConnectionReference] = []
+        for _ in 0..<Self.chunk { records.append(try open(&table)) }
+        #expect(records.map(\.pointee.slot) == Array(0..<UInt32(Self.chunk)))
+        var random = SplitMix64(seed: 3)
+        records.shuffle(using: &random)
+        let order = records.map(\.pointee.slot)
+        for record in records { table.release(record) }
+        var reused: [UInt32] = []
+        for _ in 0..<Self.chunk { reused.append(try open(&table).pointee.slot) }
+        #expect(reused == order)
+    }
+
+    @Test func aStaleTokenFindsNothing() throws {
+        var table = makeTable()
+        let record = try open(&table)
+        let token = record.pointee.token
+        let found = table.find(token)
+        #expect(found == record)
+        table.release(record)
+        let gone = table.find(token)
+        #expect(gone == nil)
+        // Until the slot lives again, which is after all the others of its chunk.
+        var next = try open(&table)
+        while next.pointee.slot != token.slot { next = try open(&table) }
+        #expect(next == record, "a record never moves")
+        #expect(next.pointee.generation == token.generation &+ 1)
+        let (old, new) = (table.find(token), table.find(next.pointee.token))
+        #expect(old == nil && new == next)
+    }
+
+    @Test func generationsComeRound() throws {
+        var table = makeTable()
+        let record = try open(&table)
+        record.pointee.generation = .max
+        table.release(record)
+        #expect(record.pointee.generation == 0)
+    }
+
+    @Test func aTableThatGetsOldMemoryDoesNotKnowItsTokens() throws {
+        var old: [ConnectionReference: Token] = [:]
+        do {
+            var first = makeTable()
+            for _ in 0..<Self.chunk {
+                let record = try open(&first)
+                old[record] = record.pointee.token
+            }
+        }
+        var second = makeTable()
+        for _ in 0..<Self.chunk {
+            let record = try open(&second)
+            guard let token = old[record] else { continue }
+            #expect(record.pointee.token != token, "a new life under an old name")
+            let found = second.find(token)
+            #expect(found == nil)
+        }
+        let count = second.count
+        #expect(count == Self.chunk)
+    }
+
+    @Test func anUnknownSlotFindsNothing() {
+        let table = makeTable()
+        let (first, last) = (
+            table.find(Token(slot: 0, generation: 0)),
+            table.find(Token(slot: .max, generation: .max))
+        )
+        #expect(first == nil && last == nil)
+    }
+
+    @Test func aReleasedRecordIsBlank() throws {
+        var table = makeTable()
+        let record = try open(&table)
+        record.pointee.flags = [.paused, .dirty]
+        record.pointee.sentTotal = 5
+        record.pointee.descriptor = Descriptor(7)
+        let slot = record.pointee.slot
+        table.release(record)
+        #expect(record.pointee.state == .free && record.pointee.flags.isEmpty)
+        #expect(record.pointee.sentTotal == 0 && record.pointee.descriptor == Descriptor(-1))
+        #expect(record.pointee.slot == slot)
+    }
+
+    @Test func listsTheTokensWanted() throws {
+        var table = makeTable()
+        var wanted: Set<Token> = []
+        var all: Set<Token> = []
+        for number in 0..<1000 {
+            let record = try open(&table)
+            record.pointee.state = number % 3 == 0 ? .lingering : .open
+            all.insert(record.pointee.token)
+            if number % 3 == 0 { wanted.insert(record.pointee.token) }
+        }
+        let lingering = table.tokens { $0.state == .lingering }
+        #expect(lingering.count == wanted.count && Set(lingering) == wanted)
+        for token in lingering {
+            // The list is the caller's own: slots may be freed and taken meanwhile.
+            let found = table.find(token)
+            let record = try #require(found)
+            table.release(record)
+            _ = try open(&table)
+        }
+        let (left, total) = (table.tokens { $0.state == .lingering }, table.tokens { _ in true })
+        #expect(left.isEmpty)
+        #expect(total.count == 1000)
+        #expect(all.subtracting(wanted).isSubset(of: total))
+    }
+
+    @Test func growsOverSeveralChunks() throws {
+        var table = makeTable()
+        var records: [ConnectionReference] = []
+        for number in 0..<Self.chunk * 20 {
+            let record = try open(&table)
+            #expect(record.pointee.slot == UInt32(number))
+            records.append(record)
+        }
+        #expect(Set(records).count == Self.chunk * 20)
+        for record in records {
+            let found = table.find(record.pointee.token)
+            #expect(found == record, "slot \(record.pointee.slot) moved")
+        }
+        let count = table.count
+        #expect(count == Self.chunk * 20)
+    }
+
+    private func open(_ table: inout ConnectionTable) throws -> ConnectionReference {
+        let allocated = table.allocate()
+        let record = try #require(allocated)
+        record.pointee.state = .open
+        return record
+    }
+}

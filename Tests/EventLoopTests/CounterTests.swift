@@ -1,0 +1,53 @@
+/// Counts that one thread adds to while others read.
+import Glibc
+import Testing
+
+@testable import EventLoop
+
+@Suite struct CounterTests {
+    @Test func adds() {
+        let counter = Counter()
+        let atFirst = counter.current
+        counter.add()
+        counter.add(41)
+        let then = counter.current
+        counter.add(-2)
+        let last = counter.current
+        #expect(atFirst == 0 && then == 42 && last == 40)
+    }
+
+    @Test func comesRoundInsteadOfTrapping() {
+        let counter = Counter()
+        counter.add(.max)
+        counter.add()
+        let current = counter.current
+        #expect(current == .min)
+    }
+
+    @Test func readersSeeItGrow() throws {
+        let counters = LoopCounters()
+        let total = 1_000_000
+        let wentBack = Monitor(0)
+        let readers = try ThreadTeam(3) { _ in
+            var last = 0
+            while last < total {
+                let now = counters.bytesIn.current
+                if now < last { wentBack.update { $0 += 1 } }
+                last = max(now, last)
+                sched_yield()
+            }
+        }
+        for _ in 0..<total { counters.bytesIn.add() }
+        readers.join()
+        #expect(wentBack.update { $0 } == 0)
+        #expect(counters.bytesIn.current == total)
+        #expect(counters.bytesOut.current == 0)
+    }
+
+    @Test func openIsWhatWasOpenedAndNotClosed() {
+        let counters = LoopCounters()
+        counters.opened.add(5)
+        counters.closed.add(2)
+        #expect(counters.open == 3)
+    }
+}

@@ -1,0 +1,82 @@
+/// Wake-ups through an eventfd: never lost, never blocking, and never to somebody else's
+/// descriptor.
+import Glibc
+import Testing
+
+@testable import EventLoop
+
+@Suite struct EventWakerTests {
+    @Test func aWakeUpLastsUntilItIsReset() throws {
+        let waker = try EventWaker()
+        #expect(!isReadable(waker.descriptor))
+        waker.wake()
+        #expect(isReadable(waker.descriptor))
+        #expect(isReadable(waker.descriptor), "noticed without a reset")
+        waker.reset()
+        #expect(!isReadable(waker.descriptor))
+    }
+
+    @Test func oneResetIsForAllWakeUpsBeforeIt() throws {
+        let waker = try EventWaker()
+        for _ in 0..<100 { waker.wake() }
+        waker.reset()
+        #expect(!isReadable(waker.descriptor))
+        waker.wake()
+        #expect(isReadable(waker.descriptor), "a wake-up after the reset is lost")
+        waker.reset()
+        waker.reset()
+        #expect(!isReadable(waker.descriptor))
+    }
+
+    @Test func aFullCounterNeitherBlocksNorForgets() throws {
+        let waker = try EventWaker()
+        var most = UInt64.max - 1
+        #expect(write(waker.descriptor, &most, 8) == 8)
+        waker.wake()
+        #expect(isReadable(waker.descriptor))
+        waker.reset()
+        #expect(!isReadable(waker.descriptor))
+    }
+
+    @Test func endsAWaitInProgress() throws {
+        let waker = try EventWaker()
+        let team = try ThreadTeam(1) { _ in
+            usleep(20_000)
+            waker.wake()
+        }
+        #expect(isReadable(waker.descriptor, millisecondsMax: 30_000))
+        team.join()
+    }
+
+    @Test func doesNotPassToOtherPrograms() throws {
+        let waker = try EventWaker()
+        #expect(fcntl(waker.descriptor, F_GETFD) & FD_CLOEXEC != 0)
+        #expect(fcntl(waker.descriptor, F_GETFL) & O_NONBLOCK != 0)
+    }
+
+    /// A driver as far as its waker is concerned.
+    private final class Holder {
+        let waker: EventWaker
+        init() throws { waker = try EventWaker() }
+    }
+
+    @Test func isHarmlessAfterItsDriverIsGone() throws {
+        var driver: Holder? = try Holder()
+        let number = try #require(driver?.waker.descriptor)
+        let identity = try #require(eventIdentity(number))
+        var late: (any Waker)? = driver?.waker
+        driver = nil
+        late?.wake()
+        // Still the same eventfd: no other file can have got its number.
+        #expect(eventIdentity(number) == identity)
+        #expect(isReadable(number))
+        late = nil
+        #expect(eventIdentity(number) != identity, "not closed with the last reference")
+    }
+
+    /// The kernel's own number of an eventfd, which it does not use again soon.
+    private func eventIdentity(_ descriptor: CInt) -> Substring? {
+        TemporaryPath.text(of: "/proc/self/fdinfo/\(descriptor)")?
+            .split(separator: "\n").first { $0.hasPrefix("eventfd-id") }
+    }
+}

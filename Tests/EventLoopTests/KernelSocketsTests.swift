@@ -1,0 +1,215 @@
+/// Listening on real sockets: the address that comes of it, who may share it, and who waits there.
+import Glibc
+import Testing
+
+@testable import EventLoop
+
+@Suite struct KernelSocketsTests {
+    private let sockets = KernelSockets()
+    private static let loopback = SocketAddress.v4(
+        IPv4Bytes(UInt32(0x7F00_0001).bigEndian), port: 0)
+    private static let loopbackV6 = SocketAddress.v6(
+        IPv6Bytes(high: 0, low: UInt64(1).bigEndian), port: 0, scope: 0)
+    private static let anyV6 = SocketAddress.v6(IPv6Bytes(high: 0, low: 0), port: 0, scope: 0)
+    private static let hasV6 = FamilyProbe.canBind(loopbackV6)
+
+    // MARK: Addresses
+
+    @Test func portZeroGivesTheRealPort() throws {
+        try withListener(Self.loopback) { listener in
+            let port = try #require(listener.address.port)
+            #expect(port != 0)
+            #expect(listener.address == at(Self.loopback, port))
+            #expect(listener.path == nil)
+            let client = try PlainSocket.connected(to: listener.address)
+            #expect(try sockets.remoteAddress(of: client.descriptor) == listener.address)
+        }
+    }
+
+    @Test(.enabled(if: hasV6)) func portZeroGivesTheRealPortOfV6() throws {
+        try withListener(Self.loopbackV6) { listener in
+            let port = try #require(listener.address.port)
+            #expect(port != 0)
+            #expect(listener.address == at(Self.loopbackV6, port))
+            _ = try PlainSocket.connected(to: listener.address)
+        }
+    }
+
+    @Test func abstractNamesLeaveNoFile() throws {
+        let address = SocketAddress.unix(TemporaryPath.abstractName(), abstract: true)
+        try withListener(address) { listener in
+            #expect(listener.address == address && listener.path == nil)
+            _ = try PlainSocket.connected(to: address)
+            #expect(throws: SystemError(EADDRINUSE, "bind")) {
+                try sockets.listen(on: address, ListenOptions())
+            }
+            sockets.removePath(of: listener)
+        }
+    }
+
+    @Test func theLongestNamesWork() throws {
+        let start = TemporaryPath.make()
+        let path = start + String(repeating: "x", count: 107 - start.utf8.count)
+        for isAbstract in [false, true] {
+            try withListener(.unix(path, abstract: isAbstract)) { listener in
+                #expect(listener.address == .unix(path, abstract: isAbstract))
+                _ = try PlainSocket.connected(to: listener.address)
+            }
+            #expect(throws: SystemError(ENAMETOOLONG, "bind")) {
+                try sockets.listen(on: .unix(path + "x", abstract: isAbstract), ListenOptions())
+            }
+        }
+    }
+
+    @Test func whatIsNoAddressOfThisMachineIsRefused() throws {
+        let elsewhere = try #require(SocketAddress(host: "192.0.2.1", port: 0))
+        #expect(throws: SystemError(EADDRNOTAVAIL, "bind")) {
+            try sockets.listen(on: elsewhere, ListenOptions())
+        }
+    }
+
+    @Test func addressesOfWhatHasNone() throws {
+        #expect(throws: SystemError(EBADF, "getsockname")) {
+            try sockets.localAddress(of: Descriptor(-1))
+        }
+        try withListener(Self.loopback) { listener in
+            #expect(throws: SystemError(ENOTCONN, "getpeername")) {
+                try sockets.remoteAddress(of: listener.descriptor)
+            }
+        }
+        let netlink = try PlainSocket(family: AF_NETLINK, type: CInt(SOCK_RAW.rawValue))
+        #expect(throws: SystemError(EAFNOSUPPORT, "getsockname")) {
+            try sockets.localAddress(of: netlink.descriptor)
+        }
+        let unnamed = try PlainSocket(family: AF_UNIX)
+        #expect(try sockets.localAddress(of: unnamed.descriptor) == .unix("", abstract: false))
+    }
+
+    // MARK: Sharing a port
+
+    @Test func reusePortSharesAPort() throws {
+        let options = ListenOptions(reusePort: true)
+        try withListener(Self.loopback, options) { first in
+            try withListener(first.address, options) { second in
+                #expect(second.address == first.address)
+                #expect(second.descriptor != first.descriptor)
+            }
+        }
+    }
+
+    @Test(arguments: [(false, false), (true, false), (false, true)])
+    func aPortIsSharedOnlyIfBothWant(first: Bool, second: Bool) throws {
+        try withListener(Self.loopback, ListenOptions(reusePort: first)) { listener in
+            #expect(throws: SystemError(EADDRINUSE, "bind")) {
+                try sockets.listen(on: listener.address, ListenOptions(reusePort: second))
+            }
+        }
+    }
+
+    @Test func aPortIsFreeAtOnceAfterItsListener() throws {
+        var address = Self.loopback
+        for _ in 0..<5 {
+            try withListener(address) { listener in
+                address = listener.address
+                // The side that closes first is left in TIME_WAIT.
+                let client = try PlainSocket.connected(to: address)
+                let waiting = try #require(try sockets.acceptWaiting(on: listener.descriptor))
+                sockets.discard(waiting)
+                #expect(isReadable(client.number, millisecondsMax: 30_000))
+            }
+        }
+    }
+
+    @Test(.enabled(if: hasV6)) func v6ServesV4Too() throws {
+        try withListener(Self.anyV6) { listener in
+            let port = try #require(listener.address.port)
+            _ = try PlainSocket.connected(to: at(Self.loopback, port))
+            let waiting = try #require(try sockets.acceptWaiting(on: listener.descriptor))
+            defer { sockets.discard(waiting) }
+            let peer = try sockets.remoteAddress(of: waiting)
+            #expect(peer.hostText == "[::ffff:127.0.0.1]")
+            #expect(throws: SystemError(EADDRINUSE, "bind")) {
+                try sockets.listen(on: at(.v4(IPv4Bytes(0), port: 0), port), ListenOptions())
+            }
+        }
+    }
+
+    @Test(.enabled(if: hasV6)) func onlyV6LeavesV4ToOthers() throws {
+        try withListener(Self.anyV6, ListenOptions(onlyV6: true)) { listener in
+            let port = try #require(listener.address.port)
+            try withListener(at(.v4(IPv4Bytes(0), port: 0), port)) { other in
+                _ = try PlainSocket.connected(to: at(Self.loopback, port))
+                #expect(try sockets.acceptWaiting(on: listener.descriptor) == nil)
+                let waiting = try #require(try sockets.acceptWaiting(on: other.descriptor))
+                sockets.discard(waiting)
+            }
+        }
+    }
+
+    // MARK: Who waits
+
+    @Test func acceptsWhoWaits() throws {
+        try withListener(Self.loopback) { listener in
+            #expect(try sockets.acceptWaiting(on: listener.descriptor) == nil)
+            let clients = try (0..<3).map { _ in try PlainSocket.connected(to: listener.address) }
+            var ports: Set<UInt16?> = []
+            while let waiting = try sockets.acceptWaiting(on: listener.descriptor) {
+                expectPlain(waiting)
+                ports.insert(try sockets.remoteAddress(of: waiting).port)
+                #expect(try sockets.localAddress(of: waiting) == listener.address)
+                sockets.discard(waiting)
+            }
+            let expected = try clients.map { try sockets.localAddress(of: $0.descriptor).port }
+            #expect(ports == Set(expected))
+        }
+    }
+
+    @Test func acceptingOnWhatIsNoListenerIsAnError() throws {
+        #expect(throws: SystemError(EBADF, "accept")) {
+            try sockets.acceptWaiting(on: Descriptor(-1))
+        }
+        let idle = try PlainSocket(family: AF_INET)
+        #expect(throws: SystemError(EINVAL, "accept")) {
+            try sockets.acceptWaiting(on: idle.descriptor)
+        }
+    }
+
+    @Test func aListenerIsNonBlockingAndStaysHere() throws {
+        try withListener(Self.loopback) { expectPlain($0.descriptor) }
+    }
+
+    private func expectPlain(_ descriptor: Descriptor) {
+        #expect(fcntl(descriptor.number, F_GETFL) & O_NONBLOCK != 0)
+        #expect(fcntl(descriptor.number, F_GETFD) & FD_CLOEXEC != 0)
+    }
+
+    // MARK: Shorthands
+
+    private func withListener(
+        _ address: SocketAddress, _ options: ListenOptions = ListenOptions(),
+        _ body: (BoundListener) throws -> Void
+    ) throws {
+        let listener = try sockets.listen(on: address, options)
+        defer {
+            sockets.removePath(of: listener)
+            sockets.discard(listener.descriptor)
+        }
+        try body(listener)
+    }
+
+    private func at(_ address: SocketAddress, _ port: UInt16) -> SocketAddress {
+        switch address {
+        case .v4(let bytes, _): .v4(bytes, port: port)
+        case .v6(let bytes, _, let scope): .v6(bytes, port: port, scope: scope)
+        case .unix: address
+        }
+    }
+}
+
+/// Whether this machine has the family at all.
+private enum FamilyProbe {
+    static func canBind(_ address: SocketAddress) -> Bool {
+        guard let probe = try? PlainSocket(family: address.family) else { return false }
+        return (try? probe.bind(to: address)) == 0
+    }
+}

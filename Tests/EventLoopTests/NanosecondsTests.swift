@@ -1,0 +1,79 @@
+/// Durations as a loop counts them.
+import Testing
+
+@testable import EventLoop
+
+@Suite struct NanosecondsTests {
+    private static let exact: [(Duration, Nanoseconds)] = [
+        (.zero, 0), (.nanoseconds(1), 1), (.nanoseconds(-1), -1),
+        (.microseconds(7), 7000), (.milliseconds(1500), 1_500_000_000),
+        (.milliseconds(-1500), -1_500_000_000), (.seconds(1), 1_000_000_000),
+        (.seconds(-3), -3_000_000_000), (.nanoseconds(999_999_999), 999_999_999),
+        // Parts of a nanosecond are dropped.
+        (
+            Duration(secondsComponent: 1, attosecondsComponent: 999_999_999_999_999_999),
+            1_999_999_999
+        ),
+        (Duration(secondsComponent: 0, attosecondsComponent: 999_999_999), 0),
+        (Duration(secondsComponent: 0, attosecondsComponent: -999_999_999), 0),
+        // Seventy years.
+        (.seconds(2_207_520_000), 2_207_520_000_000_000_000),
+        (.seconds(-2_207_520_000), -2_207_520_000_000_000_000),
+    ]
+
+    @Test(arguments: exact)
+    func converts(_ duration: Duration, _ nanoseconds: Nanoseconds) {
+        #expect(Nanoseconds(duration) == nanoseconds)
+    }
+
+    @Test(arguments: [
+        Int64(2_305_843_010), 9_223_372_036, 9_223_372_037, 1_000_000_000_000, .max / 2, .max,
+    ])
+    func saturates(seconds: Int64) {
+        #expect(Nanoseconds(.seconds(seconds)) == .max / 4)
+        #expect(Nanoseconds(.seconds(-seconds)) == .min / 4)
+    }
+
+    @Test func longerIsNeverShorter() {
+        let durations: [Duration] = [
+            .seconds(2_305_843_009), .milliseconds(2_305_843_009_213),
+            .milliseconds(2_305_843_009_999), .seconds(2_305_843_010),
+            .milliseconds(9_223_372_036_900), .seconds(9_223_372_037), .seconds(100_000_000_000),
+        ]
+        for (shorter, longer) in zip(durations, durations.dropFirst()) {
+            let (first, second) = (Nanoseconds(shorter), Nanoseconds(longer))
+            #expect(first <= second, "\(shorter) is \(first), \(longer) is \(second)")
+            let (third, fourth) = (Nanoseconds(.zero - shorter), Nanoseconds(.zero - longer))
+            #expect(third >= fourth, "-\(shorter) is \(third), -\(longer) is \(fourth)")
+        }
+    }
+
+    @Test(arguments: Trial.seeds)
+    func agreesWithWholeNumbers(seed: UInt64) throws {
+        var trial = Trial(seed)
+        for _ in 0..<1000 {
+            let word = Int64(truncatingIfNeeded: trial.random.next())
+            let number = (word >> trial.random.below(60)) / 4
+            trial.begin("convert \(number)")
+            let nanoseconds = Nanoseconds(Duration.nanoseconds(number))
+            try trial.check(nanoseconds == number, "\(nanoseconds)")
+        }
+    }
+
+    /// A deadline is a sum of a time and a saturated delay.
+    @Test func saturatedDelaysCanBeAdded() {
+        let delay = Nanoseconds(.seconds(Int64.max))
+        let (sum, overflow) = MonotonicClock.now.addingReportingOverflow(delay)
+        #expect(!overflow && sum > delay)
+    }
+
+    @Test func theClockDoesNotGoBack() {
+        var last = MonotonicClock.now
+        #expect(last > 0)
+        for _ in 0..<10_000 {
+            let now = MonotonicClock.now
+            #expect(now >= last)
+            last = now
+        }
+    }
+}

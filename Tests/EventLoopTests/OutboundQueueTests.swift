@@ -1,0 +1,225 @@
+/// Unsent bytes: their order, that what is in flight stays put, and that chunks go back to the
+/// pool.
+import Testing
+
+@testable import EventLoop
+
+@Suite struct OutboundQueueTests {
+    @Test(arguments: Trial.seeds)
+    func agreesWithAnArray(seed: UInt64) throws {
+        var trial = Trial(seed)
+        var twin = OutboundTwin()
+        for _ in 0..<1000 { try twin.takeStep(&trial, unusedReservations: false) }
+        try twin.clear(&trial)
+    }
+
+    @Test(arguments: Trial.seeds)
+    func agreesWithAnArrayWhenReservationsComeToNothing(seed: UInt64) throws {
+        var trial = Trial(seed)
+        var twin = OutboundTwin()
+        for _ in 0..<1000 { try twin.takeStep(&trial, unusedReservations: true) }
+        try twin.clear(&trial)
+    }
+
+    private let pool = ChunkPool()
+
+    // MARK: In flight
+
+    @Test func bytesAppendedDoNotMoveWhatIsInFlight() throws {
+        var queue = OutboundQueue()
+        append(pattern(1000), to: &queue)
+        let flying = try takeOff(&queue)
+        for round in 0..<50 {
+            append(pattern(5000, from: round), to: &queue)
+            #expect(Array(flying) == pattern(1000))
+            let again = queue.takeOff(pool)
+            #expect(again == nil)
+        }
+        queue.complete(400, pool)
+        let rest = try takeOff(&queue)
+        #expect(rest.baseAddress == flying.baseAddress.map { $0 + 400 })
+        #expect(Array(rest.prefix(600)) == Array(pattern(1000)[400...]))
+        queue.clear(pool)
+        #expect(pool.inUse == 0)
+    }
+
+    @Test func theRestFollowsWhereThePartEnded() throws {
+        var queue = OutboundQueue()
+        append(pattern(100_000), to: &queue)
+        let first = try takeOff(&queue)
+        #expect(first.count == Chunk.standardCapacity)
+        queue.complete(1000, pool)
+        let second = try takeOff(&queue)
+        #expect(second.baseAddress == first.baseAddress.map { $0 + 1000 })
+        #expect(second.count == Chunk.standardCapacity - 1000)
+        queue.complete(second.count, pool)
+        let third = try takeOff(&queue)
+        #expect(Array(third) == Array(pattern(100_000)[Chunk.standardCapacity...]))
+        queue.complete(third.count, pool)
+        #expect(queue.isEmpty && !queue.isInFlight)
+        #expect(pool.inUse == 0)
+    }
+
+    @Test func nothingTakenIsSentAgain() throws {
+        var queue = OutboundQueue()
+        append(pattern(50_000), to: &queue)
+        let first = try takeOff(&queue)
+        queue.complete(0, pool)
+        #expect(queue.count == 50_000 && !queue.isInFlight)
+        let second = try takeOff(&queue)
+        #expect(first.baseAddress == second.baseAddress && first.count == second.count)
+        queue.clear(pool)
+    }
+
+    @Test func emptyHasNothingToTakeOff() {
+        var queue = OutboundQueue()
+        append([], to: &queue)
+        let taken = queue.takeOff(pool)
+        #expect(taken == nil && queue.isEmpty && !queue.isInFlight)
+        #expect(pool.inUse == 0)
+    }
+
+    // MARK: A small rest
+
+    @Test(arguments: [1, 1000, 16_384])
+    func aSmallRestLeavesItsStandardChunk(rest: Int) throws {
+        var queue = OutboundQueue()
+        append(pattern(Chunk.standardCapacity), to: &queue)
+        let flying = try takeOff(&queue)
+        queue.complete(flying.count - rest, pool)
+        #expect(pool.inUse == 1)
+        let standard = pool.take()
+        #expect(UnsafeRawPointer(standard.bytes) == flying.baseAddress, "not back in the pool")
+        let next = try takeOff(&queue)
+        #expect(Array(next) == pattern(rest, from: Chunk.standardCapacity - rest))
+        pool.give(standard)
+        queue.complete(rest, pool)
+        #expect(queue.isEmpty && pool.inUse == 0)
+    }
+
+    @Test func aSmallRestStaysInFrontOfMore() throws {
+        var queue = OutboundQueue()
+        append(pattern(Chunk.standardCapacity + 100), to: &queue)
+        let flying = try takeOff(&queue)
+        queue.complete(flying.count - 10, pool)
+        #expect(pool.inUse == 2)
+        let next = try takeOff(&queue)
+        #expect(next.baseAddress == flying.baseAddress.map { $0 + flying.count - 10 })
+        queue.clear(pool)
+        #expect(pool.inUse == 0)
+    }
+
+    @Test func aLargeRestStaysWhereItIs() throws {
+        var queue = OutboundQueue()
+        append(pattern(Chunk.standardCapacity), to: &queue)
+        let flying = try takeOff(&queue)
+        queue.complete(flying.count - 16_385, pool)
+        let next = try takeOff(&queue)
+        #expect(next.baseAddress == flying.baseAddress.map { $0 + flying.count - 16_385 })
+        queue.clear(pool)
+    }
+
+    @Test func bytesFollowASmallRest() throws {
+        var queue = OutboundQueue()
+        append(pattern(60_000), to: &queue)
+        let flying = try takeOff(&queue)
+        queue.complete(flying.count - 16_000, pool)
+        append(pattern(30_000, from: 60_000), to: &queue)
+        var sent: [UInt8] = []
+        while let bytes = queue.takeOff(pool) {
+            sent += Array(bytes)
+            queue.complete(bytes.count, pool)
+        }
+        #expect(sent == pattern(46_000, from: 44_000))
+        #expect(pool.inUse == 0)
+    }
+
+    // MARK: Reserving
+
+    @Test(arguments: [0, 1, 65_536, 65_537, 1_000_000])
+    func reservesAtLeastWhatIsAsked(capacity: Int) throws {
+        var queue = OutboundQueue()
+        append(pattern(10), to: &queue)
+        let room = queue.reserve(capacity, pool)
+        #expect(room.count >= capacity)
+        #expect(queue.count == 10)
+        room.copyBytes(from: pattern(capacity, from: 10))
+        queue.commit(capacity, pool)
+        #expect(queue.count == capacity + 10)
+        var sent: [UInt8] = []
+        while let bytes = queue.takeOff(pool) {
+            sent += Array(bytes)
+            queue.complete(bytes.count, pool)
+        }
+        #expect(sent == pattern(capacity + 10))
+        #expect(pool.inUse == 0)
+    }
+
+    @Test func reservesWhileTheFrontIsInFlight() throws {
+        var queue = OutboundQueue()
+        append(pattern(10), to: &queue)
+        let flying = try takeOff(&queue)
+        let room = queue.reserve(20, pool)
+        room.copyBytes(from: pattern(20, from: 10))
+        queue.commit(20, pool)
+        #expect(Array(flying) == pattern(10))
+        queue.complete(10, pool)
+        let next = try takeOff(&queue)
+        #expect(Array(next) == pattern(20, from: 10))
+        queue.clear(pool)
+    }
+
+    @Test func anUnusedReservationIsForgotten() throws {
+        var queue = OutboundQueue()
+        _ = queue.reserve(200_000, pool)
+        queue.commit(0, pool)
+        #expect(queue.isEmpty)
+        let nothing = queue.takeOff(pool)
+        #expect(nothing == nil && !queue.isInFlight)
+        _ = queue.reserve(300_000, pool)
+        queue.commit(0, pool)
+        append(pattern(5), to: &queue)
+        let taken = try takeOff(&queue)
+        #expect(Array(taken) == pattern(5))
+        queue.complete(5, pool)
+        #expect(queue.isEmpty && pool.inUse == 0)
+    }
+
+    @Test func anUnusedReservationBehindASmallRestIsNotLost() throws {
+        var queue = OutboundQueue()
+        append(pattern(40_000), to: &queue)
+        _ = queue.reserve(30_000, pool)
+        queue.commit(0, pool)
+        let flying = try takeOff(&queue)
+        queue.complete(flying.count - 10_000, pool)
+        #expect(queue.count == 10_000)
+        queue.clear(pool)
+        #expect(pool.inUse == 0)
+    }
+
+    @Test func anUnusedReservationGoesWithTheLastByte() throws {
+        var queue = OutboundQueue()
+        append(pattern(40_000), to: &queue)
+        _ = queue.reserve(30_000, pool)
+        queue.commit(0, pool)
+        let flying = try takeOff(&queue)
+        queue.complete(flying.count, pool)
+        #expect(queue.isEmpty)
+        #expect(pool.inUse == 0)
+        queue.clear(pool)
+    }
+
+    private func append(_ bytes: [UInt8], to queue: inout OutboundQueue) {
+        bytes.withUnsafeBytes { queue.append($0, pool) }
+    }
+
+    private func takeOff(_ queue: inout OutboundQueue) throws -> UnsafeRawBufferPointer {
+        let bytes = queue.takeOff(pool)
+        return try #require(bytes)
+    }
+
+    /// 251 is prime: no chunk's size is a multiple of the period.
+    private func pattern(_ count: Int, from start: Int = 0) -> [UInt8] {
+        (start..<start + count).map { UInt8($0 % 251) }
+    }
+}

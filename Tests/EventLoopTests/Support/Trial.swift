@@ -1,0 +1,36 @@
+/// One run of random operations against a model, which knows its seed and its step when a
+/// check fails.
+struct Trial {
+    let seed: UInt64
+    var random: SplitMix64
+    private(set) var step = 0
+    private var operation = "the start"
+
+    /// The runs that each random test makes.
+    static let seeds: ClosedRange<UInt64> = 1...24
+
+    init(_ seed: UInt64) {
+        self.seed = seed
+        random = SplitMix64(seed: seed)
+    }
+
+    /// Says what is done next.
+    mutating func begin(_ operation: String) {
+        step += 1
+        self.operation = operation
+    }
+
+    /// Cheaper than `#expect`, which these loops would call a million times.
+    func check(
+        _ holds: Bool, _ what: @autoclosure () -> String, line: Int = #line
+    ) throws(Mismatch) {
+        if holds { return }
+        throw Mismatch(
+            description: "seed \(seed), step \(step), after \(operation): \(what()) (line \(line))")
+    }
+}
+
+/// The model and the real thing disagree.
+struct Mismatch: Error, CustomStringConvertible {
+    let description: String
+}

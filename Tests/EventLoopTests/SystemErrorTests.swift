@@ -1,0 +1,24 @@
+/// An errno with its call, for people and for programs.
+import Glibc
+import Testing
+
+@testable import EventLoop
+
+@Suite struct SystemErrorTests {
+    @Test func saysWhatHappened() {
+        let error = SystemError(EADDRINUSE, "bind")
+        #expect(error.name == "EADDRINUSE")
+        #expect(error.message == "address already in use")
+        #expect("\(error)" == "bind: address already in use (EADDRINUSE)")
+    }
+
+    @Test func namesWhatHasNoName() {
+        #expect(SystemError(4095, "call").name == "errno 4095")
+    }
+
+    @Test func theCallDoesNotCount() {
+        #expect(SystemError(EPIPE, "send") == SystemError(EPIPE, "write"))
+        #expect(Set([SystemError(EPIPE, "send"), SystemError(EPIPE, "write")]).count == 1)
+        #expect(SystemError(EPIPE, "send") != SystemError(EBADF, "send"))
+    }
+}

@@ -1,0 +1,70 @@
+/// Which backend runs, and what is said when the one that was asked for cannot. The one place where
+/// tests look at that.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct BackendChoiceTests {
+    @Test(arguments: Setup.all)
+    func theBackendAskedForIsTheOneThatRuns(_ setup: Setup) throws {
+        try withServer(setup) { server in
+            #expect(server.server.backend.chosen == setup.backend)
+            #expect(server.server.backend.reason == nil)
+        }
+    }
+
+    @Test func automaticChoosesOneThatServes() throws {
+        let server = try Server(TestHandler(), listen: anyPort)
+        try serve(server) { server in
+            let (chosen, reason) = server.server.backend
+            #expect([.epoll, .ioUring].contains(chosen))
+            #expect(reason.map { !$0.isEmpty } ?? true)
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+        }
+    }
+
+    /// Whether this machine has io_uring is not known here: it serves, or the error says clearly
+    /// that it cannot.
+    @Test func ioUringServesOrSaysWhyNot() throws {
+        let server: Server
+        do throws(NetError) {
+            server = try Server(
+                TestHandler(), listen: anyPort, options: Options(backend: .ioUring))
+        } catch {
+            #expect(error.code == .backendUnavailable)
+            #expect(error.description.contains("io_uring"))
+            #expect(error.remedy.contains(".epoll") || error.remedy.contains(".automatic"))
+            return
+        }
+        try serve(server) { server in
+            #expect(server.server.backend.chosen == .ioUring)
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+        }
+    }
+
+    @Test func theEnvironmentReplacesAutomatic() async {
+        await #expect(processExitsWith: .success) {
+            setenv("MILLRACE_BACKEND", "epoll", 1)
+            let server = try Server(TestHandler(), listen: anyPort)
+            #expect(server.backend.chosen == .epoll)
+        }
+    }
+
+    @Test func aWrongEnvironmentIsRefusedWithItsText() async {
+        await #expect(processExitsWith: .success) {
+            setenv("MILLRACE_BACKEND", "kqueue", 1)
+            let error = #expect(throws: NetError.self) {
+                try Server(TestHandler(), listen: anyPort)
+            }
+            #expect(error?.description.contains("kqueue") == true)
+        }
+    }
+
+    @Test func backendsHaveTheNamesOfTheirInterfaces() {
+        #expect(
+            "\(Backend.epoll) \(Backend.ioUring) \(Backend.automatic)" == "epoll io_uring automatic"
+        )
+    }
+}

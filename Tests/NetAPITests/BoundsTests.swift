@@ -1,0 +1,215 @@
+/// What a connection may use: marks, caps and limits, and what happens at each.
+import NetAPI
+import Testing
+
+@Suite struct BoundsTests {
+    private func marks(_ setup: Setup, high: Int, low: Int) -> Options {
+        setup.options { options in
+            options.limits.outboundHighMark = high
+            options.limits.outboundLowMark = low
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func isWritableIsFalseAboveTheHighMarkUntilOnWritable(_ setup: Setup) throws {
+        let states = Shared<[String]>([])
+        let note: @Sendable (String, Connection) -> Void = { place, connection in
+            let text = "\(place) \(connection.isWritable)"
+            states.update { $0.append(text) }
+        }
+        let handler = TestHandler(
+            traffic: { connection in
+                connection.discardAll()
+                note("at first", connection)
+                connection.write([UInt8](repeating: 1, count: 100_000))
+                note("at the mark", connection)
+                connection.write([UInt8](repeating: 1, count: 4 << 20))
+                note("above", connection)
+                return .none
+            },
+            writable: { connection in
+                note("onWritable", connection)
+                #expect(connection.outboundBuffered <= 20_000)
+                return .none
+            })
+        try withServer(setup, handler, options: marks(setup, high: 100_000, low: 20_000)) {
+            server in
+            let client = try server.connect()
+            try client.send("x")
+            pause(.milliseconds(100))
+            _ = try client.receive(exactly: 100_000 + 4 << 20)
+            try handler.log.waitFor(.writable)
+            pause(.milliseconds(50))
+        }
+        #expect(
+            states.value == [
+                "at first true", "at the mark true", "above false", "onWritable true",
+            ])
+    }
+
+    @Test(arguments: Setup.all)
+    func onWritableComesOnceForEachTimeAboveTheMark(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.write([UInt8](repeating: 1, count: 8 << 20))
+            return .none
+        })
+        try withServer(setup, handler, options: marks(setup, high: 65_536, low: 0)) { server in
+            let client = try server.connect()
+            for round in 1...3 {
+                try client.send("x")
+                _ = try client.receive(exactly: 8 << 20)
+                try handler.log.waitFor(.writable, count: round)
+            }
+            pause(.milliseconds(50))
+        }
+        #expect(handler.log.count(.writable) == 3)
+    }
+
+    @Test(arguments: Setup.all)
+    func onWritableDrivesAnEndlessProducer(_ setup: Setup) throws {
+        let pattern = Pattern(stream: 1)
+        let produced = PerConnection(0)
+        let peak = Shared(0)
+        let produce: TestHandler.OnConnection = { connection in
+            connection.discardAll()
+            while connection.isWritable && connection[produced] < 32 << 20 {
+                connection.write(pattern.bytes(10_000, from: connection[produced]))
+                connection[produced] += 10_000
+            }
+            let waiting = connection.outboundBuffered
+            peak.update { $0 = max($0, waiting) }
+            return .none
+        }
+        let handler = TestHandler(open: produce, traffic: TestHandler.ignore, writable: produce)
+        try withServer(setup, handler) { server in
+            let client = try server.connect(receiveBuffer: 16_384)
+            try client.receive(pattern, exactly: 32 << 20)
+        }
+        #expect(peak.value <= 256 << 10 + 20_000)
+    }
+
+    @Test(arguments: Setup.all)
+    func readingPausesByItselfWhileThePeerDoesNotRead(_ setup: Setup) throws {
+        let taken = Shared(0)
+        let handler = TestHandler(traffic: { connection in
+            let count = connection.buffered
+            taken.update { $0 += count }
+            return try TestHandler.echo(connection)
+        })
+        try withServer(setup, handler, options: marks(setup, high: 65_536, low: 16_384)) { server in
+            var flows = [Flow(try server.connect(receiveBuffer: 4096), stream: 1, length: 64 << 20)]
+            try Exchange.push(&flows, untilQuietFor: .milliseconds(300))
+            let before = taken.value
+            #expect(before < 64 << 20)
+            pause(.milliseconds(200))
+            #expect(taken.value == before, "bytes were delivered above the mark")
+            flows = flows.map { $0.cutHere() }
+            try Exchange.run(&flows)
+            #expect(taken.value == flows[0].sent)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func theOutboundCapClosesWithItsReason(_ setup: Setup) throws {
+        let options = setup.options { $0.limits.outboundBytes = 1 << 20 }
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.write([UInt8](repeating: 1, count: 1 << 20))
+            #expect(connection.isOpen)
+            connection.write([UInt8](repeating: 1, count: 1 << 20))
+            return .none
+        })
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("x")
+            #expect(try client.receiveUntilEnd().end.isReset)
+            try handler.log.waitFor(.close)
+            #expect(server.server.statistics.overflowCloses == 1)
+        }
+        #expect(handler.log.reasons == ["outboundOverflow"])
+    }
+
+    @Test(arguments: Setup.all)
+    func theInboundCapClosesAHandlerThatLeavesEverythingUnread(_ setup: Setup) throws {
+        let options = setup.options { $0.limits.inboundBytes = 100_000 }
+        let most = Shared(0)
+        let handler = TestHandler(traffic: { connection in
+            let unread = connection.buffered
+            most.update { $0 = max($0, unread) }
+            return .none
+        })
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            let deadline = Deadline()
+            #expect(throws: SystemFailure.self) {
+                while true {
+                    try deadline.check("an error from send")
+                    try client.send([UInt8](repeating: 1, count: 10_000))
+                }
+            }
+            try handler.log.waitFor(.close)
+            #expect(server.server.statistics.overflowCloses == 1)
+        }
+        #expect(handler.log.reasons == ["inboundOverflow"])
+        // One chunk may come on top of the cap.
+        #expect(most.value <= 100_000 + 262_144)
+    }
+
+    @Test(arguments: Setup.all)
+    func aHandlerThatLeavesLessThanTheCapUnreadGoesOn(_ setup: Setup) throws {
+        let options = setup.options { $0.limits.inboundBytes = 100_000 }
+        let handler = TestHandler(traffic: { connection in
+            if connection.buffered >= 90_000 { connection.write(connection.next()) }
+            return .none
+        })
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            for _ in 0..<5 {
+                let bytes = Pattern(stream: 1).bytes(90_000)
+                try client.send(bytes, chunk: 7000)
+                #expect(try client.receive(exactly: 90_000) == bytes)
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aFrameMayBeLargerThanTheInboundCapUpToItsOwnLimit(_ setup: Setup) throws {
+        let options = setup.options { $0.limits.inboundBytes = 16_384 }
+        let handler = TestHandler(traffic: { connection in
+            while let frame = try connection.nextFrame(length: UInt32.self, limit: 1 << 20) {
+                connection.writeFrame(frame, length: UInt32.self)
+            }
+            return .none
+        })
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            for size in [1 << 20, 20_000, 10, 1 << 20] {
+                let header = (0..<4).map { UInt8(truncatingIfNeeded: size >> (24 - 8 * $0)) }
+                let bytes = header + Pattern(stream: 3).bytes(size)
+                let sender = Worker { try client.send(bytes, chunk: 30_000) }
+                #expect(try client.receive(exactly: bytes.count) == bytes)
+                try sender.join("sending a frame")
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func connectionsAboveTheLimitWaitUntilThereIsRoom(_ setup: Setup) throws {
+        let options = setup.options { $0.limits.connections = 10 }
+        let handler = TestHandler()
+        try withServer(setup, handler, options: options) { server in
+            var clients = try (0..<15).map { _ in try server.connect() }
+            for client in clients { try client.send("x") }
+            try handler.log.waitFor(.open, count: 10)
+            pause(.milliseconds(100))
+            #expect(handler.log.count(.open) == 10)
+            #expect(Probe.processorShare(over: .milliseconds(500)) < 0.05 || Probe.isSanitized)
+            for client in clients.prefix(5) { client.close() }
+            clients.removeFirst(5)
+            for client in clients { #expect(try client.receiveText(exactly: 1) == "x") }
+            #expect(server.server.connectionCount == 10)
+        }
+        #expect(handler.log.count(.open) == 15)
+    }
+}

@@ -1,0 +1,185 @@
+/// The `echo-server` program as its users meet it: a process with options, signals, limits and an
+/// exit status.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct EchoServerTests {
+    static let forms = ["epoll"].flatMap { backend in [1, 2].map { (backend, $0) } }
+
+    /// The program: from the environment, or where `make examples` leaves it.
+    static func path() throws -> String {
+        let path =
+            getenv("MILLRACE_ECHO_SERVER").map { String(cString: $0) }
+            ?? "\(PackageFiles.root)/.build/bin/echo-server"
+        try #require(access(path, X_OK) == 0, "no \(path): run make examples")
+        return path
+    }
+
+    /// A running program and the addresses that it told.
+    private func start(
+        _ options: [String], listen: [String] = ["tcp://127.0.0.1:0"], prefix: String = ""
+    ) throws -> (process: ChildProcess, addresses: [Address], lines: [String]) {
+        let words = listen.flatMap { ["--listen", $0] } + options
+        let path = try Self.path()
+        let process =
+            prefix.isEmpty
+            ? try ChildProcess([path] + words)
+            : try ChildProcess(
+                ["/bin/sh", "-c", "\(prefix); exec \(path) \(words.joined(separator: " "))"])
+        var lines: [String] = []
+        var addresses: [Address] = []
+        for _ in listen {
+            let line = try process.readLine()
+            lines.append(line)
+            let address = line.split(separator: " ").dropFirst(2).first ?? ""
+            addresses.append(try Address(parsing: String(address)))
+        }
+        return (process, addresses, lines)
+    }
+
+    private func options(_ form: (backend: String, loops: Int)) -> [String] {
+        ["--backend", form.backend, "--loops", "\(form.loops)"]
+    }
+
+    @Test(arguments: forms)
+    func itTellsEachAddressOnALine(_ form: (backend: String, loops: Int)) throws {
+        let path = TemporaryPath.make()
+        let (process, addresses, lines) = try start(
+            options(form), listen: ["tcp://127.0.0.1:0", "tcp://[::1]:0", "unix://\(path)"])
+        let tail = " (backend: \(form.backend), loops: \(form.loops))"
+        #expect(lines == addresses.map { "listening on \($0)\(tail)" })
+        #expect(addresses[0].port != 0 && addresses[1].port != 0)
+        #expect(addresses[2] == .unix(path))
+        for address in addresses {
+            let client = try TestClient(to: address)
+            #expect(try client.roundTrip("hello"))
+        }
+        process.signal(SIGTERM)
+        #expect(try process.wait() == .exited(0))
+        #expect(process.readErrors() == "")
+        #expect(!TemporaryPath.exists(path))
+    }
+
+    @Test(arguments: forms, [SIGTERM, SIGINT])
+    func aSignalInTheMiddleOfStreamsDrainsAndExitsWithZero(
+        _ form: (backend: String, loops: Int), _ signal: CInt
+    ) throws {
+        let (process, addresses, _) = try start(options(form))
+        var flows = try (0..<8).map { index in
+            var flow = Flow(try TestClient(to: addresses[0]), stream: index, length: 4 << 20)
+            flow.endsAfterSending = index % 2 == 0
+            flow.chunks = 100...100_000
+            return flow
+        }
+        // Everything is sent, much of the echo is still to come.
+        let sender = Worker { [flows] in
+            var flows = flows
+            try Exchange.push(&flows, untilQuietFor: .milliseconds(100))
+            return flows.map { $0.cutHere() }
+        }
+        flows = try sender.join("sending")
+        process.signal(signal)
+        for flow in flows {
+            let (count, end) = try flow.client.receiveUntilEnd(flow.pattern)
+            #expect(count <= flow.length && count > 0)
+            #expect(end == .clean)
+            flow.client.close()
+        }
+        #expect(try process.wait() == .exited(0))
+        #expect(process.readErrors() == "")
+    }
+
+    /// Small enough for all of it to be taken before the signal comes.
+    @Test(arguments: forms, [SIGTERM, SIGINT])
+    func everythingAcceptedComesBack(
+        _ form: (backend: String, loops: Int), _ signal: CInt
+    ) throws {
+        let (process, addresses, _) = try start(options(form))
+        let pattern = Pattern(stream: 1)
+        let clients = try (0..<8).map { _ in
+            try TestClient(to: addresses[0], receiveBuffer: 4096)
+        }
+        for client in clients { try client.send(pattern.bytes(100_000)) }
+        pause(.milliseconds(100))
+        process.signal(signal)
+        for client in clients {
+            #expect(try client.receiveUntilEnd(pattern) == (100_000, .clean))
+            client.close()
+        }
+        #expect(try process.wait() == .exited(0))
+    }
+
+    @Test(arguments: [
+        ["--listen", "howdy"], ["--listen", "tcp://127.0.0.1:99999"], ["--listen"],
+        ["--listen", "tcp://127.0.0.1:0", "--backend", "kqueue"],
+        ["--listen", "tcp://127.0.0.1:0", "--loops", "many"],
+        ["--listen", "tcp://127.0.0.1:0", "--loops", "-1"],
+        ["--listen", "tcp://127.0.0.1:0", "--loops", "5000"],
+        ["--listen", "tcp://127.0.0.1:0", "--frobnicate"], ["frobnicate"],
+        ["--listen", "tcp://192.0.2.1:9000"],
+        ["--listen", "unix:///nonexistent/directory/app.sock"],
+    ])
+    func whatIsWrongIsOneLineAndAFailure(_ words: [String]) throws {
+        let process = try ChildProcess([try Self.path()] + words)
+        let end = try process.wait(within: .seconds(1))
+        guard case .exited(let status) = end else {
+            Issue.record("it crashed: \(end)")
+            return
+        }
+        #expect(status != 0)
+        let errors = process.readErrors()
+        #expect(errors.count { $0 == "\n" } == 1 && errors.hasSuffix("\n"), "\(errors)")
+        #expect(errors.count > 10)
+    }
+
+    @Test func anAddressInUseIsOneLineAndAFailure() throws {
+        let (first, addresses, _) = try start([])
+        let second = try ChildProcess([try Self.path(), "--listen", "\(addresses[0])"])
+        #expect(try second.wait(within: .seconds(1)) != .exited(0))
+        let errors = second.readErrors()
+        #expect(errors.contains("\(addresses[0])") && errors.count { $0 == "\n" } == 1)
+        let client = try TestClient(to: addresses[0])
+        #expect(try client.roundTrip("still there"))
+        client.close()
+        first.signal(SIGTERM)
+        #expect(try first.wait() == .exited(0))
+    }
+
+    @Test(arguments: forms)
+    func aFullTableOfDescriptorsCostsNothingAndTheRestIsServedLater(
+        _ form: (backend: String, loops: Int)
+    ) throws {
+        let (process, addresses, _) = try start(options(form), prefix: "ulimit -n 64")
+        var clients = try (0..<150).map { _ in try TestClient(to: addresses[0]) }
+        for (number, client) in clients.enumerated() { try client.send("client \(number)") }
+        pause(.milliseconds(500))
+        // All that the limit allows, so that it is full indeed.
+        #expect(process.descriptors(below: 64) == 64)
+        #expect(try process.processorShare(over: .seconds(2)) < 0.05)
+        let served = clients.indices.filter {
+            (try? clients[$0].poll(for: POLLIN, Deadline(.zero))) == true
+        }
+        #expect(served.count > 30 && served.count < 64, "\(served.count) served")
+        // Each that leaves makes room for another, until all have had their turn.
+        var waiting = Array(clients.enumerated())
+        while !waiting.isEmpty {
+            let deadline = Deadline()
+            var place: Int?
+            while place == nil {
+                place = try waiting.firstIndex {
+                    try $0.element.poll(for: POLLIN, Deadline(.zero))
+                }
+                try deadline.check("any of \(waiting.count) clients to be served")
+                if place == nil { pause(.milliseconds(1)) }
+            }
+            let (number, client) = waiting.remove(at: place!)
+            let text = "client \(number)"
+            #expect(try client.receiveText(exactly: text.utf8.count) == text)
+            client.close()
+        }
+        clients = []
+        process.signal(SIGTERM)
+        #expect(try process.wait() == .exited(0))
+    }
+}

@@ -1,0 +1,131 @@
+/// The peer ended its side: with `allowHalfClosure` the handler decides when ours ends, without it
+/// ours ends when everything written has gone out.
+import NetAPI
+import Testing
+
+@Suite struct HalfCloseTests {
+    @Test(arguments: Setup.all)
+    func aReplyThatComesLateStillArrives(_ setup: Setup) throws {
+        let handler = TestHandler(
+            traffic: TestHandler.ignore,
+            halfClose: { connection in
+                connection.schedule(after: .milliseconds(100)) { connection in
+                    connection.write(connection.next())
+                    connection.write(", late")
+                    connection.close()
+                }
+                return .none
+            })
+        let options = setup.options { $0.allowHalfClosure = true }
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("request")
+            client.shutdownWrite()
+            #expect(try client.receiveTextUntilEnd() == ("request, late", .clean))
+        }
+        #expect(handler.log.count(.halfClose) == 1)
+        #expect(handler.log.reasons == ["local"])
+    }
+
+    @Test(arguments: Setup.all)
+    func withHalfClosureNothingClosesByItself(_ setup: Setup) throws {
+        let options = setup.options { $0.allowHalfClosure = true }
+        let handler = TestHandler()
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("x")
+            client.shutdownWrite()
+            #expect(try client.receiveText(exactly: 1) == "x")
+            try handler.log.waitFor(.halfClose)
+            #expect(try client.staysSilent(for: .milliseconds(150)))
+            #expect(handler.log.count(.close) == 0)
+            #expect(Probe.processorShare(over: .milliseconds(300)) < 0.05 || Probe.isSanitized)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func endingBothSidesClosesTheConnection(_ setup: Setup) throws {
+        let handler = TestHandler(halfClose: { connection in
+            connection.write("our end")
+            connection.shutdownWrite()
+            return .none
+        })
+        let options = setup.options { $0.allowHalfClosure = true }
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            client.shutdownWrite()
+            #expect(try client.receiveTextUntilEnd() == ("our end", .clean))
+            try handler.log.waitFor(.close)
+            try server.waitUntilEmpty()
+        }
+        #expect(handler.log.reasons == ["peer"])
+    }
+
+    @Test(arguments: Setup.all)
+    func withoutHalfClosureWhatWasWrittenGoesOutFirst(_ setup: Setup) throws {
+        let pattern = Pattern(stream: 3)
+        let size = 8 << 20
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.write(pattern.bytes(size))
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("x")
+            client.shutdownWrite()
+            #expect(try client.receiveUntilEnd(pattern) == (size, .clean))
+        }
+        #expect(handler.log.reasons == ["peer"])
+        #expect(handler.log.count(.halfClose) == 0)
+    }
+
+    @Test(arguments: Setup.all)
+    func anEndWithoutBytesClosesTheConnection(_ setup: Setup) throws {
+        let handler = TestHandler()
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            client.shutdownWrite()
+            #expect(try client.receiveEnd() == .clean)
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["peer"])
+        #expect(handler.log.count(.traffic) == 0)
+    }
+
+    @Test(arguments: Setup.all)
+    func everyByteBeforeTheEndIsToldBeforeTheEnd(_ setup: Setup) throws {
+        let count = Shared(0)
+        let atEnd = Shared(-1)
+        let handler = TestHandler(
+            traffic: { connection in
+                let some = connection.discardAll()
+                count.update { $0 += some }
+                return .none
+            },
+            halfClose: { _ in
+                atEnd.value = count.value
+                return .close
+            })
+        let options = setup.options { $0.allowHalfClosure = true }
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send(Pattern(stream: 1).bytes(3_000_000))
+            client.shutdownWrite()
+            #expect(try client.receiveEnd() == .clean)
+        }
+        #expect(atEnd.value == 3_000_000)
+    }
+
+    @Test(arguments: Setup.all)
+    func aResetIsTheReasonOfTheClose(_ setup: Setup) throws {
+        let handler = TestHandler()
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+            client.reset()
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["reset"])
+    }
+}

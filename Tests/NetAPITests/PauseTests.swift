@@ -1,0 +1,153 @@
+/// While reading is paused nothing is delivered; afterwards everything is, in order, and the end
+/// last.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct PauseTests {
+    @Test(arguments: Setup.all)
+    func nothingIsDeliveredWhilePausedAndEverythingAfterwards(_ setup: Setup) throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = TestHandler(open: { connection in
+            connection.pauseReading()
+            handles.update { [handle = connection.handle] in $0.append(handle) }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            let pattern = Pattern(stream: 2)
+            let sender = Worker { try client.send(pattern.bytes(8 << 20)) }
+            #expect(try client.staysSilent(for: .milliseconds(200)))
+            #expect(handler.log.count(.traffic) == 0)
+            handles.value[0].execute { $0.resumeReading() }
+            try client.receive(pattern, exactly: 8 << 20)
+            try sender.join("sending 8 MiB")
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func thePeersEndIsToldAfterResume(_ setup: Setup) throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = TestHandler(open: { connection in
+            connection.pauseReading()
+            handles.update { [handle = connection.handle] in $0.append(handle) }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("before the end")
+            client.shutdownWrite()
+            #expect(try client.staysSilent(for: .milliseconds(150)))
+            #expect(handler.log.callbacks.contains(.close) == false)
+            #expect(Probe.processorShare(over: .milliseconds(300)) < 0.05 || Probe.isSanitized)
+            handles.value[0].execute { $0.resumeReading() }
+            #expect(try client.receiveTextUntilEnd() == ("before the end", .clean))
+        }
+        #expect(handler.log.reasons == ["peer"])
+    }
+
+    /// A hang-up cannot be masked in epoll: level-triggered, it would spin (H19).
+    @Test(arguments: Setup.all)
+    func aUnixPeerThatLeavesDuringAPauseCostsNothing(_ setup: Setup) throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = TestHandler(open: { connection in
+            connection.pauseReading()
+            handles.update { [handle = connection.handle] in $0.append(handle) }
+            return .none
+        })
+        let address = Address.unix(TemporaryPath.make())
+        try withServer(setup, handler, listen: [address]) { server in
+            let client = try server.connect()
+            try client.send("unread")
+            try handler.log.waitFor(.open)
+            client.close()
+            #expect(Probe.processorShare(over: .seconds(1)) < 0.05 || Probe.isSanitized)
+            #expect(handler.log.count(.close) == 0)
+            handles.value[0].execute { $0.resumeReading() }
+            try handler.log.waitFor(.close)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func pausingInTheMiddleOfAStreamKeepsItsOrder(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            connection.write(connection.next())
+            connection.pauseReading()
+            connection.schedule(after: .milliseconds(2)) { $0.resumeReading() }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            var flows = try (0..<4).map {
+                Flow(try server.connect(), stream: $0, length: 2 << 20)
+            }
+            try Exchange.run(&flows)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func pausingAndResumingFromOtherThreadsLosesNothing(_ setup: Setup) throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = TestHandler(open: { connection in
+            handles.update { [handle = connection.handle] in $0.append(handle) }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            var flows = try (0..<2).map {
+                Flow(try server.connect(), stream: $0, length: 4 << 20)
+            }
+            try handler.log.waitFor(.open, count: 2)
+            let stop = Shared(false)
+            let toggler = Worker {
+                var random = SeededRandom(44)
+                while !stop.value {
+                    usleep(UInt32.random(in: 0...1000, using: &random))
+                    for handle in handles.value {
+                        handle.execute { $0.pauseReading() }
+                        handle.execute { $0.resumeReading() }
+                    }
+                }
+            }
+            defer { stop.value = true }
+            try Exchange.run(&flows)
+            stop.value = true
+            try toggler.join("the toggling thread")
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func pauseAndResumeTwiceAreHarmless(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            connection.resumeReading()
+            connection.pauseReading()
+            connection.pauseReading()
+            connection.resumeReading()
+            connection.resumeReading()
+            return try TestHandler.echo(connection)
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            for _ in 0..<50 { #expect(try client.roundTrip("again")) }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aPausedConnectionCanWriteAndClose(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.pauseReading()
+            connection.write("paused")
+            connection.schedule(after: .milliseconds(20)) { connection in
+                connection.write(", closed")
+                connection.close()
+            }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("x")
+            #expect(try client.receiveText(exactly: 6) == "paused")
+            try client.send("never read")
+            #expect(try client.receiveTextUntilEnd() == (", closed", .clean))
+        }
+    }
+}

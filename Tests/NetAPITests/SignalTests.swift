@@ -1,0 +1,111 @@
+/// Signals: those that were asked for stop a server, all others interrupt nothing.
+///
+/// Each in a process of its own, since a signal is a matter of the whole process.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct SignalTests {
+    /// What `run` says when the process gets `number` while a client is being served.
+    private static func reason(_ setup: Setup, _ number: CInt) throws -> String {
+        let handler = TestHandler()
+        let server = try Server(handler, listen: anyPort, options: setup.options())
+        let running = Worker {
+            let reason = try server.run(stoppingOn: .terminate, .interrupt)
+            guard case .signal(let signal) = reason else { return reason.name }
+            return signal == .terminate ? "terminate" : signal == .interrupt ? "interrupt" : "other"
+        }
+        try eventually("the server is bound") { !server.boundAddresses.isEmpty }
+        let client = try TestClient(to: server.boundAddresses[0])
+        #expect(try client.roundTrip("x"))
+        kill(getpid(), number)
+        #expect(try client.receiveEnd() == .clean)
+        client.close()
+        let reason = try running.join("Server.run")
+        handler.log.checkLives()
+        #expect(handler.log.count(.close) == 1)
+        return reason
+    }
+
+    @Test func sigtermStopsAServerThatRunsUntilIt() async {
+        await #expect(processExitsWith: .success) {
+            for setup in Setup.all {
+                let reason = try SignalTests.reason(setup, SIGTERM)
+                #expect(reason == "terminate")
+            }
+        }
+    }
+
+    @Test func sigintStopsAServerThatRunsUntilIt() async {
+        await #expect(processExitsWith: .success) {
+            for setup in Setup.all {
+                let reason = try SignalTests.reason(setup, SIGINT)
+                #expect(reason == "interrupt")
+            }
+        }
+    }
+
+    @Test func sigtermStopsAServerThatRunsInATask() async {
+        await #expect(processExitsWith: .success) {
+            let server = try Server(TestHandler(), listen: anyPort)
+            let task = Task { try await server.run(stoppingOn: .terminate) }
+            try await patiently("the server is bound") {
+                while server.boundAddresses.isEmpty { try await Task.sleep(for: .milliseconds(1)) }
+            }
+            kill(getpid(), SIGTERM)
+            let reason = try await patiently("await run") { try await task.value }
+            #expect(reason.name == "signal")
+        }
+    }
+
+    @Test func aSignalThatWasNotAskedForIsLeftToTheProgram() async {
+        await #expect(processExitsWith: .signal(SIGTERM)) {
+            let server = try Server(TestHandler(), listen: anyPort)
+            try server.start()
+            kill(getpid(), SIGTERM)
+            pause(.seconds(2))
+        }
+    }
+
+    @Test func startingAndStoppingLeavesTheSignalMaskAlone() async {
+        await #expect(processExitsWith: .success) {
+            var before = sigset_t()
+            var after = sigset_t()
+            pthread_sigmask(SIG_BLOCK, nil, &before)
+            let server = try Server(TestHandler(), listen: anyPort)
+            try server.start()
+            server.stop()
+            pthread_sigmask(SIG_BLOCK, nil, &after)
+            for number in 1..<32 {
+                #expect(sigismember(&before, CInt(number)) == sigismember(&after, CInt(number)))
+            }
+        }
+    }
+
+    /// System calls that a signal interrupts must go on (H28).
+    @Test func aThousandSignalsASecondInterruptNothing() async {
+        await #expect(processExitsWith: .success) {
+            var action = sigaction()
+            action.__sigaction_handler.sa_handler = { _ in }
+            sigaction(SIGALRM, &action, nil)
+            let interval = timeval(tv_sec: 0, tv_usec: 1000)
+            var timer = itimerval(it_interval: interval, it_value: interval)
+            setitimer(__itimer_which_t(0), &timer, nil)
+            for setup in Setup.all {
+                try withServer(setup) { server in
+                    for round in 0..<20 {
+                        var flows = try (0..<4).map { index in
+                            Flow(try server.connect(), stream: round * 4 + index, length: 300_000)
+                        }
+                        try Exchange.run(&flows)
+                    }
+                    pause(.milliseconds(100))
+                    let client = try server.connect()
+                    #expect(try client.roundTrip("still there"))
+                }
+            }
+            timer = itimerval()
+            setitimer(__itimer_which_t(0), &timer, nil)
+        }
+    }
+}

@@ -1,0 +1,118 @@
+/// Socket options on live connections: the sensible ones work, the others give a clear error.
+import NetAPI
+import Testing
+
+@Suite struct SocketOptionTests {
+    private struct Case: Sendable {
+        let name: String
+        let option: SocketOption
+    }
+
+    /// What `set` answered on a live connection to `address`.
+    private func answers(
+        _ setup: Setup, _ cases: [Case], listen: Address = anyPort
+    ) throws -> [String: NetError] {
+        let found = Shared<[String: NetError]>([:])
+        let handler = TestHandler(traffic: { connection in
+            for one in cases {
+                do throws(NetError) {
+                    try connection.set(one.option)
+                } catch {
+                    found.update { $0[one.name] = error }
+                }
+            }
+            return try TestHandler.echo(connection)
+        })
+        try withServer(setup, handler, listen: [listen]) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("first"))
+            #expect(try client.roundTrip("second"))
+        }
+        return found.value
+    }
+
+    @Test(arguments: Setup.all)
+    func everyOptionWorksOnTCP(_ setup: Setup) throws {
+        let answers = try answers(
+            setup,
+            [
+                Case(name: "noDelay on", option: .noDelay(true)),
+                Case(name: "noDelay off", option: .noDelay(false)),
+                Case(
+                    name: "keepAlive",
+                    option: .keepAlive(idle: .seconds(60), interval: .seconds(5), count: 3)),
+                Case(name: "noKeepAlive", option: .noKeepAlive),
+                Case(name: "receiveBuffer", option: .receiveBuffer(100_000)),
+                Case(name: "sendBuffer", option: .sendBuffer(100_000)),
+                Case(name: "quickAck", option: .quickAck(true)),
+                Case(name: "userTimeout", option: .userTimeout(.seconds(10))),
+                Case(name: "linger reset", option: .linger(.zero)),
+                Case(name: "linger off", option: .linger(nil)),
+            ])
+        #expect(answers.isEmpty, "\(answers)")
+    }
+
+    @Test(arguments: Setup.all)
+    func optionsOfTCPAreUnsupportedOnUnixSockets(_ setup: Setup) throws {
+        let answers = try answers(
+            setup,
+            [
+                Case(name: "noDelay", option: .noDelay(true)),
+                Case(name: "quickAck", option: .quickAck(true)),
+                Case(name: "userTimeout", option: .userTimeout(.seconds(10))),
+                Case(
+                    name: "keepAlive",
+                    option: .keepAlive(idle: .seconds(60), interval: .seconds(5), count: 3)),
+                Case(name: "sendBuffer", option: .sendBuffer(100_000)),
+            ], listen: .unix(TemporaryPath.make()))
+        #expect(Set(answers.keys) == ["noDelay", "quickAck", "userTimeout", "keepAlive"])
+        for (name, error) in answers {
+            #expect(error.code == .unsupported && !error.cause.isEmpty, "\(name): \(error)")
+        }
+    }
+
+    /// A positive linger blocks a loop for seconds in close(2) (H49).
+    @Test(arguments: Setup.all)
+    func aPositiveLingerAndNonsenseAreRefused(_ setup: Setup) throws {
+        let answers = try answers(
+            setup,
+            [
+                Case(name: "linger", option: .linger(.seconds(2))),
+                Case(name: "negative buffer", option: .receiveBuffer(-1)),
+                Case(name: "huge buffer", option: .sendBuffer(.max)),
+                Case(
+                    name: "keepAlive",
+                    option: .keepAlive(idle: .zero, interval: .seconds(5), count: 3)),
+            ])
+        #expect(Set(answers.keys) == ["linger", "negative buffer", "huge buffer", "keepAlive"])
+        #expect(answers.values.allSatisfy { !$0.cause.isEmpty && !$0.remedy.isEmpty })
+    }
+
+    @Test(arguments: Setup.all)
+    func lingerZeroMakesACloseAReset(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            try connection.set(.linger(.zero))
+            connection.abort()
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("x")
+            #expect(try client.receiveEnd().isReset)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func optionsOfTheServerServe(_ setup: Setup) throws {
+        let options = setup.options { options in
+            options.tcp.noDelay = false
+            options.tcp.keepAlive = .seconds(30)
+            options.tcp.backlog = 16
+        }
+        try withServer(setup, options: options) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+        }
+    }
+}

@@ -1,0 +1,96 @@
+/// Which callbacks ran, in what order, and whether that order is one that every connection must
+/// have.
+import NetAPI
+import Testing
+
+enum Callback: String, Sendable {
+    case boot, tick, shutdown
+    case open, traffic, writable, halfClose, preWrite, close
+}
+
+final class EventLog: Sendable {
+    struct Entry: Sendable {
+        let callback: Callback
+        let connection: ConnectionHandle?
+        /// The name of the reason, for `.close`.
+        let reason: String?
+    }
+
+    private let stored = Shared<[Entry]>([])
+
+    var entries: [Entry] { stored.value }
+
+    func add(_ callback: Callback, _ connection: Connection? = nil, reason: CloseReason? = nil) {
+        let entry = Entry(
+            callback: callback, connection: connection?.handle, reason: reason?.name)
+        stored.update { $0.append(entry) }
+    }
+
+    func count(_ callback: Callback) -> Int {
+        stored.update { entries in entries.count { $0.callback == callback } }
+    }
+
+    /// Every callback's name, in order.
+    var callbacks: [Callback] { entries.map(\.callback) }
+
+    /// Why connections closed, in order.
+    var reasons: [String] { entries.compactMap(\.reason) }
+
+    func waitFor(_ callback: Callback, count wanted: Int = 1) throws {
+        try eventually("\(callback) for the \(wanted). time") { count(callback) >= wanted }
+    }
+
+    /// What must hold of any server that has stopped: each connection opens once and first, closes
+    /// once and last, and `onShutdown` comes after all of that.
+    func checkLives(_ location: SourceLocation = #_sourceLocation) {
+        var states: [ConnectionHandle: Bool] = [:]
+        var isShutDown = false
+        for (place, entry) in entries.enumerated() {
+            if entry.callback == .shutdown { isShutDown = true }
+            guard let connection = entry.connection else { continue }
+            let isFirst = states[connection] == nil
+            #expect(!isShutDown, "\(entry.callback) after onShutdown", sourceLocation: location)
+            #expect(
+                isFirst == (entry.callback == .open), "entry \(place) is \(entry.callback)",
+                sourceLocation: location)
+            #expect(
+                states[connection] != false, "\(entry.callback) after onClose",
+                sourceLocation: location)
+            states[connection] = entry.callback != .close
+        }
+        let unclosed = states.values.count { $0 }
+        #expect(unclosed == 0, "\(unclosed) connections without onClose", sourceLocation: location)
+    }
+}
+
+extension CloseReason {
+    var name: String {
+        switch self {
+        case .local: "local"
+        case .peer: "peer"
+        case .reset: "reset"
+        case .handlerError: "handlerError"
+        case .timeout: "timeout"
+        case .inboundOverflow: "inboundOverflow"
+        case .outboundOverflow: "outboundOverflow"
+        case .shutdown: "shutdown"
+        }
+    }
+
+    /// The error that a handler threw.
+    var handlerError: (any Error)? {
+        guard case .handlerError(let error) = self else { return nil }
+        return error
+    }
+}
+
+extension StopReason {
+    var name: String {
+        switch self {
+        case .stopped: "stopped"
+        case .shutdownAction: "shutdownAction"
+        case .signal: "signal"
+        case .failed: "failed"
+        }
+    }
+}

@@ -1,0 +1,126 @@
+/// How long any test waits for anything, and how it gives up: with a message, never by hanging.
+import Glibc
+
+/// The one timeout of this suite; `MILLRACE_TEST_PATIENCE` sets it, in seconds.
+let patience: Duration = .seconds(
+    getenv("MILLRACE_TEST_PATIENCE").flatMap { Int(String(cString: $0)) } ?? 30)
+
+/// Something did not happen in time.
+struct Overdue: Error, CustomStringConvertible {
+    let what: String
+    let limit: Duration
+
+    var description: String { "\(what): not within \(limit)" }
+}
+
+/// A moment by which something must have happened.
+struct Deadline: Sendable {
+    let limit: Duration
+    private let end: ContinuousClock.Instant
+
+    init(_ limit: Duration = patience) {
+        self.limit = limit
+        end = .now + limit
+    }
+
+    var isPast: Bool { ContinuousClock.now >= end }
+
+    /// For poll(2): rounded up, 0 when it is past.
+    var milliseconds: CInt {
+        let left = ContinuousClock.now.duration(to: end)
+        return left <= .zero ? 0 : CInt(clamping: Int(left / .milliseconds(1)) + 1)
+    }
+
+    func check(_ what: @autoclosure () -> String) throws {
+        if isPast { throw Overdue(what: what(), limit: limit) }
+    }
+}
+
+/// Looks again every 2 ms until `condition` holds.
+func eventually(
+    _ what: String, within limit: Duration = patience, _ condition: () throws -> Bool
+) throws {
+    let deadline = Deadline(limit)
+    while try !condition() {
+        try deadline.check(what)
+        usleep(2000)
+    }
+}
+
+/// A thread of its own for `body`; `join` waits for its result, but not for ever.
+final class Worker<Output: Sendable>: Sendable {
+    private let outcome = Shared<Result<Output, any Error>?>(nil)
+
+    init(_ body: @escaping @Sendable () throws -> Output) {
+        startThread { [self] in
+            let result = Result { try body() }
+            outcome.value = result
+        }
+    }
+
+    var isDone: Bool { outcome.update { $0 != nil } }
+
+    func join(_ what: String, within limit: Duration = patience) throws -> Output {
+        let deadline = Deadline(limit)
+        while !isDone {
+            try deadline.check(what)
+            usleep(500)
+        }
+        return try outcome.value!.get()
+    }
+}
+
+/// Runs a call that may block. If it does so for ever, its thread is left behind and the test
+/// fails.
+func bounded<Output: Sendable>(
+    _ what: String, _ body: @escaping @Sendable () throws -> Output
+) throws -> Output {
+    try Worker(body).join(what)
+}
+
+/// The same for a call that may suspend.
+func patiently<Output: Sendable>(
+    _ what: String, _ body: @escaping @Sendable () async throws -> Output
+) async throws -> Output {
+    let outcome = Shared<Result<Output, any Error>?>(nil)
+    Task {
+        do {
+            let output = try await body()
+            outcome.value = .success(output)
+        } catch {
+            outcome.value = .failure(error)
+        }
+    }
+    let deadline = Deadline()
+    while true {
+        if let result = outcome.value { return try result.get() }
+        try deadline.check(what)
+        try await Task.sleep(for: .milliseconds(1))
+    }
+}
+
+private final class ThreadBody: Sendable {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+}
+
+/// A detached thread.
+func startThread(_ body: @escaping @Sendable () -> Void) {
+    var thread = pthread_t()
+    let box = Unmanaged.passRetained(ThreadBody(body))
+    let result = pthread_create(
+        &thread, nil,
+        { raw in
+            Unmanaged<ThreadBody>.fromOpaque(raw!).takeRetainedValue().run()
+            return nil
+        }, box.toOpaque())
+    precondition(result == 0, "pthread_create: \(result)")
+    pthread_detach(thread)
+}
+
+func pause(_ time: Duration) { usleep(UInt32(time / .microseconds(1))) }
+
+/// How long `body` took.
+func elapsed(_ body: () throws -> Void) rethrows -> Duration {
+    try ContinuousClock().measure(body)
+}

@@ -1,0 +1,77 @@
+/// What this process uses: descriptors, memory, processor time.
+import Glibc
+
+enum Probe {
+    /// Open descriptors, without the one that looks.
+    static var descriptors: Int { names(in: "/proc/self/fd").count - 1 }
+
+    /// Threads of this process.
+    static var threads: Int { names(in: "/proc/self/task").count }
+
+    /// Resident memory in bytes.
+    static var residentBytes: Int {
+        guard let text = readText("/proc/self/statm") else { return 0 }
+        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+        return pages * Int(getpagesize())
+    }
+
+    /// Processor time of the whole process so far.
+    static var processorTime: Duration {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+
+    /// The share of one processor that this process used while the caller slept.
+    static func processorShare(over time: Duration) -> Double {
+        let before = processorTime
+        let slept = elapsed { pause(time) }
+        return (processorTime - before) / slept
+    }
+
+    /// Sanitizers multiply time and memory, so figures mean nothing under them; behaviour still
+    /// does.
+    static let isSanitized = hasSymbol("__asan_init") || hasSymbol("__tsan_init")
+
+    private static func hasSymbol(_ name: String) -> Bool { dlsym(nil, name) != nil }
+
+    /// Lifts the soft limit of descriptors to `count` if the hard one allows it; true if it is
+    /// there.
+    static func allowDescriptors(_ count: Int) -> Bool {
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        var limit = rlimit()
+        guard getrlimit(resource, &limit) == 0 else { return false }
+        if Int(limit.rlim_cur) >= count { return true }
+        limit.rlim_cur = rlim_t(count)
+        limit.rlim_max = max(limit.rlim_max, rlim_t(count))
+        return setrlimit(resource, &limit) == 0
+    }
+}
+
+/// The names in a directory, without the two dots.
+func names(in directory: String) -> [String] {
+    guard let stream = opendir(directory) else { return [] }
+    defer { closedir(stream) }
+    var found: [String] = []
+    while let entry = readdir(stream) {
+        let name = withUnsafeBytes(of: entry.pointee.d_name) {
+            String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        if name != "." && name != ".." { found.append(name) }
+    }
+    return found
+}
+
+/// A whole small file, or nil.
+func readText(_ path: String) -> String? {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var piece = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        let count = read(descriptor, &piece, piece.count)
+        guard count > 0 else { return count == 0 ? String(decoding: bytes, as: UTF8.self) : nil }
+        bytes += piece[..<count]
+    }
+}

@@ -1,0 +1,84 @@
+/// Where every behaviour must hold: each backend, with one loop and with several. And how a test
+/// gets a server there.
+import NetAPI
+import Testing
+
+struct Setup: Sendable, CustomTestStringConvertible {
+    let backend: Backend
+    let loops: Int
+
+    static let backends: [Backend] = [.epoll]
+    static let all = backends.flatMap { backend in
+        [1, 2].map { Setup(backend: backend, loops: $0) }
+    }
+    /// For what has nothing to do with how many loops there are.
+    static let single = all.filter { $0.loops == 1 }
+    static let several = all.filter { $0.loops > 1 }
+
+    var testDescription: String { "\(backend) x \(loops)" }
+
+    func options(_ change: (inout Options) -> Void = { _ in }) -> Options {
+        Options(backend: backend, loops: .count(loops)).with(change)
+    }
+}
+
+let anyPort: Address = "tcp://127.0.0.1:0"
+
+/// A server that runs for the length of a test.
+struct TestServer: Sendable {
+    let server: Server
+
+    var addresses: [Address] { server.boundAddresses }
+
+    func connect(
+        _ place: Int = 0, receiveBuffer: CInt? = nil, sendBuffer: CInt? = nil
+    ) throws -> TestClient {
+        try TestClient(
+            to: addresses[place], receiveBuffer: receiveBuffer, sendBuffer: sendBuffer)
+    }
+
+    func waitUntilEmpty() throws {
+        try eventually("no connection left") { server.connectionCount == 0 }
+    }
+}
+
+/// Starts a server, runs `body` and stops the server, each in bounded time; then checks what must
+/// hold of any handler.
+func withServer<Output>(
+    _ setup: Setup, _ handler: TestHandler = TestHandler(), listen: [Address] = [anyPort],
+    options: Options? = nil, location: SourceLocation = #_sourceLocation,
+    _ body: (TestServer) throws -> Output
+) throws -> Output {
+    let server = try Server(handler, listen: listen, options: options ?? setup.options())
+    let output = try serve(server, body)
+    handler.log.checkLives(location)
+    #expect(handler.log.count(.open) == handler.log.count(.close), sourceLocation: location)
+    return output
+}
+
+/// The same for a handler of another type.
+func serve<Output>(_ server: Server, _ body: (TestServer) throws -> Output) throws -> Output {
+    try bounded("Server.start") { try server.start() }
+    let result = Result { try body(TestServer(server: server)) }
+    try bounded("Server.stop") { server.stop(within: .seconds(5)) }
+    #expect(server.connectionCount == 0, "connections left after stop")
+    return try result.get()
+}
+
+/// For bodies that suspend.
+func withAsyncServer<Output: Sendable>(
+    _ setup: Setup, _ handler: TestHandler, options: Options? = nil,
+    _ body: (TestServer) async throws -> Output
+) async throws -> Output {
+    let server = try Server(handler, listen: anyPort, options: options ?? setup.options())
+    try bounded("Server.start") { try server.start() }
+    let result: Result<Output, any Error>
+    do {
+        result = .success(try await body(TestServer(server: server)))
+    } catch {
+        result = .failure(error)
+    }
+    try await patiently("await Server.stop") { await server.stop(within: .seconds(5)) }
+    handler.log.checkLives()
+    return try result.get()
+}

@@ -1,0 +1,127 @@
+/// A plain stream client that blocks, but never longer than the suite's patience.
+import CLinux
+import Glibc
+import NetAPI
+import Synchronization
+
+/// One thread sends and one receives at a time.
+final class TestClient: Sendable {
+    let descriptor: CInt
+    private let isOpen = Atomic(true)
+
+    /// A small `receiveBuffer` makes a slow reader; it must be set before connecting.
+    init(to address: Address, receiveBuffer: CInt? = nil, sendBuffer: CInt? = nil) throws {
+        let target = try ClientAddress(address)
+        let type = CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC | MR_SOCK_NONBLOCK)
+        descriptor = socket(target.family, type, 0)
+        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        if let receiveBuffer { try setOption(SOL_SOCKET, SO_RCVBUF, receiveBuffer) }
+        if let sendBuffer { try setOption(SOL_SOCKET, SO_SNDBUF, sendBuffer) }
+        if target.family != AF_UNIX {
+            try setOption(CInt(MR_IPPROTO_TCP), CInt(MR_TCP_NODELAY), 1)
+        }
+        if target.withKernelForm({ connect(descriptor, $0, $1) }) != 0 {
+            guard errno == EINPROGRESS else { throw SystemFailure("connect to \(address)") }
+            try wait(for: POLLOUT, Deadline(), "connect to \(address)")
+            let error = try option(SOL_SOCKET, SO_ERROR)
+            guard error == 0 else { throw SystemFailure("connect to \(address)", error) }
+        }
+    }
+
+    deinit { close() }
+
+    func setOption(_ level: CInt, _ name: CInt, _ value: CInt) throws {
+        var value = value
+        let size = socklen_t(MemoryLayout<CInt>.size)
+        guard setsockopt(descriptor, level, name, &value, size) == 0 else {
+            throw SystemFailure("setsockopt")
+        }
+    }
+
+    func option(_ level: CInt, _ name: CInt) throws -> CInt {
+        var value: CInt = 0
+        var size = socklen_t(MemoryLayout<CInt>.size)
+        guard getsockopt(descriptor, level, name, &value, &size) == 0 else {
+            throw SystemFailure("getsockopt")
+        }
+        return value
+    }
+
+    /// As the server should see it in `remoteAddress`.
+    var localText: String { get throws { try addressText(of: descriptor) } }
+
+    /// True if the events came, false if `deadline` did first.
+    func poll(for events: CInt, _ deadline: Deadline) throws -> Bool {
+        var entry = pollfd(fd: descriptor, events: Int16(events), revents: 0)
+        while true {
+            let result = Glibc.poll(&entry, 1, deadline.milliseconds)
+            if result > 0 { return true }
+            guard result == 0 || errno == EINTR else { throw SystemFailure("poll") }
+            if deadline.isPast { return false }
+        }
+    }
+
+    func wait(for events: CInt, _ deadline: Deadline, _ what: @autoclosure () -> String) throws {
+        guard try poll(for: events, deadline) else {
+            throw Overdue(what: what(), limit: deadline.limit)
+        }
+    }
+
+    // MARK: Sending
+
+    /// Takes what the kernel has room for now; 0 if that is nothing.
+    func sendSome(_ bytes: UnsafeRawBufferPointer) throws -> Int {
+        while true {
+            let flags = CInt(MR_MSG_NOSIGNAL)
+            let count = Glibc.send(descriptor, bytes.baseAddress, bytes.count, flags)
+            if count >= 0 { return count }
+            if errno == EAGAIN { return 0 }
+            guard errno == EINTR else { throw SystemFailure("send") }
+        }
+    }
+
+    /// All of it, each chunk by a send of its own.
+    func send(_ bytes: [UInt8], chunk: Int = .max) throws {
+        let deadline = Deadline()
+        try bytes.withUnsafeBytes { all in
+            var done = 0
+            while done < all.count {
+                let piece = UnsafeRawBufferPointer(
+                    rebasing: all[done..<min(all.count, done &+ min(chunk, all.count))])
+                let count = try sendSome(piece)
+                if count == 0 {
+                    try wait(for: POLLOUT, deadline, "sent \(done) of \(all.count) bytes")
+                }
+                done += count
+            }
+        }
+    }
+
+    func send(_ text: String, chunk: Int = .max) throws {
+        try send(Array(text.utf8), chunk: chunk)
+    }
+
+    /// One byte per segment, as the slowest of peers would.
+    func drip(_ bytes: [UInt8], every gap: Duration = .microseconds(300)) throws {
+        for byte in bytes {
+            try send([byte])
+            pause(gap)
+        }
+    }
+
+    // MARK: Ending
+
+    func shutdownWrite() { Glibc.shutdown(descriptor, CInt(SHUT_WR)) }
+
+    func close() {
+        if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
+    }
+
+    /// Closes with a RST.
+    func reset() {
+        var value = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(
+            descriptor, SOL_SOCKET, SO_LINGER, &value, socklen_t(MemoryLayout<linger>.size))
+        close()
+    }
+}

@@ -1,0 +1,71 @@
+/// A handler made of closures, so that a test states only what it is about; it echoes unless told
+/// otherwise.
+import NetAPI
+
+struct TestHandler: EventHandler, Sendable {
+    typealias OnLoop<Output> = @Sendable (Loop) throws -> Output
+    typealias OnConnection = @Sendable (Connection) throws -> Action
+
+    static let echo: OnConnection = { connection in
+        connection.write(connection.next())
+        return .none
+    }
+
+    /// Takes nothing, so what comes stays unread.
+    static let ignore: OnConnection = { _ in .none }
+
+    let log = EventLog()
+    var boot: OnLoop<Action> = { _ in .none }
+    var tick: OnLoop<Tick> = { _ in .never }
+    var shutdown: @Sendable (Server) -> Void = { _ in }
+    var open: OnConnection = { _ in .none }
+    var traffic: OnConnection = Self.echo
+    var writable: OnConnection = { _ in .none }
+    var halfClose: OnConnection = { _ in .none }
+    var close: @Sendable (Connection, CloseReason) -> Action = { _, _ in .none }
+
+    func onBoot(_ loop: Loop) throws -> Action {
+        log.add(.boot)
+        return try boot(loop)
+    }
+
+    func onTick(_ loop: Loop) throws -> Tick {
+        log.add(.tick)
+        return try tick(loop)
+    }
+
+    func onShutdown(_ server: Server) {
+        log.add(.shutdown)
+        shutdown(server)
+    }
+
+    func onOpen(_ connection: Connection) throws -> Action {
+        log.add(.open, connection)
+        return try open(connection)
+    }
+
+    func onTraffic(_ connection: Connection) throws -> Action {
+        log.add(.traffic, connection)
+        return try traffic(connection)
+    }
+
+    func onWritable(_ connection: Connection) throws -> Action {
+        log.add(.writable, connection)
+        return try writable(connection)
+    }
+
+    func onHalfClose(_ connection: Connection) throws -> Action {
+        log.add(.halfClose, connection)
+        return try halfClose(connection)
+    }
+
+    func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
+        log.add(.close, connection, reason: reason)
+        return close(connection, reason)
+    }
+}
+
+/// An error for a handler to throw.
+struct Mishap: Error, Equatable {
+    var text = "mishap"
+}

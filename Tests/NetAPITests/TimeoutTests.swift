@@ -1,0 +1,96 @@
+/// Idle peers and peers that do not take what they asked for are let go in time.
+import NetAPI
+import Testing
+
+@Suite struct TimeoutTests {
+    @Test(arguments: Setup.all)
+    func anIdleConnectionIsClosedAndABusyOneIsNot(_ setup: Setup) throws {
+        let options = setup.options { $0.timeouts.idle = .milliseconds(300) }
+        let handler = TestHandler()
+        try withServer(setup, handler, options: options) { server in
+            let idle = try server.connect()
+            let busy = try server.connect()
+            let reader = Worker { try idle.receiveEnd() }
+            let time = try elapsed {
+                while !reader.isDone {
+                    let isServed = try busy.roundTrip("still here")
+                    #expect(isServed)
+                    pause(.milliseconds(20))
+                }
+            }
+            #expect(try reader.join("the end") == .clean)
+            #expect(time >= .milliseconds(280) && time < .seconds(3), "\(time)")
+            idle.close()
+            try handler.log.waitFor(.close)
+            #expect(handler.log.reasons == ["timeout"])
+            #expect(try busy.roundTrip("and later"))
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func anIdleTimeoutCountsFromTheLastByte(_ setup: Setup) throws {
+        let options = setup.options { $0.timeouts.idle = .milliseconds(400) }
+        let handler = TestHandler()
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            for _ in 0..<6 {
+                pause(.milliseconds(150))
+                #expect(try client.roundTrip("drop"))
+            }
+            let time = try elapsed {
+                let end = try client.receiveEnd()
+                #expect(end == .clean)
+            }
+            #expect(time >= .milliseconds(350), "\(time)")
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aCloseDoesNotWaitForAPeerThatTakesNothing(_ setup: Setup) throws {
+        let options = setup.options { $0.timeouts.close = .milliseconds(300) }
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.write([UInt8](repeating: 1, count: 32 << 20))
+            return .close
+        })
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect(receiveBuffer: 4096)
+            try client.send("x")
+            try handler.log.waitFor(.traffic)
+            let time = try elapsed { try server.waitUntilEmpty() }
+            #expect(time < .seconds(5), "\(time)")
+            let (bytes, end) = try client.receiveUntilEnd()
+            #expect(bytes.count < 32 << 20)
+            #expect(end.isReset, "a cut reply must not look complete")
+        }
+        #expect(handler.log.reasons == ["timeout"])
+    }
+
+    @Test(arguments: Setup.all)
+    func aCloseGoesOnAsLongAsThePeerTakesSomething(_ setup: Setup) throws {
+        let options = setup.options { $0.timeouts.close = .milliseconds(400) }
+        let pattern = Pattern(stream: 5)
+        let size = 8 << 20
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.write(pattern.bytes(size))
+            return .close
+        })
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect(receiveBuffer: 65_536)
+            try client.send("x")
+            var position = 0
+            let time = try elapsed {
+                while position < size {
+                    let piece = min(size / 16, size - position)
+                    try client.receive(pattern, exactly: piece, from: position)
+                    position += piece
+                    pause(.milliseconds(100))
+                }
+            }
+            #expect(time > .seconds(1))
+            #expect(try client.receiveEnd() == .clean)
+        }
+        #expect(handler.log.reasons == ["local"])
+    }
+}

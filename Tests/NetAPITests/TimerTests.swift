@@ -1,0 +1,170 @@
+/// Closures that a loop or a connection runs later: in order, not early, not after cancel or close.
+import NetAPI
+import Testing
+
+@Suite struct TimerTests {
+    /// Runs `body` on a loop of a server and waits until `words` has `count` entries (and a moment
+    /// longer).
+    private func onLoop(
+        _ setup: Setup, expecting count: Int,
+        _ body: @escaping @Sendable (Loop, Shared<[String]>) -> Void
+    ) throws -> [String] {
+        let words = Shared<[String]>([])
+        let loops = Shared<[LoopHandle]>([])
+        let handler = TestHandler(boot: { loop in
+            loops.update { [handle = loop.handle] in $0.append(handle) }
+            return .none
+        })
+        try withServer(setup, handler) { _ in
+            #expect(loops.value[0].execute { body($0, words) })
+            try eventually("\(count) entries") { words.value.count >= count }
+            pause(.milliseconds(100))
+        }
+        return words.value
+    }
+
+    @Test(arguments: Setup.all)
+    func timersRunInTheOrderOfTheirTimesAndThenOfTheirMaking(_ setup: Setup) throws {
+        let words = try onLoop(setup, expecting: 6) { loop, words in
+            for (delay, word) in [(60, "c"), (20, "a"), (40, "b"), (60, "d"), (60, "e"), (0, "0")] {
+                loop.schedule(after: .milliseconds(delay)) { words.update { $0.append(word) } }
+            }
+            #expect(words.value.isEmpty, "a timer ran inside schedule")
+        }
+        #expect(words == ["0", "a", "b", "c", "d", "e"])
+    }
+
+    @Test(arguments: Setup.all)
+    func aTimerIsNeverEarlyAndRunsOnce(_ setup: Setup) throws {
+        let late = Shared<[Duration]>([])
+        let words = try onLoop(setup, expecting: 20) { loop, words in
+            for number in 1...20 {
+                let due = ContinuousClock.now + .microseconds(number * 3700)
+                loop.schedule(after: .microseconds(number * 3700)) {
+                    late.update { $0.append(due.duration(to: .now)) }
+                    words.update { $0.append("\(number)") }
+                }
+            }
+        }
+        #expect(words.count == 20)
+        // A loop reads its clock once a turn, so a millisecond is nothing.
+        #expect(late.value.allSatisfy { $0 >= .milliseconds(-1) }, "early: \(late.value)")
+        #expect(late.value.allSatisfy { $0 < .seconds(1) }, "late: \(late.value)")
+    }
+
+    /// The delay counts from the call, however long the callback has been running by then.
+    @Test(arguments: Setup.all)
+    func aTimerMadeLateInALongCallbackIsNotEarly(_ setup: Setup) throws {
+        let gap = Shared(Duration.zero)
+        _ = try onLoop(setup, expecting: 1) { loop, words in
+            pause(.milliseconds(200))
+            let start = ContinuousClock.now
+            loop.schedule(after: .milliseconds(100)) {
+                gap.value = start.duration(to: .now)
+                words.update { $0.append("end") }
+            }
+        }
+        #expect(gap.value >= .milliseconds(99), "\(gap.value)")
+    }
+
+    @Test(arguments: Setup.all)
+    func aCancelledTimerDoesNotRun(_ setup: Setup) throws {
+        let words = try onLoop(setup, expecting: 1) { loop, words in
+            let first = loop.schedule(after: .milliseconds(10)) { words.update { $0.append("1") } }
+            let second = loop.schedule(after: .milliseconds(20)) { words.update { $0.append("2") } }
+            loop.schedule(after: .milliseconds(15)) {
+                second.cancel()
+                words.update { $0.append("cancelled") }
+            }
+            first.cancel()
+            first.cancel()
+        }
+        #expect(words == ["cancelled"])
+    }
+
+    @Test(arguments: Setup.all)
+    func aRepeatingTimerRepeatsUntilCancelled(_ setup: Setup) throws {
+        let words = try onLoop(setup, expecting: 6) { loop, words in
+            // Touched on this loop's thread only.
+            nonisolated(unsafe) var timer: Timer?
+            timer = loop.schedule(every: .milliseconds(10)) {
+                words.update { $0.append("tick") }
+                if words.value.count == 5 {
+                    timer?.cancel()
+                    loop.schedule(after: .milliseconds(50)) { words.update { $0.append("end") } }
+                }
+            }
+        }
+        #expect(words == ["tick", "tick", "tick", "tick", "tick", "end"])
+    }
+
+    @Test(arguments: Setup.all)
+    func aRepeatingTimerDoesNotDrift(_ setup: Setup) throws {
+        let start = ContinuousClock.now
+        let times = Shared<[Duration]>([])
+        _ = try onLoop(setup, expecting: 20) { loop, words in
+            loop.schedule(every: .milliseconds(10)) {
+                times.update { $0.append(start.duration(to: .now)) }
+                words.update { $0.append("tick") }
+            }
+        }
+        for (place, time) in times.value.enumerated() {
+            #expect(time >= .milliseconds(10 * (place + 1)))
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aTimerMayMakeTimers(_ setup: Setup) throws {
+        let words = try onLoop(setup, expecting: 3) { loop, words in
+            loop.schedule(after: .milliseconds(5)) {
+                words.update { $0.append("outer") }
+                loop.schedule(after: .zero) {
+                    words.update { $0.append("inner") }
+                    loop.schedule(after: .milliseconds(1)) { words.update { $0.append("last") } }
+                }
+            }
+        }
+        #expect(words == ["outer", "inner", "last"])
+    }
+
+    @Test(arguments: Setup.all)
+    func aConnectionsTimerMayWriteAndIsCancelledByItsClose(_ setup: Setup) throws {
+        let ran = Shared<[String]>([])
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.schedule(after: .milliseconds(10)) { connection in
+                ran.update { $0.append("first") }
+                connection.write("tick")
+            }
+            connection.schedule(after: .milliseconds(120)) { _ in
+                ran.update { $0.append("second") }
+            }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("x")
+            #expect(try client.receiveText(exactly: 4) == "tick")
+            client.close()
+            try handler.log.waitFor(.close)
+            pause(.milliseconds(200))
+        }
+        #expect(ran.value == ["first"])
+    }
+
+    @Test(arguments: Setup.all)
+    func manyTimersAllRunInOrder(_ setup: Setup) throws {
+        let order = Shared<[Int]>([])
+        _ = try onLoop(setup, expecting: 1) { loop, words in
+            var random = SeededRandom(5)
+            // Each counts from its own scheduling, which for all of them takes less than one step.
+            for _ in 0..<500 {
+                let delay = Int.random(in: 1...5, using: &random) * 100
+                loop.schedule(after: .milliseconds(delay)) { order.update { $0.append(delay) } }
+            }
+            loop.schedule(after: .milliseconds(601)) { words.update { $0.append("end") } }
+        }
+        #expect(order.value.count == 500)
+        #expect(order.value == order.value.sorted())
+    }
+}

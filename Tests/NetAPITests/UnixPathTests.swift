@@ -1,0 +1,148 @@
+/// The file of a Unix listener: replaced when dead, refused when it is anything else, removed when
+/// it is ours.
+import CLinux
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct UnixPathTests {
+    /// A listening socket at `path` that is not one of the library's.
+    private func occupy(_ path: String) throws -> CInt {
+        let descriptor = socket(AF_UNIX, CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC), 0)
+        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        let bound = try ClientAddress(.unix(path)).withKernelForm { bind(descriptor, $0, $1) }
+        guard bound == 0, listen(descriptor, 8) == 0 else { throw SystemFailure("bind") }
+        return descriptor
+    }
+
+    private func startFails(_ setup: Setup, _ path: String) throws -> NetError {
+        let server = try Server(TestHandler(), listen: .unix(path), options: setup.options())
+        let error = try bounded("Server.start") { () -> NetError? in
+            do throws(NetError) {
+                try server.start()
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if error == nil { try bounded("Server.stop") { server.stop() } }
+        return try #require(error, "the server started on \(path)")
+    }
+
+    @Test(arguments: Setup.all)
+    func aPathIsThereWhileServingAndGoneAfterStop(_ setup: Setup) throws {
+        let path = TemporaryPath.make()
+        try withServer(setup, listen: [.unix(path)]) { server in
+            #expect(TemporaryPath.exists(path))
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+        }
+        #expect(!TemporaryPath.exists(path))
+    }
+
+    @Test(arguments: Setup.all)
+    func aDeadSocketIsReplaced(_ setup: Setup) throws {
+        let path = TemporaryPath.make()
+        close(try occupy(path))
+        #expect(TemporaryPath.exists(path))
+        try withServer(setup, listen: [.unix(path)]) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+        }
+        #expect(!TemporaryPath.exists(path))
+    }
+
+    @Test(arguments: Setup.all)
+    func aLiveSocketIsRefusedAndKeepsItsClients(_ setup: Setup) throws {
+        let path = TemporaryPath.make()
+        try withServer(setup, listen: [.unix(path)]) { server in
+            let error = try startFails(setup, path)
+            #expect(error.code == .addressInUse)
+            #expect(error.description.contains(path))
+            let client = try server.connect()
+            #expect(try client.roundTrip("still ours"))
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aLiveSocketWithAFullBacklogIsRefusedToo(_ setup: Setup) throws {
+        let path = TemporaryPath.make()
+        let other = try occupy(path)
+        defer {
+            close(other)
+            unlink(path)
+        }
+        var waiting: [TestClient] = []
+        while let client = try? TestClient(to: .unix(path)) { waiting.append(client) }
+        #expect(try startFails(setup, path).code == .addressInUse)
+        #expect(TemporaryPath.exists(path))
+    }
+
+    @Test(arguments: Setup.all)
+    func whatIsNoSocketIsRefusedAndLeftAlone(_ setup: Setup) throws {
+        let file = TemporaryPath.make("txt")
+        let directory = TemporaryPath.make("directory")
+        let link = TemporaryPath.make("link")
+        try TemporaryPath.write("precious", to: file)
+        mkdir(directory, 0o700)
+        symlink(file, link)
+        defer {
+            unlink(file)
+            unlink(link)
+            rmdir(directory)
+        }
+        for path in [file, directory, link] {
+            let error = try startFails(setup, path)
+            #expect(error.description.contains(path))
+            #expect(!error.remedy.isEmpty)
+            #expect(TemporaryPath.exists(path))
+        }
+        #expect(readText(file) == "precious")
+    }
+
+    @Test(arguments: Setup.all)
+    func aPathThatSomebodyElseTookMeanwhileIsNotRemoved(_ setup: Setup) throws {
+        let path = TemporaryPath.make()
+        try withServer(setup, listen: [.unix(path)]) { _ in
+            unlink(path)
+            try TemporaryPath.write("not yours", to: path)
+        }
+        #expect(readText(path) == "not yours")
+        unlink(path)
+    }
+
+    @Test(arguments: Setup.all)
+    func aPathInAMissingDirectoryFailsClearly(_ setup: Setup) throws {
+        let path = "/tmp/millrace-missing-\(getpid())/app.sock"
+        #expect(try startFails(setup, path).description.contains(path))
+    }
+
+    @Test(arguments: Setup.all)
+    func theLongestPathServesAndALongerOneFailsClearly(_ setup: Setup) throws {
+        let stem = TemporaryPath.make()
+        let longest = stem + String(repeating: "x", count: 107 - stem.utf8.count)
+        try withServer(setup, listen: [.unix(longest)]) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+        }
+        #expect(throws: NetError.self) {
+            let server = try Server(
+                TestHandler(), listen: .unix(longest + "x"), options: setup.options())
+            try server.start()
+            server.stop()
+        }
+        #expect(!TemporaryPath.exists(longest + "x"))
+    }
+
+    @Test(arguments: Setup.all)
+    func anAbstractNameServesAndIsRefusedASecondTime(_ setup: Setup) throws {
+        let name = "@millrace-\(getpid())"
+        try withServer(setup, listen: [.unix(name)]) { server in
+            #expect(server.addresses.map(\.description) == ["unix://\(name)"])
+            #expect(try startFails(setup, name).code == .addressInUse)
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+        }
+        #expect(!TemporaryPath.exists(name))
+    }
+}

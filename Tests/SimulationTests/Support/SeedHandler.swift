@@ -1,0 +1,165 @@
+import NetAPI
+import Simulation
+
+/// A handler that does, by its seed, all that handlers do: echoes at once or in parts, pauses,
+/// replies and closes, throws, aborts, writes more than it should.
+final class SeedHandler: EventHandler {
+    enum Habit: CaseIterable {
+        case echo
+        case partialEcho
+        case pausingEcho
+        case greetThenEcho
+        case replyAndClose
+        case closeByCall
+        case throwing
+        case aborting
+        case halfClosing
+        case flooding
+    }
+
+    struct Refusal: Error {}
+
+    private var random: SeededRandom
+    private let ledger: Ledger
+    private let habits: [Habit]
+    private let habit = PerConnection<Habit?>(nil)
+    private let account = PerConnection<Account?>(nil)
+
+    init(seed: UInt64, ledger: Ledger, habits: [Habit]) {
+        random = SeededRandom(seed: seed)
+        self.ledger = ledger
+        self.habits = habits
+    }
+
+    func onBoot(_ loop: Loop) -> Action {
+        ledger.boots += 1
+        return .none
+    }
+
+    func onShutdown(_ server: Server) {
+        ledger.shutdowns += 1
+    }
+
+    func onOpen(_ connection: Connection) -> Action {
+        let account = ledger.open(port: connection.remoteAddress.port)
+        connection[self.account] = account
+        account.opens += 1
+        let habit = random.pick(habits)
+        connection[self.habit] = habit
+        switch habit {
+        case .greetThenEcho: write(connection, some(random.below(40_000)))
+        case .flooding: write(connection, some(200_000))
+        default: break
+        }
+        return .none
+    }
+
+    func onTraffic(_ connection: Connection) throws -> Action {
+        let account = account(connection)
+        if account.opens != 1 || account.closes != 0 {
+            account.mistakes.append("traffic when not open")
+        }
+        switch connection[habit] {
+        case nil: account.mistakes.append("its variable was lost")
+        case .echo, .greetThenEcho, .flooding: echo(connection, connection.buffered)
+        case .partialEcho: echoPart(connection)
+        case .pausingEcho:
+            echo(connection, connection.buffered)
+            pause(connection)
+        case .replyAndClose:
+            let isEnough = connection.buffered >= 100
+            if isEnough {
+                write(connection, some(random.below(60_000)))
+                return .close
+            }
+        case .closeByCall:
+            echo(connection, connection.buffered)
+            if random.happens(200) { connection.close() }
+        case .throwing:
+            echo(connection, connection.buffered)
+            if random.happens(200) { throw Refusal() }
+        case .aborting:
+            echo(connection, connection.buffered)
+            if random.happens(200) {
+                account.isAborted = true
+                connection.abort()
+            }
+        case .halfClosing:
+            echo(connection, connection.buffered)
+            if random.happens(200) { connection.shutdownWrite() }
+        }
+        return .none
+    }
+
+    func onHalfClose(_ connection: Connection) -> Action {
+        let account = account(connection)
+        if account.closes != 0 { account.mistakes.append("half-close after close") }
+        write(connection, [1, 2, 3])
+        return random.happens(700) ? .close : .none
+    }
+
+    func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
+        let account = account(connection)
+        account.closes += 1
+        account.reason = reason
+        if connection.isOpen { account.mistakes.append("open in onClose") }
+        connection.write("never")
+        return .none
+    }
+
+    // MARK: What it does
+
+    private func account(_ connection: Connection) -> Account {
+        guard let account = connection[account] else {
+            preconditionFailure("a connection without the variable that onOpen set")
+        }
+        return account
+    }
+
+    private func write(_ connection: Connection, _ bytes: [UInt8]) {
+        let account = account(connection)
+        let before = connection.outboundBuffered
+        connection.write(bytes)
+        // After shutdownWrite nothing is taken, and nothing may be expected.
+        if connection.outboundBuffered == before + bytes.count { account.written += bytes }
+    }
+
+    private func some(_ count: Int) -> [UInt8] {
+        Array(PeerPattern.bytes(random.below(5), count: count))
+    }
+
+    private func echo(_ connection: Connection, _ count: Int) {
+        let account = account(connection)
+        guard let bytes = connection.next(count) else { return }
+        let copy = Array(copying: bytes)
+        if let peer = account.peer,
+            !copy.withUnsafeBytes({ PeerPattern.matches($0, peer, at: account.taken) })
+        {
+            account.mistakes.append("not what was sent, from byte \(account.taken) on")
+        }
+        account.taken += count
+        let before = connection.outboundBuffered
+        connection.write(bytes)
+        if connection.outboundBuffered == before + count { account.written += copy }
+    }
+
+    private func echoPart(_ connection: Connection) {
+        echo(connection, random.below(connection.buffered + 1))
+        guard connection.buffered > 0 else { return }
+        // Nobody else would call again for what is left.
+        let handle = connection.handle
+        if random.happens(500) {
+            handle.wake()
+        } else {
+            connection.schedule(after: .microseconds(random.below(5_000))) { _ in handle.wake() }
+        }
+    }
+
+    private func pause(_ connection: Connection) {
+        guard random.happens(400) else { return }
+        connection.pauseReading()
+        connection.schedule(after: .microseconds(random.below(30_000))) { connection in
+            connection.resumeReading()
+        }
+    }
+}

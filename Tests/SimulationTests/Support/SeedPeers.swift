@@ -1,0 +1,55 @@
+import EventLoop
+import Simulation
+
+/// The clients of a run: each with a plan of its own.
+struct SeedPeer {
+    enum Ending: CaseIterable {
+        /// Ends its side when all is sent, reads to the end.
+        case halfClose
+        /// Waits for the server's end, then closes.
+        case wait
+        /// Leaves without reading the rest.
+        case close
+        case reset
+    }
+
+    let peer: Peer
+    let ending: Ending
+    let total: Int
+
+    /// It reads whatever comes until the end, so it must get everything.
+    var isPolite: Bool { ending == .halfClose || ending == .wait }
+
+    static func connect(
+        _ index: Int, to address: SocketAddress, on network: SimulatedNetwork,
+        _ random: inout SeededRandom
+    ) -> SeedPeer {
+        let peer = network.connect(to: address, after: random.within(0...50_000_000))
+        let total = random.pick([0, 1, 100, 3_000, 70_000])
+        let ending = random.pick(Ending.allCases)
+        peer.reading = random.pick([
+            .unlimited, .init(bytes: 1_000, every: 100_000), .init(bytes: 65_536, every: 5_000_000),
+        ])
+        if random.happens(500) {
+            peer.writing = .init(
+                bytes: 1 + random.below(5_000), every: random.within(0...1_000_000))
+        }
+        peer.send(Array(PeerPattern.bytes(index, count: total)))
+        let delay = random.within(Nanoseconds(0)...200_000_000)
+        switch ending {
+        case .halfClose: peer.shutdownWrite()
+        case .wait: break
+        case .close: peer.after(delay) { $0.close() }
+        case .reset: peer.after(delay) { $0.reset() }
+        }
+        // A real client closes when the server has ended.
+        peer.onInput = { peer in if peer.sawEndOfStream { peer.shutdownWriteIfNeeded(ending) } }
+        return SeedPeer(peer: peer, ending: ending, total: total)
+    }
+}
+
+extension Peer {
+    fileprivate func shutdownWriteIfNeeded(_ ending: SeedPeer.Ending) {
+        if ending == .wait && state == .connected { shutdownWrite() }
+    }
+}

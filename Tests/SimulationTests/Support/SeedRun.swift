@@ -1,0 +1,181 @@
+import EventLoop
+import NetAPI
+import Simulation
+
+/// A whole server on the simulated network, from its start to its end, everything drawn from one
+/// seed.
+final class SeedRun {
+    let seed: UInt64
+    private var random: SeededRandom
+    private let network: SimulatedNetwork
+    private let ledger = Ledger()
+    private let drivers = Drivers()
+    private var loops: [SteppedLoop] = []
+    private var server: Server?
+    private var hasFaultyNetwork = false
+    private var stopTime: Nanoseconds = 0
+    private(set) var mistakes: [String] = []
+
+    private static let mostSteps = 400_000
+
+    // Unchecked: stepped by one thread.
+    private final class Drivers: @unchecked Sendable {
+        var all: [SimulatedDriver] = []
+    }
+
+    init(seed: UInt64) {
+        self.seed = seed
+        random = SeededRandom(seed: seed)
+        network = SimulatedNetwork(seed: random.next(), plan: .drawn(from: &random))
+    }
+
+    func run() throws {
+        let plan = FaultPlan.drawn(from: &random)
+        hasFaultyNetwork = plan.resets.count > 0
+        try start(plan)
+        guard let address = server?.boundAddresses.first,
+            let socketAddress = SocketAddress(host: "127.0.0.1", port: address.port ?? 0)
+        else { return mistakes.append("no address") }
+        for index in 0..<(1 + random.below(12)) {
+            ledger.peers.append(.connect(index, to: socketAddress, on: network, &random))
+        }
+        if random.happens(150) { network.descriptorLimit = network.openDescriptors.count + 9 }
+        stopTime = network.now + random.within(Nanoseconds(0)...3_000_000_000)
+        network.schedule(after: stopTime - network.now) { [self] in
+            // Longer than the slowest link needs: at the deadline bytes may be lost.
+            server?.requestStop(within: .seconds(3_600))
+        }
+        turnUntilEnded()
+        check()
+        checkMemory()
+    }
+
+    private func start(_ plan: FaultPlan) throws {
+        var options = Options(loops: .count(1 + random.below(3)), reusePort: random.happens(300))
+        options.allowHalfClosure = random.happens(400)
+        options.limits.outboundHighMark = random.pick([1, 1_000, 65_536, 262_144])
+        options.limits.outboundLowMark = random.below(options.limits.outboundHighMark)
+        options.limits.connections = random.pick([Int.max, Int.max, 3])
+        options.balancer = random.pick([.roundRobin, .leastConnections, .sourceHash])
+        let habits = random.happens(300) ? [.echo] : SeedHandler.Habit.allCases
+        let (network, drivers, ledger) = (network, drivers, ledger)
+        let driverSeed = random.next()
+        let backend = SimulatedBackend(sockets: SimulatedSockets(network: network)) {
+            () throws(SystemError) in
+            let number = UInt64(drivers.all.count)
+            let driver = SimulatedDriver(network: network, seed: driverSeed &+ number, plan: plan)
+            drivers.all.append(driver)
+            return driver
+        }
+        let handlerSeed = random.next()
+        let server = try Server(["tcp://127.0.0.1:0"], options, backend: backend) { loop in
+            let handler = SeedHandler(
+                seed: handlerSeed &+ UInt64(loop), ledger: ledger, habits: habits)
+            return (handler, true)
+        }
+        self.server = server
+        loops = try server.startStepped()
+    }
+
+    // MARK: Turning
+
+    private func turnUntilEnded() {
+        for _ in 0..<Self.mostSteps {
+            network.runDue()
+            var live = loops.indices.filter { !loops[$0].hasEnded }
+            if live.isEmpty { return drainPeers() }
+            random.shuffle(&live)
+            let due = live.filter(isDue)
+            for index in due { loops[index].turn() }
+            if due.isEmpty && !advance(live) {
+                return mistakes.append("nothing will happen any more, and it has not ended")
+            }
+        }
+        mistakes.append("not ended after \(Self.mostSteps) steps")
+    }
+
+    private func isDue(_ index: Int) -> Bool {
+        if drivers.all[index].hasReady { return true }
+        return loops[index].loop.waitDeadline().map { $0 <= network.now } ?? false
+    }
+
+    private func advance(_ live: [Int]) -> Bool {
+        var next = network.nextActionTime
+        for index in live {
+            for time in [drivers.all[index].nextReadyTime, loops[index].loop.waitDeadline()] {
+                if let time { next = min(next ?? time, time) }
+            }
+        }
+        guard let next else { return false }
+        network.advance(to: max(next, network.now + 1))
+        return true
+    }
+
+    /// What is on its way still arrives.
+    private func drainPeers() {
+        for _ in 0..<100_000 {
+            guard let time = network.nextActionTime else { return }
+            network.advance(to: time)
+        }
+    }
+
+    // MARK: Checking
+
+    private func check() {
+        for (index, peer) in ledger.peers.enumerated() {
+            guard let account = ledger.accounts[index] else {
+                if !peer.peer.received.isEmpty {
+                    mistakes.append("peer \(index): bytes from nowhere")
+                }
+                continue
+            }
+            check(peer, account)
+        }
+        if ledger.boots != server?.loopCount { mistakes.append("\(ledger.boots) boots") }
+        if ledger.shutdowns != ledger.boots { mistakes.append("\(ledger.shutdowns) goodbyes") }
+    }
+
+    private func check(_ peer: SeedPeer, _ account: Account) {
+        let name = "peer \(account.peer ?? -1) (\(peer.ending), closed by \(account.reason as Any))"
+        mistakes += account.mistakes.map { "\(name): \($0)" }
+        if account.opens != 1 { mistakes.append("\(name): opened \(account.opens) times") }
+        if account.closes != 1 { mistakes.append("\(name): closed \(account.closes) times") }
+        let received = peer.peer.received
+        if !account.written.beginsExactly(with: received) {
+            mistakes.append("\(name): received what was not written")
+        }
+        guard peer.isPolite, account.isGraceful, !hasFaultyNetwork else { return }
+        if received.count != account.written.count {
+            mistakes.append(
+                "\(name): got \(received.count) of \(account.written.count) bytes, sent "
+                    + "\(peer.peer.sentCount) of \(peer.total), took \(account.taken), lost "
+                    + "\(peer.peer.lostCount), ended \((network.now - stopTime) / 1_000_000) ms "
+                    + "after the stop")
+        }
+        if peer.peer.sawReset { mistakes.append("\(name): reset") }
+    }
+
+    private func checkMemory() {
+        mistakes += network.violations + drivers.all.flatMap(\.violations)
+        if !network.openDescriptors.isEmpty {
+            mistakes.append("\(network.openDescriptors.count) descriptors left open")
+        }
+        for loop in loops {
+            let slots = loop.loop.slotsInUse
+            if slots != 0 { mistakes.append("loop \(loop.loop.index): \(slots) slots in use") }
+            let chunks = loop.loop.chunks.inUse
+            if chunks != 0 { mistakes.append("loop \(loop.loop.index): \(chunks) chunks in use") }
+        }
+        guard let statistics = server?.statistics else { return }
+        if statistics.open != 0 { mistakes.append("\(statistics.open) connections counted open") }
+        let injected = drivers.all.map(\.staleCount).reduce(0, +)
+        if statistics.staleCompletions != injected {
+            mistakes.append(
+                "\(statistics.staleCompletions) stale completions, \(injected) injected")
+        }
+        loops = []
+        weak let forgotten = server
+        server = nil
+        if forgotten != nil { mistakes.append("the server is still held by something") }
+    }
+}

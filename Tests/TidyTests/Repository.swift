@@ -1,0 +1,33 @@
+import Foundation
+
+/// The files that the rules are held against.
+enum Repository {
+    static let root = URL(filePath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+    private static let folders = [
+        "Sources", "Tests", "Examples/Sources", "Benchmarks/Sources", "Scripts", ".ci",
+    ]
+    private static let single = [
+        "Makefile", "Benchmarks/compare", "README.md", "DESIGN.md", "CONTRIBUTING.md",
+    ]
+
+    static let files: [SourceFile] = {
+        var paths = single
+        for folder in folders {
+            let walk = FileManager.default.enumerator(atPath: root.appending(path: folder).path)
+            while let inner = walk?.nextObject() as? String { paths.append("\(folder)/\(inner)") }
+        }
+        return paths.sorted().compactMap(read)
+    }()
+
+    /// Nil for folders, for what is not text, and for what the build or an editor left behind.
+    private static func read(_ path: String) -> SourceFile? {
+        let names = path.split(separator: "/").dropFirst()
+        if names.contains(where: { $0.hasPrefix(".") || $0 == "__pycache__" }) { return nil }
+        guard let data = FileManager.default.contents(atPath: root.appending(path: path).path),
+            let text = String(data: data, encoding: .utf8)
+        else { return nil }
+        return SourceFile(path: path, text: text)
+    }
+}

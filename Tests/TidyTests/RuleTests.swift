@@ -1,0 +1,43 @@
+import Testing
+
+/// Each rule finds what it is for, at the right line, and lets its neighbour pass: a rule that can
+/// never fail would be no rule.
+@Suite struct RuleTests {
+    @Test(arguments: RuleExample.all) func findsTheBadLine(_ example: RuleExample) throws {
+        let bad = SourceFile(path: example.path, text: example.bad)
+        let lines = example.rule.findings(in: bad).map(\.line)
+        #expect(lines == [example.line])
+    }
+
+    @Test(arguments: RuleExample.all) func letsTheGoodPass(_ example: RuleExample) {
+        let good = SourceFile(path: example.path, text: example.good)
+        #expect(example.rule.findings(in: good).isEmpty)
+    }
+
+    @Test(arguments: Rule.all) func everyRuleHasAnExample(_ rule: Rule) {
+        #expect(RuleExample.all.contains { $0.rule.name == rule.name })
+    }
+
+    @Test func aFindingNamesItsPlaceAndItsRule() throws {
+        let file = SourceFile(path: "Sources/Epoll/A.swift", text: "import NetAPI\n")
+        let finding = try #require(Rule.arrows.findings(in: file).first)
+        #expect(
+            finding.description
+                == "Sources/Epoll/A.swift:1: arrows: Epoll may not import NetAPI")
+    }
+
+    @Test func aNewRoomNeedsItsRow() {
+        let file = SourceFile(path: "Sources/Nowhere/A.swift", text: "import Glibc\n")
+        #expect(Rule.arrows.findings(in: file).map(\.line) == [1])
+    }
+
+    @Test(arguments: [
+        ("Tests/A/A.swift", Rule.functionLength), ("Tests/A/A.swift", .libraryCalls),
+        ("Tests/A/A.swift", .arrows), ("Tests/A/A.swift", .opening),
+        ("Sources/EventLoop/A.swift", .documentation), ("README.md", .columns),
+        ("Sources/Epoll/A.swift", .noBackendConditions), ("Scripts/a.patch", .columns),
+    ])
+    func isNotHeldAgainstOthers(_ path: String, _ rule: Rule) {
+        #expect(!rule.applies(SourceFile(path: path, text: "")))
+    }
+}
