@@ -20,11 +20,16 @@ let package = Package(
     targets: [
         .target(name: "CLinux"),
         .target(name: "EventLoop", dependencies: ["CLinux"], swiftSettings: strict),
+        // Static, so that a built server needs no liburing.so where it runs.
+        .target(name: "CURing", linkerSettings: [.linkedLibrary(":liburing.a")]),
         .target(name: "Epoll", dependencies: ["EventLoop", "CLinux"], swiftSettings: strict),
+        .target(
+            name: "Uring", dependencies: ["EventLoop", "CURing"], swiftSettings: strict),
         .target(
             name: "NetAPI",
             dependencies: [
-                "EventLoop", "Epoll", "CLinux", .product(name: "Logging", package: "swift-log"),
+                "EventLoop", "Epoll", "Uring", "CLinux",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
         // The third driver: no kernel, a script or a seed. Not part of the product.
@@ -34,7 +39,7 @@ let package = Package(
             name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: strict),
         .testTarget(
             name: "DriverContractTests",
-            dependencies: ["EventLoop", "Epoll", "Simulation", "CLinux"],
+            dependencies: ["EventLoop", "Epoll", "Uring", "Simulation", "CLinux"],
             swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",

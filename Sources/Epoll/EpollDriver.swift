@@ -26,7 +26,8 @@ package final class EpollDriver: Driver {
     @exclusivity(unchecked) private var servedReady = false
     /// Where every receive puts its bytes: one buffer, always in the cache.
     @exclusivity(unchecked) private let scratch: UnsafeMutableRawPointer
-    @exclusivity(unchecked) var entries = EpollEntries()
+    @exclusivity(unchecked) private var entries = TokenTable<EpollEntry>()
+    package let counters = DriverCounters()
 
     package static let receiveCapacity = 65_536
     private static let eventCapacity = 256
@@ -57,7 +58,7 @@ package final class EpollDriver: Driver {
     }
 
     package func attach(_ descriptor: Descriptor, as token: Token) {
-        entries.attach(descriptor.number, token)
+        entries.attach(descriptor, as: token)
     }
 
     package func submit(_ operation: Operation, for token: Token) {
@@ -76,13 +77,20 @@ package final class EpollDriver: Driver {
         register(entry, token)
     }
 
+    /// Everything is tried when it is submitted.
+    package func handOver() {}
+
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
         guard eventIndex == eventCount else { return }
-        let timeout = ready.isEmpty ? milliseconds(until: deadline) : 0
-        let count = epoll_wait(epoll, events, CInt(Self.eventCapacity), timeout)
-        // The signal was somebody else's; the loop looks at its deadlines and comes back.
-        if count < 0 && errno != EINTR { throw SystemError(errno, "epoll_wait") }
-        eventCount = max(0, Int(count))
+        counters.kernelEntries.add()
+        var count: CInt
+        repeat {
+            let timeout = ready.isEmpty ? milliseconds(until: deadline) : 0
+            count = epoll_wait(epoll, events, CInt(Self.eventCapacity), timeout)
+            // A signal was somebody else's; an io_uring of the same process looks like one too.
+        } while count < 0 && errno == EINTR
+        guard count >= 0 else { throw SystemError(errno, "epoll_wait") }
+        eventCount = Int(count)
         eventIndex = 0
         now = clock
     }

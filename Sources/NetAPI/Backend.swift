@@ -1,18 +1,24 @@
 internal import Epoll
 internal import EventLoop
 internal import Glibc
+internal import Synchronization
+internal import Uring
 
 /// The kernel interface that a server runs on. The only file that knows which there are.
 public struct Backend: Sendable, Hashable, CustomStringConvertible {
     public let description: String
 
-    /// The best one that works here; why another did not is logged, and told by `Server.backend`.
-    /// The environment variable `MILLRACE_BACKEND` (`epoll` or `io_uring`) replaces it.
+    /// io_uring where it works, else epoll; why not io_uring is logged, and told by
+    /// `Server.backend`. The environment variable `MILLRACE_BACKEND` (`epoll` or `io_uring`)
+    /// replaces it.
     public static let automatic = Backend(description: "automatic")
-    /// Completions. Not built yet: asking for it is refused with a clear error.
+    /// Completions, one kernel entry per turn. Refused with the cause where a kernel or a sandbox
+    /// forbids it.
     public static let ioUring = Backend(description: "io_uring")
     /// Readiness, level-triggered. Works on every Linux.
     public static let epoll = Backend(description: "epoll")
+    /// io_uring with queues so small that each of them runs full; for tests.
+    package static let ioUringTiny = Backend(description: "io_uring (tiny)")
 
     /// By its name, as on a command line: `auto`, `automatic`, `epoll` or `io_uring`. Throws
     /// `.invalidOption`.
@@ -32,10 +38,12 @@ public struct Backend: Sendable, Hashable, CustomStringConvertible {
 
 /// What a server was given to run on.
 struct ChosenBackend: Sendable {
+    typealias Report = @Sendable (LoopReport) -> Void
+
     let backend: Backend
     /// Why it is not another one, after a fall-back.
-    let reason: String?
-    let makeDriver: @Sendable () throws(SystemError) -> any Driver
+    let fallBack: FallBack
+    let makeDriver: @Sendable (Report) throws -> any Driver
     let sockets: any Sockets
 
     /// Throws `.backendUnavailable`, or `.invalidOption` for a wrong `MILLRACE_BACKEND`.
@@ -45,17 +53,78 @@ struct ChosenBackend: Sendable {
             wanted = try Backend(parsing: String(cString: name))
         }
         switch wanted {
-        case .automatic, .epoll: return epoll
+        case .epoll: return epoll()
+        case .automatic:
+            if let reason = UringDriver.unavailability { return epoll(insteadBecause: reason) }
+            return automatic()
+        case .ioUringTiny: return ioUring(wanted, .tiny)
         default:
-            throw NetError(
-                .backendUnavailable, "\(wanted) is not part of this version",
-                "use .automatic or .epoll")
+            if let reason = UringDriver.unavailability { throw .ioUringUnavailable(reason) }
+            return ioUring(wanted, UringSizes())
         }
     }
 
-    private static var epoll: ChosenBackend {
+    private static func epoll(insteadBecause reason: String? = nil) -> ChosenBackend {
         ChosenBackend(
-            backend: .epoll, reason: nil,
-            makeDriver: { () throws(SystemError) in try EpollDriver() }, sockets: KernelSockets())
+            backend: .epoll, fallBack: FallBack(reason), makeDriver: { _ in try EpollDriver() },
+            sockets: KernelSockets())
+    }
+
+    private static func ioUring(_ backend: Backend, _ sizes: UringSizes) -> ChosenBackend {
+        ChosenBackend(
+            backend: backend, fallBack: FallBack(nil),
+            makeDriver: { report in
+                do throws(SystemError) {
+                    return try makeUringDriver(sizes, report)
+                } catch {
+                    throw NetError.ioUringUnavailable(UringDriver.explain(error))
+                }
+            }, sockets: KernelSockets())
+    }
+
+    /// io_uring works here, but memory for one more ring may still be refused; that loop then runs
+    /// on epoll. The others need not know: a driver is a driver.
+    private static func automatic() -> ChosenBackend {
+        let fallBack = FallBack(nil)
+        return ChosenBackend(
+            backend: .ioUring, fallBack: fallBack,
+            makeDriver: { report in
+                do throws(SystemError) {
+                    return try makeUringDriver(UringSizes(), report)
+                } catch {
+                    let reason = UringDriver.explain(error)
+                    fallBack.note("not every loop has io_uring: \(reason)")
+                    report(.backendFellBack(reason))
+                    return try EpollDriver()
+                }
+            }, sockets: KernelSockets())
+    }
+
+    private static func makeUringDriver(
+        _ sizes: UringSizes, _ report: Report
+    ) throws(SystemError) -> any Driver {
+        let driver = try UringDriver(sizes)
+        if driver.sizes.submissions < sizes.submissions {
+            report(.ringShrunk(entries: Int(driver.sizes.submissions)))
+        }
+        return driver
+    }
+}
+
+/// Why not everything runs on the backend that was wanted; known for a loop when it starts.
+final class FallBack: Sendable {
+    private let text: Mutex<String?>
+
+    init(_ reason: String?) { text = Mutex(reason) }
+
+    var reason: String? { text.withLock { $0 } }
+
+    func note(_ reason: String) { text.withLock { $0 = $0 ?? reason } }
+}
+
+extension NetError {
+    static func ioUringUnavailable(_ reason: String) -> NetError {
+        NetError(
+            .backendUnavailable, "io_uring cannot run here: \(reason)", "use .automatic or .epoll")
     }
 }

@@ -92,7 +92,7 @@ extension Connection {
 
     /// Sends what is gathered now instead of when the callback returns.
     public func flush() {
-        _ = withCore { $0.flush(record) }
+        _ = withCore { $0.flushNow(record) }
     }
 
     /// Bytes written but not yet taken by the kernel.

@@ -30,6 +30,13 @@ final class ReportLog: Sendable {
                 "listener \(listener) waits: the limit of connections is reached")
         case .driverFailed(let error, let loop):
             logger.error("loop \(loop) ends: \(error)")
+        case .backendFellBack(let reason):
+            logger.warning("epoll instead of io_uring: \(reason)")
+        case .ringShrunk(let entries):
+            line(
+                "ring",
+                "memory for a full io_uring is not allowed (RLIMIT_MEMLOCK); a loop runs with "
+                    + "\(entries) submission entries")
         case .slotsExhausted(let loop):
             line("slots \(loop)", "loop \(loop) holds 16,777,216 connections and takes no more")
         }

@@ -145,15 +145,17 @@ public final class Server: Sendable {
     private func bind() throws(NetError) -> (LoopGroup, Listeners) {
         let logger = logger
         let log = ReportLog(logger: logger, addresses: listenAddresses)
+        let report: ChosenBackend.Report = { log.record($0) }
+        if let reason = chosen.fallBack.reason { report(.backendFellBack(reason)) }
         // Unowned: the server holds the group. Adapters, which live while loops run, hold the
         // server.
         let parts = LoopGroup.Parts(
-            sockets: chosen.sockets, makeDriver: chosen.makeDriver,
+            sockets: chosen.sockets, makeDriver: { [chosen] in try chosen.makeDriver(report) },
             makeDelegate: { [unowned self] loop in
                 let (handler, isPrimary) = makeHandler(loop)
                 return Adapter(handler, isPrimary: isPrimary, server: self)
             },
-            report: { log.record($0) })
+            report: report)
         let group = LoopGroup(configuration, parts)
         do throws(ListenFailure) {
             let wanted = listenAddresses.compactMap { address in
@@ -179,7 +181,9 @@ public final class Server: Sendable {
     public var connectionCount: Int { statistics.open }
 
     /// What runs: the backend chosen and, after a fall-back, why.
-    public var backend: (chosen: Backend, reason: String?) { (chosen.backend, chosen.reason) }
+    public var backend: (chosen: Backend, reason: String?) {
+        (chosen.backend, chosen.fallBack.reason)
+    }
 
     /// How many loops serve connections.
     public var loopCount: Int { configuration.loops }
@@ -214,7 +218,8 @@ package struct SimulatedBackend {
         makeDriver: @escaping @Sendable () throws(SystemError) -> any Driver
     ) {
         chosen = ChosenBackend(
-            backend: Backend(description: "simulated"), reason: nil, makeDriver: makeDriver,
+            backend: Backend(description: "simulated"), fallBack: FallBack(nil),
+            makeDriver: { _ in try makeDriver() },
             sockets: sockets)
     }
 }

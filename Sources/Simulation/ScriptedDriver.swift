@@ -3,6 +3,7 @@ import EventLoop
 /// A driver that says exactly what a test tells it to say and writes down what it was asked: for
 /// unit tests of the loop, of orders that no kernel would give on demand.
 package final class ScriptedDriver: Driver {
+    package let counters = DriverCounters()
     /// An operation as it was submitted; a send's bytes are copied at that moment.
     package enum Request: Equatable {
         case attach(Descriptor, Token)
@@ -73,6 +74,8 @@ package final class ScriptedDriver: Driver {
             }
         requests.append(request)
     }
+
+    package func handOver() {}
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
         endLoan()

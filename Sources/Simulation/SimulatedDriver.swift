@@ -12,6 +12,7 @@ import Glibc
 /// they leave, not when they are submitted: a loop that breaks either rule corrupts a stream or
 /// shows up in `violations`.
 package final class SimulatedDriver: Driver {
+    package let counters = DriverCounters()
     package let network: SimulatedNetwork
     package let plan: FaultPlan
     package let wakeSignal = SimulatedWaker()
@@ -104,6 +105,8 @@ package final class SimulatedDriver: Driver {
         case .close: startClose(port)
         }
     }
+
+    package func handOver() {}
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
         endLoan()

@@ -5,7 +5,7 @@ import NetAPI
 import Testing
 
 @Suite struct EchoServerTests {
-    static let forms = ["epoll"].flatMap { backend in [1, 2].map { (backend, $0) } }
+    static let forms = ["epoll", "io_uring"].flatMap { backend in [1, 2].map { (backend, $0) } }
 
     /// The program: from the environment, or where `make examples` leaves it.
     static func path() throws -> String {

@@ -4,6 +4,8 @@ import NetAPI
 import Testing
 
 @Suite struct RealClientTests {
+    private static let backends = ["epoll", "io_uring"]
+
     private static func find(_ name: String) -> String? {
         ["/usr/bin", "/bin", "/usr/local/bin"].map { "\($0)/\(name)" }.first {
             access($0, X_OK) == 0
@@ -12,7 +14,7 @@ import Testing
 
     /// Sends a file of 1 MB through a shell command that has `HOST` and `PORT` or `PATH` in it, and
     /// compares.
-    private func exchange(_ command: String, listen: String) throws {
+    private func exchange(_ command: String, listen: String, backend: String) throws {
         let (input, output) = (TemporaryPath.make("in"), TemporaryPath.make("out"))
         defer {
             unlink(input)
@@ -22,7 +24,7 @@ import Testing
         let text = String(repeating: line, count: 1_000_000 / line.utf8.count)
         try TemporaryPath.write(text, to: input)
         let server = try ChildProcess([
-            try EchoServerTests.path(), "--listen", listen, "--backend", "epoll",
+            try EchoServerTests.path(), "--listen", listen, "--backend", backend,
         ])
         let words = try server.readLine().split(separator: " ")
         let address = try Address(parsing: String(words[2]))
@@ -42,19 +44,20 @@ import Testing
             .replacing("PATH", with: path)
     }
 
-    @Test(.enabled(if: find("nc") != nil, "nc is not installed"))
-    func netcatGetsItsFileBack() throws {
-        try exchange("nc -N 127.0.0.1 PORT", listen: "tcp://127.0.0.1:0")
+    @Test(.enabled(if: find("nc") != nil, "nc is not installed"), arguments: backends)
+    func netcatGetsItsFileBack(_ backend: String) throws {
+        try exchange("nc -N 127.0.0.1 PORT", listen: "tcp://127.0.0.1:0", backend: backend)
     }
 
-    @Test(.enabled(if: find("socat") != nil, "socat is not installed"))
-    func socatGetsItsFileBackOverTCP() throws {
-        try exchange("socat -t 20 - TCP:127.0.0.1:PORT", listen: "tcp://127.0.0.1:0")
+    @Test(.enabled(if: find("socat") != nil, "socat is not installed"), arguments: backends)
+    func socatGetsItsFileBackOverTCP(_ backend: String) throws {
+        try exchange(
+            "socat -t 20 - TCP:127.0.0.1:PORT", listen: "tcp://127.0.0.1:0", backend: backend)
     }
 
-    @Test(.enabled(if: find("socat") != nil, "socat is not installed"))
-    func socatGetsItsFileBackOverAUnixSocket() throws {
+    @Test(.enabled(if: find("socat") != nil, "socat is not installed"), arguments: backends)
+    func socatGetsItsFileBackOverAUnixSocket(_ backend: String) throws {
         let path = TemporaryPath.make()
-        try exchange("socat -t 20 - UNIX-CONNECT:PATH", listen: "unix://\(path)")
+        try exchange("socat -t 20 - UNIX-CONNECT:PATH", listen: "unix://\(path)", backend: backend)
     }
 }

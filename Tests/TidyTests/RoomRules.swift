@@ -4,12 +4,13 @@ extension Rule {
     private static let mayImport: [String: Set<String>] = [
         "EventLoop": ["CLinux"],
         "Epoll": ["CLinux", "EventLoop"],
+        "Uring": ["CURing", "EventLoop"],
         "Simulation": ["EventLoop"],
         "NetAPI": ["CLinux", "EventLoop", "Logging"],
     ]
     /// The one file that knows the backends by name.
     private static let backendFile = "Sources/NetAPI/Backend.swift"
-    private static let backends: Set<String> = ["Epoll"]
+    private static let backends: Set<String> = ["Epoll", "Uring"]
     private static let system: Set<String> = ["Glibc", "Synchronization"]
 
     static let arrows = Rule(

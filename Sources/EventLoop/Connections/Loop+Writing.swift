@@ -54,8 +54,14 @@ extension Loop {
         abort(connection, .outboundOverflow)
     }
 
-    /// Sends what is gathered now.
-    package func flush(_ connection: ConnectionReference) {
+    /// Sends what is gathered, now and not when the callback has returned.
+    package func flushNow(_ connection: ConnectionReference) {
+        flush(connection)
+        driver.handOver()
+    }
+
+    /// Sends what is gathered.
+    func flush(_ connection: ConnectionReference) {
         precondition(
             !connection.pointee.flags.contains(.reserving), "flush inside write(reserving:)")
         if handlerWantsWillWrite && !connection.pointee.flags.contains(.preWriting) {

@@ -8,8 +8,13 @@ struct Listener {
     var state = ListenerState.idle
     var token: Token?
     var isStopping = false
+    /// Accepted when the limit of connections was reached already: a backend may be ahead of the
+    /// loop. They wait as if they were still in the backlog.
+    var parked: [Descriptor] = []
     /// Doubles with each failure in a row.
     var backOff = Self.shortestBackOff
+
+    mutating func takeParked() -> Descriptor? { parked.isEmpty ? nil : parked.removeFirst() }
 
     static let shortestBackOff: Nanoseconds = 20_000_000
     static let longestBackOff: Nanoseconds = 500_000_000
@@ -59,13 +64,21 @@ extension Loop {
         // Too late to be served: the loops may be drained already.
         guard listeners[listener].state != .closing else { return sockets.discard(descriptor) }
         listeners[listener].backOff = Listener.shortestBackOff
-        let hasRoom = place(descriptor, listener: listener)
-        if !hasRoom && listeners[listener].state == .accepting {
-            port.counters.acceptPauses.add()
-            owner.report(.acceptPaused(listener: listener))
-            listeners[listener].state = .stopping
-            driver.submit(.stop(.accept), for: record.pointee.token)
+        guard listeners[listener].isStopping || owner.hasRoom else {
+            listeners[listener].parked.append(descriptor)
+            return pauseAccepting(listener)
         }
+        if !place(descriptor, listener: listener) { pauseAccepting(listener) }
+    }
+
+    private func pauseAccepting(_ listener: Int) {
+        guard listeners[listener].state == .accepting, let token = listeners[listener].token else {
+            return
+        }
+        port.counters.acceptPauses.add()
+        owner.report(.acceptPaused(listener: listener))
+        listeners[listener].state = .stopping
+        driver.submit(.stop(.accept), for: token)
     }
 
     /// Gives the descriptor to a loop; false if the server has no room for another one.
@@ -109,8 +122,11 @@ extension Loop {
     }
 
     func resumeAccepting() {
-        for listener in listeners.indices where listeners[listener].state == .full {
-            startAccepting(listener)
+        for listener in listeners.indices {
+            while owner.hasRoom, let descriptor = listeners[listener].takeParked() {
+                _ = place(descriptor, listener: listener)
+            }
+            if listeners[listener].state == .full && owner.hasRoom { startAccepting(listener) }
         }
     }
 
@@ -137,12 +153,15 @@ extension Loop {
         if listeners[listener].isStopping { return finishStopping(listener) }
         listeners[listener].state = .full
         // Room may have been made before the stream had stopped.
-        if owner.hasRoom { startAccepting(listener) }
+        resumeAccepting()
     }
 
     private func finishStopping(_ listener: Int) {
         guard listeners[listener].state != .closing else { return }
         let descriptor = listeners[listener].bound.descriptor
+        while let descriptor = listeners[listener].takeParked() {
+            _ = place(descriptor, listener: listener)
+        }
         // Closing with clients in the backlog would reset them. Bounded: more cannot wait than a
         // backlog holds.
         for _ in 0..<65_536 {

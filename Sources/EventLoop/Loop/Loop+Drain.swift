@@ -66,6 +66,7 @@ extension Loop {
         depth -= 1
         phase = .ended
         closeMailbox()
+        for descriptor in listeners.flatMap(\.parked) { sockets.discard(descriptor) }
         timers = TimerQueue()
         driver.shutDown()
     }

@@ -64,7 +64,7 @@ package final class Loop {
     package static func port(
         index: Int, capacity: Int, driver: any Driver
     ) -> LoopPort {
-        LoopPort(index: index, capacity: capacity, waker: driver.waker)
+        LoopPort(index: index, capacity: capacity, driver: driver)
     }
 
     /// Connections in any state but free. Listeners count too.

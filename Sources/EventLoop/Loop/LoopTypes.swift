@@ -76,6 +76,10 @@ package enum LoopReport: Sendable {
     case acceptPaused(listener: Int)
     case driverFailed(SystemError, loop: Int)
     case slotsExhausted(loop: Int)
+    /// A loop runs on epoll, although io_uring was preferred; why not, in words.
+    case backendFellBack(String)
+    /// A loop's ring has fewer entries than wanted.
+    case ringShrunk(entries: Int)
 }
 
 /// What other threads send to a loop.
@@ -96,10 +100,12 @@ package final class LoopPort: Sendable {
     package let index: Int
     package let mailbox: Mailbox<LoopMessage>
     package let counters = LoopCounters()
+    package let driverCounters: DriverCounters
 
-    init(index: Int, capacity: Int, waker: any Waker) {
+    init(index: Int, capacity: Int, driver: any Driver) {
         self.index = index
-        mailbox = Mailbox(capacity: capacity, waker: waker)
+        mailbox = Mailbox(capacity: capacity, waker: driver.waker)
+        driverCounters = driver.counters
     }
 
     /// From any thread: false if the loop has ended, or is so far behind that it takes no more.

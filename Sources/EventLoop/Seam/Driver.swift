@@ -22,12 +22,18 @@ package protocol Driver: AnyObject {
     /// at once while completions are left to pull.
     func wait(until deadline: Nanoseconds?) throws(SystemError)
 
+    /// Hands over what is queued now instead of with the next `wait(until:)`. Delivers nothing.
+    func handOver()
+
     /// The next completion, or nil when another `wait` is due. Its bytes are lent until the next
     /// call.
     func next() -> Completion?
 
     /// The only part that another thread may use.
     var waker: any Waker { get }
+
+    /// What it has counted; read from any thread.
+    var counters: DriverCounters { get }
 
     /// Ends every operation and closes every attached descriptor. Nothing is called afterwards but
     /// `deinit`.

@@ -36,3 +36,17 @@ package final class LoopCounters: Sendable {
     /// Connections alive: from the accept to the last word of the driver.
     package var open: Int { opened.current - closed.current }
 }
+
+/// What a driver counts. Those that its kernel interface cannot have stay 0.
+package final class DriverCounters: Sendable {
+    /// Waits, and submissions without one.
+    package let kernelEntries = Counter()
+    /// A receive found no free buffer and waited for one.
+    package let bufferStarvations = Counter()
+    /// The kernel had more completions than their queue had room for.
+    package let completionOverflows = Counter()
+    /// Completions of a life that was over, dropped by the driver itself.
+    package let staleCompletions = Counter()
+
+    package init() {}
+}

@@ -65,7 +65,7 @@ extension LoopGroup {
         _ index: Int, _ listeners: [(bound: BoundListener, spreads: Bool)]
     ) -> Loop? {
         let driver: any Driver
-        do throws(SystemError) {
+        do {
             let (made, port) = try makePort(index)
             driver = made
             state.update { $0.ports[index] = port }

@@ -20,13 +20,13 @@ package final class LoopGroup: Sendable {
     /// What a group is made of; called on the loops' threads.
     package struct Parts: Sendable {
         package let sockets: any Sockets
-        package let makeDriver: @Sendable () throws(SystemError) -> any Driver
+        package let makeDriver: @Sendable () throws -> any Driver
         package let makeDelegate: @Sendable (_ loop: Int) -> any LoopDelegate
         package let report: @Sendable (LoopReport) -> Void
 
         package init(
             sockets: any Sockets,
-            makeDriver: @escaping @Sendable () throws(SystemError) -> any Driver,
+            makeDriver: @escaping @Sendable () throws -> any Driver,
             makeDelegate: @escaping @Sendable (_ loop: Int) -> any LoopDelegate,
             report: @escaping @Sendable (LoopReport) -> Void
         ) {
@@ -132,7 +132,7 @@ package final class LoopGroup: Sendable {
     // MARK: Making loops, on their own threads
 
     /// The first half of a loop's making: what the other loops must know of it.
-    func makePort(_ index: Int) throws(SystemError) -> (any Driver, LoopPort) {
+    func makePort(_ index: Int) throws -> (any Driver, LoopPort) {
         let driver = try parts.makeDriver()
         let port = Loop.port(
             index: index, capacity: configuration.loop.mailboxCapacity, driver: driver)

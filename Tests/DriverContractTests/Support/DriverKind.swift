@@ -1,10 +1,14 @@
 import Epoll
 import EventLoop
 import Simulation
+import Uring
 
 /// Every driver that the contract is held against. None of its tests names one.
 enum DriverKind: String, CaseIterable {
     case epoll
+    case ioUring
+    /// So small that every queue runs full and every buffer is fought over.
+    case ioUringTiny
     case simulated
     /// The simulated driver at its most unkind within the contract.
     case turbulent
@@ -12,6 +16,8 @@ enum DriverKind: String, CaseIterable {
     func makeWorld() throws -> any DriverWorld {
         switch self {
         case .epoll: KernelWorld(driver: try EpollDriver())
+        case .ioUring: KernelWorld(driver: try UringDriver())
+        case .ioUringTiny: KernelWorld(driver: try UringDriver(.tiny))
         case .simulated: SimulatedWorld(plan: .calm)
         case .turbulent: SimulatedWorld(plan: .turbulent)
         }

@@ -7,7 +7,7 @@ struct Setup: Sendable, CustomTestStringConvertible {
     let backend: Backend
     let loops: Int
 
-    static let backends: [Backend] = [.epoll]
+    static let backends: [Backend] = [.epoll, .ioUring, .ioUringTiny]
     static let all = backends.flatMap { backend in
         [1, 2].map { Setup(backend: backend, loops: $0) }
     }

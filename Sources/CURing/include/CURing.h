@@ -1,0 +1,149 @@
+// What Swift needs of io_uring, over Debian's liburing: set-up in CURing.c, and here, inlined, what
+// a turn costs.
+//
+// <features.h> first: liburing.h defines _GNU_SOURCE by itself, and once the C library has been
+// seen without it, debug builds find a Glibc module that disagrees with this header.
+#ifndef MILLRACE_CURING_H
+#define MILLRACE_CURING_H
+
+#include <features.h>
+#if !__has_include(<liburing.h>)
+#error "liburing.h is missing: install it with  apt-get install liburing-dev"
+#endif
+#include <liburing.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Copies of the constants that Swift reads: a macro with a cast does not import.
+enum {
+    MR_CQE_BUFFER = 1 << 0,
+    MR_CQE_MORE = 1 << 1,
+    MR_CQE_BUFFER_SHIFT = 16,
+};
+
+// A ring with its provided buffers. All of it belongs to the thread that made it.
+struct mr_ring {
+    struct io_uring ring;
+    struct io_uring_buf_ring *buffers;
+    unsigned char *memory;
+    unsigned buffer_count;
+    unsigned buffer_size;
+    // For io_uring_enter: the ring's descriptor, or its registered number, and the flag that tells.
+    int enter_descriptor;
+    unsigned enter_flags;
+};
+
+// Makes a ring and `buffer_count` (a power of two) provided buffers as group 0: 0, or a negative
+// errno with *call set to what gave it.
+int mr_ring_open(
+    struct mr_ring *ring, unsigned submissions, unsigned completions, unsigned buffer_count,
+    unsigned buffer_size, const char **call);
+// The kernel is done with all memory afterwards if nothing was in flight.
+void mr_ring_close(struct mr_ring *ring);
+// Whether the kernel knows every operation used here: 0, the first unknown opcode, or a negative
+// errno.
+int mr_ring_missing_operation(struct mr_ring *ring);
+
+#define MR_INLINE static inline __attribute__((always_inline))
+
+// Completions: `head` is ours to keep, the kernel learns of it by mr_seen.
+MR_INLINE bool mr_peek(
+    struct mr_ring *ring, uint64_t *user_data, int32_t *result, uint32_t *flags) {
+    struct io_uring_cq *cq = &ring->ring.cq;
+    unsigned head = *cq->khead;
+    if (head == io_uring_smp_load_acquire(cq->ktail)) return false;
+    const struct io_uring_cqe *cqe = &cq->cqes[head & *cq->kring_mask];
+    *user_data = cqe->user_data;
+    *result = cqe->res;
+    *flags = cqe->flags;
+    io_uring_smp_store_release(cq->khead, head + 1);
+    return true;
+}
+MR_INLINE bool mr_has_completions(const struct mr_ring *ring) {
+    return *ring->ring.cq.khead != io_uring_smp_load_acquire(ring->ring.cq.ktail);
+}
+// The kernel holds completions that the queue had no room for, until it is entered.
+MR_INLINE bool mr_has_overflow(const struct mr_ring *ring) {
+    return io_uring_cq_has_overflow(&ring->ring);
+}
+
+MR_INLINE unsigned mr_unsubmitted(const struct mr_ring *ring) {
+    return ring->ring.sq.sqe_tail - io_uring_smp_load_acquire(ring->ring.sq.khead);
+}
+// Submits what is queued, has the kernel do what it has deferred, and waits for `wanted`
+// completions or for so many nanoseconds (negative: without end). The kernel's answer, or a
+// negative errno.
+MR_INLINE int mr_enter(struct mr_ring *ring, unsigned wanted, int64_t nanoseconds) {
+    struct __kernel_timespec time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    struct io_uring_getevents_arg argument = {
+        .ts = nanoseconds < 0 ? 0 : (uint64_t)(uintptr_t)&time};
+    io_uring_smp_store_release(ring->ring.sq.ktail, ring->ring.sq.sqe_tail);
+    return io_uring_enter2(
+        (unsigned)ring->enter_descriptor, mr_unsubmitted(ring), wanted,
+        ring->enter_flags | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, (void *)&argument,
+        sizeof(argument));
+}
+// Submits only: what completes meanwhile waits in the kernel.
+MR_INLINE int mr_submit(struct mr_ring *ring) {
+    io_uring_smp_store_release(ring->ring.sq.ktail, ring->ring.sq.sqe_tail);
+    return io_uring_enter2(
+        (unsigned)ring->enter_descriptor, mr_unsubmitted(ring), 0, ring->enter_flags, NULL, 0);
+}
+// The next free submission, or NULL when the queue is full.
+MR_INLINE struct io_uring_sqe *mr_submission(struct mr_ring *ring) {
+    struct io_uring_sq *sq = &ring->ring.sq;
+    if (sq->sqe_tail - io_uring_smp_load_acquire(sq->khead) >= *sq->kring_entries) return NULL;
+    return &sq->sqes[sq->sqe_tail++ & *sq->kring_mask];
+}
+
+MR_INLINE void mr_prepare_accept(struct io_uring_sqe *sqe, int descriptor, uint64_t user_data) {
+    // Without _GNU_SOURCE a header has no SOCK_NONBLOCK | SOCK_CLOEXEC.
+    io_uring_prep_multishot_accept(sqe, descriptor, NULL, NULL, 04000 | 02000000);
+    sqe->user_data = user_data;
+}
+// With a limit the operation ends itself after so many bytes; 0 is none, as older kernels want.
+MR_INLINE void mr_prepare_receive(
+    struct io_uring_sqe *sqe, int descriptor, uint32_t limit, uint64_t user_data) {
+    io_uring_prep_recv_multishot(sqe, descriptor, NULL, 0, 0);
+    // `optlen` to newer headers, a member of the same union.
+    sqe->file_index = limit;
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = 0;
+    sqe->user_data = user_data;
+}
+MR_INLINE void mr_prepare_send(
+    struct io_uring_sqe *sqe, int descriptor, const void *bytes, size_t count,
+    uint64_t user_data) {
+    io_uring_prep_send(sqe, descriptor, bytes, count, MSG_NOSIGNAL);
+    sqe->user_data = user_data;
+}
+// Cancels by user data, never by descriptor: a descriptor's number may be another file's by now.
+// Success is not told: the target's own completion tells.
+MR_INLINE void mr_prepare_cancel(struct io_uring_sqe *sqe, uint64_t target, uint64_t user_data) {
+    io_uring_prep_cancel64(sqe, target, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe->user_data = user_data;
+}
+// Cancels whatever is in flight.
+MR_INLINE void mr_prepare_cancel_all(struct io_uring_sqe *sqe, uint64_t user_data) {
+    io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+    sqe->user_data = user_data;
+}
+MR_INLINE void mr_prepare_poll(struct io_uring_sqe *sqe, int descriptor, uint64_t user_data) {
+    io_uring_prep_poll_multishot(sqe, descriptor, POLLIN);
+    sqe->user_data = user_data;
+}
+
+MR_INLINE unsigned char *mr_buffer(struct mr_ring *ring, unsigned index) {
+    return ring->memory + (size_t)index * ring->buffer_size;
+}
+MR_INLINE void mr_give_buffer(struct mr_ring *ring, unsigned index) {
+    io_uring_buf_ring_add(
+        ring->buffers, mr_buffer(ring, index), ring->buffer_size, (unsigned short)index,
+        (int)ring->buffer_count - 1, 0);
+    io_uring_buf_ring_advance(ring->buffers, 1);
+}
+
+#endif

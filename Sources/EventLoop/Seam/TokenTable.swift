@@ -1,0 +1,64 @@
+/// What a driver knows of each token, by slot, in plain memory.
+@usableFromInline
+package protocol TokenEntry {
+    init()
+    var token: Token { get set }
+    var descriptor: CInt { get set }
+    var isAttached: Bool { get set }
+}
+
+/// Entries are moved when the table grows, so no pointer is kept across an `attach`.
+@usableFromInline
+package struct TokenTable<Entry: TokenEntry>: ~Copyable {
+    @usableFromInline var storage = UnsafeMutablePointer<Entry>.allocate(capacity: 0)
+    @usableFromInline var capacity = 0
+
+    @inlinable package init() {}
+
+    deinit { storage.deallocate() }
+
+    @inlinable
+    @inline(__always)
+    package func find(_ token: Token) -> UnsafeMutablePointer<Entry>? {
+        guard token.slot < capacity else { return nil }
+        let entry = storage + Int(token.slot)
+        return entry.pointee.isAttached && entry.pointee.token == token ? entry : nil
+    }
+
+    @inlinable
+    package mutating func attach(_ descriptor: Descriptor, as token: Token) {
+        if token.slot >= capacity { grow(toHold: Int(token.slot) + 1) }
+        let entry = storage + Int(token.slot)
+        precondition(!entry.pointee.isAttached, "a slot was attached twice")
+        var fresh = Entry()
+        fresh.descriptor = descriptor.number
+        fresh.token = token
+        fresh.isAttached = true
+        entry.pointee = fresh
+    }
+
+    @inlinable
+    package func detach(_ entry: UnsafeMutablePointer<Entry>) { entry.pointee = Entry() }
+
+    @inlinable
+    package func forEachAttached(_ body: (UnsafeMutablePointer<Entry>) -> Void) {
+        for slot in 0..<capacity where storage[slot].isAttached { body(storage + slot) }
+    }
+
+    @inlinable
+    package mutating func removeAll() {
+        for slot in 0..<capacity { storage[slot] = Entry() }
+    }
+
+    @usableFromInline
+    mutating func grow(toHold needed: Int) {
+        var size = max(256, capacity)
+        while size < needed { size *= 2 }
+        let bigger = UnsafeMutablePointer<Entry>.allocate(capacity: size)
+        bigger.moveInitialize(from: storage, count: capacity)
+        (bigger + capacity).initialize(repeating: Entry(), count: size - capacity)
+        storage.deallocate()
+        storage = bigger
+        capacity = size
+    }
+}

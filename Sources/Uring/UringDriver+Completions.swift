@@ -1,0 +1,203 @@
+internal import CURing
+internal import EventLoop
+import Glibc
+
+/// What the kernel answers, operation by operation, as completions of the seam.
+///
+/// A multishot operation is over when a completion says that no more follow, whatever its result
+/// says; whether it is armed again depends on the result and on what the loop wants by then.
+extension UringDriver {
+    /// Nil if the loop need not hear of it.
+    @inline(__always)
+    func complete(_ userData: UInt64, _ result: Int32, _ flags: UInt32) -> Completion? {
+        let (token, kind) = UringKind.split(userData)
+        if kind == UringKind.receive.rawValue { return completeReceive(token, result, flags) }
+        if kind == UringKind.send.rawValue { return completeSend(token, result) }
+        return completeRare(token, kind, result, flags)
+    }
+
+    @inline(never)
+    private func completeRare(
+        _ token: Token, _ kind: UInt8, _ result: Int32, _ flags: UInt32
+    ) -> Completion? {
+        switch UringKind(rawValue: kind) {
+        case .accept: return completeAccept(token, result, flags)
+        case .waker: completeWakeUp(flags)
+        case .cancelReceive: cancelFailed(token, .receiveArmed, .cancelReceive)
+        case .cancelAccept: cancelFailed(token, .acceptArmed, .cancelAccept)
+        case .cancelSend: cancelFailed(token, .sendArmed, .cancelSend)
+        case .receive, .send, .cancelAll, nil: break
+        }
+        return nil
+    }
+
+    // MARK: Receive
+
+    @inline(__always)
+    private func completeReceive(
+        _ token: Token, _ result: Int32, _ flags: UInt32
+    ) -> Completion? {
+        let more = flags & UInt32(MR_CQE_MORE) != 0
+        guard result > 0, more, let entry = entries.find(token),
+            !entry.pointee.state.contains(.closing)
+        else { return completeLastReceive(token, result, flags, more) }
+        return received(token, result, flags)
+    }
+
+    @inline(__always)
+    private func received(_ token: Token, _ result: Int32, _ flags: UInt32) -> Completion {
+        let index = flags >> UInt32(MR_CQE_BUFFER_SHIFT)
+        lentBuffer = Int32(bitPattern: index)
+        return Completion(
+            token,
+            .received(UnsafeRawBufferPointer(start: mr_buffer(ring, index), count: Int(result))))
+    }
+
+    /// Whatever is not just another piece of input.
+    @inline(never)
+    private func completeLastReceive(
+        _ token: Token, _ result: Int32, _ flags: UInt32, _ more: Bool
+    ) -> Completion? {
+        if !more { inFlight -= 1 }
+        guard let entry = entries.find(token) else { return stale(flags) }
+        if !more { entry.pointee.state.remove(.receiveArmed) }
+        if entry.pointee.state.contains(.closing) {
+            giveBack(flags)
+            closeIfIdle(entry)
+            return nil
+        }
+        if result > 0 {
+            // Before anything is submitted: that may enter the kernel.
+            let completion = received(token, result, flags)
+            if !more { receiveInterrupted(entry) }
+            return completion
+        }
+        giveBack(flags)
+        guard !more else { return nil }
+        switch -result {
+        case 0: return lastWord(entry, .endOfStream)
+        case ENOBUFS: receiveStarved(entry)
+        case EINTR, EAGAIN: receiveInterrupted(entry)
+        case EINVAL where receiveLimit > 0:
+            receiveLimit = 0
+            receiveInterrupted(entry)
+        case ECANCELED where entry.pointee.state.contains(.stopping): stopped(entry, .receive)
+        default:
+            return lastWord(entry, .failed(.receive, SystemError(-result, "recv")))
+        }
+        return nil
+    }
+
+    private func lastWord(
+        _ entry: UnsafeMutablePointer<UringEntry>, _ event: Event
+    ) -> Completion {
+        entry.pointee.state.subtract([.receiving, .accepting, .stopping])
+        return Completion(entry.pointee.token, event)
+    }
+
+    /// The kernel ended the operation, but not the stream.
+    private func receiveInterrupted(_ entry: UnsafeMutablePointer<UringEntry>) {
+        if entry.pointee.state.contains(.stopping) {
+            stopped(entry, .receive)
+        } else if starved.isEmpty {
+            armReceive(entry)
+        } else {
+            queueForBuffer(entry)
+        }
+    }
+
+    private func receiveStarved(_ entry: UnsafeMutablePointer<UringEntry>) {
+        counters.bufferStarvations.add()
+        if entry.pointee.state.contains(.stopping) { return stopped(entry, .receive) }
+        queueForBuffer(entry)
+    }
+
+    private func queueForBuffer(_ entry: UnsafeMutablePointer<UringEntry>) {
+        entry.pointee.state.insert(.starved)
+        starved.append(entry.pointee.token)
+    }
+
+    // MARK: Send
+
+    @inline(__always)
+    private func completeSend(_ token: Token, _ result: Int32) -> Completion? {
+        inFlight -= 1
+        guard let entry = entries.find(token) else { return stale(0) }
+        entry.pointee.state.remove(.sendArmed)
+        if entry.pointee.state.contains(.closing) {
+            closeIfIdle(entry)
+            return nil
+        }
+        if result >= 0 { return Completion(token, .sent(Int(result))) }
+        // Nothing was taken; the loop offers it again.
+        if -result == EINTR || -result == EAGAIN { return Completion(token, .sent(0)) }
+        return Completion(token, .failed(.send, SystemError(-result, "send")))
+    }
+
+    // MARK: Accept
+
+    private func completeAccept(
+        _ token: Token, _ result: Int32, _ flags: UInt32
+    ) -> Completion? {
+        let more = flags & UInt32(MR_CQE_MORE) != 0
+        if !more { inFlight -= 1 }
+        guard let entry = entries.find(token) else {
+            if result >= 0 { Glibc.close(result) }
+            return stale(0)
+        }
+        if !more { entry.pointee.state.remove(.acceptArmed) }
+        if entry.pointee.state.contains(.closing) {
+            // A connection that was accepted too late would leak.
+            if result >= 0 { Glibc.close(result) }
+            closeIfIdle(entry)
+            return nil
+        }
+        if result >= 0 {
+            if !more { acceptInterrupted(entry) }
+            return Completion(token, .accepted(Descriptor(result)))
+        }
+        guard !more else { return nil }
+        if entry.pointee.state.contains(.stopping) {
+            stopped(entry, .accept)
+            return nil
+        }
+        guard case .lasting(let error) = AcceptError(-result) else {
+            armAccept(entry)
+            return nil
+        }
+        return lastWord(entry, .failed(.accept, error))
+    }
+
+    private func acceptInterrupted(_ entry: UnsafeMutablePointer<UringEntry>) {
+        if entry.pointee.state.contains(.stopping) {
+            stopped(entry, .accept)
+        } else {
+            armAccept(entry)
+        }
+    }
+
+    // MARK: The others
+
+    private func completeWakeUp(_ flags: UInt32) {
+        eventWaker.reset()
+        guard flags & UInt32(MR_CQE_MORE) == 0 else { return }
+        inFlight -= 1
+        armWaker()
+    }
+
+    /// The target was not found: it has ended already, or the kernel was about to take it up again.
+    /// Its own completion tells which; as long as that has not come, it is asked again.
+    private func cancelFailed(_ token: Token, _ armed: UringState, _ kind: UringKind) {
+        guard let entry = entries.find(token), entry.pointee.state.contains(armed),
+            !entry.pointee.state.isDisjoint(with: [.stopping, .closing])
+        else { return }
+        cancel(kind, entry)
+    }
+
+    /// A completion of a life that is over: its buffer must not be lost.
+    private func stale(_ flags: UInt32) -> Completion? {
+        counters.staleCompletions.add()
+        giveBack(flags)
+        return nil
+    }
+}

@@ -1,0 +1,106 @@
+internal import CURing
+package import EventLoop
+import Glibc
+
+/// What the loop asks for, operation by operation, as submissions.
+extension UringDriver {
+    package func submit(_ operation: Operation, for token: Token) {
+        guard let entry = entries.find(token) else { return }
+        switch operation {
+        case .send(let bytes): prepareSend(entry, bytes)
+        case .receive:
+            entry.pointee.state.insert(.receiving)
+            armReceive(entry)
+        case .accept:
+            entry.pointee.state.insert(.accepting)
+            armAccept(entry)
+        case .stop(let kind): stop(entry, kind)
+        // The ring's own shutdown would be done by a worker thread.
+        case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
+        case .close: close(entry)
+        }
+    }
+
+    func armWaker() {
+        mr_prepare_poll(
+            submission(), eventWaker.descriptor,
+            UringKind.waker.userData(Token(slot: 0, generation: 0)))
+        inFlight += 1
+    }
+
+    func armReceive(_ entry: UnsafeMutablePointer<UringEntry>) {
+        mr_prepare_receive(
+            submission(), entry.pointee.descriptor, receiveLimit,
+            UringKind.receive.userData(entry.pointee.token))
+        entry.pointee.state.insert(.receiveArmed)
+        inFlight += 1
+    }
+
+    func armAccept(_ entry: UnsafeMutablePointer<UringEntry>) {
+        mr_prepare_accept(
+            submission(), entry.pointee.descriptor, UringKind.accept.userData(entry.pointee.token))
+        entry.pointee.state.insert(.acceptArmed)
+        inFlight += 1
+    }
+
+    @inline(__always)
+    private func prepareSend(
+        _ entry: UnsafeMutablePointer<UringEntry>, _ bytes: UnsafeRawBufferPointer
+    ) {
+        precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
+        mr_prepare_send(
+            submission(), entry.pointee.descriptor, bytes.baseAddress, bytes.count,
+            UringKind.send.userData(entry.pointee.token))
+        entry.pointee.state.insert(.sendArmed)
+        inFlight += 1
+    }
+
+    /// Not of a stream whose end is in the queue already, which then is its last word.
+    private func stop(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
+        let state = entry.pointee.state
+        guard state.contains(kind == .receive ? .receiving : .accepting) else { return }
+        entry.pointee.state.insert(.stopping)
+        if state.contains(kind == .receive ? .receiveArmed : .acceptArmed) {
+            cancel(kind == .receive ? .cancelReceive : .cancelAccept, entry)
+        } else {
+            stopped(entry, kind)
+        }
+    }
+
+    /// The stream is over because the loop wanted that.
+    func stopped(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
+        entry.pointee.state.subtract([
+            .stopping, .starved, kind == .receive ? .receiving : .accepting,
+        ])
+        ready.append(Completion(entry.pointee.token, .stopped(kind)))
+    }
+
+    private func close(_ entry: UnsafeMutablePointer<UringEntry>) {
+        let state = entry.pointee.state
+        entry.pointee.state = state.intersection(.inFlight).union(.closing)
+        if state.contains(.receiveArmed) { cancel(.cancelReceive, entry) }
+        if state.contains(.acceptArmed) { cancel(.cancelAccept, entry) }
+        if state.contains(.sendArmed) { cancel(.cancelSend, entry) }
+        closeIfIdle(entry)
+    }
+
+    /// Closed only when the kernel has nothing more of it: until then a receive would go on for a
+    /// descriptor that is somebody else's, and the peer would not see the end.
+    func closeIfIdle(_ entry: UnsafeMutablePointer<UringEntry>) {
+        guard entry.pointee.state == [.closing] else { return }
+        Glibc.close(entry.pointee.descriptor)
+        ready.append(Completion(entry.pointee.token, .closed))
+        entries.detach(entry)
+    }
+
+    func cancel(_ kind: UringKind, _ entry: UnsafeMutablePointer<UringEntry>) {
+        let target: UringKind =
+            switch kind {
+            case .cancelAccept: .accept
+            case .cancelSend: .send
+            default: .receive
+            }
+        let token = entry.pointee.token
+        mr_prepare_cancel(submission(), target.userData(token), kind.userData(token))
+    }
+}

@@ -1,0 +1,235 @@
+internal import CURing
+package import EventLoop
+import Glibc
+
+/// The completion backend: multishot accepts and receives into buffers that the kernel picks from a
+/// ring, sends that keep their memory until they complete, and one kernel entry per turn.
+///
+/// Memory of an operation is the kernel's until its terminal completion, which is the only place
+/// where it is let go. Operations are cancelled by their user data, which carries slot and
+/// generation, never by descriptor.
+package final class UringDriver: Driver {
+    let ring: UnsafeMutablePointer<mr_ring>
+    /// What the ring was made with: less than was asked for where memory is limited.
+    package let sizes: UringSizes
+    package let counters = DriverCounters()
+    let eventWaker: EventWaker
+    package var waker: any Waker { eventWaker }
+
+    @exclusivity(unchecked) package private(set) var now: Nanoseconds
+    package var clock: Nanoseconds { MonotonicClock.now }
+
+    @exclusivity(unchecked) var entries = TokenTable<UringEntry>()
+    /// Completions that need no kernel: answers to stops and closes.
+    @exclusivity(unchecked) var ready = Fifo<Completion>(capacity: 256)
+    /// The buffer whose bytes the loop is looking at, or -1.
+    @exclusivity(unchecked) var lentBuffer: Int32 = -1
+    /// Who found no buffer, in the order in which that happened.
+    @exclusivity(unchecked) var starved = Fifo<Token>(capacity: 16)
+    /// After so many bytes a receive ends and is armed again: so a sender without end cannot take
+    /// every buffer in one turn, and little more comes after a stop. 0 where the kernel refuses.
+    @exclusivity(unchecked) var receiveLimit: UInt32 = 131_072
+    /// Buffers given back since the starved were last served.
+    @exclusivity(unchecked) private var returned = 0
+    /// Operations whose terminal completion is still to come.
+    @exclusivity(unchecked) var inFlight = 0
+    @exclusivity(unchecked) private var isOpen = true
+    /// Told by the next wait.
+    @exclusivity(unchecked) private var failure: SystemError?
+    /// Where an operation goes that the kernel no longer takes.
+    private let spare: UnsafeMutablePointer<io_uring_sqe>
+
+    package static let bufferSize: UInt32 = 65_536
+
+    /// On the thread that will use it: the kernel knows the ring's only submitter by that.
+    package init(_ wanted: UringSizes = UringSizes()) throws(SystemError) {
+        eventWaker = try EventWaker()
+        let ring = UnsafeMutablePointer<mr_ring>.allocate(capacity: 1)
+        ring.initialize(to: mr_ring())
+        do throws(SystemError) {
+            sizes = try Self.open(ring, wanted)
+        } catch {
+            ring.deallocate()
+            throw error
+        }
+        self.ring = ring
+        spare = .allocate(capacity: 1)
+        spare.initialize(to: io_uring_sqe())
+        now = MonotonicClock.now
+        armWaker()
+    }
+
+    /// Locked memory is limited on some machines, and every ring takes of it (RLIMIT_MEMLOCK).
+    private static func open(
+        _ ring: UnsafeMutablePointer<mr_ring>, _ wanted: UringSizes
+    ) throws(SystemError) -> UringSizes {
+        var sizes = wanted
+        while true {
+            var call: UnsafePointer<CChar>?
+            let result = mr_ring_open(
+                ring, sizes.submissions, sizes.completions, sizes.buffers, bufferSize, &call)
+            if result >= 0 { return sizes }
+            guard result == -ENOMEM, let smaller = sizes.halved else {
+                let isSetup = call.map { strcmp($0, "io_uring_setup") == 0 } ?? true
+                throw SystemError(-result, isSetup ? "io_uring_setup" : "io_uring_register")
+            }
+            sizes = smaller
+        }
+    }
+
+    deinit {
+        // Only if nobody has shut it down: then nothing is in flight but the waker's poll.
+        if isOpen { mr_ring_close(ring) }
+        ring.deallocate()
+        spare.deallocate()
+    }
+
+    package func attach(_ descriptor: Descriptor, as token: Token) {
+        entries.attach(descriptor, as: token)
+    }
+
+    // MARK: Waiting
+
+    package func wait(until deadline: Nanoseconds?) throws(SystemError) {
+        giveBackLent()
+        if let failure { throw failure }
+        let isBehind = mr_has_completions(ring)
+        if !starved.isEmpty { feedStarved(isBehind) }
+        let overflows = mr_has_overflow(ring)
+        if overflows { counters.completionOverflows.add() }
+        if isBehind && !overflows {
+            // What the kernel still holds can wait until the queue has been worked off.
+            if mr_unsubmitted(ring) > 0 { try check(submitOnly()) }
+        } else {
+            try check(enter(until: ready.isEmpty && !overflows ? deadline : .min))
+        }
+        now = clock
+    }
+
+    package func handOver() {
+        // What keeps the kernel from taking it now is told by the next wait.
+        if mr_unsubmitted(ring) > 0 { _ = submitOnly() }
+    }
+
+    /// Negative: without end.
+    private func nanoseconds(until deadline: Nanoseconds?) -> Int64 {
+        guard let deadline else { return -1 }
+        return deadline == .min ? 0 : max(0, deadline - clock)
+    }
+
+    /// Not ended by a signal: that was for somebody else.
+    private func enter(until deadline: Nanoseconds?) -> CInt {
+        while true {
+            let left = nanoseconds(until: deadline)
+            counters.kernelEntries.add()
+            let result = mr_enter(ring, left == 0 ? 0 : 1, left)
+            if result != -EINTR || mr_has_completions(ring) { return result }
+        }
+    }
+
+    private func submitOnly() -> CInt {
+        counters.kernelEntries.add()
+        return mr_submit(ring)
+    }
+
+    /// A time that ran out and a signal are no failures, and what the kernel was too busy for now
+    /// it takes at the next entry.
+    private func check(_ result: CInt) throws(SystemError) {
+        guard result < 0, ![ETIME, EINTR, EAGAIN, EBUSY].contains(-result) else { return }
+        throw SystemError(-result, "io_uring_enter")
+    }
+
+    package func next() -> Completion? {
+        giveBackLent()
+        if let completion = ready.popFirst() { return completion }
+        var (userData, result, flags) = (UInt64(0), Int32(0), UInt32(0))
+        while mr_peek(ring, &userData, &result, &flags) {
+            if let completion = complete(userData, result, flags) { return completion }
+        }
+        return nil
+    }
+
+    // MARK: Buffers
+
+    @inline(__always)
+    func giveBackLent() {
+        guard lentBuffer >= 0 else { return }
+        mr_give_buffer(ring, UInt32(lentBuffer))
+        lentBuffer = -1
+        returned += 1
+    }
+
+    /// Of a completion that nobody will look at.
+    func giveBack(_ flags: UInt32) {
+        guard flags & UInt32(MR_CQE_BUFFER) != 0 else { return }
+        mr_give_buffer(ring, flags >> UInt32(MR_CQE_BUFFER_SHIFT))
+        returned += 1
+    }
+
+    /// Without a free buffer a receive would fail at once, even with nothing to receive, so no
+    /// more are armed than buffers are known to be free.
+    private func feedStarved(_ isBehind: Bool) {
+        var left = isBehind ? min(returned, Int(sizes.buffers)) : Int(sizes.buffers)
+        returned = 0
+        while left > 0, let token = starved.popFirst() {
+            guard let entry = entries.find(token), entry.pointee.state.contains(.starved) else {
+                continue
+            }
+            left -= 1
+            entry.pointee.state.remove(.starved)
+            armReceive(entry)
+        }
+    }
+
+    // MARK: Submissions
+
+    @inline(__always)
+    func submission() -> UnsafeMutablePointer<io_uring_sqe> {
+        if let submission = mr_submission(ring) { return submission }
+        return submissionAfterFlush()
+    }
+
+    /// The queue is full: the kernel takes what is in it, and nothing is ever dropped.
+    @inline(never)
+    private func submissionAfterFlush() -> UnsafeMutablePointer<io_uring_sqe> {
+        var result: CInt = 0
+        for attempt in 0..<1000 {
+            counters.kernelEntries.add()
+            // While it cannot take more, it may first have to hand over completions.
+            result = attempt == 0 ? mr_submit(ring) : mr_enter(ring, 0, 0)
+            if let submission = mr_submission(ring) { return submission }
+        }
+        failure = SystemError(result < 0 ? -result : EBUSY, "io_uring_enter")
+        return spare
+    }
+
+    // MARK: The end
+
+    package func shutDown() {
+        guard isOpen else { return }
+        isOpen = false
+        giveBackLent()
+        entries.forEachAttached { $0.pointee.state = [.closing] }
+        mr_prepare_cancel_all(
+            submission(), UringKind.cancelAll.userData(Token(slot: 0, generation: 0)))
+        // Cancelled operations end at once; the bound is for a kernel that does not keep its word.
+        for _ in 0..<100 where inFlight > 0 {
+            _ = mr_enter(ring, 1, 10_000_000)
+            var (userData, result, flags) = (UInt64(0), Int32(0), UInt32(0))
+            while mr_peek(ring, &userData, &result, &flags) {
+                drop(userData, result, flags)
+            }
+        }
+        entries.forEachAttached { Glibc.close($0.pointee.descriptor) }
+        entries.removeAll()
+        // Rather a leak than memory that the kernel may still write to.
+        if inFlight == 0 { mr_ring_close(ring) }
+    }
+
+    private func drop(_ userData: UInt64, _ result: Int32, _ flags: UInt32) {
+        let kind = UringKind(rawValue: UringKind.split(userData).kind)
+        if kind == .accept && result >= 0 { Glibc.close(result) }
+        let isStart = kind == .receive || kind == .accept || kind == .send || kind == .waker
+        if isStart && flags & UInt32(MR_CQE_MORE) == 0 { inFlight -= 1 }
+    }
+}

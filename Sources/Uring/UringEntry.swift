@@ -1,0 +1,85 @@
+internal import EventLoop
+
+/// What the driver knows of one token: its descriptor, and which operations the kernel still has.
+struct UringEntry: TokenEntry {
+    var descriptor: CInt = -1
+    var token = Token(slot: 0, generation: 0)
+    var isAttached = false
+    var state: UringState = []
+}
+
+struct UringState: OptionSet {
+    let rawValue: UInt8
+
+    /// The loop has asked for this stream and not heard its last word.
+    static let receiving = UringState(rawValue: 1 << 0)
+    static let accepting = UringState(rawValue: 1 << 1)
+    /// The kernel has the multishot operation: its terminal completion is still to come.
+    static let receiveArmed = UringState(rawValue: 1 << 2)
+    static let acceptArmed = UringState(rawValue: 1 << 3)
+    static let sendArmed = UringState(rawValue: 1 << 4)
+    /// The loop has asked for the stream's end.
+    static let stopping = UringState(rawValue: 1 << 5)
+    /// Wants to receive, but there was no buffer; waits in the queue of those.
+    static let starved = UringState(rawValue: 1 << 6)
+    /// Closes when the kernel has nothing more of it.
+    static let closing = UringState(rawValue: 1 << 7)
+
+    static let inFlight: UringState = [.receiveArmed, .acceptArmed, .sendArmed]
+}
+
+/// Which operation a completion belongs to: the eight bits between a token's slot and its
+/// generation.
+enum UringKind: UInt8 {
+    case receive = 1
+    case accept
+    case send
+    case cancelReceive
+    case cancelAccept
+    case cancelSend
+    /// The poll of the waker's eventfd.
+    case waker
+    case cancelAll
+
+    @inline(__always)
+    func userData(_ token: Token) -> UInt64 { token.word | UInt64(rawValue) << 24 }
+
+    /// The token and the kind's number.
+    @inline(__always)
+    static func split(_ userData: UInt64) -> (token: Token, kind: UInt8) {
+        let slot = UInt32(truncatingIfNeeded: userData) & (Token.slotLimit - 1)
+        let generation = UInt32(truncatingIfNeeded: userData >> 32)
+        return (
+            Token(slot: slot, generation: generation), UInt8(truncatingIfNeeded: userData >> 24)
+        )
+    }
+}
+
+/// How large a ring is made. Small ones are for tests: every queue runs full there.
+package struct UringSizes: Sendable {
+    /// Operations handed over in one go.
+    package var submissions: UInt32 = 1024
+    /// More than submissions, since a multishot operation completes many times.
+    package var completions: UInt32 = 8192
+    /// Receive buffers of 64 KiB that all connections share: a power of two.
+    package var buffers: UInt32 = 64
+
+    package init() {}
+
+    package static let tiny: UringSizes = {
+        var sizes = UringSizes()
+        sizes.submissions = 8
+        sizes.completions = 64
+        sizes.buffers = 2
+        return sizes
+    }()
+
+    /// The next smaller one to try when memory does not suffice; nil at the floor.
+    var halved: UringSizes? {
+        guard submissions > Self.tiny.submissions else { return nil }
+        var sizes = self
+        sizes.submissions /= 2
+        sizes.completions /= 2
+        return sizes
+    }
+}
