@@ -31,7 +31,7 @@ final class ReportLog: Sendable {
         case .driverFailed(let error, let loop):
             logger.error("loop \(loop) ends: \(error)")
         case .backendFellBack(let reason):
-            logger.warning("epoll instead of io_uring: \(reason)")
+            line("fall-back", "epoll instead of io_uring: \(reason)")
         case .ringShrunk(let entries):
             line(
                 "ring",
