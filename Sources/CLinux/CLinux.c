@@ -12,6 +12,45 @@ int mr_accept(int listener) {
 
 const char *mr_errno_name(int number) { return strerrorname_np(number); }
 
+enum { MOST_DATAGRAMS = 64 };
+
+int mr_receive_datagrams(
+    int descriptor, struct mr_datagram *messages, int count, void *memory, uint32_t size) {
+    struct mmsghdr headers[MOST_DATAGRAMS];
+    struct iovec pieces[MOST_DATAGRAMS];
+    if (count > MOST_DATAGRAMS) count = MOST_DATAGRAMS;
+    for (int i = 0; i < count; i++) {
+        pieces[i] = (struct iovec){(char *)memory + (size_t)i * size, size};
+        headers[i].msg_hdr = (struct msghdr){
+            .msg_name = &messages[i].sender,
+            .msg_namelen = sizeof(messages[i].sender),
+            .msg_iov = &pieces[i],
+            .msg_iovlen = 1};
+    }
+    int received = recvmmsg(descriptor, headers, (unsigned)count, MSG_DONTWAIT, NULL);
+    for (int i = 0; i < received; i++) {
+        messages[i].length = headers[i].msg_len;
+        messages[i].sender_length = headers[i].msg_hdr.msg_namelen;
+        messages[i].is_truncated = (headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+    }
+    return received;
+}
+
+int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int count) {
+    struct mmsghdr headers[MOST_DATAGRAMS];
+    struct iovec pieces[MOST_DATAGRAMS];
+    if (count > MOST_DATAGRAMS) count = MOST_DATAGRAMS;
+    for (int i = 0; i < count; i++) {
+        pieces[i] = (struct iovec){(void *)messages[i].bytes, messages[i].length};
+        headers[i].msg_hdr = (struct msghdr){
+            .msg_name = (void *)messages[i].name,
+            .msg_namelen = messages[i].name_length,
+            .msg_iov = &pieces[i],
+            .msg_iovlen = 1};
+    }
+    return sendmmsg(descriptor, headers, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 int mr_pin_thread(int cpu) {
     cpu_set_t set;
     CPU_ZERO(&set);

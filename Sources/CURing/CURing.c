@@ -54,7 +54,72 @@ static int open_buffers(struct mr_ring *ring, const char **call) {
     return 0;
 }
 
+int mr_open_datagram_buffers(struct mr_ring *ring) {
+    if (ring->datagram_buffers) return 0;
+    size_t entries = MR_DATAGRAM_BUFFERS * sizeof(struct io_uring_buf);
+    int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    void *pages = mmap(NULL, entries, protection, flags, -1, 0);
+    if (pages == MAP_FAILED) return -ENOMEM;
+    size_t size = (size_t)MR_DATAGRAM_BUFFERS * MR_DATAGRAM_SIZE;
+    void *memory = mmap(NULL, size, protection, flags, -1, 0);
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)pages, .ring_entries = MR_DATAGRAM_BUFFERS, .bgid = 1};
+    int result = memory == MAP_FAILED
+        ? -ENOMEM : io_uring_register_buf_ring(&ring->ring, &registration, 0);
+    if (result < 0) {
+        if (memory != MAP_FAILED) munmap(memory, size);
+        munmap(pages, entries);
+        return result;
+    }
+    ring->datagram_buffers = pages;
+    ring->datagram_memory = memory;
+    ring->datagram_form.msg_namelen = sizeof(struct sockaddr_storage);
+    io_uring_buf_ring_init(ring->datagram_buffers);
+    for (unsigned i = 0; i < MR_DATAGRAM_BUFFERS; i++) mr_give_datagram_buffer(ring, i);
+    return 0;
+}
+
+void mr_give_datagram_buffer(struct mr_ring *ring, unsigned index) {
+    io_uring_buf_ring_add(
+        ring->datagram_buffers, ring->datagram_memory + (size_t)index * MR_DATAGRAM_SIZE,
+        MR_DATAGRAM_SIZE, (unsigned short)index, MR_DATAGRAM_BUFFERS - 1, 0);
+    io_uring_buf_ring_advance(ring->datagram_buffers, 1);
+}
+
+void mr_prepare_datagrams(
+    struct mr_ring *ring, struct io_uring_sqe *sqe, int descriptor, uint64_t user_data) {
+    io_uring_prep_recvmsg_multishot(sqe, descriptor, &ring->datagram_form, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = 1;
+    sqe->user_data = user_data;
+}
+
+bool mr_read_datagram(
+    struct mr_ring *ring, unsigned index, int32_t result, struct mr_received *datagram) {
+    void *buffer = ring->datagram_memory + (size_t)index * MR_DATAGRAM_SIZE;
+    struct io_uring_recvmsg_out *out =
+        io_uring_recvmsg_validate(buffer, result, &ring->datagram_form);
+    if (!out) return false;
+    datagram->bytes = io_uring_recvmsg_payload(out, &ring->datagram_form);
+    datagram->length = io_uring_recvmsg_payload_length(out, result, &ring->datagram_form);
+    datagram->sender = io_uring_recvmsg_name(out);
+    datagram->sender_length = out->namelen;
+    datagram->is_truncated = (out->flags & MSG_TRUNC) != 0;
+    return true;
+}
+
+void mr_prepare_connect(
+    struct io_uring_sqe *sqe, int descriptor, const void *address, unsigned length,
+    uint64_t user_data) {
+    io_uring_prep_connect(sqe, descriptor, address, length);
+    sqe->user_data = user_data;
+}
+
 static void close_buffers(struct mr_ring *ring) {
+    if (ring->datagram_buffers) {
+        munmap(ring->datagram_buffers, MR_DATAGRAM_BUFFERS * sizeof(struct io_uring_buf));
+        munmap(ring->datagram_memory, (size_t)MR_DATAGRAM_BUFFERS * MR_DATAGRAM_SIZE);
+    }
     if (ring->buffers) munmap(ring->buffers, ring->buffer_count * sizeof(struct io_uring_buf));
     if (ring->memory) munmap(ring->memory, (size_t)ring->buffer_count * ring->buffer_size);
     ring->buffers = NULL;
@@ -96,7 +161,7 @@ void mr_ring_close(struct mr_ring *ring) {
 int mr_ring_missing_operation(struct mr_ring *ring) {
     static const int needed[] = {
         IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ASYNC_CANCEL,
-        IORING_OP_POLL_ADD,
+        IORING_OP_POLL_ADD, IORING_OP_CONNECT, IORING_OP_RECVMSG,
     };
     enum { OPERATIONS = 256 };
     size_t size = sizeof(struct io_uring_probe) + OPERATIONS * sizeof(struct io_uring_probe_op);

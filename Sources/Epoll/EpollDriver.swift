@@ -20,12 +20,13 @@ package final class EpollDriver: Driver {
     @exclusivity(unchecked) private var eventCount = 0
     @exclusivity(unchecked) private var eventIndex = 0
     /// Completions that an operation had at once.
-    @exclusivity(unchecked) private var ready = Fifo<Completion>(capacity: 256)
+    @exclusivity(unchecked) var ready = Fifo<Completion>(capacity: 256)
     /// Whether `ready` was served last: it and the events take turns, so that neither waits for the
     /// other to run dry.
     @exclusivity(unchecked) private var servedReady = false
     /// Where every receive puts its bytes: one buffer, always in the cache.
     @exclusivity(unchecked) private let scratch: UnsafeMutableRawPointer
+    @exclusivity(unchecked) var datagrams = DatagramBatch()
     @exclusivity(unchecked) private var entries = TokenTable<EpollEntry>()
     package let counters = DriverCounters()
 
@@ -67,6 +68,8 @@ package final class EpollDriver: Driver {
         case .send(let bytes): prepareSend(entry, bytes)
         case .receive: entry.pointee.streams.insert(.receive)
         case .accept: entry.pointee.streams.insert(.accept)
+        case .receiveDatagrams: entry.pointee.streams.insert(.datagrams)
+        case .connect(let address, let length): startConnecting(entry, address, length)
         case .stop(let kind):
             // Gone already if the stream has ended by itself: that end was its last word.
             guard entry.pointee.streams.remove(EpollStreams(kind)) != nil else { return }
@@ -141,6 +144,7 @@ package final class EpollDriver: Driver {
             // Once per event: a peer that reads as fast as we send must let the others have their
             // turn.
             mr_epoll_event_set(event, reported & ~UInt32(MR_EPOLLOUT), word)
+            if entry.pointee.isConnecting { return finishConnecting(entry, token) }
             if entry.pointee.pendingSend == nil {
                 register(entry, token)
             } else if let completion = completeSend(entry, token) {
@@ -156,6 +160,10 @@ package final class EpollDriver: Driver {
         // An accept event stays current until the backlog is empty.
         if readable && entry.pointee.streams.contains(.accept) {
             return completeAccept(entry, token)
+        }
+        // A datagram event until what was received with it has been pulled.
+        if readable && entry.pointee.streams.contains(.datagrams) {
+            return completeDatagram(entry, token)
         }
         if reported & trouble != 0 { unregisterTrouble(entry) }
         return nil
@@ -193,10 +201,15 @@ package final class EpollDriver: Driver {
             entry.pointee.pendingSend = nil
             ready.append(Completion(token, .failed(.send, error)))
         }
-        for kind in [StreamKind.receive, .accept]
-        where entry.pointee.streams.remove(EpollStreams(kind)) != nil {
-            let operation: OperationKind = kind == .receive ? .receive : .accept
+        let kinds: [(EpollStreams, OperationKind)] = [
+            (.receive, .receive), (.accept, .accept), (.datagrams, .datagrams),
+        ]
+        for (stream, operation) in kinds where entry.pointee.streams.remove(stream) != nil {
             ready.append(Completion(token, .failed(operation, error)))
+        }
+        if entry.pointee.isConnecting {
+            entry.pointee.isConnecting = false
+            ready.append(Completion(token, .failed(.connect, error)))
         }
     }
 

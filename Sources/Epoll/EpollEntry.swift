@@ -10,6 +10,7 @@ struct EpollEntry: TokenEntry {
     var isRegistered = false
     /// The last send was short: only the kernel knows when there is room again.
     var isFull = false
+    var isConnecting = false
     var streams: EpollStreams = []
     /// The events that the registration asks for.
     var interest: UInt32 = 0
@@ -17,7 +18,7 @@ struct EpollEntry: TokenEntry {
 
     var wantedInterest: UInt32 {
         (streams.isEmpty ? 0 : UInt32(MR_EPOLLIN))
-            | (pendingSend == nil ? 0 : UInt32(MR_EPOLLOUT))
+            | (pendingSend == nil && !isConnecting ? 0 : UInt32(MR_EPOLLOUT))
     }
 }
 
@@ -26,8 +27,16 @@ struct EpollStreams: OptionSet {
 
     static let receive = EpollStreams(rawValue: 1)
     static let accept = EpollStreams(rawValue: 2)
+    static let datagrams = EpollStreams(rawValue: 4)
 
     init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    init(_ kind: StreamKind) { self = kind == .receive ? .receive : .accept }
+    init(_ kind: StreamKind) {
+        self =
+            switch kind {
+            case .receive: .receive
+            case .accept: .accept
+            case .datagrams: .datagrams
+            }
+    }
 }

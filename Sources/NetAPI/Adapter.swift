@@ -2,25 +2,32 @@ internal import EventLoop
 
 /// Between a loop and a user's handler: translates events, and what the handler answers.
 final class Adapter: LoopDelegate {
+    private let loops: any LoopHandler
+    /// Never asked for what it is not: `Server.init` has seen to that.
     private let handler: any EventHandler
+    private let datagrams: (any DatagramHandler)?
+    /// By their place among the loop's listeners.
+    private var sockets: [Int: DatagramSocket] = [:]
     /// A handler shared by all loops boots, ticks and shuts down on one of them.
     private let isPrimary: Bool
     let server: Server
 
-    init(_ handler: any EventHandler, isPrimary: Bool, server: Server) {
-        self.handler = handler
+    init(_ handler: any LoopHandler, isPrimary: Bool, server: Server) {
+        loops = handler
+        self.handler = handler as? any EventHandler ?? NoConnections()
+        datagrams = handler as? any DatagramHandler
         self.isPrimary = isPrimary
         self.server = server
     }
 
     func boot(_ loop: EventLoop.Loop) throws -> LoopAction {
         guard isPrimary else { return .none }
-        return try handler.onBoot(Loop(core: loop)).asked
+        return try loops.onBoot(Loop(core: loop)).asked
     }
 
     func tick(_ loop: EventLoop.Loop) throws -> LoopTick {
         guard isPrimary else { return .never }
-        return try handler.onTick(Loop(core: loop)).next
+        return try loops.onTick(Loop(core: loop)).next
     }
 
     func opened(_ connection: ConnectionReference) throws -> LoopAction {
@@ -48,8 +55,29 @@ final class Adapter: LoopDelegate {
     }
 
     func shutDown(_ loop: EventLoop.Loop) {
-        if isPrimary { handler.onShutdown(server) }
+        if isPrimary { loops.onShutdown(server) }
     }
+
+    func datagram(
+        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket place: Int
+    ) throws -> LoopAction {
+        guard let datagrams else { return .none }
+        let socket = sockets[place] ?? makeSocket(place, loop)
+        return try datagrams.onDatagram(Datagram(datagram, loop, socket)).asked
+    }
+
+    private func makeSocket(_ place: Int, _ loop: EventLoop.Loop) -> DatagramSocket {
+        let socket = DatagramSocket(
+            port: loop.port, place: place,
+            localAddress: Address(loop.boundAddress(place), isDatagram: true))
+        sockets[place] = socket
+        return socket
+    }
+}
+
+/// Stands where a handler of datagrams alone has no callbacks for connections.
+private struct NoConnections: EventHandler {
+    func onTraffic(_ connection: Connection) -> Action { .close }
 }
 
 extension Action {

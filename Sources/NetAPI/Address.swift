@@ -1,7 +1,7 @@
 internal import EventLoop
 
 /// Where a server listens, or where a socket is: `tcp://host:port`, `tcp4://`, `tcp6://`,
-/// `unix:///path`, `unix://@abstract`.
+/// `udp://`, `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`.
 ///
 /// Hosts are IPv4 or IPv6 in digits, `localhost`, or empty for every address of the machine; names
 /// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. As a literal it is
@@ -11,6 +11,7 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     public let description: String
     let socketAddress: SocketAddress?
     let onlyV6: Bool
+    let isDatagram: Bool
 
     public init(stringLiteral value: String) {
         self = Self.parse(value) ?? Address(description: value, nil)
@@ -28,6 +29,12 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         return Address(stringLiteral: "tcp://\(isBare ? "[\(host)]" : host):\(port)")
     }
 
+    /// A UDP address; a wrong host is reported by who is given it.
+    public static func udp(_ host: String, port: UInt16) -> Address {
+        let isBare = host.contains(":") && !host.hasPrefix("[")
+        return Address(stringLiteral: "udp://\(isBare ? "[\(host)]" : host):\(port)")
+    }
+
     /// A Unix path, or with a leading `@` an abstract name.
     public static func unix(_ path: String) -> Address {
         Address(stringLiteral: "unix://\(path)")
@@ -42,6 +49,7 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
             return one.description == other.description
         }
         return first == second && one.onlyV6 == other.onlyV6
+            && one.isDatagram == other.isDatagram
     }
 
     public func hash(into hasher: inout Hasher) {
@@ -56,18 +64,25 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         if case .unix = socketAddress { true } else { false }
     }
 
-    private init(description: String, _ socketAddress: SocketAddress?, onlyV6: Bool = false) {
+    private init(
+        description: String, _ socketAddress: SocketAddress?, onlyV6: Bool = false,
+        isDatagram: Bool = false
+    ) {
+        self.isDatagram = isDatagram
         self.description = description
         self.socketAddress = socketAddress
         self.onlyV6 = onlyV6
     }
 
     /// A socket's own address; nil reads as an unnamed Unix one.
-    init(_ socketAddress: SocketAddress?) {
+    init(_ socketAddress: SocketAddress?, isDatagram: Bool = false) {
         let socketAddress = socketAddress ?? .unix("", abstract: false)
         switch socketAddress {
         case .v4(_, let port), .v6(_, let port, _):
-            self.init(description: "tcp://\(socketAddress.hostText ?? ""):\(port)", socketAddress)
+            self.init(
+                description:
+                    "\(isDatagram ? "udp" : "tcp")://\(socketAddress.hostText ?? ""):\(port)",
+                socketAddress, isDatagram: isDatagram)
         case .unix(let path, let isAbstract):
             self.init(description: "unix://\(isAbstract ? "@" : "")\(path)", socketAddress)
         }
@@ -78,9 +93,12 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     private static func parse(_ text: String) -> Address? {
         guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return nil }
         if let path = rest(of: text, after: "unix://") { return parseUnix(text, path) }
-        for (scheme, family) in [("tcp://", nil), ("tcp4://", 4), ("tcp6://", 6)] {
-            if let endpoint = rest(of: text, after: scheme) {
-                return parseTCP(text, endpoint, family: family)
+        for transport in ["tcp", "udp"] {
+            for (suffix, family) in [("", nil), ("4", 4), ("6", 6)] {
+                if let endpoint = rest(of: text, after: "\(transport)\(suffix)://") {
+                    return parseIP(
+                        text, endpoint, family: family, isDatagram: transport == "udp")
+                }
             }
         }
         return nil
@@ -97,7 +115,9 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         return Address(description: text, .unix(name, abstract: isAbstract))
     }
 
-    private static func parseTCP(_ text: String, _ endpoint: String, family: Int?) -> Address? {
+    private static func parseIP(
+        _ text: String, _ endpoint: String, family: Int?, isDatagram: Bool
+    ) -> Address? {
         guard let colon = endpoint.lastIndex(of: ":") else { return nil }
         let digits = endpoint[endpoint.index(after: colon)...]
         guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
@@ -116,6 +136,7 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         guard let address = SocketAddress(host: host, port: port) else { return nil }
         if case .v4 = address, family == 6 { return nil }
         if case .v6 = address, family == 4 { return nil }
-        return Address(description: text, address, onlyV6: family == 6)
+        return Address(
+            description: text, address, onlyV6: family == 6, isDatagram: isDatagram)
     }
 }

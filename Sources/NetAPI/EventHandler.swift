@@ -23,7 +23,7 @@ extension LoopHandler {
     public func onShutdown(_ server: Server) {}
 }
 
-/// Serves streams: TCP and Unix.
+/// Serves connections: TCP, Unix, and UDP sockets that a client has connected.
 ///
 /// An error thrown by a callback closes that connection: what was written is sent first, and
 /// `onClose` is told `.handlerError`. Copy the signatures exactly: a requirement with a default
@@ -57,6 +57,15 @@ extension EventHandler {
         connection.core?.handlerWantsWillWrite = false
         return .none
     }
+}
+
+/// Serves unconnected UDP sockets: those that a server listens on.
+///
+/// An error that it throws drops the datagram and is counted in `Statistics.datagramErrors`: there
+/// is no connection that it could close.
+public protocol DatagramHandler: LoopHandler {
+    /// Once per datagram, of 0 to 65,507 bytes. `.close` is the same as `.none`.
+    func onDatagram(_ datagram: Datagram) throws -> Action
 }
 
 /// What a callback asks of its loop.

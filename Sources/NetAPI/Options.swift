@@ -58,7 +58,7 @@ public struct Options: Sendable {
         /// Unread bytes that a handler may leave behind before its connection closes with
         /// `.inboundOverflow`.
         public var inboundBytes = 1 << 20
-        /// Above this, reading pauses and `isWritable` is false.
+        /// Above this `isWritable` is false, and reading from an accepted connection pauses.
         public var outboundHighMark = 256 << 10
         /// At this or below, reading goes on and `onWritable` is called.
         public var outboundLowMark = 64 << 10

@@ -30,6 +30,8 @@ final class ReportLog: Sendable {
                 "listener \(listener) waits: the limit of connections is reached")
         case .driverFailed(let error, let loop):
             logger.error("loop \(loop) ends: \(error)")
+        case .datagramHandlerFailed(let error):
+            line("datagram", "onDatagram threw \(error); the datagram was dropped")
         case .backendFellBack(let reason):
             line("fall-back", "epoll instead of io_uring: \(reason)")
         case .ringShrunk(let entries):

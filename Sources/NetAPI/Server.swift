@@ -12,7 +12,7 @@ public final class Server: Sendable {
     let configuration: LoopGroup.Configuration
     let chosen: ChosenBackend
     let logger: Logger
-    private let makeHandler: @Sendable (_ loop: Int) -> (handler: any EventHandler, isPrimary: Bool)
+    private let makeHandler: @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
     private let state = Mutex(State.ready)
 
     private enum State {
@@ -39,41 +39,44 @@ public final class Server: Sendable {
     public convenience init(
         _ handler: some LoopHandler & Sendable, listen: [Address], options: Options = Options()
     ) throws(NetError) {
-        guard handler is any EventHandler else { throw Self.needsEventHandler(handler, listen) }
-        try self.init(listen, options) { loop in (Self.events(of: handler), loop == 0) }
+        try Self.check(type(of: handler), listen)
+        try self.init(listen, options) { loop in (handler, loop == 0) }
     }
 
     /// One handler per loop, made on that loop: it needs no locks, not even with `var`s.
     public convenience init<H: LoopHandler>(
         listen: Address..., options: Options = Options(), perLoop make: @escaping @Sendable () -> H
     ) throws(NetError) {
-        guard H.self is any EventHandler.Type else {
-            throw Self.needsEventHandler(H.self, listen)
-        }
-        try self.init(listen, options) { _ in (Self.events(of: make()), true) }
+        try Self.check(H.self, listen)
+        try self.init(listen, options) { _ in (make(), true) }
     }
 
-    private static func events(of handler: any LoopHandler) -> any EventHandler {
-        guard let events = handler as? any EventHandler else {
-            preconditionFailure("\(type(of: handler)) was an EventHandler a moment ago")
+    /// A handler without the callback for what is listed would be silent for ever.
+    private static func check(
+        _ handler: any LoopHandler.Type, _ listen: [Address]
+    ) throws(NetError) {
+        func missing(_ address: Address, _ name: String, _ callback: String) -> NetError {
+            NetError(
+                .invalidOption, "\(address) is listed, but \(handler) does not conform to \(name)",
+                "add it and write \(callback)")
         }
-        return events
-    }
-
-    private static func needsEventHandler(_ handler: Any, _ listen: [Address]) -> NetError {
-        let name = handler is any Any.Type ? "\(handler)" : "\(type(of: handler))"
-        return NetError(
-            .invalidOption,
-            "\(listen.first?.description ?? "a stream") is listed, but \(name) does not conform to "
-                + "EventHandler", "add it and write onTraffic")
+        for address in listen where address.socketAddress != nil {
+            if address.isDatagram && !(handler is any DatagramHandler.Type) {
+                throw missing(address, "DatagramHandler", "onDatagram")
+            }
+            if !address.isDatagram && !(handler is any EventHandler.Type) {
+                throw missing(address, "EventHandler", "onTraffic")
+            }
+        }
     }
 
     /// `backend` replaces the choice by name: for simulations.
     package init(
         _ listen: [Address], _ options: Options, backend: SimulatedBackend? = nil,
-        _ makeHandler: @escaping @Sendable (Int) -> (handler: any EventHandler, isPrimary: Bool)
+        isClient: Bool = false,
+        _ makeHandler: @escaping @Sendable (Int) -> (handler: any LoopHandler, isPrimary: Bool)
     ) throws(NetError) {
-        guard !listen.isEmpty else {
+        guard !listen.isEmpty || isClient else {
             throw .invalidOption("the list of addresses", "empty", "give at least one")
         }
         for address in listen where address.socketAddress == nil {
@@ -81,7 +84,10 @@ public final class Server: Sendable {
         }
         listenAddresses = listen
         self.options = options
-        configuration = try options.configuration()
+        var configuration = try options.configuration()
+        // Nobody to hand connections out: each loop connects for itself.
+        if isClient { configuration.reusePort = true }
+        self.configuration = configuration
         if let backend {
             chosen = backend.chosen
             // Thousands of seeds degrade on purpose.
@@ -105,7 +111,7 @@ public final class Server: Sendable {
         do throws(NetError) {
             let (group, listeners) = try bind()
             // Known from here on, so that `onBoot` can tell.
-            let addresses = listeners.addresses.map { Address($0) }
+            let addresses = realAddresses(listeners)
             state.withLock { $0 = .started(group, addresses) }
             if let failure = group.start(listeners) { throw NetError(startFailed: failure) }
         } catch {
@@ -118,7 +124,7 @@ public final class Server: Sendable {
     package func startStepped() throws -> [SteppedLoop] {
         guard try begin() else { return [] }
         let (group, listeners) = try bind()
-        let addresses = listeners.addresses.map { Address($0) }
+        let addresses = realAddresses(listeners)
         state.withLock { $0 = .started(group, addresses) }
         return try group.startStepped(listeners)
     }
@@ -159,12 +165,18 @@ public final class Server: Sendable {
         let group = LoopGroup(configuration, parts)
         do throws(ListenFailure) {
             let wanted = listenAddresses.compactMap { address in
-                address.socketAddress.map { ($0, address.onlyV6) }
+                address.socketAddress.map {
+                    ListenAddress($0, onlyV6: address.onlyV6, isDatagram: address.isDatagram)
+                }
             }
-            return (group, try group.listen(on: wanted.map { (address: $0.0, onlyV6: $0.1) }))
+            return (group, try group.listen(on: wanted))
         } catch {
             throw NetError(listeningOn: listenAddresses[error.address], error.error)
         }
+    }
+
+    private func realAddresses(_ listeners: Listeners) -> [Address] {
+        zip(listeners.addresses, listenAddresses).map { Address($0, isDatagram: $1.isDatagram) }
     }
 
     // MARK: Looking at it

@@ -27,6 +27,18 @@ public struct Statistics: Sendable {
     public var staleCompletions = 0
     /// Messages refused because a loop's mailbox was full.
     public var refusedPosts = 0
+    /// Datagrams received.
+    public var datagramsIn = 0
+    /// Datagrams that the socket did not take, or that were too long.
+    public var datagramDrops = 0
+    /// `onDatagram` threw.
+    public var datagramErrors = 0
+    /// Kernel entries of the backends: waits, and submissions without one.
+    public var kernelEntries = 0
+    /// Receives that found no free buffer and waited for one (io_uring).
+    public var bufferStarvations = 0
+    /// More completions than their queue had room for (io_uring); none is lost.
+    public var completionOverflows = 0
     /// Loops that ended because the kernel refused to serve them.
     public var failedLoops = 0
 
@@ -43,6 +55,13 @@ public struct Statistics: Sendable {
         overflowCloses += counters.inboundOverflows.current + counters.outboundOverflows.current
         timeouts += counters.timeouts.current
         staleCompletions += counters.staleCompletions.current
+        staleCompletions += port.driverCounters.staleCompletions.current
+        datagramsIn += counters.datagramsIn.current
+        datagramDrops += counters.datagramDrops.current
+        datagramErrors += counters.datagramErrors.current
+        kernelEntries += port.driverCounters.kernelEntries.current
+        bufferStarvations += port.driverCounters.bufferStarvations.current
+        completionOverflows += port.driverCounters.completionOverflows.current
         refusedPosts += port.mailbox.refusals
         failedLoops += counters.driverErrors.current
     }

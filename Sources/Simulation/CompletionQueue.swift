@@ -6,6 +6,7 @@ package enum QueuedEvent {
     case received([UInt8])
     case endOfStream
     case sent(Int)
+    case connected
     case stopped(StreamKind)
     case closed
     case failed(OperationKind, SystemError)
@@ -17,6 +18,7 @@ package enum QueuedEvent {
         case .accepted(let descriptor): .accepted(descriptor)
         case .endOfStream: .endOfStream
         case .sent(let count): .sent(count)
+        case .connected: .connected
         case .stopped(let kind): .stopped(kind)
         case .closed: .closed
         case .failed(let kind, let error): .failed(kind, error)

@@ -37,6 +37,7 @@ final class Port {
         switch socket.kind {
         case .stream(let endpoint): endpoint.onChange = body
         case .listener(let listener): listener.onChange = body
+        case .unconnected: break
         }
     }
 

@@ -9,6 +9,8 @@ package final class ScriptedDriver: Driver {
         case attach(Descriptor, Token)
         case accept(Token)
         case receive(Token)
+        case receiveDatagrams(Token)
+        case connect([UInt8], Token)
         case send([UInt8], Token)
         case stop(StreamKind, Token)
         case shutdownWrite(Token)
@@ -67,6 +69,10 @@ package final class ScriptedDriver: Driver {
             switch operation {
             case .accept: .accept(token)
             case .receive: .receive(token)
+            case .receiveDatagrams: .receiveDatagrams(token)
+            case .connect(let address, let length):
+                .connect(
+                    Array(UnsafeRawBufferPointer(start: address, count: Int(length))), token)
             case .send(let bytes): .send(Array(bytes), token)
             case .stop(let kind): .stop(kind, token)
             case .shutdownWrite: .shutdownWrite(token)

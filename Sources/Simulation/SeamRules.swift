@@ -14,6 +14,7 @@ package struct SeamRules {
     private struct Life {
         let descriptor: Descriptor
         var stream = Stream.none
+        var isConnecting = false
         var sending: Int?
         var hasShutDown = false
         var isClosing = false
@@ -59,6 +60,10 @@ package struct SeamRules {
         switch operation {
         case .accept: start(.accept, &life, token)
         case .receive: start(.receive, &life, token)
+        case .receiveDatagrams: start(.datagrams, &life, token)
+        case .connect:
+            if life.isConnecting { loop("two connects in flight", token) }
+            life.isConnecting = true
         case .send(let bytes):
             if bytes.isEmpty { loop("empty send", token) }
             if life.sending != nil { loop("two sends in flight", token) }
@@ -90,6 +95,10 @@ package struct SeamRules {
         case .received(let bytes):
             expect(.receive, life, "received", token)
             if bytes.isEmpty { driver("received no bytes", token) }
+        case .datagram: expect(.datagrams, life, "datagram", token)
+        case .connected: answerConnect(&life, "connected", token)
+        case .failed(.connect, _): answerConnect(&life, "failed connect", token)
+        case .failed(.datagrams, _): end(.datagrams, &life, "failed datagrams", token)
         case .endOfStream: end(.receive, &life, "endOfStream", token)
         case .stopped(let kind):
             if case .stopping(kind) = life.stream {
@@ -135,6 +144,11 @@ package struct SeamRules {
         life.stream = .none
     }
 
+    private mutating func answerConnect(_ life: inout Life, _ what: String, _ token: Token) {
+        if !life.isConnecting { driver("\(what) without a connect", token) }
+        life.isConnecting = false
+    }
+
     private mutating func answerSend(
         _ life: inout Life, _ what: String, _ token: Token, _ count: Int
     ) {
@@ -159,6 +173,8 @@ package struct SeamRules {
         case .accept: "accept"
         case .receive: "receive"
         case .send: "send"
+        case .receiveDatagrams: "receiveDatagrams"
+        case .connect: "connect"
         case .stop: "stop"
         case .shutdownWrite: "shutdownWrite"
         case .close: "close"

@@ -14,6 +14,12 @@ extension SimulatedDriver {
             push(port, .failed(.accept, SystemError(EINVAL, "accept4")))
         case (.receive, .listener):
             push(port, .failed(.receive, SystemError(ENOTCONN, "recv")))
+        case (.receive, .unconnected):
+            push(port, .failed(.receive, SystemError(ENOTCONN, "recv")))
+        case (.accept, .unconnected):
+            push(port, .failed(.accept, SystemError(EINVAL, "accept4")))
+        case (.datagrams, _):
+            push(port, .failed(.datagrams, SystemError(EOPNOTSUPP, "recvmsg")))
         }
     }
 
@@ -85,6 +91,7 @@ extension SimulatedDriver {
         switch port.socket.kind {
         case .listener(let listener): performAccept(port, listener)
         case .stream(let endpoint): performReceive(port, endpoint)
+        case .unconnected: break
         }
         let readyTime = laterTime()
         switch port.stream {

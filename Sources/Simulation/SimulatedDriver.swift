@@ -99,6 +99,8 @@ package final class SimulatedDriver: Driver {
         switch operation {
         case .accept: startStream(.accept, on: port)
         case .receive: startStream(.receive, on: port)
+        case .receiveDatagrams: startStream(.datagrams, on: port)
+        case .connect(let address, let length): connect(port, to: address, Int(length))
         case .send(let bytes): startSend(bytes, on: port)
         case .stop(let kind): startStop(kind, on: port)
         case .shutdownWrite: port.endpoint?.shutdownWrite()
@@ -158,7 +160,7 @@ package final class SimulatedDriver: Driver {
         endLoan()
     }
 
-    private func wake(_ port: Port) {
+    func wake(_ port: Port) {
         guard !port.isAwake else { return }
         port.isAwake = true
         awake.append(port)

@@ -73,12 +73,25 @@ package final class SimulatedNetwork: @unchecked Sendable {
 
     private func attempt(_ peer: Peer, _ address: SocketAddress) {
         guard peer.state == .connecting else { return }
-        let open = listeners.filter { $0.answers(address) }
-        guard !open.isEmpty else { return peer.refuse() }
-        let listener = random.pick(open)
-        if listener.isFull {
-            return schedule(after: Self.connectRetry) { self.attempt(peer, address) }
+        switch joinListener(at: address) {
+        case .joined(let client): peer.establish(client)
+        case .full: schedule(after: Self.connectRetry) { self.attempt(peer, address) }
+        case .nobody: peer.refuse()
         }
+    }
+
+    enum Joining {
+        /// The connecting end; the other one waits in a backlog.
+        case joined(Endpoint)
+        case full
+        case nobody
+    }
+
+    func joinListener(at address: SocketAddress) -> Joining {
+        let open = listeners.filter { $0.answers(address) }
+        guard !open.isEmpty else { return .nobody }
+        let listener = random.pick(open)
+        if listener.isFull { return .full }
         let source = peerAddress(for: address)
         let server = Endpoint(
             local: address, remote: source, capacity: random.within(plan.capacity),
@@ -89,7 +102,7 @@ package final class SimulatedNetwork: @unchecked Sendable {
             resetKeepsInput: false)
         Endpoint.join(server, client)
         listener.enqueue(server)
-        peer.establish(client)
+        return .joined(client)
     }
 
     private func peerAddress(for address: SocketAddress) -> SocketAddress {

@@ -5,10 +5,12 @@ final class SimulatedSocket {
     enum Kind {
         case listener(SimulatedListener)
         case stream(Endpoint)
+        /// To be connected.
+        case unconnected
     }
 
     let number: CInt
-    let kind: Kind
+    var kind: Kind
     /// Who closes it: the driver it is attached to, or else the loop.
     var isDriven = false
     var resetsOnClose = false
@@ -22,6 +24,7 @@ final class SimulatedSocket {
         switch kind {
         case .listener(let listener): listener.close()
         case .stream(let endpoint): endpoint.close(reset: resetsOnClose)
+        case .unconnected: break
         }
     }
 }

@@ -22,6 +22,28 @@ package final class SimulatedSockets: Sockets {
             descriptor: network.open(.listener(listener)), address: address, path: listener.path)
     }
 
+    package func makeSocket(
+        for address: SocketAddress, isDatagram: Bool
+    ) throws(SystemError) -> Descriptor {
+        guard !isDatagram else { throw SystemError(EPROTONOSUPPORT, "socket") }
+        guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "socket") }
+        return network.open(.unconnected)
+    }
+
+    // This network carries streams only.
+
+    package func bindDatagrams(
+        on address: SocketAddress, _ options: ListenOptions
+    ) throws(SystemError) -> BoundListener { throw SystemError(EPROTONOSUPPORT, "socket") }
+
+    package func send(
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
+    ) -> (sent: Int, error: Int32) { (0, EOPNOTSUPP) }
+
+    package func join(_ group: SocketAddress, on descriptor: Descriptor) throws(SystemError) {
+        throw SystemError(EOPNOTSUPP, "setsockopt")
+    }
+
     package func acceptWaiting(on listener: Descriptor) throws(SystemError) -> Descriptor? {
         guard let socket = network.socket(listener, for: "accept") else {
             throw SystemError(EBADF, "accept4")
@@ -40,6 +62,7 @@ package final class SimulatedSockets: Sockets {
         switch network.socket(descriptor, for: "getsockname")?.kind {
         case .listener(let listener): return listener.address
         case .stream(let endpoint): return endpoint.local
+        case .unconnected: throw SystemError(EINVAL, "getsockname")
         case nil: throw SystemError(EBADF, "getsockname")
         }
     }
@@ -47,7 +70,7 @@ package final class SimulatedSockets: Sockets {
     package func remoteAddress(of descriptor: Descriptor) throws(SystemError) -> SocketAddress {
         switch network.socket(descriptor, for: "getpeername")?.kind {
         case .stream(let endpoint) where !endpoint.isReset: return endpoint.remote
-        case .stream, .listener: throw SystemError(ENOTCONN, "getpeername")
+        case .stream, .listener, .unconnected: throw SystemError(ENOTCONN, "getpeername")
         case nil: throw SystemError(EBADF, "getpeername")
         }
     }

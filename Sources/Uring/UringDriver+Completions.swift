@@ -22,11 +22,12 @@ extension UringDriver {
     ) -> Completion? {
         switch UringKind(rawValue: kind) {
         case .accept: return completeAccept(token, result, flags)
+        case .datagrams: return completeDatagram(token, result, flags)
+        case .connect: return completeConnect(token, result)
         case .waker: completeWakeUp(flags)
-        case .cancelReceive: cancelFailed(token, .receiveArmed, .cancelReceive)
-        case .cancelAccept: cancelFailed(token, .acceptArmed, .cancelAccept)
-        case .cancelSend: cancelFailed(token, .sendArmed, .cancelSend)
-        case .receive, .send, .cancelAll, nil: break
+        case let cancel?:
+            if let armed = cancel.target?.armed { cancelFailed(token, armed, cancel) }
+        case nil: break
         }
         return nil
     }
@@ -88,10 +89,10 @@ extension UringDriver {
         return nil
     }
 
-    private func lastWord(
+    func lastWord(
         _ entry: UnsafeMutablePointer<UringEntry>, _ event: Event
     ) -> Completion {
-        entry.pointee.state.subtract([.receiving, .accepting, .stopping])
+        entry.pointee.state.subtract([.receiving, .accepting, .receivingDatagrams, .stopping])
         return Completion(entry.pointee.token, event)
     }
 
@@ -112,7 +113,7 @@ extension UringDriver {
         queueForBuffer(entry)
     }
 
-    private func queueForBuffer(_ entry: UnsafeMutablePointer<UringEntry>) {
+    func queueForBuffer(_ entry: UnsafeMutablePointer<UringEntry>) {
         entry.pointee.state.insert(.starved)
         starved.append(entry.pointee.token)
     }
@@ -176,6 +177,20 @@ extension UringDriver {
         }
     }
 
+    // MARK: Connect
+
+    private func completeConnect(_ token: Token, _ result: Int32) -> Completion? {
+        inFlight -= 1
+        guard let entry = entries.find(token) else { return stale(0) }
+        entry.pointee.state.remove(.connectArmed)
+        if entry.pointee.state.contains(.closing) {
+            closeIfIdle(entry)
+            return nil
+        }
+        if result == 0 { return Completion(token, .connected) }
+        return Completion(token, .failed(.connect, SystemError(-result, "connect")))
+    }
+
     // MARK: The others
 
     private func completeWakeUp(_ flags: UInt32) {
@@ -195,7 +210,7 @@ extension UringDriver {
     }
 
     /// A completion of a life that is over: its buffer must not be lost.
-    private func stale(_ flags: UInt32) -> Completion? {
+    func stale(_ flags: UInt32) -> Completion? {
         counters.staleCompletions.add()
         giveBack(flags)
         return nil

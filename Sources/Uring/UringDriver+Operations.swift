@@ -14,6 +14,10 @@ extension UringDriver {
         case .accept:
             entry.pointee.state.insert(.accepting)
             armAccept(entry)
+        case .receiveDatagrams:
+            entry.pointee.state.insert(.receivingDatagrams)
+            armDatagrams(entry)
+        case .connect(let address, let length): prepareConnect(entry, address, length)
         case .stop(let kind): stop(entry, kind)
         // The ring's own shutdown would be done by a worker thread.
         case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
@@ -43,6 +47,26 @@ extension UringDriver {
         inFlight += 1
     }
 
+    private func prepareConnect(
+        _ entry: UnsafeMutablePointer<UringEntry>, _ address: UnsafeRawPointer, _ length: UInt32
+    ) {
+        // The ring would have a worker thread wait for room in a full backlog; connect(2) on a Unix
+        // socket answers at once.
+        if address.loadUnaligned(as: sa_family_t.self) == sa_family_t(AF_UNIX) {
+            let result = connect(
+                entry.pointee.descriptor, address.assumingMemoryBound(to: sockaddr.self),
+                socklen_t(length))
+            let event: Event =
+                result == 0 ? .connected : .failed(.connect, SystemError(errno, "connect"))
+            return ready.append(Completion(entry.pointee.token, event))
+        }
+        mr_prepare_connect(
+            submission(), entry.pointee.descriptor, address, length,
+            UringKind.connect.userData(entry.pointee.token))
+        entry.pointee.state.insert(.connectArmed)
+        inFlight += 1
+    }
+
     @inline(__always)
     private func prepareSend(
         _ entry: UnsafeMutablePointer<UringEntry>, _ bytes: UnsafeRawBufferPointer
@@ -58,10 +82,10 @@ extension UringDriver {
     /// Not of a stream whose end is in the queue already, which then is its last word.
     private func stop(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
         let state = entry.pointee.state
-        guard state.contains(kind == .receive ? .receiving : .accepting) else { return }
+        guard state.contains(.running(kind)) else { return }
         entry.pointee.state.insert(.stopping)
-        if state.contains(kind == .receive ? .receiveArmed : .acceptArmed) {
-            cancel(kind == .receive ? .cancelReceive : .cancelAccept, entry)
+        if state.contains(.armed(kind)) {
+            cancel(.cancel(kind), entry)
         } else {
             stopped(entry, kind)
         }
@@ -69,18 +93,21 @@ extension UringDriver {
 
     /// The stream is over because the loop wanted that.
     func stopped(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
-        entry.pointee.state.subtract([
-            .stopping, .starved, kind == .receive ? .receiving : .accepting,
-        ])
+        entry.pointee.state.subtract([.stopping, .starved, .running(kind)])
         ready.append(Completion(entry.pointee.token, .stopped(kind)))
     }
+
+    private static let cancellations: [(armed: UringState, cancel: UringKind)] = [
+        (.receiveArmed, .cancelReceive), (.sendArmed, .cancelSend), (.acceptArmed, .cancelAccept),
+        (.datagramsArmed, .cancelDatagrams), (.connectArmed, .cancelConnect),
+    ]
 
     private func close(_ entry: UnsafeMutablePointer<UringEntry>) {
         let state = entry.pointee.state
         entry.pointee.state = state.intersection(.inFlight).union(.closing)
-        if state.contains(.receiveArmed) { cancel(.cancelReceive, entry) }
-        if state.contains(.acceptArmed) { cancel(.cancelAccept, entry) }
-        if state.contains(.sendArmed) { cancel(.cancelSend, entry) }
+        for kind in Self.cancellations where state.contains(kind.armed) {
+            cancel(kind.cancel, entry)
+        }
         closeIfIdle(entry)
     }
 
@@ -94,12 +121,7 @@ extension UringDriver {
     }
 
     func cancel(_ kind: UringKind, _ entry: UnsafeMutablePointer<UringEntry>) {
-        let target: UringKind =
-            switch kind {
-            case .cancelAccept: .accept
-            case .cancelSend: .send
-            default: .receive
-            }
+        guard let target = kind.target?.kind else { return }
         let token = entry.pointee.token
         mr_prepare_cancel(submission(), target.userData(token), kind.userData(token))
     }

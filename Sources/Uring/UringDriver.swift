@@ -24,6 +24,9 @@ package final class UringDriver: Driver {
     @exclusivity(unchecked) var ready = Fifo<Completion>(capacity: 256)
     /// The buffer whose bytes the loop is looking at, or -1.
     @exclusivity(unchecked) var lentBuffer: Int32 = -1
+    /// It is one of those for datagrams.
+    @exclusivity(unchecked) var isDatagramLent = false
+    let lentDatagram = UnsafeMutablePointer<ReceivedDatagram>.allocate(capacity: 1)
     /// Who found no buffer, in the order in which that happened.
     @exclusivity(unchecked) var starved = Fifo<Token>(capacity: 16)
     /// After so many bytes a receive ends and is armed again: so a sender without end cannot take
@@ -82,6 +85,7 @@ package final class UringDriver: Driver {
         if isOpen { mr_ring_close(ring) }
         ring.deallocate()
         spare.deallocate()
+        lentDatagram.deallocate()
     }
 
     package func attach(_ descriptor: Descriptor, as token: Token) {
@@ -154,7 +158,12 @@ package final class UringDriver: Driver {
     @inline(__always)
     func giveBackLent() {
         guard lentBuffer >= 0 else { return }
-        mr_give_buffer(ring, UInt32(lentBuffer))
+        if isDatagramLent {
+            mr_give_datagram_buffer(ring, UInt32(lentBuffer))
+            isDatagramLent = false
+        } else {
+            mr_give_buffer(ring, UInt32(lentBuffer))
+        }
         lentBuffer = -1
         returned += 1
     }
@@ -177,7 +186,8 @@ package final class UringDriver: Driver {
             }
             left -= 1
             entry.pointee.state.remove(.starved)
-            armReceive(entry)
+            if entry.pointee.state.contains(.receiving) { armReceive(entry) }
+            if entry.pointee.state.contains(.receivingDatagrams) { armDatagrams(entry) }
         }
     }
 
@@ -229,7 +239,6 @@ package final class UringDriver: Driver {
     private func drop(_ userData: UInt64, _ result: Int32, _ flags: UInt32) {
         let kind = UringKind(rawValue: UringKind.split(userData).kind)
         if kind == .accept && result >= 0 { Glibc.close(result) }
-        let isStart = kind == .receive || kind == .accept || kind == .send || kind == .waker
-        if isStart && flags & UInt32(MR_CQE_MORE) == 0 { inFlight -= 1 }
+        if kind?.isOperation == true && flags & UInt32(MR_CQE_MORE) == 0 { inFlight -= 1 }
     }
 }

@@ -9,7 +9,7 @@ struct UringEntry: TokenEntry {
 }
 
 struct UringState: OptionSet {
-    let rawValue: UInt8
+    let rawValue: UInt16
 
     /// The loop has asked for this stream and not heard its last word.
     static let receiving = UringState(rawValue: 1 << 0)
@@ -25,7 +25,31 @@ struct UringState: OptionSet {
     /// Closes when the kernel has nothing more of it.
     static let closing = UringState(rawValue: 1 << 7)
 
-    static let inFlight: UringState = [.receiveArmed, .acceptArmed, .sendArmed]
+    static let receivingDatagrams = UringState(rawValue: 1 << 8)
+    static let datagramsArmed = UringState(rawValue: 1 << 9)
+    static let connectArmed = UringState(rawValue: 1 << 10)
+
+    static let inFlight: UringState = [
+        .receiveArmed, .acceptArmed, .sendArmed, .datagramsArmed, .connectArmed,
+    ]
+
+    /// The loop wants this stream.
+    static func running(_ kind: StreamKind) -> UringState {
+        switch kind {
+        case .receive: .receiving
+        case .accept: .accepting
+        case .datagrams: .receivingDatagrams
+        }
+    }
+
+    /// The kernel has it.
+    static func armed(_ kind: StreamKind) -> UringState {
+        switch kind {
+        case .receive: .receiveArmed
+        case .accept: .acceptArmed
+        case .datagrams: .datagramsArmed
+        }
+    }
 }
 
 /// Which operation a completion belongs to: the eight bits between a token's slot and its
@@ -37,9 +61,36 @@ enum UringKind: UInt8 {
     case cancelReceive
     case cancelAccept
     case cancelSend
+    case connect
+    case cancelConnect
+    case datagrams
+    case cancelDatagrams
     /// The poll of the waker's eventfd.
     case waker
     case cancelAll
+
+    /// What a cancellation is of.
+    var target: (kind: UringKind, armed: UringState)? {
+        switch self {
+        case .cancelReceive: (.receive, .receiveArmed)
+        case .cancelAccept: (.accept, .acceptArmed)
+        case .cancelSend: (.send, .sendArmed)
+        case .cancelConnect: (.connect, .connectArmed)
+        case .cancelDatagrams: (.datagrams, .datagramsArmed)
+        default: nil
+        }
+    }
+
+    /// Answered by one or more completions, the last of which ends it.
+    var isOperation: Bool { target == nil && self != .cancelAll }
+
+    static func cancel(_ kind: StreamKind) -> UringKind {
+        switch kind {
+        case .receive: .cancelReceive
+        case .accept: .cancelAccept
+        case .datagrams: .cancelDatagrams
+        }
+    }
 
     @inline(__always)
     func userData(_ token: Token) -> UInt64 { token.word | UInt64(rawValue) << 24 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 // A declaration belongs to the first module that includes its header, so each shim carries its own
 // copies of the constants that Swift needs; an anonymous enum imports as Int.
@@ -55,6 +56,26 @@ static inline __attribute__((always_inline)) uint32_t mr_epoll_event_events(
 int mr_accept(int listener);
 // "EADDRINUSE" for 98; NULL for a number that this libc does not know.
 const char *mr_errno_name(int number);
+// Receives up to `count` datagrams without waiting, number i into `memory + i * size`; their
+// lengths, flags and senders go to `messages`. How many, or -1 with errno.
+struct mr_datagram {
+    uint32_t length;
+    uint32_t sender_length;
+    int32_t is_truncated;
+    struct sockaddr_storage sender;
+};
+int mr_receive_datagrams(
+    int descriptor, struct mr_datagram *messages, int count, void *memory, uint32_t size);
+// One datagram to be sent: `bytes` behind it, `name_length` 0 for a connected socket.
+struct mr_outgoing {
+    const void *bytes;
+    const void *name;
+    uint32_t length;
+    uint32_t name_length;
+};
+// Sends up to `count` (at most 64) datagrams without waiting. How many, or -1 with errno about the
+// first.
+int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int count);
 // Pins the calling thread to one processor: 0, or an errno.
 int mr_pin_thread(int cpu);
 // How many processors this process may use.

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 // Copies of the constants that Swift reads: a macro with a cast does not import.
 enum {
@@ -30,6 +31,10 @@ struct mr_ring {
     unsigned char *memory;
     unsigned buffer_count;
     unsigned buffer_size;
+    // Buffers for datagrams, group 1: made when first needed.
+    struct io_uring_buf_ring *datagram_buffers;
+    unsigned char *datagram_memory;
+    struct msghdr datagram_form;
     // For io_uring_enter: the ring's descriptor, or its registered number, and the flag that tells.
     int enter_descriptor;
     unsigned enter_flags;
@@ -145,5 +150,29 @@ MR_INLINE void mr_give_buffer(struct mr_ring *ring, unsigned index) {
         (int)ring->buffer_count - 1, 0);
     io_uring_buf_ring_advance(ring->buffers, 1);
 }
+
+enum {
+    MR_DATAGRAM_BUFFERS = 32,
+    // The kernel's header and the sender's name stand before the bytes, at most 65507 of them.
+    MR_DATAGRAM_SIZE = 65536 + 512,
+};
+// 0, also when they are there already, or a negative errno.
+int mr_open_datagram_buffers(struct mr_ring *ring);
+struct mr_received {
+    const void *bytes;
+    ptrdiff_t length;
+    const void *sender;
+    ptrdiff_t sender_length;
+    bool is_truncated;
+};
+// What the kernel wrote into a datagram buffer; false if that makes no sense.
+bool mr_read_datagram(
+    struct mr_ring *ring, unsigned index, int32_t result, struct mr_received *datagram);
+void mr_give_datagram_buffer(struct mr_ring *ring, unsigned index);
+void mr_prepare_datagrams(
+    struct mr_ring *ring, struct io_uring_sqe *sqe, int descriptor, uint64_t user_data);
+void mr_prepare_connect(
+    struct io_uring_sqe *sqe, int descriptor, const void *address, unsigned length,
+    uint64_t user_data);
 
 #endif

@@ -12,6 +12,9 @@ package struct OutboundQueue {
 
     package var isEmpty: Bool { count == 0 }
 
+    /// Bytes of the piece in front.
+    package var frontCount: Int { first?.pointee.count ?? 0 }
+
     /// A rest this small leaves its standard chunk for one of its own size, so that many slow
     /// readers cost what they hold.
     static let smallRest = 16_384

@@ -39,6 +39,8 @@ package enum ConnectionState: UInt8, Sendable {
     case free
     /// A listener has the slot.
     case listening
+    /// On its way; no handler knows of it yet.
+    case connecting
     case open
     /// Closed by us: what was written goes out, what comes is discarded.
     case finishing
@@ -88,6 +90,8 @@ package struct ConnectionFlags: OptionSet, Sendable {
     static let wakeDue = ConnectionFlags(rawValue: 1 << 16)
     /// `preWrite` is running: it may write although the connection is closing.
     static let preWriting = ConnectionFlags(rawValue: 1 << 17)
+    /// A connected datagram socket: messages, and no end.
+    static let datagrams = ConnectionFlags(rawValue: 1 << 18)
 }
 
 /// Why a connection closes.
@@ -106,6 +110,8 @@ package enum CloseCause: Sendable {
 /// memory.
 package final class ConnectionDetails {
     @exclusivity(unchecked) package var cause: CloseCause?
+    /// Until it is connected.
+    @exclusivity(unchecked) var attempt: ConnectAttempt?
     @exclusivity(unchecked) package var context: AnyObject?
     /// Values of the handler's per-connection variables, by the variable's number.
     @exclusivity(unchecked) package var values: [(variable: Int, box: AnyObject)] = []
@@ -114,7 +120,7 @@ package final class ConnectionDetails {
     /// Promises, in order: told when `sentTotal` reaches their mark.
     @exclusivity(unchecked) var awaitedSends: [(mark: Int, tell: SendResult)] = []
     @exclusivity(unchecked) package let listener: Int?
-    @exclusivity(unchecked) package let remoteAddress: SocketAddress?
+    @exclusivity(unchecked) package internal(set) var remoteAddress: SocketAddress?
     @exclusivity(unchecked) package var localAddress: SocketAddress?
 
     init(listener: Int?, remoteAddress: SocketAddress?) {

@@ -1,3 +1,5 @@
+import Glibc
+
 /// A connection's end: finishing, lingering, closing, and the deadlines on the way.
 
 extension Loop {
@@ -17,6 +19,7 @@ extension Loop {
         switch connection.pointee.state {
         case .open: close(connection, cause)
         case .finishing, .lingering: enqueue(connection)
+        case .connecting: return abandonConnect(connection, SystemError(ECANCELED, "connect"))
         case .closing, .free, .listening: return
         }
         connection.pointee.flags.insert(.aborting)
@@ -56,7 +59,7 @@ extension Loop {
         case .finishing: finish(connection)
         case .lingering:
             if connection.pointee.flags.contains(.aborting) { beginClosing(connection) }
-        case .closing, .free, .listening: break
+        case .connecting, .closing, .free, .listening: break
         }
     }
 
@@ -77,7 +80,7 @@ extension Loop {
     }
 
     private func sendEnd(_ connection: ConnectionReference) {
-        guard !connection.pointee.flags.contains(.endSent) else { return }
+        guard connection.pointee.flags.isDisjoint(with: [.endSent, .datagrams]) else { return }
         connection.pointee.flags.insert(.endSent)
         driver.submit(.shutdownWrite, for: connection.pointee.token)
     }
@@ -87,7 +90,10 @@ extension Loop {
         connection.pointee.inbound.release()
         updateReading(connection)
         guard connection.pointee.outbound.isEmpty else { return }
-        if connection.pointee.flags.contains(.peerEnded) { return beginClosing(connection) }
+        // A socket of datagrams has no end to send or to wait for.
+        if !connection.pointee.flags.isDisjoint(with: [.peerEnded, .datagrams]) {
+            return beginClosing(connection)
+        }
         sendEnd(connection)
         connection.pointee.state = .lingering
         connection.pointee.lastProgress = now
@@ -137,6 +143,7 @@ extension Loop {
         case .open: return configuration.idleTimeout.map { since + $0 }
         case .finishing: return since + configuration.closeTimeout
         case .lingering: return since + configuration.lingerTimeout
+        case .connecting: return connection.pointee.details?.takeUnretainedValue().attempt?.deadline
         case .closing, .free, .listening: return nil
         }
     }
@@ -161,6 +168,7 @@ extension Loop {
             connection.pointee.details?.takeUnretainedValue().cause = .timeout
             abort(connection, .timeout)
         case .lingering: beginClosing(connection)
+        case .connecting: abandonConnect(connection, SystemError(ETIMEDOUT, "connect"))
         case .closing, .free, .listening: break
         }
     }

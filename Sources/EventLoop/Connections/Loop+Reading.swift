@@ -43,7 +43,7 @@ extension Loop {
                 connection.pointee.flags.insert(.endDue)
             }
         case .lingering: beginClosing(connection)
-        case .finishing, .closing, .free, .listening: break
+        case .finishing, .closing, .free, .listening, .connecting: break
         }
     }
 
@@ -86,16 +86,18 @@ extension Loop {
         case .open:
             isWanted = flags.isDisjoint(with: [.paused, .throttled, .peerEnded])
         case .finishing, .lingering: isWanted = !flags.contains(.peerEnded)
-        case .closing, .free, .listening: return
+        case .closing, .free, .listening, .connecting: return
         }
+        let isDatagram = flags.contains(.datagrams)
         if isWanted && !flags.contains(.receiving) {
             connection.pointee.flags.insert(.receiving)
-            driver.submit(.receive, for: connection.pointee.token)
+            driver.submit(isDatagram ? .receiveDatagrams : .receive, for: connection.pointee.token)
         } else if !isWanted && flags.contains(.receiving) && !flags.contains(.stopping)
             && !flags.contains(.peerEnded)
         {
             connection.pointee.flags.insert(.stopping)
-            driver.submit(.stop(.receive), for: connection.pointee.token)
+            driver.submit(
+                .stop(isDatagram ? .datagrams : .receive), for: connection.pointee.token)
         }
     }
 

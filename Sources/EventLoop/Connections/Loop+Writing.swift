@@ -92,10 +92,12 @@ extension Loop {
         driver.submit(.send(bytes), for: connection.pointee.token)
     }
 
-    /// The peer takes less than it is given: read no more from it until it has caught up.
+    /// The peer takes less than it is given: read no more from it until it has caught up. Not from
+    /// one that we connected to: if it does the same, both would wait for ever.
     private func throttle(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open,
-            !connection.pointee.flags.contains(.throttled)
+            !connection.pointee.flags.contains(.throttled),
+            connection.pointee.details?.takeUnretainedValue().listener != nil
         else { return }
         connection.pointee.flags.insert([.throttled, .congested])
         port.counters.readPauses.add()
@@ -137,6 +139,11 @@ extension Loop {
 
     func sendFailed(_ connection: ConnectionReference, _ error: SystemError) {
         guard connection.pointee.state != .closing else { return }
+        // News of an earlier datagram, or one that is too long: it is lost, the socket is not.
+        if connection.pointee.flags.contains(.datagrams), DatagramError.isPassing(error.number) {
+            port.counters.datagramDrops.add()
+            return sent(connection, connection.pointee.outbound.frontCount)
+        }
         connection.pointee.outbound.complete(0, chunks)
         beginClosing(connection, .reset(error))
     }

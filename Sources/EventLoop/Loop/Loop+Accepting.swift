@@ -8,11 +8,15 @@ struct Listener {
     var state = ListenerState.idle
     var token: Token?
     var isStopping = false
+    /// Made when the first datagram is to be sent.
+    var outbox: DatagramOutbox?
     /// Accepted when the limit of connections was reached already: a backend may be ahead of the
     /// loop. They wait as if they were still in the backlog.
     var parked: [Descriptor] = []
     /// Doubles with each failure in a row.
     var backOff = Self.shortestBackOff
+
+    var stream: StreamKind { bound.isDatagram ? .datagrams : .accept }
 
     mutating func takeParked() -> Descriptor? { parked.isEmpty ? nil : parked.removeFirst() }
 
@@ -56,7 +60,8 @@ extension Loop {
         }
         guard let token = listeners[listener].token else { return }
         listeners[listener].state = .accepting
-        driver.submit(.accept, for: token)
+        driver.submit(
+            listeners[listener].bound.isDatagram ? .receiveDatagrams : .accept, for: token)
     }
 
     func accepted(_ descriptor: Descriptor, on record: ConnectionReference) {
@@ -139,7 +144,7 @@ extension Loop {
             case .accepting:
                 listeners[listener].state = .stopping
                 if let token = listeners[listener].token {
-                    driver.submit(.stop(.accept), for: token)
+                    driver.submit(.stop(listeners[listener].stream), for: token)
                 }
             case .idle, .backingOff, .full: finishStopping(listener)
             case .stopping, .closing, .closed: break
@@ -159,12 +164,13 @@ extension Loop {
     private func finishStopping(_ listener: Int) {
         guard listeners[listener].state != .closing else { return }
         let descriptor = listeners[listener].bound.descriptor
+        flushDatagrams()
         while let descriptor = listeners[listener].takeParked() {
             _ = place(descriptor, listener: listener)
         }
         // Closing with clients in the backlog would reset them. Bounded: more cannot wait than a
         // backlog holds.
-        for _ in 0..<65_536 {
+        for _ in 0..<(listeners[listener].bound.isDatagram ? 0 : 65_536) {
             guard let waiting = try? sockets.acceptWaiting(on: descriptor) else { break }
             _ = place(waiting, listener: listener)
         }

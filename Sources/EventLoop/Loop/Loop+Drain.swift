@@ -1,3 +1,5 @@
+import Glibc
+
 /// A loop's end: connections that are quiet close, those in the middle of something get to finish
 /// it, and at the deadline all are aborted.
 
@@ -45,7 +47,9 @@ extension Loop {
         for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
             guard let connection = table.find(token) else { continue }
             let quietAt = max(since, connection.pointee.lastProgress) + Self.quietTime
-            if now >= deadline {
+            if connection.pointee.state == .connecting {
+                abandonConnect(connection, SystemError(ECANCELED, "connect"))
+            } else if now >= deadline {
                 abort(connection, .shutdown)
             } else if connection.pointee.state == .open {
                 let end = min(patience, quietAt)
@@ -90,6 +94,7 @@ extension Loop {
         owner.report(.driverFailed(error, loop: index))
         for token in table.tokens(where: { $0.state != .listening }) {
             guard let connection = table.find(token) else { continue }
+            if connection.pointee.state == .connecting { abandonConnect(connection, error) }
             if connection.pointee.state != .closing { beginClosing(connection, .reset(error)) }
             closed(connection)
         }

@@ -33,6 +33,7 @@ package final class Loop {
     /// Cleared by a handler that does not care.
     @exclusivity(unchecked) package var handlerWantsWillWrite = true
     @exclusivity(unchecked) var listeners: [Listener] = []
+    @exclusivity(unchecked) var hasDatagramsToSend = false
     @exclusivity(unchecked) var balancer: Balancer
     @exclusivity(unchecked) var phase = LoopPhase.running
     /// While draining: when it should be looked at again.
@@ -103,6 +104,7 @@ package final class Loop {
         guard phase != .ended else { return false }
         runDueTimers()
         attend()
+        flushDatagrams()
         do throws(SystemError) {
             try driver.wait(until: waitDeadline())
         } catch {
@@ -142,6 +144,11 @@ package final class Loop {
         case .endOfStream: peerEnded(connection)
         case .stopped(.receive): receiveStopped(connection)
         case .stopped(.accept): acceptStopped(connection)
+        case .datagram(let datagram): self.datagram(datagram, on: connection)
+        case .connected: connected(connection)
+        case .stopped(.datagrams): datagramsStopped(connection)
+        case .failed(.connect, let error): connectFailed(connection, error)
+        case .failed(.datagrams, let error): datagramsFailed(connection, error)
         case .failed(.accept, let error): acceptFailed(error, on: connection)
         case .failed(.receive, let error): receiveFailed(connection, error)
         case .failed(.send, let error): sendFailed(connection, error)

@@ -6,6 +6,8 @@ enum TimerAction {
     case tick
     /// A listener that could not accept tries again.
     case acceptAgain(Int)
+    /// A connect that met a full backlog tries again.
+    case connectAgain(Token)
     case handler(LoopTimer)
 }
 
@@ -66,6 +68,8 @@ extension Loop {
             case .connection(let token):
                 if let connection = table.find(token) { deadlinePassed(connection) }
             case .tick: tick()
+            case .connectAgain(let token):
+                if let connection = table.find(token) { connectAgain(connection) }
             case .acceptAgain(let listener): startAccepting(listener)
             case .handler(let timer): fire(timer)
             }

@@ -46,6 +46,10 @@ package protocol LoopDelegate: AnyObject {
     func peerEnded(_ connection: ConnectionReference) throws -> LoopAction
     func willWrite(_ connection: ConnectionReference) throws -> LoopAction
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction
+    /// `socket` is its place among the loop's listeners.
+    func datagram(
+        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int
+    ) throws -> LoopAction
     /// After the last connection of the last loop.
     func shutDown(_ loop: Loop)
 }
@@ -76,6 +80,7 @@ package enum LoopReport: Sendable {
     case acceptPaused(listener: Int)
     case driverFailed(SystemError, loop: Int)
     case slotsExhausted(loop: Int)
+    case datagramHandlerFailed(String)
     /// A loop runs on epoll, although io_uring was preferred; why not, in words.
     case backendFellBack(String)
     /// A loop's ring has fewer entries than wanted.

@@ -19,6 +19,10 @@ package enum Event {
     case received(UnsafeRawBufferPointer)
     /// The peer ended its side. The stream's last word.
     case endOfStream
+    /// One datagram, lent with its sender until the next `next()` or `wait(until:)`.
+    case datagram(UnsafePointer<ReceivedDatagram>)
+    /// The connect succeeded, as far as the kernel says.
+    case connected
     /// How many bytes of the send the kernel took; the memory is the loop's again.
     case sent(Int)
     /// The stream was stopped. Its last word.
@@ -27,4 +31,27 @@ package enum Event {
     case closed
     /// The operation ended with an error; for a stream, its last word.
     case failed(OperationKind, SystemError)
+}
+
+/// A datagram where the driver has it. Errors that it may bring with it from earlier sends (ICMP)
+/// are not told: they are nobody's end.
+@usableFromInline
+package struct ReceivedDatagram {
+    /// Perhaps none.
+    package var bytes: UnsafeRawBufferPointer
+    /// The sender in the kernel's form.
+    package var sender: UnsafeRawBufferPointer
+    /// The datagram was longer than the driver's buffer.
+    package var isTruncated: Bool
+
+    package init(
+        bytes: UnsafeRawBufferPointer, sender: UnsafeRawBufferPointer, isTruncated: Bool
+    ) {
+        self.bytes = bytes
+        self.sender = sender
+        self.isTruncated = isTruncated
+    }
+
+    /// What one buffer must hold: the most that IPv4 can carry in one datagram.
+    package static let largest = 65_507
 }

@@ -1,8 +1,9 @@
-/// The two operations that go on until stopped: each yields any number of completions.
+/// The operations that go on until stopped: each yields any number of completions.
 @usableFromInline
 package enum StreamKind: UInt8, Sendable {
     case accept
     case receive
+    case datagrams
 }
 
 /// What a loop may ask of a driver, as data: at most 24 bytes, no reference.
@@ -13,6 +14,11 @@ package enum Operation {
     /// Receives until stopped, `endOfStream` or `failed(.receive)`. Never asked for again before
     /// the previous stream's last word has been pulled.
     case receive
+    /// As `receive`, of a socket whose messages have bounds and senders. An empty one is no end.
+    case receiveDatagrams
+    /// Connects to an address in the kernel's form, which stays put until the `connected` or
+    /// `failed(.connect)` that answers. Before anything else is asked of the token but `close`.
+    case connect(UnsafeRawPointer, length: UInt32)
     /// Sends bytes that stay put until the `sent` or `failed(.send)` that answers. One at a time
     /// per token. The answer may tell of fewer bytes than asked for; the rest is the loop's to send
     /// again.
@@ -35,4 +41,6 @@ package enum OperationKind: UInt8, Sendable {
     case accept
     case receive
     case send
+    case connect
+    case datagrams
 }

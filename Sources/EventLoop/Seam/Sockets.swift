@@ -7,6 +7,24 @@ package protocol Sockets: AnyObject, Sendable {
         on address: SocketAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener
 
+    /// Binds a socket for datagrams. The descriptor is non-blocking; the caller owns it.
+    func bindDatagrams(
+        on address: SocketAddress, _ options: ListenOptions
+    ) throws(SystemError) -> BoundListener
+
+    /// A socket that is to be connected to `address`. Non-blocking; the caller owns it.
+    func makeSocket(
+        for address: SocketAddress, isDatagram: Bool
+    ) throws(SystemError) -> Descriptor
+
+    /// Sends without waiting. How many went out, and the error about the next one if not all did.
+    func send(
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
+    ) -> (sent: Int, error: Int32)
+
+    /// Receives what is sent to a multicast group.
+    func join(_ group: SocketAddress, on descriptor: Descriptor) throws(SystemError)
+
     /// The next waiting connection, or nil if there is none: for the last look at a backlog.
     func acceptWaiting(on listener: Descriptor) throws(SystemError) -> Descriptor?
 
@@ -35,11 +53,29 @@ package struct BoundListener: Sendable {
     package let address: SocketAddress
     /// Device and inode of a Unix path, so that nobody else's is removed.
     package let path: PathIdentity?
+    /// It receives datagrams and accepts nobody.
+    package let isDatagram: Bool
 
-    package init(descriptor: Descriptor, address: SocketAddress, path: PathIdentity? = nil) {
+    package init(
+        descriptor: Descriptor, address: SocketAddress, path: PathIdentity? = nil,
+        isDatagram: Bool = false
+    ) {
+        self.isDatagram = isDatagram
         self.descriptor = descriptor
         self.address = address
         self.path = path
+    }
+}
+
+/// A datagram to be sent: memory that stays put during the call.
+package struct OutgoingDatagram {
+    package var bytes: UnsafeRawBufferPointer
+    /// The receiver in the kernel's form.
+    package var name: UnsafeRawBufferPointer
+
+    package init(bytes: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer) {
+        self.bytes = bytes
+        self.name = name
     }
 }
 

@@ -8,7 +8,7 @@ package final class KernelSockets: Sockets {
     package func listen(
         on address: SocketAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener {
-        let descriptor = try make(family: address.family)
+        let descriptor = try make(family: address.family, type: MR_SOCK_STREAM)
         do throws(SystemError) {
             return try listen(on: address, options, descriptor)
         } catch {
@@ -42,9 +42,8 @@ package final class KernelSockets: Sockets {
             descriptor: descriptor, address: try localAddress(of: descriptor), path: path)
     }
 
-    private func make(family: CInt) throws(SystemError) -> Descriptor {
-        let type = CInt(MR_SOCK_STREAM | MR_SOCK_NONBLOCK | MR_SOCK_CLOEXEC)
-        let number = socket(family, type, 0)
+    func make(family: CInt, type: Int) throws(SystemError) -> Descriptor {
+        let number = socket(family, CInt(type | MR_SOCK_NONBLOCK | MR_SOCK_CLOEXEC), 0)
         guard number >= 0 else { throw SystemError(errno, "socket") }
         return Descriptor(number)
     }
@@ -129,7 +128,7 @@ package final class KernelSockets: Sockets {
         }
     }
 
-    private func setInteger(
+    func setInteger(
         _ value: CInt, _ level: CInt, _ name: CInt, on descriptor: Descriptor
     ) throws(SystemError) {
         var value = value

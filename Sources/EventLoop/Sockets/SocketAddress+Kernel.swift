@@ -69,6 +69,16 @@ extension SocketAddress {
         return socklen_t(MemoryLayout<sa_family_t>.size + (isUnnamed ? 0 : path.count + 1))
     }
 
+    /// Reads the kernel's form wherever it lies.
+    package init?(kernelForm bytes: UnsafeRawBufferPointer) {
+        var storage = sockaddr_storage()
+        let size = min(bytes.count, MemoryLayout<sockaddr_storage>.size)
+        withUnsafeMutableBytes(of: &storage) {
+            $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix(size)))
+        }
+        self.init(storage, length: socklen_t(size))
+    }
+
     /// Reads what getsockname or getpeername wrote; nil for a family that this library has no
     /// sockets of.
     init?(_ storage: sockaddr_storage, length: socklen_t) {

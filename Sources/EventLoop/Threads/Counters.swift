@@ -30,6 +30,10 @@ package final class LoopCounters: Sendable {
     package let timeouts = Counter()
     package let staleCompletions = Counter()
     package let driverErrors = Counter()
+    package let datagramsIn = Counter()
+    /// Not sent, since the socket or the network was full, or the datagram too long.
+    package let datagramDrops = Counter()
+    package let datagramErrors = Counter()
 
     package init() {}
 

@@ -88,12 +88,12 @@ package final class LoopGroup: Sendable {
 
     /// Binds every address, for each loop that accepts. On an error nothing stays bound.
     package func listen(
-        on addresses: [(address: SocketAddress, onlyV6: Bool)]
+        on addresses: [ListenAddress]
     ) throws(ListenFailure) -> Listeners {
         var listeners = Listeners(perLoop: Array(repeating: [], count: loopCount))
         for (place, wanted) in addresses.enumerated() {
             do throws(SystemError) {
-                try listen(on: wanted.address, onlyV6: wanted.onlyV6, &listeners)
+                try listen(on: wanted, place, &listeners)
             } catch {
                 discard(listeners)
                 throw ListenFailure(address: place, error: error)
@@ -103,13 +103,16 @@ package final class LoopGroup: Sendable {
     }
 
     private func listen(
-        on address: SocketAddress, onlyV6: Bool, _ listeners: inout Listeners
+        on wanted: ListenAddress, _ place: Int, _ listeners: inout Listeners
     ) throws(SystemError) {
         var options = configuration.listen
-        options.onlyV6 = onlyV6
-        let first = hasAcceptor ? loopCount - 1 : 0
-        options.reusePort = configuration.reusePort && address.port != nil
-        let bound = try parts.sockets.listen(on: address, options)
+        options.onlyV6 = wanted.onlyV6
+        // A socket for datagrams is served where it is read, so an acceptor is no place for it.
+        let first =
+            wanted.isDatagram && !configuration.reusePort
+            ? place % configuration.loops : hasAcceptor ? loopCount - 1 : 0
+        options.reusePort = configuration.reusePort && wanted.address.port != nil
+        let bound = try open(wanted.address, wanted, options)
         // A Unix path can be bound once only, so there one loop accepts for all.
         let isShared = options.reusePort && configuration.loops > 1
         listeners.perLoop[first].append((bound, spreads: !isShared && configuration.loops > 1))
@@ -117,9 +120,16 @@ package final class LoopGroup: Sendable {
         guard isShared else { return }
         for loop in 1..<configuration.loops {
             // The real address: port 0 gave the first listener one, and the others share it.
-            let another = try parts.sockets.listen(on: bound.address, options)
+            let another = try open(bound.address, wanted, options)
             listeners.perLoop[loop].append((another, spreads: false))
         }
+    }
+
+    private func open(
+        _ address: SocketAddress, _ wanted: ListenAddress, _ options: ListenOptions
+    ) throws(SystemError) -> BoundListener {
+        if wanted.isDatagram { return try parts.sockets.bindDatagrams(on: address, options) }
+        return try parts.sockets.listen(on: address, options)
     }
 
     package func discard(_ listeners: Listeners) {
@@ -204,6 +214,19 @@ package final class LoopGroup: Sendable {
     }
 }
 
+/// Where to listen, and as what.
+package struct ListenAddress: Sendable {
+    package let address: SocketAddress
+    package let onlyV6: Bool
+    package let isDatagram: Bool
+
+    package init(_ address: SocketAddress, onlyV6: Bool = false, isDatagram: Bool = false) {
+        self.address = address
+        self.onlyV6 = onlyV6
+        self.isDatagram = isDatagram
+    }
+}
+
 /// Bound sockets by loop, and their addresses in the order asked for.
 package struct Listeners: Sendable {
     package var perLoop: [[(bound: BoundListener, spreads: Bool)]]
@@ -261,4 +284,8 @@ private final class AcceptorDelegate: LoopDelegate {
     func willWrite(_ connection: ConnectionReference) -> LoopAction { .none }
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction { .none }
     func shutDown(_ loop: Loop) {}
+
+    func datagram(
+        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int
+    ) -> LoopAction { .none }
 }

@@ -8,6 +8,7 @@ struct Seen {
     private(set) var events: [String] = []
     private(set) var accepted: [Descriptor] = []
     private(set) var failures: [(kind: OperationKind, error: SystemError)] = []
+    private(set) var datagrams: [[UInt8]] = []
     private(set) var answers = 0
     private(set) var sentCount = 0
     private(set) var endCount = 0
@@ -25,6 +26,10 @@ struct Seen {
         case .endOfStream:
             endCount += 1
             add("endOfStream")
+        case .datagram(let datagram):
+            datagrams.append(Array(datagram.pointee.bytes))
+            add("datagram")
+        case .connected: add("connected")
         case .sent(let count):
             sentCount += count
             answers += 1

@@ -72,8 +72,13 @@ final class Session {
 
     /// The driver has this listener now, and closes it.
     func attach(_ listener: BoundListener) -> Token {
+        attach(release(listener))
+    }
+
+    /// The test's own from now on.
+    func release(_ listener: BoundListener) -> Descriptor {
         listeners.removeAll { $0.descriptor == listener.descriptor }
-        return attach(listener.descriptor)
+        return listener.descriptor
     }
 
     func connect(to listener: BoundListener, smallBuffer: Bool = false) throws -> any TestPeer {

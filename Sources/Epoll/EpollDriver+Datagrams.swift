@@ -1,0 +1,81 @@
+import CLinux
+internal import EventLoop
+import Glibc
+
+/// Datagrams: several are received with one call and handed over one by one.
+extension EpollDriver {
+    func completeDatagram(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
+    ) -> Completion? {
+        if datagrams.owner == token {
+            if let datagram = datagrams.next() { return Completion(token, .datagram(datagram)) }
+            datagrams.owner = nil
+            // One call for each report: the other sockets have their turn before this one's next.
+            return nil
+        }
+        while true {
+            let count = datagrams.receive(from: entry.pointee.descriptor)
+            if count > 0 {
+                datagrams.owner = token
+                return datagrams.next().map { Completion(token, .datagram($0)) }
+            }
+            let number = errno
+            if count == 0 || number == EAGAIN { return nil }
+            // News of a datagram sent earlier that did not arrive, or a signal.
+            if DatagramError.isPassing(number) { continue }
+            entry.pointee.streams.remove(.datagrams)
+            register(entry, token)
+            return Completion(token, .failed(.datagrams, SystemError(number, "recvmmsg")))
+        }
+    }
+}
+
+/// What the last call received and nobody has pulled yet.
+struct DatagramBatch: ~Copyable {
+    /// Whose datagrams they are.
+    var owner: Token?
+    private var messages: UnsafeMutablePointer<mr_datagram>?
+    private var memory: UnsafeMutableRawPointer?
+    private let current = UnsafeMutablePointer<ReceivedDatagram>.allocate(capacity: 1)
+    private var count = 0
+    private var index = 0
+
+    private static let capacity = 32
+    /// One more than the largest, so that no datagram of IPv4 looks cut.
+    private static let size = 65_536
+
+    deinit {
+        messages?.deallocate()
+        memory?.deallocate()
+        current.deallocate()
+    }
+
+    mutating func receive(from descriptor: CInt) -> CInt {
+        // Made when first needed: most servers have no datagrams.
+        let messages = self.messages ?? .allocate(capacity: Self.capacity)
+        let memory =
+            self.memory ?? .allocate(byteCount: Self.capacity * Self.size, alignment: 4096)
+        self.messages = messages
+        self.memory = memory
+        let received = mr_receive_datagrams(
+            descriptor, messages, CInt(Self.capacity), memory, UInt32(Self.size))
+        count = max(0, Int(received))
+        index = 0
+        return received
+    }
+
+    mutating func next() -> UnsafePointer<ReceivedDatagram>? {
+        guard index < count, let messages, let memory else { return nil }
+        let message = messages + index
+        let sender = UnsafeRawPointer(message) + MemoryLayout<mr_datagram>.offset(of: \.sender)!
+        current.initialize(
+            to: ReceivedDatagram(
+                bytes: UnsafeRawBufferPointer(
+                    start: memory + index * Self.size, count: Int(message.pointee.length)),
+                sender: UnsafeRawBufferPointer(
+                    start: sender, count: Int(message.pointee.sender_length)),
+                isTruncated: message.pointee.is_truncated != 0))
+        index += 1
+        return UnsafePointer(current)
+    }
+}

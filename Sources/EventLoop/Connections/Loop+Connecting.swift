@@ -1,0 +1,145 @@
+import Glibc
+
+/// Connecting out: without blocking, until the kernel says yes or no or the time is up.
+
+/// What a connection needs until it is one.
+final class ConnectAttempt {
+    let address: UnsafeMutableRawBufferPointer
+    let deadline: Nanoseconds
+    let done: ConnectResult
+
+    init(
+        _ address: UnsafeMutableRawBufferPointer, deadline: Nanoseconds,
+        done: @escaping ConnectResult
+    ) {
+        self.address = address
+        self.deadline = deadline
+        self.done = done
+    }
+
+    deinit { address.deallocate() }
+}
+
+/// Called once, with the open connection or with why there is none.
+package typealias ConnectResult = (Result<ConnectionReference, SystemError>) throws -> Void
+
+extension Loop {
+    /// A Unix socket whose listener's backlog is full gives EAGAIN and nothing to wait for.
+    private static var retryTime: Nanoseconds { 5_000_000 }
+
+    /// Connects; `done` runs before `onOpen` of the new connection, and never inside this call.
+    package func connect(
+        to address: SocketAddress, isDatagram: Bool, timeout: Nanoseconds,
+        _ done: @escaping ConnectResult
+    ) {
+        do throws(SystemError) {
+            try startConnecting(address, isDatagram, timeout, done)
+        } catch {
+            let failure = error
+            _ = schedule(after: 0) { try done(.failure(failure)) }
+        }
+    }
+
+    private func startConnecting(
+        _ address: SocketAddress, _ isDatagram: Bool, _ timeout: Nanoseconds,
+        _ done: @escaping ConnectResult
+    ) throws(SystemError) {
+        guard phase == .running || phase == .acceptedLast else {
+            throw SystemError(ECANCELED, "connect")
+        }
+        let name = try address.kernelCopy()
+        let attempt = ConnectAttempt(name, deadline: driver.clock + max(0, timeout), done: done)
+        let descriptor = try sockets.makeSocket(for: address, isDatagram: isDatagram)
+        guard let connection = table.allocate() else {
+            sockets.discard(descriptor)
+            owner.report(.slotsExhausted(loop: index))
+            throw SystemError(ENOBUFS, "connect")
+        }
+        let details = ConnectionDetails(listener: nil, remoteAddress: address)
+        details.attempt = attempt
+        connection.pointee.details = Unmanaged.passRetained(details)
+        connection.pointee.descriptor = descriptor
+        connection.pointee.state = .connecting
+        connection.pointee.flags = isDatagram ? [.datagrams] : []
+        _ = owner.connectionAccepted()
+        port.counters.opened.add()
+        driver.attach(descriptor, as: connection.pointee.token)
+        armTimer(connection)
+        submitConnect(connection)
+    }
+
+    private func submitConnect(_ connection: ConnectionReference) {
+        guard let name = connection.pointee.details?.takeUnretainedValue().attempt?.address,
+            let start = name.baseAddress
+        else { return }
+        driver.submit(
+            .connect(UnsafeRawPointer(start), length: UInt32(name.count)),
+            for: connection.pointee.token)
+    }
+
+    func connected(_ connection: ConnectionReference) {
+        guard connection.pointee.state == .connecting,
+            let details = connection.pointee.details?.takeUnretainedValue()
+        else { return }
+        // A kernel may report success of a connect that had not even begun (a full backlog).
+        guard let remote = try? sockets.remoteAddress(of: connection.pointee.descriptor) else {
+            return connectFailed(connection, SystemError(EAGAIN, "connect"))
+        }
+        if case .unix(let path, _) = remote, path.isEmpty {
+        } else {
+            details.remoteAddress = remote
+        }
+        guard let attempt = details.attempt else { return }
+        details.attempt = nil
+        if !connection.pointee.flags.contains(.datagrams) {
+            sockets.prepare(connection.pointee.descriptor, configuration.stream)
+        }
+        connection.pointee.state = .open
+        connection.pointee.flags.insert(.opened)
+        connection.pointee.lastProgress = now
+        armTimer(connection)
+        callback(connection) { delegate in
+            try attempt.done(.success(connection))
+            guard connection.pointee.state == .open else { return .none }
+            return try delegate.opened(connection)
+        }
+        updateReading(connection)
+    }
+
+    func connectFailed(_ connection: ConnectionReference, _ error: SystemError) {
+        guard connection.pointee.state == .connecting,
+            let attempt = connection.pointee.details?.takeUnretainedValue().attempt
+        else { return }
+        guard error.number == EAGAIN else { return abandonConnect(connection, error) }
+        // The deadline has a timer of its own.
+        let time = min(now + Self.retryTime, attempt.deadline)
+        timers.schedule(at: time, .connectAgain(connection.pointee.token))
+    }
+
+    func connectAgain(_ connection: ConnectionReference) {
+        if connection.pointee.state == .connecting { submitConnect(connection) }
+    }
+
+    /// No `onOpen`, so no `onClose` either: who asked is told, and the descriptor closes.
+    func abandonConnect(_ connection: ConnectionReference, _ error: SystemError) {
+        guard let details = connection.pointee.details?.takeUnretainedValue(),
+            let attempt = details.attempt
+        else { return }
+        connection.pointee.state = .closing
+        timers.cancel(connection.pointee.timer)
+        runClosure(for: nil) { _ in try attempt.done(.failure(error)) }
+        driver.submit(.close, for: connection.pointee.token)
+    }
+}
+
+extension SocketAddress {
+    /// In the kernel's form, in memory of its own.
+    package func kernelCopy() throws(SystemError) -> UnsafeMutableRawBufferPointer {
+        try withKernelForm { name, length in
+            let copy = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: Int(length), alignment: 16)
+            copy.copyMemory(from: UnsafeRawBufferPointer(start: name, count: Int(length)))
+            return copy
+        }
+    }
+}

@@ -1,0 +1,110 @@
+/// Datagrams: received one by one, answered together.
+
+extension Loop {
+    func datagram(
+        _ datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
+    ) {
+        guard record.pointee.state == .listening else {
+            return receivedDatagram(record, datagram.pointee.bytes)
+        }
+        port.counters.datagramsIn.add()
+        port.counters.bytesIn.add(datagram.pointee.bytes.count)
+        depth += 1
+        do {
+            let action = try delegate.datagram(datagram, on: self, socket: record.pointee.discarded)
+            if action == .shutdown { owner.stopRequested(.shutdownAction) }
+        } catch {
+            // There is no connection that it could close.
+            port.counters.datagramErrors.add()
+            owner.report(.datagramHandlerFailed("\(error)"))
+        }
+        depth -= 1
+        if depth == 0 && !retired.isEmpty { retired.free() }
+    }
+
+    func datagramsStopped(_ record: ConnectionReference) {
+        if record.pointee.state == .listening {
+            acceptStopped(record)
+        } else {
+            receiveStopped(record)
+        }
+    }
+
+    func datagramsFailed(_ record: ConnectionReference, _ error: SystemError) {
+        if record.pointee.state == .listening {
+            acceptFailed(error, on: record)
+        } else {
+            receiveFailed(record, error)
+        }
+    }
+
+    /// Gathers a datagram to be sent at the end of this turn. Nothing after the socket has closed.
+    package func sendDatagram(
+        _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
+    ) {
+        guard listeners.indices.contains(index), listeners[index].bound.isDatagram else { return }
+        switch listeners[index].state {
+        case .closing, .closed: return
+        case .idle, .accepting, .stopping, .backingOff, .full: break
+        }
+        let outbox = listeners[index].outbox ?? DatagramOutbox()
+        if listeners[index].outbox == nil { listeners[index].outbox = outbox }
+        if outbox.isEmpty { hasDatagramsToSend = true }
+        guard !outbox.append(bytes, to: name) else { return }
+        flushDatagrams(index, outbox)
+        hasDatagramsToSend = true
+        // Longer than an empty outbox: no network takes it either.
+        if !outbox.append(bytes, to: name) { port.counters.datagramDrops.add() }
+    }
+
+    /// Sends what was gathered by every socket.
+    func flushDatagrams() {
+        guard hasDatagramsToSend else { return }
+        hasDatagramsToSend = false
+        for index in listeners.indices {
+            if let outbox = listeners[index].outbox, !outbox.isEmpty {
+                flushDatagrams(index, outbox)
+            }
+        }
+    }
+
+    private func flushDatagrams(_ index: Int, _ outbox: DatagramOutbox) {
+        let (bytes, dropped) = outbox.flush(sockets, on: listeners[index].bound.descriptor)
+        port.counters.bytesOut.add(bytes)
+        if dropped > 0 { port.counters.datagramDrops.add(dropped) }
+    }
+
+    /// Where a listener of this loop is bound.
+    package func boundAddress(_ index: Int) -> SocketAddress { listeners[index].bound.address }
+
+    /// The places of this loop's datagram sockets.
+    package var datagramPlaces: [Int] {
+        listeners.indices.filter { listeners[$0].bound.isDatagram }
+    }
+
+    package func joinGroup(_ group: SocketAddress, socket index: Int) throws(SystemError) {
+        try sockets.join(group, on: listeners[index].bound.descriptor)
+    }
+
+    // MARK: A connected datagram socket
+
+    /// One `onTraffic` for each; what the handler left of the one before is gone, as with any
+    /// datagram.
+    private func receivedDatagram(
+        _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
+    ) {
+        connection.pointee.lastProgress = now
+        port.counters.datagramsIn.add()
+        port.counters.bytesIn.add(bytes.count)
+        guard connection.pointee.state == .open else { return }
+        connection.pointee.inbound.release()
+        if !connection.pointee.flags.isDisjoint(with: [.paused, .throttled]) {
+            connection.pointee.inbound.append(bytes)
+            connection.pointee.flags.insert(.trafficDue)
+            return
+        }
+        connection.pointee.inbound.lend(bytes)
+        callback(connection) { try $0.traffic(connection) }
+        if connection.pointee.state == .open { connection.pointee.inbound.release() }
+    }
+}

@@ -1,0 +1,81 @@
+import CLinux
+import Glibc
+
+/// Sockets for datagrams, and those that connect.
+extension KernelSockets {
+    package func makeSocket(
+        for address: SocketAddress, isDatagram: Bool
+    ) throws(SystemError) -> Descriptor {
+        try make(family: address.family, type: isDatagram ? MR_SOCK_DGRAM : MR_SOCK_STREAM)
+    }
+
+    package func bindDatagrams(
+        on address: SocketAddress, _ options: ListenOptions
+    ) throws(SystemError) -> BoundListener {
+        let descriptor = try make(family: address.family, type: MR_SOCK_DGRAM)
+        do throws(SystemError) {
+            if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
+            // Whoever asks for a broadcast address means it.
+            try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
+            if case .v6 = address {
+                let only: CInt = options.onlyV6 ? 1 : 0
+                try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
+            }
+            let bound = try address.withKernelForm { bind(descriptor.number, $0, $1) }
+            guard bound == 0 else { throw SystemError(errno, "bind") }
+            return BoundListener(
+                descriptor: descriptor, address: try localAddress(of: descriptor),
+                isDatagram: true)
+        } catch {
+            discard(descriptor)
+            throw error
+        }
+    }
+
+    package func send(
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
+    ) -> (sent: Int, error: Int32) {
+        withUnsafeTemporaryAllocation(of: mr_outgoing.self, capacity: datagrams.count) { list in
+            for (index, datagram) in datagrams.enumerated() {
+                list.initializeElement(
+                    at: index,
+                    to: mr_outgoing(
+                        bytes: datagram.bytes.baseAddress, name: datagram.name.baseAddress,
+                        length: UInt32(datagram.bytes.count),
+                        name_length: UInt32(datagram.name.count)))
+            }
+            let sent = mr_send_datagrams(
+                descriptor.number, list.baseAddress, CInt(datagrams.count))
+            return sent < 0 ? (0, errno) : (Int(sent), 0)
+        }
+    }
+
+    package func join(
+        _ group: SocketAddress, on descriptor: Descriptor
+    ) throws(SystemError) {
+        switch group {
+        case .v4(let bytes, _):
+            var request = ip_mreq()
+            request.imr_multiaddr.s_addr = bytes.word
+            try setValue(request, 0, CInt(IP_ADD_MEMBERSHIP), descriptor)
+        case .v6(let bytes, _, let scope):
+            var request = ipv6_mreq()
+            withUnsafeMutableBytes(of: &request.ipv6mr_multiaddr) {
+                $0.storeBytes(of: bytes.high, as: UInt64.self)
+                $0.storeBytes(of: bytes.low, toByteOffset: 8, as: UInt64.self)
+            }
+            request.ipv6mr_interface = scope
+            try setValue(request, CInt(MR_IPPROTO_IPV6), IPV6_ADD_MEMBERSHIP, descriptor)
+        case .unix: throw SystemError(EOPNOTSUPP, "setsockopt")
+        }
+    }
+
+    private func setValue<Value>(
+        _ value: Value, _ level: CInt, _ name: CInt, _ descriptor: Descriptor
+    ) throws(SystemError) {
+        let result = withUnsafeBytes(of: value) {
+            setsockopt(descriptor.number, level, name, $0.baseAddress, socklen_t($0.count))
+        }
+        guard result == 0 else { throw SystemError(errno, "setsockopt") }
+    }
+}

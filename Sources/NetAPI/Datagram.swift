@@ -1,0 +1,124 @@
+internal import EventLoop
+
+/// One datagram, lent until `onDatagram` returns: the compiler forbids keeping it.
+public struct Datagram: ~Escapable {
+    let received: UnsafePointer<ReceivedDatagram>
+    let core: Unmanaged<EventLoop.Loop>
+    /// The Sendable socket that it came by; keep it to send later or to others.
+    public let socket: DatagramSocket
+
+    @_lifetime(immortal)
+    init(
+        _ received: UnsafePointer<ReceivedDatagram>, _ core: EventLoop.Loop,
+        _ socket: DatagramSocket
+    ) {
+        self.received = received
+        self.core = .passUnretained(core)
+        self.socket = socket
+    }
+
+    /// What was sent, 0 to 65,507 bytes.
+    public var bytes: RawSpan {
+        @_lifetime(borrow self)
+        get {
+            let span = RawSpan(_unsafeBytes: received.pointee.bytes)
+            return _overrideLifetime(span, borrowing: self)
+        }
+    }
+
+    /// Who sent it.
+    public var remoteAddress: Address {
+        Address(SocketAddress(kernelForm: received.pointee.sender), isDatagram: true)
+    }
+
+    /// The socket's buffer was too small for it. Not with sizes that IPv4 allows.
+    public var isTruncated: Bool { received.pointee.isTruncated }
+
+    /// The server whose socket it came by.
+    public var server: Server { Loop(core: core.takeUnretainedValue()).server }
+
+    /// Answers its sender. Copied; goes out with the other replies of this turn of the loop. Never
+    /// blocks: what the socket does not take is dropped and counted in `Statistics.datagramDrops`.
+    public func reply(_ bytes: RawSpan) {
+        bytes.withUnsafeBytes { send($0) }
+    }
+
+    /// As above, for text as UTF-8.
+    public func reply(_ text: String) {
+        var text = text
+        text.withUTF8 { send(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// As above, for an array.
+    public func reply(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { send($0) }
+    }
+
+    private func send(_ bytes: UnsafeRawBufferPointer) {
+        core._withUnsafeGuaranteedRef {
+            $0.sendDatagram(bytes, to: received.pointee.sender, socket: socket.place)
+        }
+    }
+}
+
+/// A bound UDP socket, for any thread. Sends never block: what the socket does not take is dropped
+/// and counted in `Statistics.datagramDrops`.
+public struct DatagramSocket: Sendable, Hashable {
+    let port: LoopPort
+    /// Among the sockets that its loop listens on.
+    let place: Int
+    /// Where it is bound: the real port.
+    public let localAddress: Address
+
+    public static func == (one: DatagramSocket, other: DatagramSocket) -> Bool {
+        one.port === other.port && one.place == other.place
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(ObjectIdentifier(port))
+        hasher.combine(place)
+    }
+
+    /// Sends to anybody; at the end of this turn when called on the socket's loop, soon otherwise.
+    /// An address that is not `udp://` is ignored and counted as a drop.
+    public func send(_ bytes: [UInt8], to address: Address) {
+        guard address.isDatagram, let target = address.socketAddress,
+            let name = try? target.kernelCopy()
+        else { return port.counters.datagramDrops.add() }
+        if let loop = EventLoop.Loop.current, loop.port === port {
+            defer { name.deallocate() }
+            return bytes.withUnsafeBytes {
+                loop.sendDatagram($0, to: UnsafeRawBufferPointer(name), socket: place)
+            }
+        }
+        let receiver = Array(name)
+        name.deallocate()
+        port.run { [place] loop in
+            bytes.withUnsafeBytes { bytes in
+                receiver.withUnsafeBytes { loop.sendDatagram(bytes, to: $0, socket: place) }
+            }
+        }
+    }
+
+    /// As above, for lent bytes.
+    public func send(_ bytes: RawSpan, to address: Address) {
+        send(Array(copying: bytes), to: address)
+    }
+
+    /// Receives what is sent to a multicast group, `udp://239.1.2.3:0` for example, from now on. On
+    /// the socket's loop; from other threads it takes effect soon and errors are not told. Throws
+    /// `.invalidAddress`, or `.system` with what the kernel says.
+    public func join(_ group: Address) throws(NetError) {
+        guard group.isDatagram, let target = group.socketAddress else {
+            throw .invalidAddress(group.description)
+        }
+        if let loop = EventLoop.Loop.current, loop.port === port {
+            do throws(SystemError) {
+                return try loop.joinGroup(target, socket: place)
+            } catch {
+                throw NetError(error)
+            }
+        }
+        port.run { [place] loop in try? loop.joinGroup(target, socket: place) }
+    }
+}

@@ -1,0 +1,225 @@
+/// Connecting out: from a client, from inside a server, over every transport, and when it fails.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct ClientTests {
+    static let transports: [Address] = ["tcp://127.0.0.1:0", "tcp://[::1]:0", "unix://@"]
+
+    @Test(arguments: Setup.all, transports)
+    func aMebibyteGoesThereAndBack(_ setup: Setup, _ transport: Address) throws {
+        try withServer(setup, listen: [Self.place(transport)]) { server in
+            let got = Shared(0)
+            let done = Shared(false)
+            var handler = TestHandler()
+            handler.open = { connection in
+                #expect(!connection.isAccepted)
+                connection.write(Pattern(stream: 3).bytes(1 << 20))
+                return .none
+            }
+            handler.traffic = { connection in
+                let bytes = connection.readArray()
+                let before = got.update { got in
+                    defer { got += bytes.count }
+                    return got
+                }
+                try Pattern(stream: 3).verify(bytes, at: before)
+                return before + bytes.count == 1 << 20 ? .close : .none
+            }
+            handler.close = { _, reason in
+                if case .local = reason { done.value = true }
+                return .none
+            }
+            let client = try Client(handler, options: setup.options())
+            try client.start()
+            client.connect(to: server.addresses[0]) { result in
+                #expect(throws: Never.self) { _ = try result.get() }
+            }
+            try eventually("all came back") { done.value }
+            try bounded("stop") { client.stop() }
+            #expect(client.connectionCount == 0)
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aGreetingIsSeenFirstAndAnEarlyEndLosesNothing(_ setup: Setup) throws {
+        var serving = TestHandler()
+        serving.open = { connection in
+            connection.write("bye!")
+            return .close
+        }
+        try withServer(setup, serving) { server in
+            let text = Shared("")
+            let reason = Shared<String>("")
+            var handler = TestHandler()
+            handler.traffic = { connection in
+                let piece = String(decoding: connection.next())
+                text.update { $0 += piece }
+                return .none
+            }
+            handler.close = { _, why in
+                reason.value = "\(why)"
+                return .none
+            }
+            let client = try Client(handler, options: setup.options())
+            try client.start()
+            client.connect(to: server.addresses[0]) { _ in }
+            try eventually("it ended") { !reason.value.isEmpty }
+            #expect(text.value == "bye!")
+            #expect(reason.value == "peer")
+            try bounded("stop") { client.stop() }
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func nobodyThereIsSaidWithTheAddress(_ setup: Setup) async throws {
+        let client = try Client(TestHandler(), options: setup.options())
+        try client.start()
+        let error = await #expect(throws: NetError.self) {
+            _ = try await client.connect(to: "tcp://127.0.0.1:1")
+        }
+        #expect(error?.description.contains("tcp://127.0.0.1:1") == true)
+        #expect(error?.errno == ECONNREFUSED)
+        let wrong = await #expect(throws: NetError.self) {
+            _ = try await client.connect(to: "howdy")
+        }
+        #expect(wrong?.code == .invalidAddress)
+        await client.stop()
+        let late = await #expect(throws: NetError.self) {
+            _ = try await client.connect(to: "tcp://127.0.0.1:1")
+        }
+        #expect(late?.code == .closed)
+    }
+
+    /// H47: a full backlog of a Unix socket is neither success nor a failure before the time is up.
+    @Test(arguments: Setup.single)
+    func aFullBacklogMakesItWaitAndNeverLies(_ setup: Setup) throws {
+        let name = "client-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        let listener = try SilentListener(abstract: name, backlog: 1)
+        let outcomes = Shared<[String]>([])
+        let client = try Client(TestHandler(), options: setup.options())
+        try client.start()
+        for _ in 0..<20 {
+            client.connect(to: .unix("@\(name)"), timeout: .milliseconds(400)) { result in
+                switch result {
+                case .success: outcomes.update { $0.append("connected") }
+                case .failure(let error): outcomes.update { $0.append("\(error.code)") }
+                }
+            }
+        }
+        for _ in 0..<6 {
+            pause(.milliseconds(20))
+            listener.accept()
+        }
+        try eventually("each has an outcome") { outcomes.value.count == 20 }
+        let connected = outcomes.value.count { $0 == "connected" }
+        #expect(connected >= 6 && connected <= 9, "\(outcomes.value)")
+        #expect(outcomes.value.count { $0 == "timedOut" } == 20 - connected, "\(outcomes.value)")
+        try bounded("stop") { client.stop() }
+    }
+
+    @Test(arguments: Setup.all)
+    func aProxyForwardsBothWaysOnOneLoop(_ setup: Setup) throws {
+        try withServer(setup) { backend in
+            var handler = TestHandler()
+            let other = PerConnection<Connection?>(nil)
+            let target = backend.addresses[0]
+            handler.open = { connection in
+                guard connection.isAccepted else { return .none }
+                connection.pauseReading()
+                connection.connect(to: target) { front, back in
+                    #expect(front.loop.index == back.loop.index)
+                    front[other] = back
+                    back[other] = front
+                    front.resumeReading()
+                }
+                return .none
+            }
+            handler.traffic = { connection in
+                connection[other]?.write(connection.next())
+                return .none
+            }
+            handler.close = { connection, _ in
+                connection[other]?.close()
+                return .none
+            }
+            try withServer(setup, handler) { proxy in
+                for index in 0..<10 {
+                    let client = try proxy.connect()
+                    #expect(try client.roundTrip("through \(index)"))
+                    client.close()
+                }
+                try proxy.waitUntilEmpty()
+            }
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aFailureClosesTheOneWhoAsked(_ setup: Setup) throws {
+        let reason = Shared("")
+        var handler = TestHandler()
+        handler.open = { connection in
+            connection.connect(to: "tcp://127.0.0.1:1") { _, _ in }
+            return .none
+        }
+        handler.close = { _, why in
+            reason.value = "\(why)"
+            return .none
+        }
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try eventually("it is closed") { reason.value.contains("handlerError") }
+            client.close()
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aConnectedDatagramSocketIsAConnection(_ setup: Setup) throws {
+        try withDatagramServer(setup) { server in
+            let seen = Shared<[String]>([])
+            var handler = TestHandler()
+            handler.open = { connection in
+                connection.write("one")
+                connection.flush()
+                connection.write("two")
+                return .none
+            }
+            handler.traffic = { connection in
+                let text = String(decoding: connection.next())
+                seen.update { $0.append(text) }
+                if seen.value.count == 2 { return .close }
+                return .none
+            }
+            let client = try Client(handler, options: setup.options())
+            try client.start()
+            client.connect(to: server.boundAddresses[0]) { _ in }
+            try eventually("both came back") { seen.value.count == 2 }
+            #expect(seen.value.sorted() == ["one", "two"])
+            try eventually("it closed") { client.connectionCount == 0 }
+            try bounded("stop") { client.stop() }
+        }
+    }
+
+    private static func place(_ transport: Address) -> Address {
+        guard transport.description.hasPrefix("unix") else { return transport }
+        return .unix("@client-\(getpid())-\(UInt32.random(in: 0...UInt32.max))")
+    }
+}
+
+/// A Unix listener that accepts only when it is told to.
+private final class SilentListener {
+    private let descriptor: CInt
+    private var accepted: [CInt] = []
+
+    init(abstract name: String, backlog: CInt) throws {
+        let target = try ClientAddress(.unix("@\(name)"))
+        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        guard target.withKernelForm({ bind(descriptor, $0, $1) }) == 0,
+            listen(descriptor, backlog) == 0
+        else { throw SystemFailure("listen") }
+    }
+
+    deinit { for number in accepted + [descriptor] { close(number) } }
+
+    func accept() { accepted.append(Glibc.accept(descriptor, nil, nil)) }
+}

@@ -1,0 +1,205 @@
+/// UDP by `onDatagram`: every size, empty ones, other receivers, and errors that are nobody's.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct DatagramTests {
+    @Test(arguments: Setup.all)
+    func everySizeComesBackToItsSender(_ setup: Setup) throws {
+        try withDatagramServer(setup) { server in
+            let peer = try DatagramPeer(to: server.boundAddresses[0])
+            for size in [0, 1, 512, 1472, 9000, 65_507, 0, 3] {
+                let bytes = Pattern(stream: 1).bytes(size)
+                try peer.send(bytes)
+                #expect(try peer.receive() == bytes, "\(size) bytes")
+            }
+        }
+    }
+
+    /// M19: one empty datagram must not deafen the socket.
+    @Test(arguments: Setup.all)
+    func emptyDatagramsDoNotEndAnything(_ setup: Setup) throws {
+        try withDatagramServer(setup) { server in
+            let peer = try DatagramPeer(to: server.boundAddresses[0])
+            for round in 0..<50 {
+                try peer.send([])
+                try peer.send([UInt8(round)])
+                #expect(try peer.receive() == [])
+                #expect(try peer.receive() == [UInt8(round)])
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func sendersAreKeptApart(_ setup: Setup) throws {
+        try withDatagramServer(setup) { server in
+            let peers = try (0..<8).map { _ in try DatagramPeer(to: server.boundAddresses[0]) }
+            for round in 0..<20 {
+                for (index, peer) in peers.enumerated() {
+                    try peer.send([UInt8(index), UInt8(round)])
+                }
+                for (index, peer) in peers.enumerated() {
+                    #expect(try peer.receive() == [UInt8(index), UInt8(round)])
+                }
+            }
+        }
+    }
+
+    /// M20: an answer that nobody takes comes back as an error of the socket.
+    @Test(arguments: Setup.all)
+    func aPeerThatIsGoneDisturbsNobody(_ setup: Setup) throws {
+        try withDatagramServer(setup) { server in
+            for _ in 0..<20 {
+                let leaver = try DatagramPeer(to: server.boundAddresses[0])
+                try leaver.send([1])
+                leaver.close()
+            }
+            let peer = try DatagramPeer(to: server.boundAddresses[0])
+            for round in 0..<20 {
+                try peer.send([UInt8(round)])
+                #expect(try peer.receive() == [UInt8(round)])
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func othersCanBeSentToFromAnyThread(_ setup: Setup) throws {
+        let socket = Shared<DatagramSocket?>(nil)
+        let addresses = Shared<[Address]>([])
+        let handler = DatagramTestHandler { datagram in
+            socket.value = datagram.socket
+            addresses.update { $0.append(datagram.remoteAddress) }
+            for address in addresses.value { datagram.socket.send([7], to: address) }
+            return .none
+        }
+        try withDatagramServer(setup, handler) { server in
+            let peers = try (0..<10).map { _ in try DatagramPeer(to: server.boundAddresses[0]) }
+            for (index, peer) in peers.enumerated() {
+                try peer.send([0])
+                for known in peers[...index] { #expect(try known.receive() == [7]) }
+            }
+            for address in addresses.value { socket.value?.send([9], to: address) }
+            for peer in peers { #expect(try peer.receive() == [9]) }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aShutdownStillAnswers(_ setup: Setup) throws {
+        let handler = DatagramTestHandler { datagram in
+            datagram.reply("bye")
+            return .shutdown
+        }
+        let server = try Server(
+            handler, listen: "udp://127.0.0.1:0", options: setup.options())
+        try server.start()
+        let peer = try DatagramPeer(to: server.boundAddresses[0])
+        try peer.send([1])
+        #expect(try peer.receive() == Array("bye".utf8))
+        let reason = try bounded("run") { try server.run() }
+        guard case .shutdownAction = reason else {
+            Issue.record("ended with \(reason)")
+            return
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func anErrorDropsTheDatagramAndIsCounted(_ setup: Setup) throws {
+        let handler = DatagramTestHandler { datagram in
+            if datagram.bytes.byteCount == 0 { throw Mishap() }
+            datagram.reply(datagram.bytes)
+            return .none
+        }
+        try withDatagramServer(setup, handler) { server in
+            let peer = try DatagramPeer(to: server.boundAddresses[0])
+            try peer.send([])
+            try peer.send([5])
+            #expect(try peer.receive() == [5])
+            #expect(server.statistics.datagramErrors == 1)
+            #expect(server.statistics.datagramsIn == 2)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func oneServerMixesKinds(_ setup: Setup) throws {
+        let server = try Server(
+            DatagramTestHandler(), listen: "tcp://127.0.0.1:0", "udp://127.0.0.1:0",
+            "tcp://[::1]:0", "udp://[::1]:0", options: setup.options())
+        try serve(server) { server in
+            #expect(
+                server.addresses.map { $0.description.prefix(3) } == ["tcp", "udp", "tcp", "udp"])
+            for place in [0, 2] { #expect(try server.connect(place).roundTrip("stream")) }
+            for place in [1, 3] {
+                let peer = try DatagramPeer(to: server.addresses[place])
+                try peer.send([4])
+                #expect(try peer.receive() == [4])
+            }
+        }
+    }
+
+    @Test(arguments: Setup.several)
+    func withReusePortEveryLoopHasOnePort(_ setup: Setup) throws {
+        let server = try Server(
+            DatagramTestHandler(), listen: "udp://127.0.0.1:0",
+            options: setup.options { $0.reusePort = true })
+        try serve(server) { server in
+            for _ in 0..<20 {
+                let peer = try DatagramPeer(to: server.addresses[0])
+                try peer.send([1])
+                #expect(try peer.receive() == [1])
+            }
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aGroupIsJoined(_ setup: Setup) throws {
+        let handler = DatagramTestHandler { datagram in
+            try datagram.socket.join("udp://239.1.2.3:0")
+            datagram.reply("joined")
+            return .none
+        }
+        try withDatagramServer(setup, handler) { server in
+            let peer = try DatagramPeer(to: server.boundAddresses[0])
+            try peer.send([1])
+            // Where there is no route for multicast the kernel refuses, which the handler throws.
+            if server.statistics.datagramErrors == 0 {
+                #expect(try peer.receive() == Array("joined".utf8))
+            }
+        }
+    }
+
+    @Test func aHandlerWithoutTheCallbackIsRefused() {
+        let error = #expect(throws: NetError.self) {
+            try Server(TestHandler(), listen: "udp://127.0.0.1:0")
+        }
+        #expect(error?.description.contains("DatagramHandler") == true)
+    }
+}
+
+func withDatagramServer(
+    _ setup: Setup, _ handler: DatagramTestHandler = DatagramTestHandler(),
+    _ body: (Server) throws -> Void
+) throws {
+    let server = try Server(handler, listen: "udp://127.0.0.1:0", options: setup.options())
+    try serve(server) { try body($0.server) }
+}
+
+/// Echoes datagrams and streams unless told otherwise.
+struct DatagramTestHandler: EventHandler, DatagramHandler, Sendable {
+    var datagram: @Sendable (borrowing Datagram) throws -> Action = { datagram in
+        datagram.reply(datagram.bytes)
+        return .none
+    }
+
+    init() {}
+
+    init(_ datagram: @escaping @Sendable (borrowing Datagram) throws -> Action) {
+        self.datagram = datagram
+    }
+
+    func onDatagram(_ datagram: Datagram) throws -> Action { try self.datagram(datagram) }
+
+    func onTraffic(_ connection: Connection) -> Action {
+        connection.write(connection.next())
+        return .none
+    }
+}
