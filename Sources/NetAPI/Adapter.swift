@@ -97,6 +97,7 @@ extension CloseReason {
             case .local: .local
             case .peer: .peer
             case .reset(let error): .reset(NetError(error))
+            case .handlerError(is OffloadRefused): .handlerError(NetError.tooMuchOffloaded)
             case .handlerError(let error): .handlerError(error)
             case .timeout: .timeout
             case .inboundOverflow: .inboundOverflow

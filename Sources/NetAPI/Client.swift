@@ -92,12 +92,15 @@ extension Loop {
 extension Connection {
     /// Connects on this loop without blocking; the new connection has the same handler, and `then`
     /// runs before its `onOpen`. A failure, or an error from `then`, closes this connection with
-    /// that error. If this one has closed meanwhile, the new one is closed and `then` does not run.
+    /// that error. Until then this one is not read: its bytes and its end wait. If it has closed
+    /// meanwhile, the new one is closed and `then` does not run.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         then: @escaping (Connection, Connection) throws -> Void
     ) {
+        _ = withCore { $0.awaitOther(record) }
         loop.connect(to: address, timeout: timeout) { result in
+            defer { _ = withCore { $0.otherCame(record) } }
             do {
                 let other = try result.get()
                 guard isOpen else { return other.close() }

@@ -62,10 +62,14 @@ extension NetError {
             "post less, or wait for `sent`")
     }
 
+    static let tooMuchOffloaded = NetError(
+        .overloaded, "too much blocking work waits already",
+        "raise workers.threads or workers.queued, or take in less")
+
     static func invalidAddress(_ text: String) -> NetError {
         NetError(
             .invalidAddress, "\(quoted(text)) is not an address",
-            "write it like tcp://127.0.0.1:9000, tcp://[::1]:9000 or unix:///run/app.sock")
+            "write it like tcp://127.0.0.1:9000, udp://[::1]:53 or unix:///run/app.sock")
     }
 
     static func invalidOption(_ name: String, _ value: Any, _ remedy: String) -> NetError {

@@ -11,10 +11,15 @@ extension Options {
         group.reusePort = reusePort
         group.balancer = balancer.policy
         group.connectionLimit = try atLeast(1, limits.connections, "limits.connections")
+        let perHost = try atLeast(1, limits.connectionsPerHost, "limits.connectionsPerHost")
+        if perHost < .max { group.hostLimit = perHost }
+        _ = try within(1...1024, workers.threads, "workers.threads")
+        _ = try atLeast(0, workers.queued, "workers.queued")
         group.pinLoops = pinLoops
         group.listen.backlog = CInt(
             try within(1...Int(Int32.max), tcp.backlog, "tcp.backlog"))
         group.loop = try loopConfiguration()
+        group.loop.countsHosts = group.hostLimit != nil
         return group
     }
 
@@ -33,6 +38,9 @@ extension Options {
         loop.outboundLowMark = try within(
             0...limits.outboundHighMark, limits.outboundLowMark, "limits.outboundLowMark")
         if let idle = timeouts.idle { loop.idleTimeout = try positive(idle, "timeouts.idle") }
+        if let read = timeouts.read { loop.readTimeout = try positive(read, "timeouts.read") }
+        if let write = timeouts.write { loop.writeTimeout = try positive(write, "timeouts.write") }
+        loop.slowTurn = try positive(slowTurn, "slowTurn")
         loop.closeTimeout = try positive(timeouts.close, "timeouts.close")
         loop.lingerTimeout = try positive(timeouts.linger, "timeouts.linger")
         return loop

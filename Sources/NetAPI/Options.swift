@@ -23,6 +23,11 @@ public struct Options: Sendable {
     public var limits = Limits()
     /// How long a connection may take.
     public var timeouts = Timeouts()
+    /// Threads for `Connection.offload`.
+    public var workers = Workers()
+    /// Callbacks that hold their loop for longer are counted and logged: every other connection of
+    /// the loop waits for them.
+    public var slowTurn: Duration = .milliseconds(100)
 
     public init() {}
 
@@ -55,6 +60,9 @@ public struct Options: Sendable {
     public struct Limits: Sendable {
         /// At this many, accepting pauses; more wait in the backlog.
         public var connections = Int.max
+        /// Connections that one host may have at once, over all listeners; more are closed at once
+        /// and counted in `Statistics.hostRefusals`. Unix peers are not counted.
+        public var connectionsPerHost = Int.max
         /// Unread bytes that a handler may leave behind before its connection closes with
         /// `.inboundOverflow`.
         public var inboundBytes = 1 << 20
@@ -70,10 +78,25 @@ public struct Options: Sendable {
     public struct Timeouts: Sendable {
         /// Without a byte in either direction; nil: forever.
         public var idle: Duration?
+        /// Without a byte received, while reading; nil: forever. Unlike `idle` not put off by what
+        /// is sent, so that a peer that only takes is noticed.
+        public var read: Duration?
+        /// Without a byte taken by the peer, while some are owed to it; nil: forever. Noticed
+        /// within a quarter more.
+        public var write: Duration?
         /// While closing, without a byte being taken; then the connection is reset.
         public var close: Duration = .seconds(10)
         /// For the peer's end after ours was sent.
         public var linger: Duration = .seconds(5)
+    }
+
+    /// Threads for blocking work, started when first needed.
+    public struct Workers: Sendable {
+        /// 1 to 1024.
+        public var threads = 8
+        /// Work that may wait for a thread; then `offload` closes its connection with
+        /// `.overloaded`.
+        public var queued = 1024
     }
 
     /// How an acceptor picks the loop for a new connection.

@@ -30,6 +30,11 @@ final class ReportLog: Sendable {
                 "listener \(listener) waits: the limit of connections is reached")
         case .driverFailed(let error, let loop):
             logger.error("loop \(loop) ends: \(error)")
+        case .slowTurn(let loop, let time):
+            line(
+                "slow \(loop)",
+                "callbacks held loop \(loop) for \(time / 1_000_000) ms; "
+                    + "use offload for what blocks")
         case .datagramHandlerFailed(let error):
             line("datagram", "onDatagram threw \(error); the datagram was dropped")
         case .backendFellBack(let reason):

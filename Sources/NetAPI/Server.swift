@@ -12,6 +12,7 @@ public final class Server: Sendable {
     let configuration: LoopGroup.Configuration
     let chosen: ChosenBackend
     let logger: Logger
+    let workers: WorkerPool
     private let makeHandler: @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
     private let state = Mutex(State.ready)
 
@@ -84,6 +85,7 @@ public final class Server: Sendable {
         }
         listenAddresses = listen
         self.options = options
+        workers = WorkerPool(threads: options.workers.threads, queued: options.workers.queued)
         var configuration = try options.configuration()
         // Nobody to hand connections out: each loop connects for itself.
         if isClient { configuration.reusePort = true }
@@ -163,6 +165,7 @@ public final class Server: Sendable {
             },
             report: report)
         let group = LoopGroup(configuration, parts)
+        group.whenEnded { [workers] in workers.stop() }
         do throws(ListenFailure) {
             let wanted = listenAddresses.compactMap { address in
                 address.socketAddress.map {
@@ -204,6 +207,8 @@ public final class Server: Sendable {
     public var statistics: Statistics {
         var statistics = Statistics()
         for port in group?.ports ?? [] { statistics.add(port) }
+        statistics.offloadsWaiting = workers.waiting
+        statistics.offloadRefusals = workers.refusals
         return statistics
     }
 

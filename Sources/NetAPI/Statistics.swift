@@ -27,6 +27,16 @@ public struct Statistics: Sendable {
     public var staleCompletions = 0
     /// Messages refused because a loop's mailbox was full.
     public var refusedPosts = 0
+    /// Connections refused at `Options.Limits.connectionsPerHost`.
+    public var hostRefusals = 0
+    /// Turns whose callbacks took longer than `Options.slowTurn`.
+    public var slowTurns = 0
+    /// The longest of those, on any loop.
+    public var longestTurn = Duration.zero
+    /// Work for `offload` that waits for a thread.
+    public var offloadsWaiting = 0
+    /// Work that `offload` refused, since too much waited.
+    public var offloadRefusals = 0
     /// Datagrams received.
     public var datagramsIn = 0
     /// Datagrams that the socket did not take, or that were too long.
@@ -56,6 +66,9 @@ public struct Statistics: Sendable {
         timeouts += counters.timeouts.current
         staleCompletions += counters.staleCompletions.current
         staleCompletions += port.driverCounters.staleCompletions.current
+        hostRefusals += counters.hostRefusals.current
+        slowTurns += counters.slowTurns.current
+        longestTurn = max(longestTurn, .nanoseconds(counters.longestTurn.current))
         datagramsIn += counters.datagramsIn.current
         datagramDrops += counters.datagramDrops.current
         datagramErrors += counters.datagramErrors.current

@@ -195,6 +195,36 @@ import Testing
     }
 
     @Test(arguments: Setup.all)
+    func oneHostHasOnlySoManyConnections(_ setup: Setup) throws {
+        let options = setup.options { $0.limits.connectionsPerHost = 3 }
+        try withServer(setup, options: options) { server in
+            let clients = try (0..<3).map { _ in try server.connect() }
+            for client in clients { #expect(try client.roundTrip("one of three")) }
+            let fourth = try server.connect()
+            _ = try fourth.receiveEnd()
+            #expect(server.server.statistics.hostRefusals == 1)
+            clients[0].close()
+            try eventually("room is made") { server.server.connectionCount == 2 }
+            let fifth = try server.connect()
+            #expect(try fifth.roundTrip("in its place"))
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aCallbackThatHoldsItsLoopIsNoticed(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            pause(.milliseconds(150))
+            connection.write(connection.next())
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            #expect(try server.connect().roundTrip("slow"))
+            try eventually("it is counted") { server.server.statistics.slowTurns == 1 }
+            #expect(server.server.statistics.longestTurn >= .milliseconds(140))
+        }
+    }
+
+    @Test(arguments: Setup.all)
     func connectionsAboveTheLimitWaitUntilThereIsRoom(_ setup: Setup) throws {
         let options = setup.options { $0.limits.connections = 10 }
         let handler = TestHandler()

@@ -46,6 +46,57 @@ import Testing
     }
 
     @Test(arguments: Setup.all)
+    func aReadTimeoutIsNotPutOffByWhatIsSent(_ setup: Setup) throws {
+        let options = setup.options { $0.timeouts.read = .milliseconds(300) }
+        var handler = TestHandler()
+        handler.open = { connection in
+            connection.loop.schedule(every: .milliseconds(50)) { connection.write(".") }
+            return .none
+        }
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            let time = try elapsed {
+                let end = try client.receiveUntilEnd().end
+                #expect(end == .clean)
+            }
+            #expect(time >= .milliseconds(280) && time < .seconds(3), "\(time)")
+            client.close()
+            try handler.log.waitFor(.close)
+            #expect(handler.log.reasons == ["timeout"])
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aWriteTimeoutNeedsProgressNotSpeed(_ setup: Setup) throws {
+        let options = setup.options {
+            $0.timeouts.write = .milliseconds(400)
+            $0.timeouts.close = .milliseconds(300)
+        }
+        let size = 6 << 20
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.write(Pattern(stream: 9).bytes(size))
+            return .none
+        })
+        try withServer(setup, handler, options: options) { server in
+            let slow = try server.connect(receiveBuffer: 65_536)
+            let stuck = try server.connect(receiveBuffer: 4096)
+            try slow.send("x")
+            try stuck.send("x")
+            var got = 0
+            while got < size {
+                let part = min(400_000, size - got)
+                try slow.receive(Pattern(stream: 9), exactly: part, from: got)
+                got += part
+                pause(.milliseconds(60))
+            }
+            try handler.log.waitFor(.close)
+            #expect(handler.log.reasons == ["timeout"])
+            #expect(try slow.staysSilent(for: .milliseconds(50)))
+        }
+    }
+
+    @Test(arguments: Setup.all)
     func aCloseDoesNotWaitForAPeerThatTakesNothing(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.close = .milliseconds(300) }
         let handler = TestHandler(traffic: { connection in

@@ -1,3 +1,5 @@
+import Glibc
+
 /// A piece of outbound memory with its bookkeeping in front, linked to the next one.
 ///
 /// Never moved and never grown: a kernel may be reading the part that was handed over while the
@@ -9,9 +11,11 @@ package struct Chunk {
     /// The bytes in use are `start..<end`.
     var start = 0
     var end = 0
+    /// What is still to be read into this chunk, again and again, before the next one's turn.
+    var file: FilePart?
 
     var count: Int { end - start }
-    var room: Int { capacity - end }
+    var room: Int { file == nil ? capacity - end : 0 }
 
     /// Bytes that a pooled chunk holds.
     package static let standardCapacity = 65_536
@@ -33,6 +37,13 @@ extension UnsafeMutablePointer<Chunk> {
     var bytes: UnsafeMutableRawPointer {
         UnsafeMutableRawPointer(self) + MemoryLayout<Chunk>.stride
     }
+}
+
+/// A part of an open file that is to be sent; whoever drops it closes the descriptor.
+package struct FilePart {
+    let descriptor: CInt
+    var offset: Int
+    var left: Int
 }
 
 /// A loop's standard chunks, last in first out, so that the one in the cache is taken first. Keeps
@@ -68,6 +79,10 @@ package final class ChunkPool {
 
     func give(_ chunk: UnsafeMutablePointer<Chunk>) {
         inUse -= 1
+        if let file = chunk.pointee.file {
+            Glibc.close(file.descriptor)
+            chunk.pointee.file = nil
+        }
         if chunk.pointee.capacity == Chunk.standardCapacity && freeCount < limit {
             chunk.pointee.next = free
             free = chunk

@@ -1,3 +1,5 @@
+import Glibc
+
 /// A connection's bytes that the kernel has not taken yet: a chain of chunks, the first of which
 /// may be in flight.
 package struct OutboundQueue {
@@ -10,7 +12,12 @@ package struct OutboundQueue {
 
     package init() {}
 
-    package var isEmpty: Bool { count == 0 }
+    /// Bytes of files that have not been read yet: they take no memory.
+    package private(set) var fileCount = 0
+    /// Why a file could not be read.
+    package private(set) var fileError: Int32?
+
+    package var isEmpty: Bool { count == 0 && fileCount == 0 }
 
     /// Bytes of the piece in front.
     package var frontCount: Int { first?.pointee.count ?? 0 }
@@ -51,9 +58,10 @@ package struct OutboundQueue {
 
     /// The next bytes to send, marked in flight; nil if there are none or some are already.
     package mutating func takeOff(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
-        guard !isInFlight, count > 0 else { return nil }
+        guard !isInFlight, !isEmpty else { return nil }
         dropEmptyFront(pool)
         guard let first else { return nil }
+        if first.pointee.count == 0 && !fill(first) { return nil }
         isInFlight = true
         return UnsafeRawBufferPointer(
             start: first.bytes + first.pointee.start, count: first.pointee.count)
@@ -68,8 +76,10 @@ package struct OutboundQueue {
         isInFlight = false
         count -= amount
         chunk.pointee.start += amount
-        if count == 0 {
+        if isEmpty {
             dropIfEmpty(pool)
+        } else if let file = chunk.pointee.file, file.left > 0 {
+            // Its next piece is read when it is its turn.
         } else if chunk.pointee.count == 0 {
             first = chunk.pointee.next
             pool.give(chunk)
@@ -78,15 +88,53 @@ package struct OutboundQueue {
         }
     }
 
+    // MARK: Files
+
+    package mutating func append(_ file: FilePart, _ pool: ChunkPool) {
+        let chunk = pool.take()
+        chunk.pointee.file = file
+        if let last { last.pointee.next = chunk } else { first = chunk }
+        last = chunk
+        fileCount += file.left
+    }
+
+    package mutating func clearFileError() { fileError = nil }
+
+    /// Reads a file's next piece into its chunk. A file that has become shorter is an error: its
+    /// length was promised.
+    private mutating func fill(_ chunk: UnsafeMutablePointer<Chunk>) -> Bool {
+        guard var file = chunk.pointee.file else { return false }
+        var result: Int
+        repeat {
+            result = pread(
+                file.descriptor, chunk.bytes, min(file.left, chunk.pointee.capacity),
+                off_t(file.offset))
+        } while result < 0 && errno == EINTR
+        guard result > 0 else {
+            fileError = result == 0 ? ENODATA : errno
+            return false
+        }
+        file.offset += result
+        file.left -= result
+        chunk.pointee.file = file
+        chunk.pointee.start = 0
+        chunk.pointee.end = result
+        fileCount -= result
+        count += result
+        return true
+    }
+
     /// Nothing to send needs no memory, not even what a reservation took that came to nothing.
     private mutating func dropIfEmpty(_ pool: ChunkPool) {
-        if count == 0 && !isInFlight { clear(pool) }
+        if isEmpty && !isInFlight { clear(pool) }
     }
 
     /// Drops everything; what was in flight must have been answered.
     package mutating func clear(_ pool: ChunkPool) {
         isInFlight = false
         count = 0
+        fileCount = 0
+        fileError = nil
         while let chunk = first {
             first = chunk.pointee.next
             pool.give(chunk)
@@ -105,14 +153,18 @@ package struct OutboundQueue {
 
     /// A reservation that nothing was committed to can leave an empty chunk in front.
     private mutating func dropEmptyFront(_ pool: ChunkPool) {
-        while let chunk = first, chunk.pointee.count == 0, let next = chunk.pointee.next {
+        while let chunk = first, chunk.pointee.count == 0, chunk.pointee.file?.left ?? 0 == 0,
+            let next = chunk.pointee.next
+        {
             first = next
             pool.give(chunk)
         }
     }
 
     private mutating func shrinkOnly(_ chunk: UnsafeMutablePointer<Chunk>, _ pool: ChunkPool) {
-        guard chunk.pointee.capacity >= Chunk.standardCapacity else { return }
+        guard chunk.pointee.capacity >= Chunk.standardCapacity, chunk.pointee.file == nil else {
+            return
+        }
         let small = pool.take(capacity: Self.smallRest)
         small.bytes.copyMemory(
             from: chunk.bytes + chunk.pointee.start, byteCount: chunk.pointee.count)

@@ -15,6 +15,8 @@ package struct ConnectionRecord {
     package internal(set) var details: Unmanaged<ConnectionDetails>?
     /// When bytes last moved, in either direction.
     var lastProgress: Nanoseconds = 0
+    var lastReceived: Nanoseconds = 0
+    var lastSent: Nanoseconds = 0
     /// While draining: the turn in which bytes last came.
     var lastReceiveTurn = 0
     var timer = TimerQueue<TimerAction>.ID.none
@@ -92,6 +94,15 @@ package struct ConnectionFlags: OptionSet, Sendable {
     static let preWriting = ConnectionFlags(rawValue: 1 << 17)
     /// A connected datagram socket: messages, and no end.
     static let datagrams = ConnectionFlags(rawValue: 1 << 18)
+    /// What comes goes to another connection.
+    static let piped = ConnectionFlags(rawValue: 1 << 19)
+    /// That other connection does not take more now.
+    static let pipeFull = ConnectionFlags(rawValue: 1 << 20)
+    /// Waits for a connection that it asked for.
+    static let awaitingOther = ConnectionFlags(rawValue: 1 << 21)
+
+    /// Reasons not to read.
+    static let notReading: ConnectionFlags = [.paused, .throttled, .pipeFull, .awaitingOther]
 }
 
 /// Why a connection closes.
@@ -110,6 +121,10 @@ package enum CloseCause: Sendable {
 /// memory.
 package final class ConnectionDetails {
     @exclusivity(unchecked) package var cause: CloseCause?
+    /// Blocking work, in order; the first one runs.
+    @exclusivity(unchecked) var offloads: [Offload] = []
+    @exclusivity(unchecked) var pipeTarget: Token?
+    @exclusivity(unchecked) var pipeSource: Token?
     /// Until it is connected.
     @exclusivity(unchecked) var attempt: ConnectAttempt?
     @exclusivity(unchecked) package var context: AnyObject?

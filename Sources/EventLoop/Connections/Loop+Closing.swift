@@ -9,7 +9,9 @@ extension Loop {
         connection.pointee.state = .finishing
         connection.pointee.details?.takeUnretainedValue().cause = cause
         connection.pointee.lastProgress = now
-        connection.pointee.flags.subtract([.paused, .throttled, .trafficDue, .wakeDue, .endDue])
+        connection.pointee.flags.subtract([
+            .paused, .throttled, .pipeFull, .awaitingOther, .trafficDue, .wakeDue, .endDue,
+        ])
         armTimer(connection)
         if current != connection { enqueue(connection) }
     }
@@ -64,15 +66,18 @@ extension Loop {
     }
 
     private func tellWhatIsDue(_ connection: ConnectionReference) {
+        if connection.pointee.flags.contains(.piped) { passOnUnread(connection) }
         let flags = connection.pointee.flags
-        let isReading = flags.isDisjoint(with: [.paused, .throttled])
-        if flags.contains(.wakeDue) || (flags.contains(.trafficDue) && isReading) {
+        let isReading = flags.isDisjoint(with: .notReading)
+        if flags.contains(.piped) {
+            connection.pointee.flags.subtract([.wakeDue, .trafficDue])
+        } else if flags.contains(.wakeDue) || (flags.contains(.trafficDue) && isReading) {
             connection.pointee.flags.subtract([.wakeDue, .trafficDue])
             callback(connection) { try $0.traffic(connection) }
         }
         // The callback may have closed, paused or congested the connection.
         if connection.pointee.state == .open && connection.pointee.flags.contains(.endDue)
-            && connection.pointee.flags.isDisjoint(with: [.paused, .throttled])
+            && connection.pointee.flags.isDisjoint(with: .notReading)
         {
             connection.pointee.flags.remove(.endDue)
             tellPeerEnded(connection)
@@ -108,11 +113,15 @@ extension Loop {
             connection.pointee.state != .closing && depth == 0, "closing inside a callback")
         connection.pointee.state = .closing
         let final = details.cause ?? cause ?? .local
+        details.offloads = []
+        pipeBroken(connection)
         details.cause = final
         timers.cancel(connection.pointee.timer)
         for timer in details.timers { timer.cancel() }
         failAwaitedSends(connection, final)
-        callback(connection) { $0.closed(connection, final) }
+        if connection.pointee.flags.contains(.opened) {
+            callback(connection) { $0.closed(connection, final) }
+        }
         connection.pointee.inbound.release()
         if connection.pointee.flags.contains(.aborting) {
             sockets.resetOnClose(connection.pointee.descriptor)
@@ -125,6 +134,12 @@ extension Loop {
         if connection.pointee.state == .listening { return listenerClosed(connection) }
         precondition(connection.pointee.state == .closing, "closed without being asked")
         connection.pointee.outbound.clear(chunks)
+        if let details = connection.pointee.details?.takeUnretainedValue(),
+            configuration.countsHosts, details.listener != nil,
+            let host = details.remoteAddress?.host
+        {
+            owner.hostDisconnected(host)
+        }
         connection.pointee.details?.release()
         connection.pointee.details = nil
         table.release(connection)
@@ -140,12 +155,43 @@ extension Loop {
     private func deadline(of connection: ConnectionReference) -> Nanoseconds? {
         let since = connection.pointee.lastProgress
         switch connection.pointee.state {
-        case .open: return configuration.idleTimeout.map { since + $0 }
+        case .open: return openDeadline(connection)
         case .finishing: return since + configuration.closeTimeout
         case .lingering: return since + configuration.lingerTimeout
         case .connecting: return connection.pointee.details?.takeUnretainedValue().attempt?.deadline
         case .closing, .free, .listening: return nil
         }
+    }
+
+    /// The next time to look at an open connection. What it owes may begin between two looks, so a
+    /// write's progress is looked at four times as often as it is due.
+    private func openDeadline(_ connection: ConnectionReference) -> Nanoseconds? {
+        var deadline: Nanoseconds?
+        func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
+        if let idle = configuration.idleTimeout { add(connection.pointee.lastProgress + idle) }
+        if let read = configuration.readTimeout { add(connection.pointee.lastReceived + read) }
+        if let write = configuration.writeTimeout {
+            let isOwed = !connection.pointee.outbound.isEmpty
+            add(isOwed ? connection.pointee.lastSent + write : now + write / 4)
+        }
+        return deadline
+    }
+
+    private func isOverdue(_ connection: ConnectionReference) -> Bool {
+        if let idle = configuration.idleTimeout,
+            connection.pointee.lastProgress + idle <= now
+        {
+            return true
+        }
+        // Whoever does not read does not miss anything either.
+        if let read = configuration.readTimeout, connection.pointee.lastReceived + read <= now {
+            if connection.pointee.flags.isDisjoint(with: .notReading) { return true }
+            connection.pointee.lastReceived = now
+        }
+        guard let write = configuration.writeTimeout, !connection.pointee.outbound.isEmpty else {
+            return false
+        }
+        return connection.pointee.lastSent + write <= now
     }
 
     func armTimer(_ connection: ConnectionReference) {
@@ -160,6 +206,7 @@ extension Loop {
         guard deadline <= now else { return armTimer(connection) }
         switch connection.pointee.state {
         case .open:
+            guard isOverdue(connection) else { return armTimer(connection) }
             port.counters.timeouts.add()
             close(connection, .timeout)
         case .finishing:

@@ -68,6 +68,20 @@ extension Loop {
         submitConnect(connection)
     }
 
+    /// Lets a connection rest until the one that it asked for is there: its bytes and its end wait.
+    package func awaitOther(_ connection: ConnectionReference) {
+        guard connection.pointee.state == .open else { return }
+        connection.pointee.flags.insert(.awaitingOther)
+        updateReading(connection)
+    }
+
+    package func otherCame(_ connection: ConnectionReference) {
+        guard connection.pointee.flags.contains(.awaitingOther) else { return }
+        connection.pointee.flags.remove(.awaitingOther)
+        updateReading(connection)
+        enqueue(connection)
+    }
+
     private func submitConnect(_ connection: ConnectionReference) {
         guard let name = connection.pointee.details?.takeUnretainedValue().attempt?.address,
             let start = name.baseAddress
@@ -95,12 +109,15 @@ extension Loop {
             sockets.prepare(connection.pointee.descriptor, configuration.stream)
         }
         connection.pointee.state = .open
-        connection.pointee.flags.insert(.opened)
         connection.pointee.lastProgress = now
+        connection.pointee.lastReceived = now
+        connection.pointee.lastSent = now
         armTimer(connection)
         callback(connection) { delegate in
             try attempt.done(.success(connection))
+            // Closed by who asked for it: no handler hears of it at all.
             guard connection.pointee.state == .open else { return .none }
+            connection.pointee.flags.insert(.opened)
             return try delegate.opened(connection)
         }
         updateReading(connection)

@@ -3,11 +3,15 @@
 extension Loop {
     func received(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         connection.pointee.lastProgress = now
+        connection.pointee.lastReceived = now
         port.counters.bytesIn.add(bytes.count)
         guard connection.pointee.state == .open else {
             return discard(bytes.count, of: connection)
         }
-        if !connection.pointee.flags.isDisjoint(with: [.paused, .throttled]) {
+        if connection.pointee.flags.contains(.piped) && connection.pointee.inbound.count == 0 {
+            return passOn(connection, bytes)
+        }
+        if !connection.pointee.flags.isDisjoint(with: .notReading) {
             // Late bytes of a stream that is being stopped: kept in order, told after the pause.
             connection.pointee.inbound.append(bytes)
             connection.pointee.flags.insert(.trafficDue)
@@ -37,7 +41,7 @@ extension Loop {
         connection.pointee.flags.insert(.peerEnded)
         switch connection.pointee.state {
         case .open:
-            if connection.pointee.flags.isDisjoint(with: [.paused, .throttled]) {
+            if connection.pointee.flags.isDisjoint(with: .notReading) {
                 tellPeerEnded(connection)
             } else {
                 connection.pointee.flags.insert(.endDue)
@@ -48,6 +52,10 @@ extension Loop {
     }
 
     func tellPeerEnded(_ connection: ConnectionReference) {
+        if connection.pointee.flags.contains(.piped) {
+            passOnUnread(connection)
+            return pipeEnded(connection)
+        }
         guard configuration.allowHalfClosure else {
             close(connection, .peer)
             return attend(connection)
@@ -84,7 +92,7 @@ extension Loop {
         let isWanted: Bool
         switch connection.pointee.state {
         case .open:
-            isWanted = flags.isDisjoint(with: [.paused, .throttled, .peerEnded])
+            isWanted = flags.isDisjoint(with: ConnectionFlags.notReading.union(.peerEnded))
         case .finishing, .lingering: isWanted = !flags.contains(.peerEnded)
         case .closing, .free, .listening, .connecting: return
         }

@@ -8,6 +8,7 @@ extension Loop {
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "a write inside write(reserving:) on the same connection")
+        if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
         connection.pointee.outbound.append(bytes, chunks)
         wrote(connection)
     }
@@ -32,14 +33,14 @@ extension Loop {
     }
 
     @inline(__always)
-    private func acceptsWrites(_ connection: ConnectionReference) -> Bool {
+    func acceptsWrites(_ connection: ConnectionReference) -> Bool {
         let flags = connection.pointee.flags
         if connection.pointee.state == .open { return !flags.contains(.writeEnded) }
         return flags.contains(.preWriting) && connection.pointee.state == .finishing
     }
 
     @inline(__always)
-    private func wrote(_ connection: ConnectionReference) {
+    func wrote(_ connection: ConnectionReference) {
         let count = connection.pointee.outbound.count
         if count > configuration.outboundHighMark { congest(connection, count) }
         guard !connection.pointee.flags.contains(.dirty) else { return }
@@ -88,7 +89,10 @@ extension Loop {
 
     @inline(__always)
     private func sendNext(_ connection: ConnectionReference) {
-        guard let bytes = connection.pointee.outbound.takeOff(chunks) else { return }
+        guard let bytes = connection.pointee.outbound.takeOff(chunks) else {
+            if let error = connection.pointee.outbound.fileError { fileFailed(connection, error) }
+            return
+        }
         driver.submit(.send(bytes), for: connection.pointee.token)
     }
 
@@ -107,6 +111,7 @@ extension Loop {
     func sent(_ connection: ConnectionReference, _ count: Int) {
         guard connection.pointee.state != .closing else { return }
         connection.pointee.lastProgress = now
+        connection.pointee.lastSent = now
         connection.pointee.outbound.complete(count, chunks)
         connection.pointee.sentTotal += count
         port.counters.bytesOut.add(count)
@@ -134,7 +139,10 @@ extension Loop {
             updateReading(connection)
             enqueue(connection)
         }
-        if wasCongested { callback(connection) { try $0.writable(connection) } }
+        if wasCongested {
+            reliefForPipe(connection)
+            callback(connection) { try $0.writable(connection) }
+        }
     }
 
     func sendFailed(_ connection: ConnectionReference, _ error: SystemError) {
@@ -159,7 +167,9 @@ extension Loop {
             return tell(.local)
         }
         write(connection, bytes)
-        let mark = connection.pointee.sentTotal + connection.pointee.outbound.count
+        let mark =
+            connection.pointee.sentTotal + connection.pointee.outbound.count
+            + connection.pointee.outbound.fileCount
         if connection.pointee.outbound.isEmpty { return tell(nil) }
         details.takeUnretainedValue().awaitedSends.append((mark, tell))
         connection.pointee.flags.insert(.sendAwaited)

@@ -89,11 +89,21 @@ extension Loop {
     /// Gives the descriptor to a loop; false if the server has no room for another one.
     private func place(_ descriptor: Descriptor, listener: Int) -> Bool {
         port.counters.accepted.add()
+        if configuration.countsHosts, let host = try? sockets.remoteAddress(of: descriptor).host,
+            !owner.hostConnected(host)
+        {
+            port.counters.hostRefusals.add()
+            sockets.discard(descriptor)
+            return true
+        }
         let hasRoom = owner.connectionAccepted()
         let target = target(for: descriptor, listeners[listener])
         if target === port {
             open(descriptor, listener: listener)
         } else if target.post(.adopt(descriptor, listener: listener), always: true) != .accepted {
+            if let host = try? sockets.remoteAddress(of: descriptor).host {
+                owner.hostDisconnected(host)
+            }
             sockets.discard(descriptor)
             owner.connectionClosed()
         }

@@ -46,7 +46,11 @@ extension Loop {
         drainDeadline = now < deadline ? deadline : nil
         for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
             guard let connection = table.find(token) else { continue }
-            let quietAt = max(since, connection.pointee.lastProgress) + Self.quietTime
+            let isWorking =
+                connection.pointee.details?.takeUnretainedValue().offloads.isEmpty == false
+            let quietAt =
+                isWorking
+                ? .max : max(since, connection.pointee.lastProgress) + Self.quietTime
             if connection.pointee.state == .connecting {
                 abandonConnect(connection, SystemError(ECANCELED, "connect"))
             } else if now >= deadline {

@@ -114,6 +114,7 @@ package final class Loop {
         now = driver.now
         pull()
         attend()
+        noteLag()
         advanceDrain()
         return phase != .ended
     }
@@ -124,6 +125,15 @@ package final class Loop {
         guard let next = timers.nextDeadline else { return drainDeadline }
         guard let drain = drainDeadline else { return next }
         return min(next, drain)
+    }
+
+    /// How long this turn's callbacks took: every connection of the loop has waited for them.
+    private func noteLag() {
+        let lag = driver.clock - now
+        guard lag > configuration.slowTurn else { return }
+        port.counters.slowTurns.add()
+        port.counters.longestTurn.raise(to: Int(lag))
+        owner.report(.slowTurn(loop: index, lag))
     }
 
     private func pull() {

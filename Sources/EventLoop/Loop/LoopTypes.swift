@@ -9,6 +9,12 @@ package struct LoopConfiguration: Sendable {
     package var outboundLowMark = 64 << 10
     package var outboundLimit = 64 << 20
     package var idleTimeout: Nanoseconds?
+    /// Without a byte received, while reading.
+    package var readTimeout: Nanoseconds?
+    /// Without a byte taken, while some are owed.
+    package var writeTimeout: Nanoseconds?
+    /// A turn's callbacks that take longer are counted and reported.
+    package var slowTurn: Nanoseconds = 100_000_000
     /// How long a closing connection may go without progress.
     package var closeTimeout: Nanoseconds = 10_000_000_000
     /// How long to wait for the peer's end after ours.
@@ -16,6 +22,8 @@ package struct LoopConfiguration: Sendable {
     /// How much to throw away meanwhile.
     package var lingerLimit = 16 << 20
     /// Completions handled between two looks at timers and other threads' messages.
+    /// Connections are counted by host.
+    package var countsHosts = false
     package var completionsPerTurn = 512
     package var mailboxCapacity = 65_536
 
@@ -66,6 +74,10 @@ package protocol LoopOwner: AnyObject, Sendable {
     /// One more connection is alive: false if the limit is reached now.
     func connectionAccepted() -> Bool
     func connectionClosed()
+    /// One more connection of a host: false if it has as many as it may have, and then it is not
+    /// counted.
+    func hostConnected(_ host: SocketAddress) -> Bool
+    func hostDisconnected(_ host: SocketAddress)
     var hasRoom: Bool { get }
 }
 
@@ -81,6 +93,8 @@ package enum LoopReport: Sendable {
     case driverFailed(SystemError, loop: Int)
     case slotsExhausted(loop: Int)
     case datagramHandlerFailed(String)
+    /// Callbacks held their loop for so long.
+    case slowTurn(loop: Int, Nanoseconds)
     /// A loop runs on epoll, although io_uring was preferred; why not, in words.
     case backendFellBack(String)
     /// A loop's ring has fewer entries than wanted.

@@ -7,6 +7,15 @@ package enum SocketAddress: Hashable, Sendable {
     /// A path, or without the leading `@` an abstract name. An unnamed socket has the empty path.
     case unix(String, abstract: Bool)
 
+    /// Whoever has this address on any port; nil for Unix, where everybody is the same machine.
+    package var host: SocketAddress? {
+        switch self {
+        case .v4(let bytes, _): .v4(bytes, port: 0)
+        case .v6(let bytes, _, let scope): .v6(bytes, port: 0, scope: scope)
+        case .unix: nil
+        }
+    }
+
     package var port: UInt16? {
         switch self {
         case .v4(_, let port), .v6(_, let port, _): port

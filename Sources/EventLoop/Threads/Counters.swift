@@ -12,6 +12,11 @@ package struct Counter: ~Copyable, Sendable {
     package func add(_ amount: Int = 1) {
         value.store(value.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
+
+    /// For a maximum.
+    package func raise(to amount: Int) {
+        if amount > current { value.store(amount, ordering: .relaxed) }
+    }
 }
 
 /// What a loop counts. Each degraded mode has a counter here.
@@ -30,6 +35,11 @@ package final class LoopCounters: Sendable {
     package let timeouts = Counter()
     package let staleCompletions = Counter()
     package let driverErrors = Counter()
+    /// Turns whose callbacks took longer than they should.
+    package let slowTurns = Counter()
+    /// The longest of them, in nanoseconds.
+    package let longestTurn = Counter()
+    package let hostRefusals = Counter()
     package let datagramsIn = Counter()
     /// Not sent, since the socket or the network was full, or the datagram too long.
     package let datagramDrops = Counter()

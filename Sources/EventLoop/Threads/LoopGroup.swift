@@ -10,6 +10,8 @@ package final class LoopGroup: Sendable {
         package var reusePort = false
         package var balancer = Balancer.Policy.roundRobin
         package var connectionLimit = Int.max
+        /// Connections that one host may have; nil: not counted.
+        package var hostLimit: Int?
         package var pinLoops = false
         package var listen = ListenOptions()
         package var loop = LoopConfiguration()
@@ -61,6 +63,7 @@ package final class LoopGroup: Sendable {
     let loopCount: Int
     let state: Monitor<State>
     private let connections = Atomic(0)
+    private let hosts = Mutex<[SocketAddress: Int]>([:])
     let joiner = Mutex<[LoopThread]>([])
 
     /// How long a stop may take that nobody gave a limit for.
@@ -266,6 +269,24 @@ extension LoopGroup: LoopOwner {
     package func connectionClosed() {
         let before = connections.subtract(1, ordering: .relaxed).oldValue
         if before == configuration.connectionLimit { post(.resumeAccepting) }
+    }
+
+    package func hostConnected(_ host: SocketAddress) -> Bool {
+        guard let limit = configuration.hostLimit else { return true }
+        return hosts.withLock { hosts in
+            let count = hosts[host, default: 0]
+            guard count < limit else { return false }
+            hosts[host] = count + 1
+            return true
+        }
+    }
+
+    package func hostDisconnected(_ host: SocketAddress) {
+        guard configuration.hostLimit != nil else { return }
+        hosts.withLock { hosts in
+            let count = hosts[host, default: 0]
+            hosts[host] = count > 1 ? count - 1 : nil
+        }
     }
 
     package var hasRoom: Bool {

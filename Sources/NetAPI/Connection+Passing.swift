@@ -1,0 +1,62 @@
+internal import CLinux
+internal import EventLoop
+
+/// Passing bytes on without looking at them: to another connection, or from a file.
+extension Connection {
+    /// Moves what is unread now to `other`, which may live on this loop only (gnet's `WriteTo`);
+    /// returns how much.
+    @discardableResult
+    public func forward(to other: Connection) -> Int {
+        let count = buffered
+        other.write(next())
+        return count
+    }
+
+    /// From now on everything unread or received goes to `other`, with back-pressure; `onTraffic`
+    /// rests. The peer's end passes on as an end of our side to `other`; when both directions have
+    /// ended, or one connection breaks, both close. For both directions call it on each. `other`
+    /// must live on the same loop, as those do that `connect(to:)` makes.
+    public func pipe(to other: Connection) {
+        guard other.isOpen else { return }
+        _ = withCore { $0.pipe(record, to: other.record) }
+    }
+
+    /// Queues `count` bytes of an open file from `offset` on, behind what is written. The
+    /// descriptor is duplicated: close yours when you like. Read in pieces of 64 KiB on the loop
+    /// as the peer takes them, so for files in the page cache or on fast disks. A file that turns
+    /// out shorter resets the connection. Throws `.closed`, `.invalidOption`, or `.system`.
+    public func sendFile(_ descriptor: CInt, offset: Int, count: Int) throws(NetError) {
+        guard offset >= 0, count >= 0 else {
+            throw .invalidOption("offset or count", min(offset, count), "give 0 or more")
+        }
+        guard let core, isOpen else { throw .closed }
+        do throws(SystemError) {
+            try core.sendFile(record, descriptor, offset: offset, count: count)
+        } catch {
+            throw NetError(error)
+        }
+    }
+}
+
+extension Connection {
+    /// Runs `work`, which may block, on another thread, then `then` on this loop with its value.
+    ///
+    /// One at a time for each connection, in the order of the calls. An error of either closes the
+    /// connection with it. After the close nothing is called. Threads and queue are bounded by
+    /// `Options.workers`: when the queue is full, the connection closes with `.overloaded`.
+    public func offload<Value: Sendable>(
+        _ work: @escaping @Sendable () throws -> Value,
+        then: @escaping (Connection, Value) throws -> Void
+    ) {
+        let workers = server.workers
+        let job = Offload {
+            Result { try work() }
+        } done: { result in
+            guard let value = try result.get() as? Value else {
+                preconditionFailure("the result of an offload has another type")
+            }
+            try then(self, value)
+        }
+        _ = withCore { $0.offload(record, to: workers, job) }
+    }
+}

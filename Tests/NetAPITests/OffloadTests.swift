@@ -1,0 +1,115 @@
+/// Blocking work on other threads: ordered per connection, harmless to the others, bounded.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct OffloadTests {
+    /// Answers each line in upper case after blocking for `delay`.
+    private func blockingEcho(_ delay: Duration) -> TestHandler {
+        var handler = TestHandler()
+        handler.traffic = { connection in
+            while let line = try connection.nextLine() {
+                let request = String(decoding: line)
+                if request == "now" {
+                    connection.write("now\n")
+                    continue
+                }
+                connection.offload {
+                    pause(delay)
+                    if request == "fail" { throw Mishap() }
+                    return request.uppercased()
+                } then: { connection, reply in
+                    connection.write(reply + "\n")
+                }
+            }
+            return .none
+        }
+        return handler
+    }
+
+    @Test(arguments: Setup.all)
+    func repliesComeInOrderAndOthersDoNotWait(_ setup: Setup) throws {
+        try withServer(setup, blockingEcho(.milliseconds(100))) { server in
+            let slow = try (0..<4).map { _ in try server.connect() }
+            for client in slow { try client.send("a\nb\nc\n") }
+            let other = try server.connect()
+            for _ in 0..<20 {
+                let time = try elapsed {
+                    let isServed = try other.roundTrip("now\n")
+                    #expect(isServed)
+                }
+                #expect(time < .milliseconds(80), "\(time) while others block")
+            }
+            for client in slow { #expect(try client.receiveText(exactly: 6) == "A\nB\nC\n") }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func anErrorClosesAndWhatWasToFollowDoesNotRun(_ setup: Setup) throws {
+        let handler = blockingEcho(.milliseconds(5))
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("a\nfail\nb\n")
+            let (text, end) = try client.receiveTextUntilEnd()
+            #expect(text == "A\n" && end == .clean)
+            client.close()
+            try handler.log.waitFor(.close)
+            #expect(handler.log.reasons.first?.hasPrefix("handlerError") == true)
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aConnectionThatIsGoneIsNotTold(_ setup: Setup) throws {
+        let told = Shared(0)
+        var handler = TestHandler()
+        handler.traffic = { connection in
+            connection.discardAll()
+            connection.offload {
+                pause(.milliseconds(100))
+                return 1
+            } then: { _, _ in
+                told.update { $0 += 1 }
+            }
+            return .none
+        }
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("x")
+            try handler.log.waitFor(.traffic)
+            client.reset()
+            try server.waitUntilEmpty()
+            pause(.milliseconds(150))
+            #expect(told.value == 0)
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func tooMuchIsRefusedAndCounted(_ setup: Setup) throws {
+        let options = setup.options {
+            $0.workers.threads = 1
+            $0.workers.queued = 1
+        }
+        let handler = blockingEcho(.milliseconds(200))
+        try withServer(setup, handler, options: options) { server in
+            let clients = try (0..<6).map { _ in try server.connect() }
+            for client in clients { try client.send("a\n") }
+            try eventually("some are refused") { server.server.statistics.offloadRefusals >= 3 }
+            try eventually("the others are served") { handler.log.count(.close) >= 3 }
+            for client in clients { client.close() }
+            #expect(handler.log.reasons.allSatisfy { $0.hasPrefix("handlerError") })
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aStopWaitsForTheReply(_ setup: Setup) throws {
+        let handler = blockingEcho(.milliseconds(200))
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("a\n")
+            try handler.log.waitFor(.traffic)
+            server.server.requestStop(within: .seconds(5))
+            let (text, end) = try client.receiveTextUntilEnd()
+            #expect(text == "A\n" && end == .clean)
+        }
+    }
+}

@@ -1,0 +1,183 @@
+/// Bytes that are passed on: forwarded, piped with back-pressure, or sent from a file.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct PassingTests {
+    /// A proxy that pipes both ways to a server of its own.
+    private func withProxy(
+        _ setup: Setup, to backend: TestServer, _ body: (TestServer, TestHandler) throws -> Void
+    ) throws {
+        let target = backend.addresses[0]
+        var handler = TestHandler(traffic: TestHandler.ignore)
+        handler.open = { connection in
+            guard connection.isAccepted else { return .none }
+            connection.connect(to: target) { front, back in
+                front.pipe(to: back)
+                back.pipe(to: front)
+            }
+            return .none
+        }
+        try withServer(setup, handler) { try body($0, handler) }
+    }
+
+    @Test(arguments: Setup.all)
+    func aPipeCarriesBothWaysAndItsEndsToo(_ setup: Setup) throws {
+        // It answers only when it has everything, and then ends: the proxy must pass on a half.
+        let held = PerConnection<[UInt8]>([])
+        var serving = TestHandler()
+        serving.traffic = { connection in
+            connection[held] += connection.readArray()
+            return .none
+        }
+        serving.halfClose = { connection in
+            connection.write(connection[held])
+            return .close
+        }
+        let options = setup.options {
+            $0.allowHalfClosure = true
+            $0.limits.inboundBytes = 8 << 20
+        }
+        try withServer(setup, serving, options: options) { backend in
+            try withProxy(setup, to: backend) { proxy, _ in
+                for size in [1, 100_000, 3_000_000] {
+                    let client = try proxy.connect()
+                    let pattern = Pattern(stream: size)
+                    let sender = Worker {
+                        try client.send(pattern.bytes(size))
+                        client.shutdownWrite()
+                    }
+                    let (count, end) = try client.receiveUntilEnd(pattern)
+                    #expect(count == size && end == .clean)
+                    try sender.join("sending")
+                    client.close()
+                }
+                try proxy.waitUntilEmpty()
+                try backend.waitUntilEmpty()
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aPipeHoldsBackWhoSendsFasterThanTheOtherTakes(_ setup: Setup) throws {
+        let size = 24 << 20
+        var serving = TestHandler(traffic: TestHandler.ignore)
+        serving.open = { connection in
+            connection.write(Pattern(stream: 5).bytes(size))
+            return .none
+        }
+        try withServer(setup, serving) { backend in
+            try withProxy(setup, to: backend) { proxy, _ in
+                let before = Probe.residentBytes
+                let client = try proxy.connect(receiveBuffer: 16_384)
+                pause(.milliseconds(300))
+                #expect(proxy.server.statistics.bytesIn < size / 2, "it read all without a taker")
+                #expect(Probe.residentBytes - before < 64 << 20)
+                try client.receive(Pattern(stream: 5), exactly: size)
+                client.close()
+                try proxy.waitUntilEmpty()
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aPipeBreaksAsAWhole(_ setup: Setup) throws {
+        try withServer(setup) { backend in
+            try withProxy(setup, to: backend) { proxy, _ in
+                for number in 0..<10 {
+                    let client = try proxy.connect()
+                    #expect(try client.roundTrip("hello \(number)"))
+                    if number % 2 == 0 { client.reset() } else { client.close() }
+                }
+                try proxy.waitUntilEmpty()
+                try backend.waitUntilEmpty()
+            }
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func whatIsUnreadIsForwarded(_ setup: Setup) throws {
+        let first = Shared<ConnectionHandle?>(nil)
+        var handler = TestHandler()
+        let other = PerConnection<Connection?>(nil)
+        handler.open = { connection in
+            if first.value == nil {
+                first.value = connection.handle
+            } else {
+                connection[other] = connection.loop.connections.first { $0 != connection }
+            }
+            return .none
+        }
+        handler.traffic = { connection in
+            guard let target = connection[other] else { return .none }
+            #expect(connection.forward(to: target) > 0)
+            return .none
+        }
+        try withServer(setup, handler) { server in
+            let reader = try server.connect()
+            try handler.log.waitFor(.open)
+            let writer = try server.connect()
+            try writer.send("for the other one")
+            #expect(try reader.receiveText(exactly: 17) == "for the other one")
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aFileGoesOutInOrderWithWhatIsWritten(_ setup: Setup) throws {
+        let path = TemporaryPath.make("file")
+        defer { unlink(path) }
+        let text = String(repeating: "0123456789abcdef", count: 200_000)
+        try TemporaryPath.write(text, to: path)
+        var handler = TestHandler()
+        handler.traffic = { connection in
+            connection.discardAll()
+            let file = Glibc.open(path, O_RDONLY)
+            defer { Glibc.close(file) }
+            connection.write("head ")
+            try connection.sendFile(file, offset: 16, count: text.utf8.count - 16)
+            connection.write(" middle ")
+            try connection.sendFile(file, offset: 0, count: 16)
+            connection.write(" tail")
+            return .close
+        }
+        try withServer(setup, handler) { server in
+            for buffer in [nil, 8192] as [CInt?] {
+                let client = try server.connect(receiveBuffer: buffer)
+                try client.send("x")
+                let (got, end) = try client.receiveTextUntilEnd()
+                #expect(got == "head \(text.dropFirst(16)) middle 0123456789abcdef tail")
+                #expect(end == .clean)
+                client.close()
+            }
+            try server.waitUntilEmpty()
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aFileThatIsShorterThanPromisedResets(_ setup: Setup) throws {
+        let path = TemporaryPath.make("file")
+        defer { unlink(path) }
+        try TemporaryPath.write("short", to: path)
+        var handler = TestHandler()
+        handler.traffic = { connection in
+            connection.discardAll()
+            let file = Glibc.open(path, O_RDONLY)
+            defer { Glibc.close(file) }
+            try connection.sendFile(file, offset: 0, count: 1000)
+            #expect(throws: NetError.self) { try connection.sendFile(-1, offset: 0, count: 1) }
+            #expect(throws: NetError.self) { try connection.sendFile(file, offset: -1, count: 1) }
+            return .none
+        }
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("x")
+            let (_, end) = try client.receiveUntilEnd()
+            guard case .reset = end else {
+                Issue.record("ended with \(end)")
+                return
+            }
+            client.close()
+            try handler.log.waitFor(.close)
+        }
+    }
+}
