@@ -8,6 +8,9 @@ BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmar
 FORMATTED = Package.swift Sources Tests \
 	$(wildcard Examples/Package.swift Examples/Sources Benchmarks/Package.swift)
 
+EXAMPLE_PROGRAMS = $(notdir $(wildcard Examples/Sources/*))
+BENCHMARK_PROGRAMS = $(notdir $(wildcard Benchmarks/Sources/*))
+
 SEEDS ?= 2000
 FIRST ?= 1
 SEED ?=
@@ -38,13 +41,12 @@ test-unit: ## the pure parts only: seconds
 tidy: ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests
 
-examples: setup ## release builds of echo-server, load-client and c-epoll-echo in .build/bin
-	$(EXAMPLES) --product echo-server
+examples: setup ## release builds of every example and benchmark program in .build/bin
+	$(EXAMPLES)
 	$(BENCHMARKS)
 	@mkdir -p .build/bin
-	install "$$($(EXAMPLES) --show-bin-path)/echo-server" .build/bin/
-	install "$$($(BENCHMARKS) --show-bin-path)/load-client" .build/bin/
-	install "$$($(BENCHMARKS) --show-bin-path)/c-epoll-echo" .build/bin/
+	cd "$$($(EXAMPLES) --show-bin-path)" && install $(EXAMPLE_PROGRAMS) $(CURDIR)/.build/bin/
+	cd "$$($(BENCHMARKS) --show-bin-path)" && install $(BENCHMARK_PROGRAMS) $(CURDIR)/.build/bin/
 
 release: setup ## release build of the library; warnings are errors
 	$(RELEASE)

@@ -2,6 +2,8 @@
 import PackageDescription
 
 // A package of its own, so that who uses the library does not download what only its examples need.
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
 let package = Package(
     name: "millrace-examples",
     dependencies: [
@@ -15,6 +17,11 @@ let package = Package(
                 .product(name: "NetAPI", package: "millrace"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)])
+            swiftSettings: strict)
     ]
+        + ["chat", "proxy", "blocking-echo", "udp-echo"].map { name in
+            .executableTarget(
+                name: name, dependencies: [.product(name: "NetAPI", package: "millrace")],
+                swiftSettings: strict)
+        }
 )

@@ -34,8 +34,11 @@ public struct Datagram: ~Escapable {
     /// The socket's buffer was too small for it. Not with sizes that IPv4 allows.
     public var isTruncated: Bool { received.pointee.isTruncated }
 
+    /// The loop that its socket lives on.
+    public var loop: Loop { Loop(core: core.takeUnretainedValue()) }
+
     /// The server whose socket it came by.
-    public var server: Server { Loop(core: core.takeUnretainedValue()).server }
+    public var server: Server { loop.server }
 
     /// Answers its sender. Copied; goes out with the other replies of this turn of the loop. Never
     /// blocks: what the socket does not take is dropped and counted in `Statistics.datagramDrops`.

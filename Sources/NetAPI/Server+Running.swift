@@ -94,8 +94,21 @@ extension Server {
     public static func main(
         _ handler: some LoopHandler & Sendable, listen: Address..., options: Options = Options()
     ) -> Never {
+        main { () throws(NetError) in try Server(handler, listen: listen, options: options) }
+    }
+
+    /// The same with a handler for each loop.
+    public static func main<H: LoopHandler>(
+        listen: Address..., options: Options = Options(), perLoop make: @escaping @Sendable () -> H
+    ) -> Never {
+        main { () throws(NetError) in
+            try Server(listen, options, handler: H.self) { _ in (make(), true) }
+        }
+    }
+
+    private static func main(_ makeServer: () throws(NetError) -> Server) -> Never {
         do throws(NetError) {
-            let server = try Server(handler, listen: listen, options: options)
+            let server = try makeServer()
             let reason = try server.run(stoppingOn: .interrupt, .terminate)
             if case .failed(let error) = reason { throw error }
             exit(0)

@@ -48,8 +48,15 @@ public final class Server: Sendable {
     public convenience init<H: LoopHandler>(
         listen: Address..., options: Options = Options(), perLoop make: @escaping @Sendable () -> H
     ) throws(NetError) {
-        try Self.check(H.self, listen)
-        try self.init(listen, options) { _ in (make(), true) }
+        try self.init(listen, options, handler: H.self) { _ in (make(), true) }
+    }
+
+    convenience init(
+        _ listen: [Address], _ options: Options, handler: any LoopHandler.Type,
+        _ makeHandler: @escaping @Sendable (Int) -> (handler: any LoopHandler, isPrimary: Bool)
+    ) throws(NetError) {
+        try Self.check(handler, listen)
+        try self.init(listen, options, makeHandler)
     }
 
     /// A handler without the callback for what is listed would be silent for ever.

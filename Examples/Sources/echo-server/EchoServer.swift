@@ -1,10 +1,10 @@
-// Sends back what it receives, over TCP and Unix sockets, until SIGTERM or SIGINT; then it drains
-// and exits 0.
+// Sends back what it receives, over TCP, UDP and Unix sockets, until SIGTERM or SIGINT; then it
+// drains and exits 0.
 import ArgumentParser
 import Glibc
 import NetAPI
 
-struct Echo: EventHandler {
+struct Echo: EventHandler, DatagramHandler {
     func onBoot(_ loop: Loop) -> Action {
         let server = loop.server
         for address in server.boundAddresses {
@@ -17,6 +17,11 @@ struct Echo: EventHandler {
 
     func onTraffic(_ connection: Connection) -> Action {
         connection.write(connection.next())
+        return .none
+    }
+
+    func onDatagram(_ datagram: Datagram) -> Action {
+        datagram.reply(datagram.bytes)
         return .none
     }
 }
@@ -33,7 +38,8 @@ struct EchoServer: ParsableCommand {
         commandName: "echo-server", abstract: "Sends back what it receives.")
 
     @Option(
-        help: "Where to listen, as tcp://127.0.0.1:9000 or unix:///run/echo.sock; may be repeated.")
+        help: "Where to listen, as tcp://127.0.0.1:9000, udp://[::1]:9000 or unix:///run/echo.sock."
+    )
     var listen: [String] = ["tcp://127.0.0.1:9000"]
 
     @Option(help: "auto, epoll or io_uring.")
@@ -50,7 +56,7 @@ struct EchoServer: ParsableCommand {
         do {
             var command = try parseAsRoot()
             try command.run()
-        } catch where exitCode(for: error) == .success {
+        } catch  where exitCode(for: error) == .success {
             // Help, or a completion script.
             exit(withError: error)
         } catch {

@@ -6,14 +6,15 @@ final class DatagramPeer {
     private var descriptor: CInt
     private var buffer = [UInt8](repeating: 0, count: 70_000)
 
-    init(to address: Address) throws {
+    /// `patience` in seconds: how long a receive waits.
+    init(to address: Address, patience: Int = 20) throws {
         let target = try ClientAddress(address)
         descriptor = socket(target.family, Int32(SOCK_DGRAM.rawValue), 0)
         guard descriptor >= 0 else { throw SystemFailure("socket") }
         guard target.withKernelForm({ connect(descriptor, $0, $1) }) == 0 else {
             throw SystemFailure("connect")
         }
-        var limit = timeval(tv_sec: patience.components.seconds == 0 ? 1 : 20, tv_usec: 0)
+        var limit = timeval(tv_sec: patience, tv_usec: 0)
         setsockopt(
             descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }

@@ -1,0 +1,139 @@
+/// The examples as a user would start them, on each backend.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct ExampleTests {
+    static let backends = ["epoll", "io_uring"]
+
+    private func start(_ name: String, _ arguments: [String], _ backend: String) throws
+        -> ChildProcess
+    {
+        let path = PackageFiles.root + "/.build/bin/\(name)"
+        guard access(path, X_OK) == 0 else {
+            throw SystemFailure("\(path), which `make examples` builds", errno)
+        }
+        return try ChildProcess([path] + arguments, environment: ["MILLRACE_BACKEND": backend])
+    }
+
+    private func end(_ process: ChildProcess) throws {
+        process.signal(SIGTERM)
+        #expect(try process.wait() == .exited(0), "\(process.readErrors())")
+    }
+
+    private func connect(_ address: Address) throws -> TestClient {
+        var client: TestClient?
+        try eventually("\(address) answers") {
+            client = try? TestClient(to: address)
+            return client != nil
+        }
+        return client!
+    }
+
+    private func unixAddress() -> Address {
+        .unix("@example-\(getpid())-\(UInt32.random(in: 0...UInt32.max))")
+    }
+
+    @Test(arguments: backends)
+    func everybodyInTheChatHearsEverybody(_ backend: String) throws {
+        let address = unixAddress()
+        let process = try start("chat", [address.description], backend)
+        let (ann, bob) = (try connect(address), try connect(address))
+        #expect(try ann.receiveText(exactly: 12) == "your name?\r\n")
+        try ann.send("Ann\n")
+        #expect(try ann.receiveText(exactly: 14) == "* Ann joined\r\n")
+        #expect(try bob.receiveText(exactly: 12) == "your name?\r\n")
+        try bob.send("Bob\n")
+        for client in [ann, bob] {
+            #expect(try client.receiveText(exactly: 14) == "* Bob joined\r\n")
+        }
+        try ann.send("hello\n")
+        for client in [ann, bob] {
+            #expect(try client.receiveText(exactly: 12) == "Ann: hello\r\n")
+        }
+        bob.close()
+        #expect(try ann.receiveText(exactly: 12) == "* Bob left\r\n")
+        ann.close()
+        try end(process)
+    }
+
+    @Test(arguments: backends)
+    func theProxyForwardsStreams(_ backend: String) throws {
+        let (front, back) = (unixAddress(), unixAddress())
+        try withServer(.init(backend: .epoll, loops: 1), listen: [back]) { server in
+            let process = try start("proxy", [front.description, back.description], backend)
+            for number in 0..<10 {
+                let client = try connect(front)
+                let pattern = Pattern(stream: number)
+                let sender = Worker {
+                    try client.send(pattern.bytes(1 << 20))
+                }
+                try client.receive(pattern, exactly: 1 << 20)
+                try sender.join("sending")
+                client.close()
+            }
+            try end(process)
+            try server.waitUntilEmpty()
+        }
+    }
+
+    @Test(arguments: backends)
+    func theProxyForwardsDatagrams(_ backend: String) throws {
+        try withDatagramServer(.init(backend: .epoll, loops: 1)) { server in
+            let front = Address.udp("127.0.0.1", port: try freeDatagramPort())
+            let process = try start(
+                "proxy", [front.description, server.boundAddresses[0].description], backend)
+            let peers = try (0..<5).map { _ in try DatagramPeer(to: front, patience: 1) }
+            try eventually("it answers") {
+                try? peers[0].send([0])
+                return (try? peers[0].receive()) == [0]
+            }
+            for round in 1..<10 {
+                for (index, peer) in peers.enumerated() {
+                    try peer.send([UInt8(index), UInt8(round)])
+                }
+                for (index, peer) in peers.enumerated() {
+                    #expect(try peer.receive() == [UInt8(index), UInt8(round)])
+                }
+            }
+            try end(process)
+        }
+    }
+
+    @Test(arguments: backends)
+    func blockingEchoBlocksNobodyElse(_ backend: String) throws {
+        let address = unixAddress()
+        let process = try start("blocking-echo", [address.description], backend)
+        let clients = [try connect(address), try connect(address), try connect(address)]
+        let time = try elapsed {
+            for client in clients { try client.send("hello\n") }
+            for client in clients {
+                let reply = try client.receiveText(exactly: 7)
+                #expect(reply == "HELLO\r\n")
+            }
+        }
+        #expect(time >= .milliseconds(950) && time < .milliseconds(1900), "\(time)")
+        for client in clients { client.close() }
+        try end(process)
+    }
+
+    @Test(arguments: backends)
+    func datagramsAreEchoed(_ backend: String) throws {
+        let address = Address.udp("127.0.0.1", port: try freeDatagramPort())
+        let process = try start("udp-echo", [address.description], backend)
+        let peer = try DatagramPeer(to: address, patience: 1)
+        try eventually("it answers") {
+            try? peer.send([7])
+            return (try? peer.receive()) == [7]
+        }
+        try end(process)
+    }
+
+    /// Of a socket that is closed again: nobody else is likely to be given it meanwhile.
+    private func freeDatagramPort() throws -> UInt16 {
+        let server = try Server(DatagramTestHandler(), listen: "udp://127.0.0.1:0")
+        try server.start()
+        defer { server.stop() }
+        return server.boundAddresses[0].port ?? 0
+    }
+}
