@@ -18,7 +18,7 @@ BENCH ?= --rounds 12 --seconds 3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit tidy examples release demo guards planted-bugs seeds seed \
+.PHONY: help setup build test test-unit tidy examples release conformance demo guards planted-bugs seeds seed \
 	tsan asan bench format lint docs clean
 
 help: ## list the commands
@@ -50,6 +50,9 @@ examples: setup ## release builds of every example and benchmark program in .bui
 
 release: setup ## release build of the library; warnings are errors
 	$(RELEASE)
+
+conformance: setup examples ## each behaviour by its tests: backends x loops
+	Scripts/conformance
 
 demo: setup examples ## the echo server under load: one table
 	Scripts/demo

@@ -1,7 +1,8 @@
 internal import EventLoop
+internal import Glibc
 
 /// Where a server listens, or where a socket is: `tcp://host:port`, `tcp4://`, `tcp6://`,
-/// `udp://`, `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`.
+/// `udp://`, `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`.
 ///
 /// Hosts are IPv4 or IPv6 in digits, `localhost`, or empty for every address of the machine; names
 /// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. As a literal it is
@@ -12,6 +13,8 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     let socketAddress: SocketAddress?
     let onlyV6: Bool
     let isDatagram: Bool
+    /// A socket that was bound elsewhere.
+    let inherited: CInt?
 
     public init(stringLiteral value: String) {
         self = Self.parse(value) ?? Address(description: value, nil)
@@ -40,6 +43,23 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         Address(stringLiteral: "unix://\(path)")
     }
 
+    /// A listening stream socket that this process has inherited or made itself; `fd://3` in text.
+    /// The server owns it from `start()` on, also if that fails. What it is bound to is told by
+    /// `Server.boundAddresses`; a Unix path is left in place at the end.
+    public static func inherited(_ descriptor: CInt) -> Address {
+        Address(stringLiteral: "fd://\(descriptor)")
+    }
+
+    /// What a service manager has passed on (`LISTEN_FDS` and `LISTEN_PID`, as systemd does): empty
+    /// if nothing, or not to this process.
+    public static var inheritedListeners: [Address] {
+        guard let count = getenv("LISTEN_FDS").flatMap({ CInt(String(cString: $0)) }), count > 0,
+            let process = getenv("LISTEN_PID").flatMap({ pid_t(String(cString: $0)) }),
+            process == getpid()
+        else { return [] }
+        return (3..<3 + min(count, 1024)).map { .inherited($0) }
+    }
+
     /// Nil for Unix addresses.
     public var port: UInt16? { socketAddress?.port }
 
@@ -48,7 +68,7 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         guard let first = one.socketAddress, let second = other.socketAddress else {
             return one.description == other.description
         }
-        return first == second && one.onlyV6 == other.onlyV6
+        return first == second && one.inherited == other.inherited && one.onlyV6 == other.onlyV6
             && one.isDatagram == other.isDatagram
     }
 
@@ -66,9 +86,10 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
 
     private init(
         description: String, _ socketAddress: SocketAddress?, onlyV6: Bool = false,
-        isDatagram: Bool = false
+        isDatagram: Bool = false, inherited: CInt? = nil
     ) {
         self.isDatagram = isDatagram
+        self.inherited = inherited
         self.description = description
         self.socketAddress = socketAddress
         self.onlyV6 = onlyV6
@@ -93,6 +114,11 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     private static func parse(_ text: String) -> Address? {
         guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return nil }
         if let path = rest(of: text, after: "unix://") { return parseUnix(text, path) }
+        if let digits = rest(of: text, after: "fd://") {
+            guard let number = CInt(digits), number >= 0 else { return nil }
+            return Address(
+                description: text, .unix("", abstract: false), inherited: number)
+        }
         for transport in ["tcp", "udp"] {
             for (suffix, family) in [("", nil), ("4", 4), ("6", 6)] {
                 if let endpoint = rest(of: text, after: "\(transport)\(suffix)://") {

@@ -52,6 +52,33 @@ public final class Client: Sendable {
         if !isTaken { done(.failure(.closed)) }
     }
 
+    /// Serves a stream that was connected elsewhere, a socket pair's end for example, which the
+    /// client owns from now on. `onOpen` runs on one of its loops. `failed` is told `.closed`, or
+    /// `.unsupported` if it is no connected stream; then the descriptor is closed.
+    public func adopt(
+        _ descriptor: CInt, failed: @escaping @Sendable (NetError) -> Void = { _ in }
+    ) {
+        let ports = core.group?.servingPorts ?? []
+        let place = turn.add(1, ordering: .relaxed).oldValue % max(1, ports.count)
+        let isTaken =
+            !ports.isEmpty
+            && ports[place].run { loop in
+                do throws(SystemError) {
+                    try loop.adopt(Descriptor(descriptor))
+                } catch {
+                    Glibc.close(descriptor)
+                    failed(
+                        NetError(
+                            .unsupported, "descriptor \(descriptor): \(error.message)",
+                            "give a connected stream socket", errno: error.number))
+                }
+            }
+        if !isTaken {
+            Glibc.close(descriptor)
+            failed(.closed)
+        }
+    }
+
     /// Returns the handle once the connection is open. Throws as above.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10)

@@ -96,6 +96,10 @@ extension NetError {
             self.init(
                 .addressInUse, "\(address): a file that is no socket is there",
                 "choose another path, or remove it", errno: error.number)
+        case EINVAL where address.inherited != nil, EPROTOTYPE, ENOTSOCK, EBADF:
+            self.init(
+                .invalidAddress, "\(address): this descriptor is no listening stream socket",
+                "pass one that is bound and listens", errno: error.number)
         case EACCES, EPERM:
             let remedy =
                 address.isUnix

@@ -18,6 +18,10 @@ extension Options {
         group.pinLoops = pinLoops
         group.listen.backlog = CInt(
             try within(1...Int(Int32.max), tcp.backlog, "tcp.backlog"))
+        if let time = tcp.deferAccept {
+            let seconds = try within(1...3600, Int(time.components.seconds), "tcp.deferAccept")
+            group.listen.deferAccept = CInt(seconds)
+        }
         group.loop = try loopConfiguration()
         group.loop.countsHosts = group.hostLimit != nil
         return group

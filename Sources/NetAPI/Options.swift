@@ -54,6 +54,10 @@ public struct Options: Sendable {
         public var keepAlive: Duration?
         /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
         public var backlog = 4096
+        /// A connection is accepted when its first bytes have come, or after this many whole
+        /// seconds (TCP_DEFER_ACCEPT); nil: at once. For protocols in which the client speaks
+        /// first.
+        public var deferAccept: Duration?
     }
 
     /// What a peer can make the server hold. In bytes, but for `connections`.

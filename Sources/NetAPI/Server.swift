@@ -176,7 +176,9 @@ public final class Server: Sendable {
         do throws(ListenFailure) {
             let wanted = listenAddresses.compactMap { address in
                 address.socketAddress.map {
-                    ListenAddress($0, onlyV6: address.onlyV6, isDatagram: address.isDatagram)
+                    ListenAddress(
+                        $0, onlyV6: address.onlyV6, isDatagram: address.isDatagram,
+                        inherited: address.inherited.map { Descriptor($0) })
                 }
             }
             return (group, try group.listen(on: wanted))
@@ -217,6 +219,15 @@ public final class Server: Sendable {
         statistics.offloadsWaiting = workers.waiting
         statistics.offloadRefusals = workers.refusals
         return statistics
+    }
+
+    /// The same for each loop, the serving ones first; then, if there is one, the acceptor.
+    public var loopStatistics: [Statistics] {
+        (group?.ports ?? []).map { port in
+            var statistics = Statistics()
+            statistics.add(port)
+            return statistics
+        }
     }
 
     /// Runs `body` for every connection that is open, each on its own loop. Returns at once.

@@ -30,6 +30,16 @@ package final class SimulatedSockets: Sockets {
         return network.open(.unconnected)
     }
 
+    // Nothing comes from outside.
+
+    package func adopt(_ descriptor: Descriptor) throws(SystemError) -> BoundListener {
+        throw SystemError(EBADF, "getsockopt")
+    }
+
+    package func adoptStream(_ descriptor: Descriptor) throws(SystemError) {
+        throw SystemError(EBADF, "getsockopt")
+    }
+
     // This network carries streams only.
 
     package func bindDatagrams(

@@ -68,6 +68,17 @@ extension Loop {
         submitConnect(connection)
     }
 
+    /// Makes a connection of a stream that was connected elsewhere. On an error the descriptor
+    /// stays the caller's.
+    package func adopt(_ descriptor: Descriptor) throws(SystemError) {
+        guard phase == .running || phase == .acceptedLast else {
+            throw SystemError(ECANCELED, "adopt")
+        }
+        try sockets.adoptStream(descriptor)
+        _ = owner.connectionAccepted()
+        open(descriptor, listener: nil)
+    }
+
     /// Lets a connection rest until the one that it asked for is there: its bytes and its end wait.
     package func awaitOther(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open else { return }

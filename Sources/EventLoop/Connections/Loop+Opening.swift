@@ -2,7 +2,7 @@
 
 extension Loop {
     /// Makes a connection of a descriptor that a listener accepted, here or on another loop.
-    func open(_ descriptor: Descriptor, listener: Int) {
+    func open(_ descriptor: Descriptor, listener: Int?) {
         guard phase != .ended, let connection = table.allocate() else {
             if phase != .ended { owner.report(.slotsExhausted(loop: index)) }
             sockets.discard(descriptor)

@@ -7,6 +7,13 @@ package protocol Sockets: AnyObject, Sendable {
         on address: SocketAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener
 
+    /// Takes over a socket that somebody else has bound and, unless it is for datagrams, listens
+    /// on. From now on it is non-blocking and closed on exec.
+    func adopt(_ descriptor: Descriptor) throws(SystemError) -> BoundListener
+
+    /// Takes over a connected stream in the same way.
+    func adoptStream(_ descriptor: Descriptor) throws(SystemError)
+
     /// Binds a socket for datagrams. The descriptor is non-blocking; the caller owns it.
     func bindDatagrams(
         on address: SocketAddress, _ options: ListenOptions
@@ -94,6 +101,10 @@ package struct ListenOptions: Sendable {
     package var reusePort: Bool
     /// An IPv6 listener serves IPv4 too unless this is set.
     package var onlyV6: Bool
+    /// Accept only once bytes have come, or after so many seconds; nil: at once.
+    package var deferAccept: CInt?
+    /// Prefer connections that this processor handles.
+    package var incomingCPU: CInt?
 
     package init(backlog: CInt = 4096, reusePort: Bool = false, onlyV6: Bool = false) {
         self.backlog = backlog

@@ -27,6 +27,12 @@ package final class KernelSockets: Sockets {
             try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
             if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
         }
+        if let seconds = options.deferAccept, address.port != nil {
+            try setInteger(seconds, CInt(MR_IPPROTO_TCP), CInt(MR_TCP_DEFER_ACCEPT), on: descriptor)
+        }
+        if let processor = options.incomingCPU, address.port != nil {
+            try setInteger(processor, SOL_SOCKET, CInt(MR_SO_INCOMING_CPU), on: descriptor)
+        }
         if case .v6 = address {
             let only: CInt = options.onlyV6 ? 1 : 0
             try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)

@@ -1,3 +1,5 @@
+import CLinux
+import Glibc
 import Synchronization
 
 /// The loops of one server: who accepts, who serves, and the order in which they start and stop.
@@ -115,6 +117,9 @@ package final class LoopGroup: Sendable {
             wanted.isDatagram && !configuration.reusePort
             ? place % configuration.loops : hasAcceptor ? loopCount - 1 : 0
         options.reusePort = configuration.reusePort && wanted.address.port != nil
+        options.reusePort = options.reusePort && wanted.inherited == nil
+        let pins = configuration.pinLoops && options.reusePort
+        if pins { options.incomingCPU = 0 }
         let bound = try open(wanted.address, wanted, options)
         // A Unix path can be bound once only, so there one loop accepts for all.
         let isShared = options.reusePort && configuration.loops > 1
@@ -123,6 +128,7 @@ package final class LoopGroup: Sendable {
         guard isShared else { return }
         for loop in 1..<configuration.loops {
             // The real address: port 0 gave the first listener one, and the others share it.
+            if pins { options.incomingCPU = CInt(loop) % mr_cpu_count() }
             let another = try open(bound.address, wanted, options)
             listeners.perLoop[loop].append((another, spreads: false))
         }
@@ -131,6 +137,13 @@ package final class LoopGroup: Sendable {
     private func open(
         _ address: SocketAddress, _ wanted: ListenAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener {
+        if let inherited = wanted.inherited {
+            let bound = try parts.sockets.adopt(inherited)
+            guard bound.isDatagram == wanted.isDatagram else {
+                throw SystemError(EPROTOTYPE, "adopt")
+            }
+            return bound
+        }
         if wanted.isDatagram { return try parts.sockets.bindDatagrams(on: address, options) }
         return try parts.sockets.listen(on: address, options)
     }
@@ -222,8 +235,14 @@ package struct ListenAddress: Sendable {
     package let address: SocketAddress
     package let onlyV6: Bool
     package let isDatagram: Bool
+    /// A socket that is bound already.
+    package let inherited: Descriptor?
 
-    package init(_ address: SocketAddress, onlyV6: Bool = false, isDatagram: Bool = false) {
+    package init(
+        _ address: SocketAddress, onlyV6: Bool = false, isDatagram: Bool = false,
+        inherited: Descriptor? = nil
+    ) {
+        self.inherited = inherited
         self.address = address
         self.onlyV6 = onlyV6
         self.isDatagram = isDatagram
