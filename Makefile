@@ -38,13 +38,14 @@ test-unit: ## the pure parts only: seconds
 tidy: ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests
 
-examples: setup ## release builds of echo-server, load-client and c-epoll-echo in .build/bin
+examples: setup ## release builds of echo-server, load-client and the C servers in .build/bin
 	$(EXAMPLES) --product echo-server
 	$(BENCHMARKS)
 	@mkdir -p .build/bin
 	install "$$($(EXAMPLES) --show-bin-path)/echo-server" .build/bin/
 	install "$$($(BENCHMARKS) --show-bin-path)/load-client" .build/bin/
 	install "$$($(BENCHMARKS) --show-bin-path)/c-epoll-echo" .build/bin/
+	install "$$($(BENCHMARKS) --show-bin-path)/c-uring-echo" .build/bin/
 
 release: setup ## release build of the library; warnings are errors
 	$(RELEASE)
