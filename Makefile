@@ -8,13 +8,14 @@ BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmar
 FORMATTED = Package.swift Sources Tests \
 	$(wildcard Examples/Package.swift Examples/Sources Benchmarks/Package.swift)
 
-EXAMPLE_PROGRAMS = $(notdir $(wildcard Examples/Sources/*))
-BENCHMARK_PROGRAMS = $(notdir $(wildcard Benchmarks/Sources/*))
+EXAMPLE_PROGRAMS = echo-server chat proxy blocking-echo udp-echo
+BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo
 
 SEEDS ?= 2000
 FIRST ?= 1
 SEED ?=
 BENCH ?= --rounds 12 --seconds 3
+ECHO = .build/bin/echo-server --listen tcp://127.0.0.1:{port} --loops 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -76,9 +77,10 @@ tsan: setup ## every suite under the thread sanitizer
 asan: setup ## every suite under the address sanitizer
 	MILLRACE_TEST_PATIENCE=120 $(TEST) --sanitize=address --scratch-path .build/asan --skip TidyTests
 
-bench: setup examples ## time per request against the C server; BENCH="--rounds 3" is quicker
-	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' \
-		--a '.build/bin/echo-server --backend epoll --listen tcp://127.0.0.1:{port} --loops 1'
+bench: setup examples ## time per request beside servers in C; BENCH="--rounds 3" is quicker
+	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
+	Benchmarks/compare $(BENCH) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
+	Benchmarks/compare $(BENCH) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
 
 format: ## rewrite the Swift files in the house style
 	$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)

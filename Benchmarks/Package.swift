@@ -13,6 +13,10 @@ let package = Package(
     targets: [
         // C, so that what the client costs cannot change with the library it measures.
         .executableTarget(name: "load-client", cSettings: strict),
-        .executableTarget(name: "c-epoll-echo", cSettings: strict),
+        .target(name: "serving", cSettings: strict),
+        .executableTarget(name: "c-epoll-echo", dependencies: ["serving"], cSettings: strict),
+        .executableTarget(
+            name: "c-uring-echo", dependencies: ["serving"], cSettings: strict,
+            linkerSettings: [.linkedLibrary(":liburing.a")]),
     ]
 )

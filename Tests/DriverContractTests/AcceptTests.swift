@@ -95,6 +95,48 @@ extension DriverContract {
             #expect(outcome.accepted == 3)
         }
 
+        /// What was accepted and not pulled yet belongs to the driver, which closes it.
+        @Test(arguments: DriverKind.allCases)
+        func aCloseInTheMiddleOfAcceptingLeaksNoDescriptor(_ kind: DriverKind) throws {
+            struct Outcome {
+                var descriptors: (before: Int, after: Int) = (0, 0)
+                var trouble: (any Error)?
+            }
+            let outcome = withOwnDescriptors {
+                var outcome = Outcome()
+                do {
+                    try withSession(kind) { session in
+                        outcome.descriptors.before = openDescriptorCount()
+                        for _ in 0..<10 { try closeWhileAccepting(session) }
+                        outcome.descriptors.after = openDescriptorCount()
+                    }
+                } catch {
+                    outcome.trouble = error
+                }
+                return outcome
+            }
+            if let trouble = outcome.trouble { throw trouble }
+            #expect(outcome.descriptors.before == outcome.descriptors.after)
+        }
+
+        private func closeWhileAccepting(_ session: Session) throws {
+            let listener = try session.listen()
+            let token = session.attach(listener)
+            session.submit(.accept, token)
+            try session.run(for: 1_000_000)
+            let peers = try (0..<5).map { _ in try session.connect(to: listener) }
+            session.world.pause(1_000_000)
+            for _ in 0..<100 where session.seen[token]?.accepted.isEmpty == true {
+                try session.world.wait(until: session.world.clock + 10_000_000)
+                session.pull()
+            }
+            session.submit(.close, token)
+            try session.run(until: "it is closed") { session.seen[token]?.closedCount == 1 }
+            session.seen[token]?.accepted.forEach { session.sockets.discard($0) }
+            #expect(session.seen[token]?.accepted.count ?? 0 <= peers.count)
+            session.forgetPeers()
+        }
+
         /// H16, M31: who connects and resets before it is accepted leaves the listener alive.
         @Test(arguments: DriverKind.allCases)
         func aResetInTheBacklogHarmsNobody(_ kind: DriverKind) throws {

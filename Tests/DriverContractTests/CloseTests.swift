@@ -94,6 +94,42 @@ extension DriverContract {
             }
         }
 
+        /// H10: what was reported for the earlier life is still to be pulled when the slot changes
+        /// hands.
+        @Test(arguments: DriverKind.allCases)
+        func aSlotReusedInTheMiddleOfATurnHearsNothingOld(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<2).map { _ in try session.makePair() }
+                for (token, _) in pairs { session.submit(.receive, token) }
+                try session.run(for: 2_000_000)
+                let listener = try session.listen()
+                let late = try session.connect(to: listener)
+                let descriptor = try session.acceptWaiting(on: listener)
+                late.send([3])
+                for (_, peer) in pairs { peer.send([1]) }
+                session.world.pause(2_000_000)
+                var closed: Token?
+                var next: Token?
+                session.onCompletion = { completion in
+                    if case .received = completion.event, closed == nil {
+                        let other = pairs.map(\.token).first { $0 != completion.token }
+                        closed = other
+                        other.map { session.submit(.close, $0) }
+                    }
+                    if case .closed = completion.event, completion.token == closed {
+                        let token = Token(slot: completion.token.slot, generation: 2)
+                        session.attach(descriptor, as: token)
+                        session.submit(.receive, token)
+                        next = token
+                    }
+                }
+                try session.run(until: "the next is heard") {
+                    next.flatMap { session.seen[$0]?.bytes } == [3]
+                }
+                #expect(closed.flatMap { session.seen[$0]?.closedCount } == 1)
+            }
+        }
+
         @Test(arguments: DriverKind.allCases)
         func ofAListenerItRefusesTheNext(_ kind: DriverKind) throws {
             try withSession(kind) { session in

@@ -33,6 +33,34 @@ extension DriverContract {
             }
         }
 
+        /// Whose input is there already is received as soon as that is handed over, into whatever
+        /// the driver holds to be free.
+        @Test(arguments: DriverKind.allCases)
+        func lentBytesHoldStillWhileOthersReceive(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair()
+                let others = try (0..<6).map { _ in try session.makePair() }
+                for (_, other) in others { other.send([UInt8](repeating: 0xEE, count: 5000)) }
+                session.submit(.receive, token)
+                peer.send(pattern(5000))
+                var looks = 0
+                session.onCompletion = { completion in
+                    guard completion.token == token, case .received(let bytes) = completion.event
+                    else { return }
+                    let before = Array(bytes)
+                    if looks == 0 { for (other, _) in others { session.submit(.receive, other) } }
+                    looks += 1
+                    session.driver.handOver()
+                    #expect(before.elementsEqual(bytes), "lent bytes changed under their reader")
+                }
+                try session.run(until: "all has come") {
+                    session.seen[token]?.bytes.count == 5000
+                        && others.allSatisfy { session.seen[$0.token]?.bytes.count == 5000 }
+                }
+                #expect(mismatch(session.seen[token]?.bytes, pattern(5000)) == nil)
+            }
+        }
+
         @Test(arguments: DriverKind.allCases)
         func pullingMayPauseAnywhere(_ kind: DriverKind) throws {
             try withSession(kind) { session in

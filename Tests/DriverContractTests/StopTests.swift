@@ -132,6 +132,26 @@ extension DriverContract {
             }
         }
 
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func aSendInFlightGoesOn(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport, smallBuffer: true)
+                session.submit(.receive, token)
+                session.send(pattern(2_000_000), token)
+                try session.run(for: 5_000_000)
+                session.submit(.stop(.receive), token)
+                try session.run(until: "the stop is answered") {
+                    session.seen[token]?.stopCount == 1
+                }
+                try session.run(for: 5_000_000)
+                #expect(session.isSending(token))
+                peer.readLimit = .max
+                try session.run(until: "the peer has it") { peer.received.count >= 2_000_000 }
+                #expect(session.seen[token]?.failures.isEmpty == true)
+                #expect(mismatch(peer.received, pattern(2_000_000)) == nil)
+            }
+        }
+
         private func stop(_ token: Token, _ session: Session) throws {
             session.submit(.receive, token)
             try session.run(for: 1_000_000)

@@ -164,6 +164,12 @@ final class Session {
         }
     }
 
+    /// Ends the peers so far; their tokens are closed.
+    func forgetPeers() {
+        for peer in peers { peer.close() }
+        peers = []
+    }
+
     // MARK: Ending
 
     /// Closes what is open and holds everything against the rules.

@@ -41,3 +41,12 @@ func withOwnDescriptors<Result>(_ body: @escaping () -> Result) -> Result {
     pthread_join(thread, nil)
     return result!
 }
+
+/// Of this thread's own table.
+func openDescriptorCount() -> Int {
+    guard let stream = opendir("/proc/thread-self/fd") else { return -1 }
+    defer { closedir(stream) }
+    var count = 0
+    while readdir(stream) != nil { count += 1 }
+    return count
+}

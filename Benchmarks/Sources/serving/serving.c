@@ -1,0 +1,72 @@
+// What the baselines share around their loops, none of which a request ever meets.
+#define _GNU_SOURCE
+#include "serving.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+
+enum { BACKLOG = 4096 };
+
+_Noreturn void fail(const char *what) {
+    fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, strerror(errno));
+    exit(1);
+}
+
+uint16_t port_from(int count, char **arguments) {
+    char *end = NULL;
+    long port = count == 2 ? strtol(arguments[1], &end, 10) : -1;
+    if (end == NULL || end == arguments[1] || *end != '\0' || port < 0 || port > 65535) {
+        fprintf(stderr, "usage: %s PORT\n", program_invocation_short_name);
+        exit(2);
+    }
+    return (uint16_t)port;
+}
+
+void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) { return; }
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int listen_on(uint16_t port) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) { fail("socket"); }
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons(port),
+        .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)},
+    };
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) { fail("bind"); }
+    if (listen(fd, BACKLOG) != 0) { fail("listen"); }
+    return fd;
+}
+
+int termination(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) { fail("sigprocmask"); }
+    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd < 0) { fail("signalfd"); }
+    return fd;
+}
+
+void announce(int listener) {
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    if (getsockname(listener, (struct sockaddr *)&address, &length) != 0) { fail("getsockname"); }
+    printf("listening on tcp://127.0.0.1:%u\n", ntohs(address.sin_port));
+    if (fflush(stdout) != 0) { fail("stdout"); }
+}

@@ -1,0 +1,185 @@
+import EventLoop
+import Glibc
+import Simulation
+import Testing
+
+/// What holds when whatever a driver shares among its tokens has run out, and afterwards.
+extension DriverContract {
+    @Suite struct Pressure {
+        /// Every one of them at once, over and over: buffers and queues run out in every turn.
+        @Test(arguments: DriverKind.allCases)
+        func allGetEverythingAndThenItIsQuiet(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<150).map { _ in try session.makePair() }
+                let size = 40_000
+                for (token, _) in pairs { session.submit(.receive, token) }
+                for part in 0..<4 {
+                    for (token, peer) in pairs {
+                        peer.send(pattern(size / 4, from: Int(token.slot) + part * size / 4))
+                    }
+                    try session.run(until: "part \(part) has come") {
+                        pairs.allSatisfy {
+                            session.seen[$0.token]?.bytes.count == size / 4 * (part + 1)
+                        }
+                    }
+                }
+                for (token, _) in pairs {
+                    let expected = pattern(size, from: Int(token.slot))
+                    #expect(mismatch(session.seen[token]?.bytes, expected) == nil)
+                }
+                try expectQuiet(session)
+            }
+        }
+
+        /// With no more than a few completions pulled between two waits, what has come holds all
+        /// buffers, and a receive without one fails at once: trying again at once would be to spin.
+        @Test(arguments: DriverKind.allCases)
+        func whoWaitsForABufferDoesNotTryInVainAllTheTime(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<100).map { _ in try session.makePair() }
+                for (token, peer) in pairs {
+                    session.submit(.receive, token)
+                    peer.send([1])
+                }
+                session.world.pause(5_000_000)
+                let before = session.driver.counters.bufferStarvations.current
+                let end = ContinuousClock.now + .seconds(10)
+                while pairs.contains(where: { session.seen[$0.token]?.bytes.isEmpty == true }) {
+                    try #require(ContinuousClock.now < end, "\(session.summary)")
+                    try session.world.wait(until: session.world.clock + 2_000_000)
+                    session.pull()
+                }
+                let tries = session.driver.counters.bufferStarvations.current - before
+                #expect(tries <= 3 * pairs.count, "\(tries) receives found no buffer")
+            }
+        }
+
+        /// Queues that overflow may cost a driver the standing operation behind its waker.
+        @Test(arguments: DriverKind.allCases)
+        func aWakerSurvivesMoreCompletionsThanAQueueHolds(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen()
+                let acceptor = session.attach(listener)
+                session.submit(.accept, acceptor)
+                try session.run(for: 2_000_000)
+                for round in 1...3 {
+                    for _ in 0..<150 { _ = try session.connect(to: listener) }
+                    session.driver.waker.wake()
+                    try session.run(until: "round \(round) is accepted") {
+                        session.seen[acceptor]?.accepted.count == 150 * round
+                    }
+                    try session.run(for: 4_000_000)
+                    session.driver.waker.wake()
+                    let start = session.world.clock
+                    try session.world.wait(until: start + 2_000_000_000)
+                    try session.pullAll()
+                    #expect(session.world.clock - start < 1_000_000_000, "a deaf waker")
+                }
+                session.seen[acceptor]?.accepted.forEach { session.sockets.discard($0) }
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func anyOrderLeavesNothingBehind(_ kind: DriverKind) throws {
+            struct Outcome {
+                var descriptors: (before: Int, after: Int) = (0, 0)
+                var trouble: (any Error)?
+            }
+            let outcome = withOwnDescriptors {
+                var outcome = Outcome()
+                do {
+                    try withSession(kind) { session in
+                        _ = try session.listen()
+                        try session.run(for: 1_000_000)
+                        outcome.descriptors.before = openDescriptorCount()
+                        for seed in 0..<20 as Range<UInt64> {
+                            try interleave(100, seed, session)
+                        }
+                        outcome.descriptors.after = openDescriptorCount()
+                        // A pool that had lost its buffers would leave these without.
+                        let pairs = try (0..<20).map { _ in try session.makePair() }
+                        for (token, peer) in pairs {
+                            session.submit(.receive, token)
+                            peer.send(pattern(1000))
+                        }
+                        try session.run(until: "all hear again") {
+                            pairs.allSatisfy { session.seen[$0.token]?.bytes.count == 1000 }
+                        }
+                    }
+                } catch {
+                    outcome.trouble = error
+                }
+                return outcome
+            }
+            if let trouble = outcome.trouble { throw trouble }
+            #expect(outcome.descriptors.before == outcome.descriptors.after)
+        }
+
+        private struct Opened {
+            let token: Token
+            let peer: any TestPeer
+            var isReceiving = true
+            var peerHasEnded = false
+        }
+
+        /// Operations in an order that the seed decides, while peers send, read, end and reset.
+        private func interleave(_ count: Int, _ seed: UInt64, _ session: Session) throws {
+            var random = SeededRandom(seed: seed)
+            var open: [Opened] = []
+            for _ in 0..<count {
+                if open.count < 8 {
+                    let (token, peer) = try session.makePair(smallBuffer: random.below(2) == 0)
+                    session.submit(.receive, token)
+                    open.append(Opened(token: token, peer: peer))
+                }
+                let place = random.below(open.count)
+                if act(&open[place], &random, session) { open.remove(at: place) }
+                if random.below(3) == 0 { try session.run(for: 200_000) }
+            }
+            for one in open { session.submit(.close, one.token) }
+            try session.run(until: "all are closed") {
+                session.seen.values.allSatisfy { $0.closedCount == 1 }
+            }
+            session.forgetPeers()
+        }
+
+        /// True if it was closed.
+        private func act(
+            _ one: inout Opened, _ random: inout SeededRandom, _ session: Session
+        ) -> Bool {
+            let token = one.token
+            let seen = session.seen[token]
+            let isOver = (seen?.endCount ?? 0) > 0 || seen?.failures.isEmpty == false
+            switch random.below(8) {
+            case 0 where !one.peerHasEnded, 1 where !one.peerHasEnded:
+                one.peer.send(pattern(random.within(1...200_000)))
+            case 2 where !session.isSending(token) && !isOver:
+                session.send(pattern(random.within(1...300_000)), token)
+            case 3 where one.isReceiving && !isOver:
+                session.submit(.stop(.receive), token)
+                one.isReceiving = false
+            case 4: one.peer.readLimit = .max
+            case 5 where !one.peerHasEnded:
+                one.peerHasEnded = true
+                if random.below(2) == 0 { one.peer.shutdownWrite() } else { one.peer.reset() }
+            case 6, 7:
+                session.submit(.close, token)
+                if random.below(2) == 0 && !one.peerHasEnded { one.peer.close() }
+                return true
+            default: break
+            }
+            return false
+        }
+
+        private func expectQuiet(_ session: Session) throws {
+            let entries = session.driver.counters.kernelEntries.current
+            let end = session.world.clock + 200_000_000
+            while session.world.clock < end {
+                try session.world.wait(until: end)
+                try session.pullAll()
+            }
+            let count = session.driver.counters.kernelEntries.current - entries
+            #expect(count <= 20, "entered the kernel \(count) times in 200 idle ms")
+        }
+    }
+}
