@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Slots and who lives in them. A slot's next life has the next generation; slots are reused first
 /// in, first out, so that a generation comes round as late as possible.
 struct ConnectionTable: ~Copyable {
@@ -89,7 +87,7 @@ struct ConnectionTable: ~Copyable {
 /// `ConnectionRecord`.
 private enum RecordChunks {
     static let size = 256
-    private static let free = Mutex<[UInt]>([])
+    private static let free = Monitor<[UInt]>([])
 
     static func take(loop: Unmanaged<Loop>) -> ConnectionReference {
         let used = free.withLock { $0.popLast() }.flatMap { ConnectionReference(bitPattern: $0) }

@@ -19,7 +19,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
         var isClosed = false
     }
 
-    private let state = Mutex(State())
+    private let state = Monitor(State())
     private let isNotified = Atomic(false)
     private let refused = Atomic(0)
     private let waker: any Waker

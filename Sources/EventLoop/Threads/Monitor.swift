@@ -1,7 +1,7 @@
 import Glibc
 
-/// State behind a lock that a thread can wait on: what `Mutex` lacks. For starting and stopping
-/// only.
+/// State behind a lock that a thread can wait on, and whose locking the thread sanitizer sees:
+/// both of which `Synchronization.Mutex` lacks.
 // @unchecked: the state is reached only under the pthread mutex.
 package final class Monitor<State>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -19,6 +19,13 @@ package final class Monitor<State>: @unchecked Sendable {
         pthread_mutex_destroy(mutex)
         condition.deallocate()
         mutex.deallocate()
+    }
+
+    /// Reads or changes what nobody waits for.
+    package func withLock<R>(_ body: (inout State) throws -> R) rethrows -> R {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return try body(&state)
     }
 
     /// Changes the state and lets every waiter look again.
