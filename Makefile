@@ -11,11 +11,12 @@ FORMATTED = Package.swift Sources Tests \
 SEEDS ?= 2000
 FIRST ?= 1
 SEED ?=
+SECONDS ?= 60
 BENCH ?= --rounds 12 --seconds 3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit tidy examples release demo guards planted-bugs seeds seed \
+.PHONY: help setup build test test-unit test-http fuzz tidy examples release demo guards planted-bugs seeds seed \
 	tsan asan bench format lint docs clean
 
 help: ## list the commands
@@ -30,10 +31,17 @@ build: setup ## debug build of the library and its tests
 
 test: setup examples ## every suite, then the guards on what a request may cost
 	$(TEST)
+	$(TEST) --package-path Examples --scratch-path .build/examples
 	Scripts/guards
 
 test-unit: ## the pure parts only: seconds
 	$(TEST) --filter EventLoopTests
+
+test-http: setup examples ## the HTTP codec and http-server only
+	$(TEST) --package-path Examples --scratch-path .build/examples
+
+fuzz: setup ## the HTTP codec under the fuzzer for SECONDS=60
+	Scripts/fuzz $(SECONDS)
 
 tidy: ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests

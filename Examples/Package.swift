@@ -27,5 +27,7 @@ let package = Package(
             name: "http-server",
             dependencies: ["HTTPCodec", "ServerCommand", netAPI, argumentParser],
             swiftSettings: strict),
+        .testTarget(name: "HTTPCodecTests", dependencies: ["HTTPCodec"], swiftSettings: strict),
+        .testTarget(name: "HTTPServerTests", swiftSettings: strict),
     ]
 )

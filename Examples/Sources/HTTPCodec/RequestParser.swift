@@ -49,8 +49,8 @@ public struct RequestParser: Sendable {
     /// there. After `.refused`, only `reset` makes sense.
     public mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Progress {
         while true {
-            // What is left for the head bounds a line too, so that both limits are found at the same
-            // byte however the bytes are cut.
+            // What is left for the head bounds a line too, so that both limits are found at the
+            // same byte however the bytes are cut.
             let left = max(0, limits.head - lines.start)
             let limit = state == .requestLine ? limits.requestLine : min(limits.field, left)
             switch lines.next(in: bytes, limit: limit) {
