@@ -13,11 +13,12 @@ FIRST ?= 1
 SEED ?=
 SECONDS ?= 60
 BENCH ?= --rounds 12 --seconds 3
+BENCH_HTTP ?= --rounds 5 --seconds 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit test-http fuzz tidy examples release demo guards planted-bugs seeds seed \
-	tsan asan bench format lint docs clean
+.PHONY: help setup build test test-unit test-http fuzz tidy examples release demo guards \
+	planted-bugs seeds seed tsan asan bench bench-http format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -84,6 +85,9 @@ asan: setup ## every suite under the address sanitizer
 bench: setup examples ## time per request against the C server; BENCH="--rounds 3" is quicker
 	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' \
 		--a '.build/bin/echo-server --backend epoll --listen tcp://127.0.0.1:{port} --loops 1'
+
+bench-http: setup examples ## http-server beside nginx and HAProxy; BENCH_HTTP="--rounds 2" is quicker
+	Benchmarks/compare-http $(BENCH_HTTP)
 
 format: ## rewrite the Swift files in the house style
 	$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)
