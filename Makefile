@@ -86,7 +86,7 @@ bench: setup examples ## time per request against the C server; BENCH="--rounds 
 	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' \
 		--a '.build/bin/echo-server --backend epoll --listen tcp://127.0.0.1:{port} --loops 1'
 
-bench-http: setup examples ## http-server beside nginx and HAProxy; BENCH_HTTP="--rounds 2" is quicker
+bench-http: setup examples ## http-server beside nginx and HAProxy; BENCH_HTTP="--rounds 2"
 	Benchmarks/compare-http $(BENCH_HTTP)
 
 format: ## rewrite the Swift files in the house style
