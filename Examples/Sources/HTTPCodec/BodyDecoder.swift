@@ -127,6 +127,12 @@ public struct BodyDecoder: Sendable {
         guard trailerCount <= limits.fields, trailerBytes <= limits.head else {
             return .refused(.headerFieldsTooLarge)
         }
-        return FieldLine.colon(in: line) == nil ? .refused(.badRequest) : .goesOn
+        guard let colon = FieldLine.colon(in: line) else { return .refused(.badRequest) }
+        // Whoever merges trailers into the header would see another request (RFC 9110, 6.5.1).
+        let name = UnsafeRawBufferPointer(rebasing: line[..<colon])
+        let isForbidden =
+            name.equalsIgnoringCase("content-length")
+            || name.equalsIgnoringCase("transfer-encoding") || name.equalsIgnoringCase("host")
+        return isForbidden ? .refused(.badRequest) : .goesOn
     }
 }

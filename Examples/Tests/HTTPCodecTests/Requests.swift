@@ -54,7 +54,7 @@ enum Requests {
             "chunks", chunked("5;a=b\r\nhello\r\n0a;q=\"x y\"\r\n, world...\r\n000\r\n\r\n"),
             "post /e", "body hello, world..."),
         Row(
-            "trailers", chunked("1\r\nx\r\n0\r\nA: b\r\nContent-Length: 7\r\n\r\n" + get("")),
+            "trailers", chunked("1\r\nx\r\n0\r\nA: b\r\nX-Y: 7\r\n\r\n" + get("")),
             "post /e", "body x", "get /"),
         Row(
             "continue", post("Expect: 100-Continue\r\nContent-Length: 1\r\n", "x"),
@@ -166,6 +166,8 @@ enum Requests {
         Row("long extension", chunked("5;" + x(300) + "\r\n"), "post /e", "413"),
         Row("long extension without an end", chunked("5;" + x(300)), "post /e", "413"),
         Row("bad trailer", chunked("0\r\nA : b\r\n\r\n"), "post /e", "400"),
+        Row("length in a trailer", chunked("0\r\nContent-Length: 7\r\n\r\n"), "post /e", "400"),
+        Row("coding in a trailer", chunked("0\r\nTransfer-Encoding: x\r\n\r\n"), "post /e", "400"),
         Row("folded trailer", chunked("0\r\nA: b\r\n c\r\n\r\n"), "post /e", "400"),
         Row("bare LF after trailers", chunked("0\r\nA: b\r\n\n"), "post /e", "400"),
         Row("long trailer", chunked("0\r\nA: \(x(9000))\r\n\r\n"), "post /e", "431"),

@@ -28,6 +28,17 @@ import Testing
         #expect(try curl(server, code + large) == Array("413".utf8))
     }
 
+    /// What it accepts, a library that others wrote must read in the same way.
+    @Test(arguments: Form.all)
+    func h11AgreesOnWhatIsAccepted(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let seed = form.loops + (form.backend == "epoll" ? 0 : 2)
+        let script = "\(ServerUnderTest.repository)/Scripts/differential-h11"
+        let result = try Program([script, "\(server.port)", "2000", "\(seed)"]).finish()
+        #expect(
+            result.status == 0, "seed \(seed): \(String(decoding: result.output, as: UTF8.self))")
+    }
+
     @Test(arguments: ["epoll", "io_uring"])
     func aPlaintextRequestAllocatesNothing(_ backend: String) throws {
         let folder = "\(ServerUnderTest.repository)/.build/bin"
