@@ -9,6 +9,14 @@ public struct BodyDecoder: Sendable {
         /// Drop this many bytes, then show the rest: now if something was consumed, else with more.
         public var consumed = 0
         public var outcome = Outcome.goesOn
+
+        public init(
+            data: Range<Int> = 0..<0, consumed: Int = 0, outcome: Outcome = .goesOn
+        ) {
+            self.data = data
+            self.consumed = consumed
+            self.outcome = outcome
+        }
     }
 
     public enum Outcome: Sendable, Equatable {
