@@ -6,21 +6,23 @@ RELEASE = $(SWIFT) build --configuration release
 EXAMPLES = $(RELEASE) --package-path Examples --scratch-path .build/examples
 BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmarks
 FORMATTED = Package.swift Sources Tests \
-	$(wildcard Examples/Package.swift Examples/Sources Benchmarks/Package.swift)
+	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift)
 
-EXAMPLE_PROGRAMS = echo-server chat proxy blocking-echo udp-echo
+EXAMPLE_PROGRAMS = echo-server http-server chat proxy blocking-echo udp-echo
 BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo
 
 SEEDS ?= 2000
 FIRST ?= 1
 SEED ?=
+SECONDS ?= 60
 BENCH ?= --rounds 12 --seconds 3
 ECHO = .build/bin/echo-server --listen tcp://127.0.0.1:{port} --loops 1
+BENCH_HTTP ?= --rounds 5 --seconds 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit tidy examples release conformance demo guards planted-bugs seeds seed \
-	tsan asan bench format lint docs clean
+.PHONY: help setup build test test-unit test-http fuzz tidy examples release conformance demo \
+	guards planted-bugs seeds seed tsan asan bench bench-http format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -34,10 +36,17 @@ build: setup ## debug build of the library and its tests
 
 test: setup examples ## every suite, then the guards on what a request may cost
 	$(TEST)
+	$(TEST) --package-path Examples --scratch-path .build/examples
 	Scripts/guards
 
 test-unit: ## the pure parts only: seconds
 	$(TEST) --filter EventLoopTests
+
+test-http: setup examples ## the HTTP codec and http-server only
+	$(TEST) --package-path Examples --scratch-path .build/examples
+
+fuzz: setup ## the HTTP codec under the fuzzer for SECONDS=60
+	Scripts/fuzz $(SECONDS)
 
 tidy: ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests
@@ -73,7 +82,8 @@ seed: ## replay one run: make seed SEED=17
 
 # Threads that a test's process still has when it ends are no leak of the library's.
 tsan: setup ## every suite under the thread sanitizer
-	MILLRACE_TEST_PATIENCE=120 TSAN_OPTIONS=report_thread_leaks=0 $(TEST) --sanitize=thread --scratch-path .build/tsan --skip TidyTests
+	MILLRACE_TEST_PATIENCE=120 TSAN_OPTIONS=report_thread_leaks=0 \
+		$(TEST) --sanitize=thread --scratch-path .build/tsan --skip TidyTests
 
 asan: setup ## every suite under the address sanitizer
 	MILLRACE_TEST_PATIENCE=120 $(TEST) --sanitize=address --scratch-path .build/asan --skip TidyTests
@@ -82,6 +92,9 @@ bench: setup examples ## time per request beside servers in C; BENCH="--rounds 3
 	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
 	Benchmarks/compare $(BENCH) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
 	Benchmarks/compare $(BENCH) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
+
+bench-http: setup examples ## http-server beside nginx and HAProxy; BENCH_HTTP="--rounds 2"
+	Benchmarks/compare-http $(BENCH_HTTP)
 
 format: ## rewrite the Swift files in the house style
 	$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)

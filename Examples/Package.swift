@@ -1,9 +1,13 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A package of its own, so that who uses the library does not download what only its examples need.
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+let netAPI: Target.Dependency = .product(name: "NetAPI", package: "millrace")
+let argumentParser: Target.Dependency = .product(
+    name: "ArgumentParser", package: "swift-argument-parser")
 
+// A package of its own, so that who uses the library does not download what only its examples
+// need.
 let package = Package(
     name: "millrace-examples",
     dependencies: [
@@ -11,13 +15,21 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     ],
     targets: [
+        // The command line that every example server has.
+        .target(
+            name: "ServerCommand", dependencies: [netAPI, argumentParser], swiftSettings: strict),
         .executableTarget(
-            name: "echo-server",
-            dependencies: [
-                .product(name: "NetAPI", package: "millrace"),
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ],
-            swiftSettings: strict)
+            name: "echo-server", dependencies: ["ServerCommand", netAPI, argumentParser],
+            swiftSettings: strict),
+
+        // HTTP/1.1 without sockets: bytes in, requests out.
+        .target(name: "HTTPCodec", swiftSettings: strict),
+        .executableTarget(
+            name: "http-server",
+            dependencies: ["HTTPCodec", "ServerCommand", netAPI, argumentParser],
+            swiftSettings: strict),
+        .testTarget(name: "HTTPCodecTests", dependencies: ["HTTPCodec"], swiftSettings: strict),
+        .testTarget(name: "HTTPServerTests", swiftSettings: strict),
     ]
         + ["chat", "proxy", "blocking-echo", "udp-echo"].map { name in
             .executableTarget(

@@ -6,10 +6,12 @@ enum Repository {
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
     private static let folders = [
-        "Sources", "Tests", "Examples/Sources", "Benchmarks/Sources", "Scripts", ".ci",
+        "Sources", "Tests", "Examples/Sources", "Examples/Tests", "Examples/Fuzz",
+        "Benchmarks/Sources", "Scripts", ".ci",
     ]
     private static let single = [
-        "Makefile", "Benchmarks/compare", "README.md", "DESIGN.md", "CONTRIBUTING.md",
+        "Makefile", "Benchmarks/compare", "Benchmarks/compare-http", "README.md", "DESIGN.md",
+        "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md",
     ]
 
     static let files: [SourceFile] = {

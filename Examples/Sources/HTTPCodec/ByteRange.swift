@@ -1,0 +1,57 @@
+// The Range field: one range of bytes. Several are allowed to be ignored, and are.
+
+public enum ByteRange: Sendable, Equatable {
+    /// None, several, another unit, or malformed: the whole is sent (RFC 9110, 14.2).
+    case whole
+    case part(Range<Int>)
+    /// Nothing of it lies within the size: 416.
+    case unsatisfiable
+
+    public init(_ value: UnsafeRawBufferPointer, size: Int) {
+        self = .whole
+        guard value.count > 6,
+            UnsafeRawBufferPointer(rebasing: value[..<6]).equalsIgnoringCase("bytes=")
+        else { return }
+        let spec = UnsafeRawBufferPointer(rebasing: value[6...]).trimmingBlanks()
+        guard let dash = spec.firstIndex(of: 0x2D) else { return }
+        let first = UnsafeRawBufferPointer(rebasing: spec[..<dash])
+        let last = UnsafeRawBufferPointer(rebasing: spec[(dash + 1)...])
+        if first.isEmpty {
+            guard let count = Self.number(last) else { return }
+            self = count == 0 || size == 0 ? .unsatisfiable : .part(max(0, size - count)..<size)
+            return
+        }
+        guard let start = Self.number(first) else { return }
+        var end = size - 1
+        if !last.isEmpty {
+            guard let number = Self.number(last), number >= start else { return }
+            end = min(end, number)
+        }
+        self = start < size ? .part(start..<end + 1) : .unsatisfiable
+    }
+
+    /// Saturates: beyond any file is beyond any file.
+    private static func number(_ digits: UnsafeRawBufferPointer) -> Int? {
+        guard !digits.isEmpty else { return nil }
+        var value = 0
+        for byte in digits {
+            guard let digit = Byte.digit(byte) else { return nil }
+            value = value > Int.max / 16 ? value : value * 10 + digit
+        }
+        return value
+    }
+}
+
+/// Whether a list in If-None-Match names `tag`, which is in quotes; `*` names every one. Compares
+/// weakly, as that field asks for.
+public func entityTags(_ list: UnsafeRawBufferPointer, name tag: UnsafeRawBufferPointer) -> Bool {
+    if list.equals("*") { return true }
+    var isFound = false
+    list.forEachElement { element in
+        let isWeak = element.count > 2 && element[0] == 0x57 && element[1] == Byte.slash
+        let plain = isWeak ? UnsafeRawBufferPointer(rebasing: element[2...]) : element
+        isFound = plain.count == tag.count && zip(plain, tag).allSatisfy { $0 == $1 }
+        return !isFound
+    }
+    return isFound
+}

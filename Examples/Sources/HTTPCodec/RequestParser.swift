@@ -1,0 +1,103 @@
+// The incremental parser of a request's head: show it the unread bytes whenever there are more.
+// Strict on purpose. Whatever two servers in a row could read differently is refused here, since
+// such a difference is what request smuggling lives on (RFC 9112, 11.2).
+
+public struct RequestParser: Sendable {
+    public enum Progress: Sendable, Equatable {
+        case needsMore
+        /// The head has this many bytes, and the body begins after them.
+        case complete(Int)
+        /// Answer with this status and close: where the next request begins is not known.
+        case refused(Status)
+    }
+
+    enum State {
+        case requestLine
+        case fields
+    }
+
+    public internal(set) var head = RequestHead()
+    var limits: RequestLimits
+    var seen = Seen()
+    private var lines = LineScanner()
+    private var state = State.requestLine
+    private var fieldCount = 0
+    private var mayBeginEmpty = true
+
+    /// Fields that count only once, or may come only once.
+    struct Seen: OptionSet, Sendable {
+        let rawValue: UInt8
+        static let host = Seen(rawValue: 1)
+        static let length = Seen(rawValue: 2)
+        static let transferEncoding = Seen(rawValue: 4)
+        static let close = Seen(rawValue: 8)
+    }
+
+    public init(limits: RequestLimits = RequestLimits()) { self.limits = limits }
+
+    /// Forgets the request; the next bytes are those of another one.
+    public mutating func reset() {
+        head = RequestHead()
+        seen = []
+        lines = LineScanner()
+        state = .requestLine
+        fieldCount = 0
+        mayBeginEmpty = true
+    }
+
+    /// `bytes` are all that came since the head began; those that were shown before must still be
+    /// there. After `.refused`, only `reset` makes sense.
+    public mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Progress {
+        while true {
+            // What is left for the head bounds a line too, so that both limits are found at the
+            // same byte however the bytes are cut.
+            let left = max(0, limits.head - lines.start)
+            let limit = state == .requestLine ? limits.requestLine : min(limits.field, left)
+            switch lines.next(in: bytes, limit: limit) {
+            case .partial: return .needsMore
+            case .tooLong:
+                return .refused(state == .requestLine ? .uriTooLong : .headerFieldsTooLarge)
+            case .bareLineFeed: return .refused(.badRequest)
+            case .line(let range):
+                let line = UnsafeRawBufferPointer(rebasing: bytes[range])
+                if let progress = take(line, at: range.lowerBound) { return progress }
+            }
+        }
+    }
+
+    /// Nil: go on with the next line.
+    private mutating func take(
+        _ line: UnsafeRawBufferPointer, at offset: Int
+    ) -> Progress? {
+        switch state {
+        case .requestLine:
+            // One empty line is left over by old clients after a body (RFC 9112, 2.2).
+            if line.isEmpty, mayBeginEmpty {
+                mayBeginEmpty = false
+                return nil
+            }
+            if let status = takeRequestLine(line, at: offset) { return .refused(status) }
+            state = .fields
+        case .fields:
+            if line.isEmpty {
+                if let status = finish() { return .refused(status) }
+                return .complete(lines.start)
+            }
+            fieldCount += 1
+            if fieldCount > limits.fields { return .refused(.headerFieldsTooLarge) }
+            if let status = takeField(line, at: offset) { return .refused(status) }
+        }
+        return nil
+    }
+
+    /// What can be told only from all fields together.
+    private mutating func finish() -> Status? {
+        if head.isVersion11, !seen.contains(.host) { return .badRequest }
+        if seen.contains(.length), seen.contains(.transferEncoding) { return .badRequest }
+        // An earlier version knows no codings, so whoever passed this on did not read it.
+        if !head.isVersion11, seen.contains(.transferEncoding) { return .badRequest }
+        if !head.isVersion11 { head.expectsContinue = false }
+        if head.body == .none { head.expectsContinue = false }
+        return nil
+    }
+}

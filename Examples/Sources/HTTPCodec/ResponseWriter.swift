@@ -1,0 +1,75 @@
+// Puts together a response's head, and a short body, in memory that is made once and used again.
+
+public struct ResponseWriter: ~Copyable {
+    private let room: UnsafeMutableRawBufferPointer
+    private var count = 0
+
+    /// `capacity` must hold all that is written between two calls of `begin`.
+    public init(capacity: Int = 2048) {
+        room = .allocate(byteCount: capacity, alignment: 8)
+    }
+
+    deinit { room.deallocate() }
+
+    /// What was written since `begin`. Valid until the next call.
+    public var bytes: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(room)[..<count])
+    }
+
+    /// The status line, and the date, which every response has.
+    public mutating func begin(_ status: Status, date: UnsafeRawBufferPointer) {
+        count = 0
+        append("HTTP/1.1 ")
+        append(status.line)
+        append("\r\nServer: Millrace\r\nDate: ")
+        append(date)
+        append("\r\n")
+    }
+
+    /// A whole field.
+    public mutating func field(_ name: StaticString, _ value: StaticString) {
+        append(name)
+        append(": ")
+        append(value)
+        append("\r\n")
+    }
+
+    public mutating func field(_ name: StaticString, _ value: UnsafeRawBufferPointer) {
+        append(name)
+        append(": ")
+        append(value)
+        append("\r\n")
+    }
+
+    public mutating func contentLength(_ length: Int) {
+        append("Content-Length: ")
+        append(decimal: length)
+        append("\r\n")
+    }
+
+    /// The empty line after the fields.
+    public mutating func endHead() { append("\r\n") }
+
+    public mutating func append(_ text: StaticString) {
+        append(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    public mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        precondition(bytes.count <= room.count - count, "a response head beyond its capacity")
+        UnsafeMutableRawBufferPointer(rebasing: room[count...]).copyMemory(from: bytes)
+        count += bytes.count
+    }
+
+    public mutating func append(decimal value: Int) {
+        precondition(value >= 0, "a negative length")
+        withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { digits in
+            var (rest, start) = (value, digits.count)
+            repeat {
+                start -= 1
+                digits[start] = UInt8(0x30 + rest % 10)
+                rest /= 10
+            } while rest > 0
+            append(UnsafeRawBufferPointer(rebasing: digits[start...]))
+        }
+    }
+}

@@ -1,0 +1,40 @@
+// The status codes that the server gives, with their phrases.
+
+public enum Status: Int, Sendable {
+    case ok = 200
+    case partialContent = 206
+    case notModified = 304
+    case badRequest = 400
+    case notFound = 404
+    case methodNotAllowed = 405
+    case requestTimeout = 408
+    case contentTooLarge = 413
+    case uriTooLong = 414
+    case rangeNotSatisfiable = 416
+    case expectationFailed = 417
+    case headerFieldsTooLarge = 431
+    case internalError = 500
+    case notImplemented = 501
+    case versionNotSupported = 505
+
+    /// As in a status line: code and phrase.
+    public var line: StaticString {
+        switch self {
+        case .ok: "200 OK"
+        case .partialContent: "206 Partial Content"
+        case .notModified: "304 Not Modified"
+        case .badRequest: "400 Bad Request"
+        case .notFound: "404 Not Found"
+        case .methodNotAllowed: "405 Method Not Allowed"
+        case .requestTimeout: "408 Request Timeout"
+        case .contentTooLarge: "413 Content Too Large"
+        case .uriTooLong: "414 URI Too Long"
+        case .rangeNotSatisfiable: "416 Range Not Satisfiable"
+        case .expectationFailed: "417 Expectation Failed"
+        case .headerFieldsTooLarge: "431 Request Header Fields Too Large"
+        case .internalError: "500 Internal Server Error"
+        case .notImplemented: "501 Not Implemented"
+        case .versionNotSupported: "505 HTTP Version Not Supported"
+        }
+    }
+}

@@ -1,0 +1,48 @@
+// One connection's place in the protocol.
+import HTTPCodec
+import NetAPI
+
+final class Exchange {
+    enum Phase {
+        /// Between requests, or within a head.
+        case head
+        /// Within a body, after which this is the answer.
+        case body(Reply)
+        /// Sending a file; requests that follow wait.
+        case file(OpenFile)
+    }
+
+    /// What the client owes, and of which request.
+    struct Owed: Equatable {
+        enum Part { case head, body }
+        let part: Part
+        let request: Int
+    }
+
+    var phase = Phase.head
+    var parser: RequestParser
+    var decoder = BodyDecoder(.none)
+    /// Only what `/echo` gives back.
+    var body: [UInt8] = []
+    var owed: Owed?
+    var timer: Timer?
+    var requests = 0
+    /// Counted among those that a stopping server waits for.
+    var isBusy = false
+    // Of the request being answered.
+    var isHead = false
+    var isVersion11 = true
+    var keepsAlive = true
+
+    init(limits: RequestLimits) { parser = RequestParser(limits: limits) }
+}
+
+/// What a request gets.
+enum Reply {
+    case plaintext
+    case json
+    case echo
+    case metrics
+    case status(Status)
+    case file(OpenFile)
+}

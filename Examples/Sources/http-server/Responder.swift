@@ -1,0 +1,103 @@
+// Writes answers. One per loop: it keeps the date, and the commonest answer ready made.
+import Glibc
+import HTTPCodec
+import NetAPI
+
+final class Responder {
+    private var writer = ResponseWriter()
+    /// The whole answer to a plaintext request on a connection that goes on.
+    private var plaintext = ResponseWriter()
+    private let date = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: HTTPDate.byteCount, alignment: 1)
+    private var second = -1
+
+    deinit { date.deallocate() }
+
+    /// Once per callback is often enough; the coarse clock costs no system call.
+    func refreshDate() {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME_COARSE, &now)
+        guard now.tv_sec != second else { return }
+        second = now.tv_sec
+        HTTPDate.write(second, into: date)
+        plaintext.begin(.ok, date: UnsafeRawBufferPointer(date))
+        plaintext.field("Content-Type", "text/plain")
+        plaintext.contentLength(13)
+        plaintext.endHead()
+        plaintext.append("Hello, World!")
+    }
+
+    func sendPlaintext(_ connection: Connection, _ exchange: Exchange) {
+        if exchange.keepsAlive, exchange.isVersion11, !exchange.isHead {
+            connection.write(plaintext.bytes)
+        } else {
+            send(connection, exchange, .ok, type: "text/plain", "Hello, World!")
+        }
+    }
+
+    func sendContinue(_ connection: Connection) {
+        connection.write("HTTP/1.1 100 Continue\r\n\r\n")
+    }
+
+    /// A short body that is known when compiling.
+    func send(
+        _ connection: Connection, _ exchange: Exchange, _ status: Status,
+        type: StaticString = "text/plain", _ body: StaticString
+    ) {
+        begin(exchange, status)
+        if status == .methodNotAllowed { writer.field("Allow", "GET, HEAD, POST") }
+        writer.field("Content-Type", type)
+        writer.contentLength(body.utf8CodeUnitCount)
+        writer.endHead()
+        if !exchange.isHead { writer.append(body) }
+        connection.write(writer.bytes)
+    }
+
+    /// A body of any length.
+    func send(
+        _ connection: Connection, _ exchange: Exchange, type: StaticString, _ body: [UInt8]
+    ) {
+        begin(exchange, .ok)
+        writer.field("Content-Type", type)
+        writer.contentLength(body.count)
+        writer.endHead()
+        connection.write(writer.bytes)
+        if !exchange.isHead { connection.write(body) }
+    }
+
+    /// The head of a file's answer; its bytes are the sender's.
+    func sendHead(of file: OpenFile, _ connection: Connection, _ exchange: Exchange) {
+        begin(exchange, file.status)
+        writer.field("Accept-Ranges", "bytes")
+        file.tag.withUnsafeBytes { writer.field("ETag", $0) }
+        file.date.withUnsafeBytes { writer.field("Last-Modified", $0) }
+        if file.status != .notModified {
+            writer.field("Content-Type", file.type)
+            writer.contentLength(file.remaining)
+        }
+        if file.status == .partialContent || file.status == .rangeNotSatisfiable {
+            writer.append("Content-Range: bytes ")
+            if file.status == .partialContent {
+                writer.append(decimal: file.offset)
+                writer.append("-")
+                writer.append(decimal: file.offset + file.remaining - 1)
+            } else {
+                writer.append("*")
+            }
+            writer.append("/")
+            writer.append(decimal: file.size)
+            writer.append("\r\n")
+        }
+        writer.endHead()
+        connection.write(writer.bytes)
+    }
+
+    private func begin(_ exchange: Exchange, _ status: Status) {
+        writer.begin(status, date: UnsafeRawBufferPointer(date))
+        if !exchange.keepsAlive {
+            writer.field("Connection", "close")
+        } else if !exchange.isVersion11 {
+            writer.field("Connection", "keep-alive")
+        }
+    }
+}

@@ -1,0 +1,103 @@
+// Finds files under one folder, and decides what of them a request gets.
+import Glibc
+import HTTPCodec
+
+final class StaticFiles: Sendable {
+    private let root: CInt
+
+    struct NoFolder: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    init(root path: String) throws {
+        root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard root >= 0 else {
+            throw NoFolder(description: "--root \(path): \(String(cString: strerror(errno)))")
+        }
+    }
+
+    deinit { close(root) }
+
+    /// A status for what is not there or not allowed, which look alike from outside.
+    func reply(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Reply {
+        let target = head.target.of(bytes)
+        let path = UnsafeRawBufferPointer(rebasing: target.prefix { $0 != 0x3F })
+        guard var names = FilePath.names(in: path) else { return .status(.badRequest) }
+        if path.last == 0x2F { names.append(Array("index.html".utf8)) }
+        guard let descriptor = find(names),
+            let file = OpenFile(descriptor: descriptor, type: Self.type(of: names.last ?? []))
+        else { return .status(.notFound) }
+        decide(file, head, bytes)
+        return .file(file)
+    }
+
+    /// One folder after the other, none through a symbolic link: nothing outside can be reached,
+    /// whatever is renamed meanwhile.
+    private func find(_ names: [[UInt8]]) -> CInt? {
+        var folder = root
+        for (index, name) in names.enumerated() {
+            let isLast = index == names.count - 1
+            // Without O_NONBLOCK, a FIFO without a writer would stop the loop.
+            let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (isLast ? O_NONBLOCK : O_DIRECTORY)
+            let next = (name + [0]).withUnsafeBytes { buffer in
+                openat(folder, buffer.assumingMemoryBound(to: CChar.self).baseAddress!, flags)
+            }
+            if folder != root { close(folder) }
+            guard next >= 0 else { return nil }
+            folder = next
+        }
+        return names.isEmpty ? nil : folder
+    }
+
+    /// Conditions and ranges, in the order of RFC 9110, 13.2.2.
+    private func decide(_ file: OpenFile, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer) {
+        if !head.ifNoneMatch.isEmpty {
+            let isNamed = file.tag.withUnsafeBytes {
+                entityTags(head.ifNoneMatch.of(bytes), name: $0)
+            }
+            if isNamed { return leaveOut(file, .notModified) }
+        } else if !head.ifModifiedSince.isEmpty,
+            let since = HTTPDate.parse(head.ifModifiedSince.of(bytes)), file.modified <= since
+        {
+            return leaveOut(file, .notModified)
+        }
+        guard head.method == .get, !head.range.isEmpty else { return }
+        if !head.ifRange.isEmpty {
+            let condition = head.ifRange.of(bytes)
+            guard condition.elementsEqual(file.tag) || condition.elementsEqual(file.date) else {
+                return
+            }
+        }
+        switch ByteRange(head.range.of(bytes), size: file.size) {
+        case .whole: break
+        case .part(let range):
+            file.status = .partialContent
+            file.select(range)
+        case .unsatisfiable: leaveOut(file, .rangeNotSatisfiable)
+        }
+    }
+
+    private func leaveOut(_ file: OpenFile, _ status: Status) {
+        file.status = status
+        file.select(0..<0)
+    }
+
+    private static func type(of name: [UInt8]) -> StaticString {
+        switch String(decoding: name.split(separator: 0x2E).last ?? [], as: UTF8.self) {
+        case "html", "htm": "text/html; charset=utf-8"
+        case "css": "text/css"
+        case "js", "mjs": "text/javascript"
+        case "json": "application/json"
+        case "txt", "md": "text/plain; charset=utf-8"
+        case "svg": "image/svg+xml"
+        case "png": "image/png"
+        case "jpg", "jpeg": "image/jpeg"
+        case "gif": "image/gif"
+        case "webp": "image/webp"
+        case "ico": "image/x-icon"
+        case "wasm": "application/wasm"
+        case "pdf": "application/pdf"
+        default: "application/octet-stream"
+        }
+    }
+}

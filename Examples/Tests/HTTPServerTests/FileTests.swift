@@ -1,0 +1,84 @@
+/// Files: whole, in parts, under conditions; and what is not to be had.
+import Glibc
+import Testing
+
+@Suite struct FileTests {
+    private func get(_ path: String, _ fields: String = "", method: String = "GET") -> String {
+        "\(method) \(path) HTTP/1.1\r\nHost: a\r\n\(fields)\r\n"
+    }
+
+    @Test(arguments: Form.all)
+    func partsAndConditions(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        func ask(_ path: String, _ fields: String = "") throws -> Response {
+            client.send(get(path, fields))
+            return try client.receiveResponse()
+        }
+        let whole = try ask("/ten.txt")
+        #expect(whole.text == "0123456789" && whole["accept-ranges"] == "bytes")
+        #expect(whole["content-type"] == "text/plain; charset=utf-8")
+        let tag = try #require(whole["etag"])
+        let date = try #require(whole["last-modified"])
+        let part = try ask("/ten.txt", "Range: bytes=2-4\r\n")
+        #expect(part.status == 206 && part.text == "234")
+        #expect(part["content-range"] == "bytes 2-4/10")
+        #expect(try ask("/ten.txt", "Range: bytes=-2\r\n").text == "89")
+        let beyond = try ask("/ten.txt", "Range: bytes=10-\r\n")
+        #expect(beyond.status == 416 && beyond["content-range"] == "bytes */10")
+        #expect(try ask("/ten.txt", "Range: bytes=0-1,3-4\r\n").status == 200)
+        #expect(try ask("/ten.txt", "Range: bytes=0-1\r\nIf-Range: \(tag)\r\n").status == 206)
+        #expect(try ask("/ten.txt", "Range: bytes=0-1\r\nIf-Range: \(date)\r\n").status == 206)
+        #expect(try ask("/ten.txt", "Range: bytes=0-1\r\nIf-Range: \"x\"\r\n").status == 200)
+        #expect(try ask("/ten.txt", "If-None-Match: W/\(tag)\r\n").status == 304)
+        #expect(try ask("/ten.txt", "If-None-Match: \"x\"\r\n").status == 200)
+        #expect(try ask("/ten.txt", "If-Modified-Since: \(date)\r\n").status == 304)
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT"
+        #expect(try ask("/ten.txt", "If-Modified-Since: \(past)\r\n").status == 200)
+        let fields = "If-None-Match: \"x\"\r\nIf-Modified-Since: \(date)\r\n"
+        #expect(try ask("/ten.txt", fields).status == 200)
+        #expect(try ask("/?q").text == "<p>hello")
+        client.send(get("/big", method: "HEAD"))
+        #expect(try client.receiveResponse(toHead: true)["content-length"] == "3000000")
+    }
+
+    @Test(arguments: Form.all)
+    func whatIsOutsideIsNotToBeHad(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        let refused = [
+            ("/../secret", 400), ("/x/../../secret", 400), ("/%2e%2e/secret", 400),
+            ("/..%2fsecret", 400), ("/ten.txt%00", 400), ("/.hidden", 400), ("/%zz", 400),
+            ("/link", 404), ("/fifo", 404), ("/none", 404), ("/ten.txt/", 404), ("//secret", 404),
+            ("/..%5csecret", 400),
+        ]
+        for (path, status) in refused {
+            client.send(get(path))
+            #expect(try client.receiveResponse().status == status, "\(path)")
+        }
+    }
+
+    /// Far more than a connection holds, to a client that waits before it reads, and with requests
+    /// behind it.
+    @Test(arguments: Form.all)
+    func aLongFileWaitsForASlowReader(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        client.send(get("/big") + get("/ten.txt") + get("/big", "Range: bytes=1-2000000\r\n"))
+        usleep(200_000)
+        #expect(try client.receiveResponse().body == ServerUnderTest.bigFile)
+        #expect(try client.receiveResponse().text == "0123456789")
+        let part = try client.receiveResponse()
+        #expect(part.body == Array(ServerUnderTest.bigFile[1...2_000_000]))
+        // One that has ended its side still gets all of it.
+        let ended = try server.client()
+        ended.send(get("/big", "Connection: close\r\n"))
+        usleep(100_000)
+        ended.endSending()
+        #expect(try ended.receiveResponse().body == ServerUnderTest.bigFile)
+        #expect(try ended.isAtEnd())
+        client.close()
+        ended.close()
+        #expect(try server.stop() == 0)
+    }
+}

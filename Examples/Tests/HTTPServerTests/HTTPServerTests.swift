@@ -1,0 +1,161 @@
+/// `http-server` as its clients meet it, on every backend and with one loop and two.
+import Glibc
+import Testing
+
+@Suite struct HTTPServerTests {
+    private let get = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n"
+    private let smuggled = "GET /json HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    /// The last word of each is the status that it gets; the codec's own tests have the long list.
+    private static let hostile: [(String, Int)] = [
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+        (
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+                + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400
+        ),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n", 413),
+        (
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5x\r\nhello\r\n",
+            400
+        ),
+        ("GET / HTTP/1.1\nHost: a\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400), ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501), ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        ("GET / HTTP/1.1\r\nHost: a\r\nExpect: b\r\n\r\n", 417),
+        ("GET /" + String(repeating: "x", count: 9000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nA: " + String(repeating: "x", count: 9000) + "\r\n\r\n",
+            431
+        ),
+    ]
+
+    @Test(arguments: Form.all)
+    func whatIsHostileIsRefusedAndNothingAfterItIsRead(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        for (text, status) in Self.hostile {
+            let client = try server.client()
+            client.send(get + text + smuggled)
+            #expect(try client.receiveResponse().text == "Hello, World!")
+            let response = try client.receiveResponse()
+            #expect(response.status == status, "\(text.prefix(80).debugDescription)")
+            #expect(response["connection"] == "close")
+            #expect(try client.isAtEnd())
+        }
+        #expect(try server.stop() == 0)
+    }
+
+    @Test(arguments: Form.all)
+    func singleBytesGetTheSameAsOnePiece(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let text =
+            get + smuggled + "HEAD /plaintext HTTP/1.1\r\nHost: a\r\n\r\n"
+            + "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nA: b\r\n\r\n"
+            + "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nxyz"
+            + "DELETE /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.0\r\n\r\n"
+        let whole = try server.client()
+        whole.send(text)
+        let expected = try whole.receiveAll()
+        #expect(expected.contains("abcde") && expected.contains("xyz"))
+        #expect(expected.contains(" 405 ") && expected.contains(" 404 "))
+        let singly = try server.client()
+        for byte in text.utf8 { singly.send([byte]) }
+        #expect(try singly.receiveAll() == expected)
+    }
+
+    @Test(arguments: Form.all)
+    func pipelinedAnswersComeInOrder(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        // More answers than a connection may hold at once: they are made as they are taken.
+        let rounds = 3000
+        let echo = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
+        let text = (0..<rounds).map { get + echo + "\(1000 + $0)" }.joined()
+        client.send(text)
+        for round in 0..<rounds {
+            let first = try client.receiveResponse()
+            let second = try client.receiveResponse()
+            guard first.text == "Hello, World!", second.text == "\(1000 + round)" else {
+                Issue.record("round \(round): \(first.text), \(second.text)")
+                break
+            }
+        }
+    }
+
+    @Test(arguments: Form.all)
+    func versionsAndMethods(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let old = try server.client()
+        old.send("GET /json HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        #expect(try old.receiveResponse()["connection"] == "keep-alive")
+        old.send("GET /json HTTP/1.0\r\n\r\n")
+        #expect(try old.receiveResponse().text == #"{"message":"Hello, World!"}"#)
+        #expect(try old.isAtEnd())
+        let client = try server.client()
+        client.send("HEAD /json HTTP/1.1\r\nHost: a\r\n\r\nPUT / HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(try client.receiveResponse(toHead: true)["content-length"] == "27")
+        let refused = try client.receiveResponse()
+        #expect(refused.status == 405 && refused["allow"] == "GET, HEAD, POST")
+        client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(try client.receiveResponse().text.contains("millrace_connections_open 2\n"))
+        client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n")
+        client.send("Expect: 100-continue\r\n\r\n")
+        #expect(try client.receiveResponse().status == 100)
+        client.send("ok")
+        #expect(try client.receiveResponse().text == "ok")
+    }
+
+    @Test(arguments: Form.all)
+    func whoIsTooSlowIsToldAndClosed(_ form: Form) throws {
+        let server = try ServerUnderTest(
+            form, ["--head-timeout", "200", "--body-timeout", "300", "--idle-timeout", "1000"])
+        let head = try server.client()
+        head.send("GET / HT")
+        let body = try server.client()
+        body.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+        let idle = try server.client()
+        idle.send(get)
+        for client in [head, body] {
+            #expect(try client.receiveResponse().status == 408)
+            #expect(try client.isAtEnd())
+        }
+        #expect(try idle.receiveResponse().status == 200)
+        // A request that came whole owes nothing.
+        usleep(400_000)
+        idle.send(get)
+        #expect(try idle.receiveResponse().status == 200)
+        #expect(try idle.isAtEnd())
+    }
+
+    @Test(arguments: Form.all)
+    func requestsInFlightAreAnsweredBeforeItStops(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let head = try server.client()
+        head.send(get)
+        #expect(try head.receiveResponse()["connection"] == nil)
+        head.send("GET /json HTTP/1.1\r\nHo")
+        let body = try server.client()
+        body.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+        let idle = try server.client()
+        idle.send(get)
+        _ = try idle.receiveResponse()
+        kill(server.program.id, SIGTERM)
+        // Longer than the silence after which the library alone would close them.
+        usleep(300_000)
+        head.send("st: a\r\n\r\n")
+        let response = try head.receiveResponse()
+        #expect(response.status == 200 && response["connection"] == "close")
+        #expect(try head.isAtEnd())
+        head.close()
+        usleep(100_000)
+        body.send("def")
+        let echoed = try body.receiveResponse()
+        #expect(echoed.text == "abcdef" && echoed["connection"] == "close")
+        #expect(try body.isAtEnd())
+        #expect(try idle.isAtEnd())
+        body.close()
+        idle.close()
+        #expect(try server.program.finish().status == 0)
+    }
+}

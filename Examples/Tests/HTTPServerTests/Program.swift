@@ -1,0 +1,80 @@
+/// A program run by a test: its first line, its end.
+import Glibc
+
+final class Program {
+    let id: pid_t
+    private let output: CInt
+    private var status: CInt?
+
+    struct Failure: Error { let what: String }
+
+    init(_ arguments: [String], environment: [String] = []) throws {
+        var ends: [CInt] = [0, 0]
+        guard pipe(&ends) == 0 else { throw Failure(what: "pipe") }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        output = ends[0]
+        defer { close(ends[1]) }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+        var words = arguments.map { strdup($0) } + [nil]
+        var variables = environment.map { strdup($0) }
+        var place = environ
+        while let variable = place.pointee {
+            variables.append(strdup(variable))
+            place += 1
+        }
+        variables.append(nil)
+        defer { for word in words + variables { free(word) } }
+        var child: pid_t = 0
+        let result = posix_spawnp(&child, arguments[0], &actions, nil, &words, &variables)
+        guard result == 0 else { throw Failure(what: "spawn \(arguments[0]): \(result)") }
+        id = child
+    }
+
+    deinit {
+        if status == nil {
+            kill(id, SIGKILL)
+            waitpid(id, nil, 0)
+        }
+        close(output)
+    }
+
+    /// The next line of its output, without the LF; what there is at its end.
+    func readLine(within seconds: Int = 10) throws -> String {
+        var line: [UInt8] = []
+        while true {
+            var wanted = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+            guard poll(&wanted, 1, CInt(seconds * 1000)) > 0 else { throw Failure(what: "no line") }
+            var byte: UInt8 = 0
+            guard read(output, &byte, 1) == 1, byte != 0x0A else {
+                return String(decoding: line, as: UTF8.self)
+            }
+            line.append(byte)
+        }
+    }
+
+    /// All of its output until it ends, and its exit status; nil if a signal ended it.
+    func finish(within seconds: Int = 20) throws -> (output: [UInt8], status: CInt?) {
+        var all: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            var wanted = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+            guard poll(&wanted, 1, CInt(seconds * 1000)) > 0 else { throw Failure(what: "no end") }
+            let count = read(output, &piece, piece.count)
+            guard count > 0 else { break }
+            all += piece[..<count]
+        }
+        for _ in 0..<seconds * 1000 {
+            var found: CInt = 0
+            if waitpid(id, &found, WNOHANG) == id {
+                status = found
+                return (all, found & 0x7F == 0 ? (found >> 8) & 0xFF : nil)
+            }
+            usleep(1000)
+        }
+        throw Failure(what: "process \(id) did not end")
+    }
+}
