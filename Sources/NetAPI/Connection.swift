@@ -98,6 +98,14 @@ extension Connection {
         _ = withCore { $0.shutdownWrite(record) }
     }
 
+    /// True while the connection is in the middle of something although no bytes move: a request
+    /// that is being worked on, a body that is still to come. A stopping server closes who is silent
+    /// for 20 ms, but a busy one only when half of its time is over. Set it back when done.
+    public var isBusy: Bool {
+        get { withCore { $0.isBusy(record) } ?? false }
+        nonmutating set { _ = withCore { $0.setBusy(record, newValue) } }
+    }
+
     // MARK: Pausing
 
     /// Leaves bytes in the kernel until `resumeReading()`: `onTraffic` rests, and so does news of

@@ -23,6 +23,10 @@ extension Loop {
         return adapter.server
     }
 
+    /// True from the moment in which the loop has heard that its server is to stop: the time to say
+    /// `Connection: close` and the like.
+    public var isStopping: Bool { core.isStopping }
+
     /// The connections that live on this loop and are open, as of this call.
     public var connections: some Sequence<Connection> {
         var list: [Connection] = []

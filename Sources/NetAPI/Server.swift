@@ -51,6 +51,13 @@ public final class Server: Sendable {
         try self.init(listen, options, handler: H.self) { _ in (make(), true) }
     }
 
+    /// As above, for a list made at run time.
+    public convenience init<H: LoopHandler>(
+        listen: [Address], options: Options = Options(), perLoop make: @escaping @Sendable () -> H
+    ) throws(NetError) {
+        try self.init(listen, options, handler: H.self) { _ in (make(), true) }
+    }
+
     convenience init(
         _ listen: [Address], _ options: Options, handler: any LoopHandler.Type,
         _ makeHandler: @escaping @Sendable (Int) -> (handler: any LoopHandler, isPrimary: Bool)

@@ -8,8 +8,6 @@ final class Exchange {
         case head
         /// Within a body, after which this is the answer.
         case body(Reply)
-        /// Sending a file; requests that follow wait.
-        case file(OpenFile)
     }
 
     /// What the client owes, and of which request.
@@ -27,8 +25,6 @@ final class Exchange {
     var owed: Owed?
     var timer: Timer?
     var requests = 0
-    /// Counted among those that a stopping server waits for.
-    var isBusy = false
     // Of the request being answered.
     var isHead = false
     var isVersion11 = true

@@ -9,7 +9,8 @@ struct HTTPSettings: Sendable {
     var headTimeout = Duration.seconds(10)
     var bodyTimeout = Duration.seconds(30)
     let files: StaticFiles?
-    let draining: Draining
+
+    init(files: StaticFiles?) { self.files = files }
 }
 
 /// One per loop, so that the responder needs no lock.
@@ -29,9 +30,7 @@ final class HTTPHandler: EventHandler {
     func onWritable(_ connection: Connection) throws -> Action { try serve(connection) }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
-        let exchange = connection[exchanges]
-        exchange.timer?.cancel()
-        setBusy(exchange, false)
+        connection[exchanges].timer?.cancel()
         return .none
     }
 
@@ -41,15 +40,10 @@ final class HTTPHandler: EventHandler {
         while connection.isWritable {
             let step: Step
             switch exchange.phase {
-            case .head: step = takeHead(connection, exchange)
+            case .head: step = try takeHead(connection, exchange)
             case .body(let reply): step = try takeBody(connection, exchange, reply)
-            case .file(let file): step = try sendFile(connection, exchange, file)
             }
-            if step == .close {
-                // What is left to do is sending, which a stopping server waits for by itself.
-                setBusy(exchange, false)
-                return .close
-            }
+            if step == .close { return .close }
             if step == .wait { break }
         }
         settle(connection, exchange)
@@ -60,7 +54,7 @@ final class HTTPHandler: EventHandler {
 
     // MARK: One request
 
-    private func takeHead(_ connection: Connection, _ exchange: Exchange) -> Step {
+    private func takeHead(_ connection: Connection, _ exchange: Exchange) throws -> Step {
         guard connection.buffered > 0 else { return .wait }
         var (headBytes, reply) = (0, Reply.status(.badRequest))
         let status: Status? = connection.withUnsafeBytes { bytes in
@@ -81,8 +75,10 @@ final class HTTPHandler: EventHandler {
         exchange.requests += 1
         exchange.isHead = head.method == .head
         exchange.isVersion11 = head.isVersion11
-        exchange.keepsAlive = head.keepsAlive && !settings.draining.hasBegun
-        guard head.body != .none else { return answer(connection, exchange, reply) }
+        exchange.keepsAlive = head.keepsAlive && !connection.loop.isStopping
+        guard head.body != .none else {
+            return try answer(connection, exchange, reply)
+        }
         exchange.decoder = BodyDecoder(head.body, limits: settings.limits)
         exchange.phase = .body(reply)
         // One that sent the body along does not wait for it.
@@ -104,14 +100,16 @@ final class HTTPHandler: EventHandler {
         switch step.outcome {
         case .goesOn: return step.consumed > 0 ? .again : .wait
         case .refused(let status): return refuse(connection, exchange, status)
-        case .complete: return answer(connection, exchange, reply)
+        case .complete: return try answer(connection, exchange, reply)
         }
     }
 
-    private func answer(_ connection: Connection, _ exchange: Exchange, _ reply: Reply) -> Step {
+    private func answer(
+        _ connection: Connection, _ exchange: Exchange, _ reply: Reply
+    ) throws -> Step {
         exchange.phase = .head
         // It may have begun while the body came.
-        if settings.draining.hasBegun { exchange.keepsAlive = false }
+        if connection.loop.isStopping { exchange.keepsAlive = false }
         switch reply {
         case .plaintext: responder.sendPlaintext(connection, exchange)
         case .json:
@@ -129,24 +127,8 @@ final class HTTPHandler: EventHandler {
             responder.send(connection, exchange, status, "")
         case .file(let file):
             responder.sendHead(of: file, connection, exchange)
-            if !exchange.isHead, file.remaining > 0 {
-                exchange.phase = .file(file)
-                return .again
-            }
+            if !exchange.isHead { try file.send(to: connection) }
         }
-        return exchange.keepsAlive ? .again : .close
-    }
-
-    private func sendFile(
-        _ connection: Connection, _ exchange: Exchange, _ file: OpenFile
-    ) throws -> Step {
-        guard try file.pump(connection) else {
-            // The peer's end must not be acted on before the file is out, nor requests pile up.
-            connection.pauseReading()
-            return .wait
-        }
-        connection.resumeReading()
-        exchange.phase = .head
         return exchange.keepsAlive ? .again : .close
     }
 
@@ -186,11 +168,10 @@ final class HTTPHandler: EventHandler {
         case .body:
             owed = .init(part: .body, request: exchange.requests)
             isBusy = true
-        case .file: isBusy = true
         }
         // What waits unread for a peer that does not take its answers is not owed.
         if !connection.isWritable { owed = nil }
-        setBusy(exchange, isBusy)
+        connection.isBusy = isBusy
         guard owed != exchange.owed else { return }
         exchange.owed = owed
         exchange.timer?.cancel()
@@ -202,11 +183,5 @@ final class HTTPHandler: EventHandler {
             _ = self.refuse(connection, exchange, .requestTimeout)
             connection.close()
         }
-    }
-
-    private func setBusy(_ exchange: Exchange, _ isBusy: Bool) {
-        guard isBusy != exchange.isBusy else { return }
-        exchange.isBusy = isBusy
-        settings.draining.setBusy(isBusy)
     }
 }

@@ -31,36 +31,17 @@ struct HTTPServer: ServerCommand {
     }
 
     func run() throws {
-        Draining.blockSignals()
-        let draining = Draining(limitSeconds: 10)
-        var settings = HTTPSettings(
-            files: try root.map { try StaticFiles(root: $0) }, draining: draining)
+        var settings = HTTPSettings(files: try root.map { try StaticFiles(root: $0) })
         settings.headTimeout = .milliseconds(headTimeout)
         settings.bodyTimeout = .milliseconds(bodyTimeout)
         var options = try common.options()
         options.timeouts.idle = .milliseconds(idleTimeout)
-        let server = try makeServer(try common.addresses(), options, settings)
+        let server = try Server(listen: try common.addresses(), options: options) { [settings] in
+            HTTPHandler(settings)
+        }
         try server.start()
         announce(server)
-        draining.stopOnSignal(server)
-        let reason = try server.run()
+        let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }
-    }
-
-    /// A handler per loop can be had for addresses that are spelt out only, not for a list.
-    private func makeServer(
-        _ addresses: [Address], _ options: Options, _ settings: HTTPSettings
-    ) throws -> Server {
-        let make = { @Sendable () -> HTTPHandler in HTTPHandler(settings) }
-        var rest = addresses.makeIterator()
-        guard let first = rest.next() else { throw ValidationError("no address to listen on") }
-        guard let second = rest.next() else {
-            return try Server(listen: first, options: options, perLoop: make)
-        }
-        guard let third = rest.next() else {
-            return try Server(listen: first, second, options: options, perLoop: make)
-        }
-        guard rest.next() == nil else { throw ValidationError("at most three addresses") }
-        return try Server(listen: first, second, third, options: options, perLoop: make)
     }
 }

@@ -1,5 +1,4 @@
-// A file being sent: opened, and read in pieces as the peer takes them. The only place that moves a
-// file's bytes.
+// A file that is to be sent: what is known of it, and which part.
 import Glibc
 import HTTPCodec
 import NetAPI
@@ -14,11 +13,9 @@ final class OpenFile {
     let date: [UInt8]
     let type: StaticString
     var status = Status.ok
-    /// The part that is still to be sent.
+    /// The part that is to be sent.
     var offset = 0
     var remaining: Int
-
-    private static let pieceBytes = 64 << 10
 
     /// Takes over `descriptor`; nil if it is no regular file.
     init?(descriptor: CInt, type: StaticString) {
@@ -49,24 +46,7 @@ final class OpenFile {
         remaining = range.count
     }
 
-    /// Writes as much as the connection holds; true when all is written. Reading a file may block
-    /// for the disk. Throws if the file became shorter than what was promised.
-    func pump(_ connection: Connection) throws -> Bool {
-        while remaining > 0, connection.isWritable {
-            let count = min(remaining, Self.pieceBytes)
-            var got = 0
-            connection.write(reserving: count) { output in
-                output.withUnsafeMutableBytes { room, filled in
-                    got = pread(descriptor, room.baseAddress, count, off_t(offset))
-                    filled = max(0, got)
-                }
-            }
-            guard got > 0 else { throw Truncated() }
-            offset += got
-            remaining -= got
-        }
-        return remaining == 0
+    func send(to connection: Connection) throws {
+        try connection.sendFile(descriptor, offset: offset, count: remaining)
     }
-
-    struct Truncated: Error {}
 }

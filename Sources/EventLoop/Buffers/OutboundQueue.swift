@@ -14,6 +14,11 @@ package struct OutboundQueue {
 
     /// Bytes of files that have not been read yet: they take no memory.
     package private(set) var fileCount = 0
+    private var fileParts = 0
+
+    /// What the marks are measured against: files count too, and each has a descriptor open.
+    package var backlog: Int { count + fileCount + fileParts * Self.smallRest }
+
     /// Why a file could not be read.
     package private(set) var fileError: Int32?
 
@@ -82,6 +87,7 @@ package struct OutboundQueue {
             // Its next piece is read when it is its turn.
         } else if chunk.pointee.count == 0 {
             first = chunk.pointee.next
+            if chunk.pointee.file != nil { fileParts -= 1 }
             pool.give(chunk)
         } else if chunk.pointee.count <= Self.smallRest && chunk.pointee.next == nil {
             shrinkOnly(chunk, pool)
@@ -91,8 +97,10 @@ package struct OutboundQueue {
     // MARK: Files
 
     package mutating func append(_ file: FilePart, _ pool: ChunkPool) {
-        let chunk = pool.take()
+        // Small files get small chunks: there may be many.
+        let chunk = pool.take(capacity: min(file.left, Chunk.standardCapacity))
         chunk.pointee.file = file
+        fileParts += 1
         if let last { last.pointee.next = chunk } else { first = chunk }
         last = chunk
         fileCount += file.left
@@ -134,6 +142,7 @@ package struct OutboundQueue {
         isInFlight = false
         count = 0
         fileCount = 0
+        fileParts = 0
         fileError = nil
         while let chunk = first {
             first = chunk.pointee.next
@@ -157,6 +166,7 @@ package struct OutboundQueue {
             let next = chunk.pointee.next
         {
             first = next
+            if chunk.pointee.file != nil { fileParts -= 1 }
             pool.give(chunk)
         }
     }

@@ -100,6 +100,8 @@ package struct ConnectionFlags: OptionSet, Sendable {
     static let pipeFull = ConnectionFlags(rawValue: 1 << 20)
     /// Waits for a connection that it asked for.
     static let awaitingOther = ConnectionFlags(rawValue: 1 << 21)
+    /// In the middle of something, says its handler: a stop waits for it.
+    static let busy = ConnectionFlags(rawValue: 1 << 22)
 
     /// Reasons not to read.
     static let notReading: ConnectionFlags = [.paused, .throttled, .pipeFull, .awaitingOther]

@@ -41,8 +41,9 @@ extension Loop {
 
     @inline(__always)
     func wrote(_ connection: ConnectionReference) {
-        let count = connection.pointee.outbound.count
-        if count > configuration.outboundHighMark { congest(connection, count) }
+        if connection.pointee.outbound.backlog > configuration.outboundHighMark {
+            congest(connection, connection.pointee.outbound.count)
+        }
         guard !connection.pointee.flags.contains(.dirty) else { return }
         connection.pointee.flags.insert(.dirty)
         if current != connection { enqueue(connection) }
@@ -73,7 +74,7 @@ extension Loop {
             return
         }
         sendNext(connection)
-        if connection.pointee.outbound.count > configuration.outboundHighMark {
+        if connection.pointee.outbound.backlog > configuration.outboundHighMark {
             throttle(connection)
         }
     }
@@ -117,7 +118,7 @@ extension Loop {
         port.counters.bytesOut.add(count)
         if connection.pointee.flags.contains(.sendAwaited) { tellSent(connection) }
         sendNext(connection)
-        if connection.pointee.outbound.count <= configuration.outboundLowMark {
+        if connection.pointee.outbound.backlog <= configuration.outboundLowMark {
             if !connection.pointee.flags.isDisjoint(with: [.throttled, .congested]) {
                 relieve(connection)
             }

@@ -29,6 +29,25 @@ extension Loop {
         }
     }
 
+    /// The server is asked to stop: nobody is accepted any more.
+    package var isStopping: Bool {
+        phase != .running || listeners.contains { $0.isStopping }
+    }
+
+    package func isBusy(_ connection: ConnectionReference) -> Bool {
+        connection.pointee.flags.contains(.busy)
+    }
+
+    package func setBusy(_ connection: ConnectionReference, _ isBusy: Bool) {
+        guard isBusy != connection.pointee.flags.contains(.busy) else { return }
+        if isBusy {
+            connection.pointee.flags.insert(.busy)
+        } else {
+            connection.pointee.flags.remove(.busy)
+            if case .draining = phase { drainDeadline = now }
+        }
+    }
+
     func advanceDrain() {
         guard case .draining(let since, let deadline) = phase else { return }
         if let due = drainDeadline, due <= now { lookAtConnections(since, deadline) }
@@ -47,7 +66,8 @@ extension Loop {
         for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
             guard let connection = table.find(token) else { continue }
             let isWorking =
-                connection.pointee.details?.takeUnretainedValue().offloads.isEmpty == false
+                connection.pointee.flags.contains(.busy)
+                || connection.pointee.details?.takeUnretainedValue().offloads.isEmpty == false
             let quietAt =
                 isWorking
                 ? .max : max(since, connection.pointee.lastProgress) + Self.quietTime
