@@ -1,6 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
 // A package of its own, so that who uses the library does not download what only its examples need.
 let package = Package(
     name: "millrace-examples",
@@ -15,6 +17,16 @@ let package = Package(
                 .product(name: "NetAPI", package: "millrace"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)])
+            swiftSettings: strict),
+        .target(name: "RESPCodec", swiftSettings: strict),
+        .target(name: "KVStore", dependencies: ["RESPCodec"], swiftSettings: strict),
+        .executableTarget(
+            name: "kv-server",
+            dependencies: [
+                "KVStore", "RESPCodec",
+                .product(name: "NetAPI", package: "millrace"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
     ]
 )

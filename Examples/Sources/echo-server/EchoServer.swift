@@ -50,7 +50,7 @@ struct EchoServer: ParsableCommand {
         do {
             var command = try parseAsRoot()
             try command.run()
-        } catch where exitCode(for: error) == .success {
+        } catch  where exitCode(for: error) == .success {
             // Help, or a completion script.
             exit(withError: error)
         } catch {
