@@ -28,5 +28,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+        .testTarget(name: "RESPCodecTests", dependencies: ["RESPCodec"], swiftSettings: strict),
+        .testTarget(
+            name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
     ]
 )
