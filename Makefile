@@ -6,7 +6,7 @@ RELEASE = $(SWIFT) build --configuration release
 EXAMPLES = $(RELEASE) --package-path Examples --scratch-path .build/examples
 BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmarks
 FORMATTED = Package.swift Sources Tests \
-	$(wildcard Examples/Package.swift Examples/Sources Benchmarks/Package.swift)
+	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift)
 
 SEEDS ?= 2000
 FIRST ?= 1
@@ -30,6 +30,7 @@ build: setup ## debug build of the library and its tests
 
 test: setup examples ## every suite, then the guards on what a request may cost
 	$(TEST)
+	$(TEST) --package-path Examples --scratch-path .build/examples
 	Scripts/guards
 
 test-unit: ## the pure parts only: seconds
@@ -38,11 +39,13 @@ test-unit: ## the pure parts only: seconds
 tidy: ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests
 
-examples: setup ## release builds of echo-server, load-client and c-epoll-echo in .build/bin
+examples: setup ## release builds of the servers and load generators in .build/bin
 	$(EXAMPLES) --product echo-server
+	$(EXAMPLES) --product kv-server
 	$(BENCHMARKS)
 	@mkdir -p .build/bin
 	install "$$($(EXAMPLES) --show-bin-path)/echo-server" .build/bin/
+	install "$$($(EXAMPLES) --show-bin-path)/kv-server" .build/bin/
 	install "$$($(BENCHMARKS) --show-bin-path)/load-client" .build/bin/
 	install "$$($(BENCHMARKS) --show-bin-path)/c-epoll-echo" .build/bin/
 

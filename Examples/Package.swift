@@ -31,5 +31,6 @@ let package = Package(
         .testTarget(name: "RESPCodecTests", dependencies: ["RESPCodec"], swiftSettings: strict),
         .testTarget(
             name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
+        .testTarget(name: "KVServerTests", swiftSettings: strict),
     ]
 )

@@ -1,5 +1,5 @@
-/// A command: its name in lower case, as errors show it, and Redis's arity: so many words, or with a
-/// minus at least so many.
+/// A command: its name in lower case, as errors show it, and Redis's arity: so many words, or with
+/// a minus at least so many.
 struct Command: Sendable {
     let name: String
     let arity: Int

@@ -85,7 +85,8 @@ extension Command {
 
     private static func client(_ call: Call) {
         let word = call[1]
-        if isWord(word, "SETNAME"), call.count == 3 {
+        if isWord(word, "SETNAME") {
+            guard call.count == 3 else { return call.wrongCount("client|setname") }
             guard isName(call[2]) else { return badName(call) }
             call.session.name = [UInt8](call[2])
             call.reply.simple("OK")

@@ -16,8 +16,8 @@ final class Subscriber: Sendable {
     static func nextID() -> Int { lastID.add(1, ordering: .relaxed).newValue }
 }
 
-/// Channels and their subscribers, for all loops. Messages of one publisher reach each subscriber in
-/// their order, since both the lock and the way to a loop keep it.
+/// Channels and their subscribers, for all loops. Messages of one publisher reach each subscriber
+/// in their order, since both the lock and the way to a loop keep it.
 final class Hub: Sendable {
     private struct Member {
         let subscriber: Subscriber
@@ -38,8 +38,8 @@ final class Hub: Sendable {
         }
     }
 
-    /// Returns how many it went to. Delivered under the lock, so that two publishers are seen in the
-    /// same order by all subscribers of a channel on one loop.
+    /// Returns how many it went to. Delivered under the lock, so that all subscribers of a channel
+    /// see two publishers in the same order.
     func publish(_ message: UnsafeRawBufferPointer, to channel: UnsafeRawBufferPointer) -> Int {
         let (channel, message) = ([UInt8](channel), [UInt8](message))
         return channels.withLock { channels in

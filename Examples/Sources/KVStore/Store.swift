@@ -83,8 +83,8 @@ public final class Store: Sendable {
         return inner << UInt(Self.shardBits) | UInt(number)
     }
 
-    /// Removes keys whose time is over in some buckets of every shard: keys that nobody asks for must
-    /// not stay for ever.
+    /// Removes keys whose time is over in some buckets of every shard: keys that nobody asks for
+    /// must not stay for ever.
     public func sweep() {
         let now = Clock.milliseconds()
         for shard in shards { shard.alone { shard.sweep(buckets: Self.sweptBuckets, now) } }
@@ -166,7 +166,7 @@ private struct UncheckedBox<Value>: @unchecked Sendable {
 
 /// The time of expiries.
 public enum Clock {
-    /// Since 1970. As exact as the kernel's tick, a few milliseconds, which is what it costs least.
+    /// Since 1970.
     public static func milliseconds() -> Int {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)

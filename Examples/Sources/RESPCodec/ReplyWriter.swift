@@ -1,5 +1,5 @@
-/// Writes replies in RESP2 or RESP3 into memory of its own, which is used again: a server sends what
-/// one turn of requests gathered with a single write.
+/// Writes replies in RESP2 or RESP3 into memory of its own, which is used again: a server sends
+/// what one turn of requests gathered with a single write.
 public final class ReplyWriter {
     /// Each connection has one, and most are idle.
     public static let initialBytes = 512

@@ -1,6 +1,6 @@
-// Cuts requests of the Redis protocol from bytes that arrive in pieces of any size. What it accepts,
-// its limits and its error texts are those of Redis 7.0, networking.c, also where Redis is lenient:
-// the two bytes that end a length or a bulk string are not looked at.
+// Cuts requests of the Redis protocol from bytes that arrive in pieces of any size. What it
+// accepts, its limits and its error texts are those of Redis 7.0, networking.c, also where Redis is
+// lenient: the two bytes that end a length or a bulk string are not looked at.
 
 /// What a peer sent that is no request. Redis says so, and closes.
 public struct ProtocolError: Error, Equatable, Sendable {
@@ -27,8 +27,8 @@ public struct RequestParser {
 
     /// What a call found.
     public enum Step: Equatable, Sendable {
-        /// `request` is complete, and took this many bytes. It may have no arguments, and then wants
-        /// no reply.
+        /// A request is complete, and took this many bytes. It may have no arguments, and then
+        /// wants no reply.
         case request(bytes: Int)
         /// More bytes are needed.
         case incomplete
@@ -146,9 +146,9 @@ public struct RequestParser {
         return .request(bytes: end)
     }
 
-    /// Where the line ends, with one more byte there after a CR; nil if that has not come. The limit
-    /// is on the line and not on what came with it, so that the answer does not depend on how the
-    /// bytes were cut.
+    /// Where the line ends, with one more byte there after a CR; nil if that has not come. The
+    /// limit is on the line and not on what came with it, so that the answer does not depend on how
+    /// the bytes were cut.
     private mutating func findLine(
         in bytes: UnsafeRawBufferPointer, _ mark: UInt8, _ excess: String
     ) throws(ProtocolError) -> Int? {
