@@ -16,7 +16,7 @@ BENCH ?= --rounds 12 --seconds 3
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit tidy examples release demo guards planted-bugs seeds seed \
-	tsan asan bench format lint docs clean
+	tsan asan bench bench-kv fuzz format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -77,6 +77,12 @@ asan: setup ## every suite under the address sanitizer
 bench: setup examples ## time per request against the C server; BENCH="--rounds 3" is quicker
 	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' \
 		--a '.build/bin/echo-server --backend epoll --listen tcp://127.0.0.1:{port} --loops 1'
+
+bench-kv: setup examples ## kv-server beside redis-server, which must be installed
+	Benchmarks/compare-kv
+
+fuzz: setup ## look for trouble in kv-server's parser; FUZZ_SECONDS=60 looks longer
+	Scripts/fuzz-resp
 
 format: ## rewrite the Swift files in the house style
 	$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)

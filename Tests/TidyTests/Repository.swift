@@ -9,7 +9,8 @@ enum Repository {
         "Sources", "Tests", "Examples/Sources", "Benchmarks/Sources", "Scripts", ".ci",
     ]
     private static let single = [
-        "Makefile", "Benchmarks/compare", "Benchmarks/compare-kv", "README.md", "DESIGN.md", "CONTRIBUTING.md",
+        "Makefile", "Benchmarks/compare", "Benchmarks/compare-kv", "README.md", "DESIGN.md",
+        "CONTRIBUTING.md",
     ]
 
     static let files: [SourceFile] = {

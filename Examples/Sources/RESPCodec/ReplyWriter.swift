@@ -42,7 +42,7 @@ public final class ReplyWriter {
     public func error(_ text: String) {
         reserve(text.utf8.count + 3)
         put(UInt8(ascii: "-"))
-        for byte in text.utf8 { put(byte == CR || byte == LF ? 0x20 : byte) }
+        for byte in text.utf8 { put(byte == carriageReturn || byte == lineFeed ? 0x20 : byte) }
         putLineEnd()
     }
 
@@ -133,8 +133,8 @@ public final class ReplyWriter {
 
     @inline(__always)
     private func putLineEnd() {
-        put(CR)
-        put(LF)
+        put(carriageReturn)
+        put(lineFeed)
     }
 
     @inline(__always)

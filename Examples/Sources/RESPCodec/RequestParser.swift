@@ -81,13 +81,17 @@ public struct RequestParser {
                     lineStart = position
                     stage = isInline ? .inline : .argumentCount
                 case .inline:
-                    guard let end = try findLine(in: bytes, LF, "too big inline request") else {
+                    guard let end = try findLine(in: bytes, lineFeed, "too big inline request")
+                    else {
                         return .incomplete
                     }
                     try splitInline(bytes, end)
                     return finish(end + 1)
                 case .argumentCount:
-                    guard let end = try findLine(in: bytes, CR, "too big mbulk count string") else {
+                    guard
+                        let end = try findLine(
+                            in: bytes, carriageReturn, "too big mbulk count string")
+                    else {
                         return .incomplete
                     }
                     let count = Decimal.parse(bytes, lineStart, end)
@@ -107,7 +111,10 @@ public struct RequestParser {
                     lineStart = position
                     stage = .bulkLength
                 case .bulkLength:
-                    guard let end = try findLine(in: bytes, CR, "too big bulk count string") else {
+                    guard
+                        let end = try findLine(
+                            in: bytes, carriageReturn, "too big bulk count string")
+                    else {
                         return .incomplete
                     }
                     let length = Decimal.parse(bytes, lineStart, end)
@@ -155,7 +162,7 @@ public struct RequestParser {
         let last = min(bytes.count, lineStart + limits.lineBytes + 1)
         while position < last {
             if bytes[position] == mark {
-                return mark == LF || position + 1 < bytes.count ? position : nil
+                return mark == lineFeed || position + 1 < bytes.count ? position : nil
             }
             position += 1
         }
@@ -167,7 +174,7 @@ public struct RequestParser {
         _ bytes: UnsafeRawBufferPointer, _ end: Int
     ) throws(ProtocolError) {
         unquoted.removeAll(keepingCapacity: true)
-        let hasCR = end > lineStart && bytes[end - 1] == CR
+        let hasCR = end > lineStart && bytes[end - 1] == carriageReturn
         var line = InlineSplitter(
             line: UnsafeRawBufferPointer(rebasing: bytes[lineStart..<(hasCR ? end - 1 : end)]))
         while true {
@@ -180,7 +187,7 @@ public struct RequestParser {
     /// Redis replaces line ends in an error by blanks. A byte that is no character of its own is
     /// shown as the letter of that number in Latin-1.
     private func shown(_ byte: UInt8) -> Character {
-        byte == CR || byte == LF ? " " : Character(Unicode.Scalar(byte))
+        byte == carriageReturn || byte == lineFeed ? " " : Character(Unicode.Scalar(byte))
     }
 }
 
@@ -204,5 +211,5 @@ public struct Request {
     }
 }
 
-let CR = UInt8(ascii: "\r")
-let LF = UInt8(ascii: "\n")
+let carriageReturn = UInt8(ascii: "\r")
+let lineFeed = UInt8(ascii: "\n")
