@@ -82,18 +82,14 @@ public struct RequestParser {
                     stage = isInline ? .inline : .argumentCount
                 case .inline:
                     guard let end = try findLine(in: bytes, lineFeed, "too big inline request")
-                    else {
-                        return .incomplete
-                    }
+                    else { return .incomplete }
                     try splitInline(bytes, end)
                     return finish(end + 1)
                 case .argumentCount:
                     guard
                         let end = try findLine(
                             in: bytes, carriageReturn, "too big mbulk count string")
-                    else {
-                        return .incomplete
-                    }
+                    else { return .incomplete }
                     let count = Decimal.parse(bytes, lineStart, end)
                     guard let count, count <= limits.arguments else {
                         throw ProtocolError("invalid multibulk length")
@@ -114,9 +110,7 @@ public struct RequestParser {
                     guard
                         let end = try findLine(
                             in: bytes, carriageReturn, "too big bulk count string")
-                    else {
-                        return .incomplete
-                    }
+                    else { return .incomplete }
                     let length = Decimal.parse(bytes, lineStart, end)
                     guard let length, length >= 0, length <= limits.bulkBytes else {
                         throw ProtocolError("invalid bulk length")
