@@ -1,13 +1,17 @@
 /// A command: its name in lower case, as errors show it, and Redis's arity: so many words, or with
 /// a minus at least so many.
-struct Command: Sendable {
+final class Command: Sendable {
     let name: String
     let arity: Int
-    var isForSubscribers = false
+    let isForSubscribers: Bool
     let run: @Sendable (Call) -> Void
 
-    init(_ name: String, _ arity: Int, _ run: @escaping @Sendable (Call) -> Void) {
+    init(
+        _ name: String, _ arity: Int, isForSubscribers: Bool = false,
+        _ run: @escaping @Sendable (Call) -> Void
+    ) {
         self.name = name
+        self.isForSubscribers = isForSubscribers
         self.arity = arity
         self.run = run
     }
@@ -15,9 +19,7 @@ struct Command: Sendable {
     static func forSubscribers(
         _ name: String, _ arity: Int, _ run: @escaping @Sendable (Call) -> Void
     ) -> Command {
-        var command = Command(name, arity, run)
-        command.isForSubscribers = true
-        return command
+        Command(name, arity, isForSubscribers: true, run)
     }
 }
 

