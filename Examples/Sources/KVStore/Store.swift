@@ -157,9 +157,8 @@ final class Shard: @unchecked Sendable {
     }
 }
 
-/// What a body under the lock returns stays with its caller.
+// What a body under the lock returns stays with its caller, on the thread that made it.
 private struct UncheckedBox<Value>: @unchecked Sendable {
-    // The value never leaves the thread that made it.
     let value: Value
     init(_ value: Value) { self.value = value }
 }
