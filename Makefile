@@ -8,7 +8,7 @@ BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmar
 FORMATTED = Package.swift Sources Tests \
 	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift)
 
-EXAMPLE_PROGRAMS = echo-server http-server chat proxy blocking-echo udp-echo
+EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo
 BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo
 
 SEEDS ?= 2000
@@ -21,8 +21,8 @@ BENCH_HTTP ?= --rounds 5 --seconds 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit test-http fuzz tidy examples release conformance demo \
-	guards planted-bugs seeds seed tsan asan bench bench-http format lint docs clean
+.PHONY: help setup build test test-unit test-examples fuzz tidy examples release conformance \
+	demo guards planted-bugs seeds seed tsan asan bench bench-http bench-kv format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -42,11 +42,12 @@ test: setup examples ## every suite, then the guards on what a request may cost
 test-unit: ## the pure parts only: seconds
 	$(TEST) --filter EventLoopTests
 
-test-http: setup examples ## the HTTP codec and http-server only
+test-examples: setup examples ## the codecs, http-server and kv-server only
 	$(TEST) --package-path Examples --scratch-path .build/examples
 
-fuzz: setup ## the HTTP codec under the fuzzer for SECONDS=60
+fuzz: setup ## the HTTP and the Redis codec under the fuzzer, each for SECONDS=60
 	Scripts/fuzz $(SECONDS)
+	FUZZ_SECONDS=$(SECONDS) Scripts/fuzz-resp
 
 tidy: ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests
@@ -95,6 +96,9 @@ bench: setup examples ## time per request beside servers in C; BENCH="--rounds 3
 
 bench-http: setup examples ## http-server beside nginx and HAProxy; BENCH_HTTP="--rounds 2"
 	Benchmarks/compare-http $(BENCH_HTTP)
+
+bench-kv: setup examples ## kv-server beside redis-server, which must be installed
+	Benchmarks/compare-kv
 
 format: ## rewrite the Swift files in the house style
 	$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)

@@ -30,6 +30,20 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "HTTPCodecTests", dependencies: ["HTTPCodec"], swiftSettings: strict),
         .testTarget(name: "HTTPServerTests", swiftSettings: strict),
+
+        // The Redis protocol and what it acts on, both without sockets.
+        .target(name: "RESPCodec", swiftSettings: strict),
+        .target(name: "KVStore", dependencies: ["RESPCodec"], swiftSettings: strict),
+        .executableTarget(
+            name: "kv-server",
+            dependencies: [
+                "KVStore", "RESPCodec", netAPI, argumentParser,
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "RESPCodecTests", dependencies: ["RESPCodec"], swiftSettings: strict),
+        .testTarget(
+            name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
+        .testTarget(name: "KVServerTests", swiftSettings: strict),
     ]
         + ["chat", "proxy", "blocking-echo", "udp-echo"].map { name in
             .executableTarget(

@@ -99,8 +99,8 @@ extension Connection {
     }
 
     /// True while the connection is in the middle of something although no bytes move: a request
-    /// that is being worked on, a body that is still to come. A stopping server closes who is silent
-    /// for 20 ms, but a busy one only when half of its time is over. Set it back when done.
+    /// that is being worked on, a body that is still to come. A stopping server closes who is
+    /// silent for 20 ms, but a busy one only when half of its time is over. Set it back when done.
     public var isBusy: Bool {
         get { withCore { $0.isBusy(record) } ?? false }
         nonmutating set { _ = withCore { $0.setBusy(record, newValue) } }

@@ -10,8 +10,8 @@ enum Repository {
         "Benchmarks/Sources", "Scripts", ".ci",
     ]
     private static let single = [
-        "Makefile", "Benchmarks/compare", "Benchmarks/compare-http", "README.md", "DESIGN.md",
-        "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md",
+        "Makefile", "Benchmarks/compare", "Benchmarks/compare-http", "Benchmarks/compare-kv",
+        "README.md", "DESIGN.md", "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md",
     ]
 
     static let files: [SourceFile] = {

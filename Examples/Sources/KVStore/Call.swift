@@ -1,0 +1,49 @@
+import RESPCodec
+
+/// One request being executed: who asks, for what, and where the reply goes.
+struct Call {
+    let database: Database
+    let request: Request
+    let reply: ReplyWriter
+    let session: Session
+    /// Milliseconds since 1970.
+    let now: Int
+
+    var count: Int { request.count }
+    subscript(_ index: Int) -> UnsafeRawBufferPointer { request[index] }
+
+    var keys: some Sequence<UnsafeRawBufferPointer> { (1..<count).lazy.map { self[$0] } }
+
+    /// Runs `body` alone with the key's shard, the key being the first argument.
+    @inline(__always)
+    func withKey<R>(_ body: (Shard, UInt) -> R) -> R {
+        database.store.withShard(of: self[1], body)
+    }
+
+    /// The same with the live entry, if there is one.
+    @inline(__always)
+    func withEntry(_ body: (Shard, Entry?) -> Void) {
+        withKey { shard, hash in body(shard, shard.find(self[1], hash, now)) }
+    }
+
+    /// An argument as a number; nil after the error was written.
+    func number(_ index: Int, _ complaint: String = Complaint.notInteger) -> Int? {
+        if let value = Decimal.parse(self[index]) { return value }
+        reply.error(complaint)
+        return nil
+    }
+
+    func wrongType() { reply.error(Complaint.wrongType) }
+    func wrongCount(_ name: String) {
+        reply.error("ERR wrong number of arguments for '\(name)' command")
+    }
+}
+
+/// Redis's words.
+enum Complaint {
+    static let notInteger = "ERR value is not an integer or out of range"
+    static let wrongType =
+        "WRONGTYPE Operation against a key holding the wrong kind of value"
+    static let syntax = "ERR syntax error"
+    static let overflow = "ERR increment or decrement would overflow"
+}

@@ -1,0 +1,121 @@
+import RESPCodec
+
+// What concerns the client's connection and not the keys.
+extension Command {
+    static let connections = [
+        forSubscribers("ping", -1) { ping($0) },
+        Command("echo", 2) { call in call.reply.bulk(call[1]) },
+        forSubscribers("quit", -1) { call in
+            call.session.isEnding = true
+            call.reply.simple("OK")
+        },
+        Command("select", 2) { call in
+            guard let number = call.number(1) else { return }
+            guard number == 0 else { return call.reply.error("ERR DB index is out of range") }
+            call.reply.simple("OK")
+        },
+        Command("hello", -1) { hello($0) },
+        Command("client", -2) { client($0) },
+    ]
+
+    private static func ping(_ call: Call) {
+        guard call.count <= 2 else { return call.wrongCount("ping") }
+        if call.session.isRestricted {
+            call.reply.array(2)
+            call.reply.bulk("pong")
+            call.count == 2 ? call.reply.bulk(call[1]) : call.reply.bulk("")
+        } else if call.count == 2 {
+            call.reply.bulk(call[1])
+        } else {
+            call.reply.simple("PONG")
+        }
+    }
+
+    private static func hello(_ call: Call) {
+        var version = call.session.version
+        var name: UnsafeRawBufferPointer?
+        if call.count > 1 {
+            let complaint = "ERR Protocol version is not an integer or out of range"
+            guard let number = call.number(1, complaint) else { return }
+            guard 2...3 ~= number else {
+                return call.reply.error("NOPROTO unsupported protocol version")
+            }
+            version = number
+        }
+        var index = 2
+        while index < call.count {
+            if isWord(call[index], "AUTH"), index + 2 < call.count {
+                // There are no users but the default one, which needs no password.
+                guard isWord(call[index + 1], "DEFAULT") else {
+                    return call.reply.error(
+                        "WRONGPASS invalid username-password pair or user is disabled.")
+                }
+                index += 3
+            } else if isWord(call[index], "SETNAME"), index + 1 < call.count {
+                name = call[index + 1]
+                guard isName(call[index + 1]) else { return badName(call) }
+                index += 2
+            } else {
+                return call.reply.error(
+                    "ERR Syntax error in HELLO option '\(text(call[index]))'")
+            }
+        }
+        if let name { call.session.name = [UInt8](name) }
+        call.session.version = version
+        call.reply.version = version
+        call.reply.map(7)
+        for (field, value) in [("server", "redis"), ("version", Self.version)] {
+            call.reply.bulk(field)
+            call.reply.bulk(value)
+        }
+        call.reply.bulk("proto")
+        call.reply.integer(version)
+        call.reply.bulk("id")
+        call.reply.integer(call.session.id)
+        for (field, value) in [("mode", "standalone"), ("role", "master")] {
+            call.reply.bulk(field)
+            call.reply.bulk(value)
+        }
+        call.reply.bulk("modules")
+        call.reply.array(0)
+    }
+
+    /// Of the protocol and the error texts that this server follows.
+    static let version = "7.0.15"
+
+    private static func client(_ call: Call) {
+        let word = call[1]
+        if isWord(word, "SETNAME") {
+            guard call.count == 3 else { return call.wrongCount("client|setname") }
+            guard isName(call[2]) else { return badName(call) }
+            call.session.name = [UInt8](call[2])
+            call.reply.simple("OK")
+        } else if isWord(word, "GETNAME"), call.count == 2 {
+            let name = call.session.name
+            name.isEmpty ? call.reply.null() : call.reply.bulk(name)
+        } else if isWord(word, "ID"), call.count == 2 {
+            call.reply.integer(call.session.id)
+        } else if isWord(word, "INFO") || isWord(word, "LIST"), call.count == 2 {
+            let name = String(decoding: call.session.name, as: UTF8.self)
+            call.reply.bulk("id=\(call.session.id) name=\(name) resp=\(call.session.version)\n")
+        } else if isWord(word, "SETINFO"), call.count == 4 {
+            call.reply.simple("OK")
+        } else {
+            unknownSubcommand(call, "CLIENT")
+        }
+    }
+
+    static func unknownSubcommand(_ call: Call, _ name: String) {
+        let shown = text(UnsafeRawBufferPointer(rebasing: call[1].prefix(128)))
+        call.reply.error("ERR unknown subcommand '\(shown)'. Try \(name) HELP.")
+    }
+
+    private static func isName(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.allSatisfy { 0x21...0x7E ~= $0 }
+    }
+
+    private static func badName(_ call: Call) {
+        call.reply.error(
+            "ERR Client names cannot contain spaces, newlines or special characters.")
+    }
+}

@@ -1,0 +1,87 @@
+import RESPCodec
+
+// How long a key has to live.
+extension Command {
+    static let expiries = [
+        Command("expire", -3) { expire($0, scale: 1000, "expire") },
+        Command("pexpire", -3) { expire($0, scale: 1, "pexpire") },
+        Command("ttl", 2) { left($0) { ($0 + 500) / 1000 } },
+        Command("pttl", 2) { left($0) { $0 } },
+        Command("persist", 2) { call in
+            call.withEntry { shard, entry in
+                guard let entry, entry.expiry != .max else { return call.reply.integer(0) }
+                shard.setExpiry(of: entry, .max)
+                call.reply.integer(1)
+            }
+        },
+    ]
+
+    private static func left(_ call: Call, _ unit: (Int) -> Int) {
+        call.withEntry { _, entry in
+            guard let entry else { return call.reply.integer(-2) }
+            call.reply.integer(entry.expiry == .max ? -1 : unit(entry.expiry - call.now))
+        }
+    }
+
+    private static func expire(_ call: Call, scale: Int, _ name: String) {
+        guard let time = call.number(2) else { return }
+        guard let moment = absolute(time, scale, call.now) else {
+            return call.reply.error("ERR invalid expire time in '\(name)' command")
+        }
+        var condition = ExpiryCondition()
+        guard condition.read(call) else { return }
+        call.withEntry { shard, entry in
+            guard let entry, condition.allows(entry.expiry, moment) else {
+                return call.reply.integer(0)
+            }
+            if moment <= call.now {
+                shard.remove(entry)
+            } else {
+                shard.setExpiry(of: entry, moment)
+            }
+            call.reply.integer(1)
+        }
+    }
+}
+
+/// NX, XX, GT and LT of EXPIRE.
+private struct ExpiryCondition {
+    var onlyIfNone = false
+    var onlyIfAny = false
+    var onlyLater = false
+    var onlySooner = false
+
+    /// False after an error was written.
+    mutating func read(_ call: Call) -> Bool {
+        for index in 3..<max(3, call.count) {
+            if isWord(call[index], "NX") {
+                onlyIfNone = true
+            } else if isWord(call[index], "XX") {
+                onlyIfAny = true
+            } else if isWord(call[index], "GT") {
+                onlyLater = true
+            } else if isWord(call[index], "LT") {
+                onlySooner = true
+            } else {
+                call.reply.error("ERR Unsupported option \(text(call[index]))")
+                return false
+            }
+        }
+        if onlyIfNone, onlyIfAny || onlyLater || onlySooner {
+            call.reply.error(
+                "ERR NX and XX, GT or LT options at the same time are not compatible")
+            return false
+        }
+        if onlyLater, onlySooner {
+            call.reply.error("ERR GT and LT options at the same time are not compatible")
+            return false
+        }
+        return true
+    }
+
+    func allows(_ old: Int, _ new: Int) -> Bool {
+        if onlyIfNone, old != .max { return false }
+        if onlyIfAny, old == .max { return false }
+        return !(onlyLater && new <= old) && !(onlySooner && new >= old)
+    }
+}

@@ -1,0 +1,92 @@
+import RESPCodec
+
+// Commands on keys of any type, one or all.
+extension Command {
+    static let keys = [
+        Command("del", -2) { call in
+            countKeys(call) { shard, entry in shard.remove(entry) }
+        },
+        Command("exists", -2) { call in countKeys(call) { _, _ in } },
+        Command("type", 2) { call in
+            call.withEntry { _, entry in call.reply.simple(entry?.typeName ?? "none") }
+        },
+        Command("keys", 2) { keys($0) },
+        Command("scan", -2) { scan($0) },
+        Command("dbsize", 1) { call in
+            var count = 0
+            call.database.store.forEachShard { count += $0.count }
+            call.reply.integer(count)
+        },
+        Command("flushall", -1) { call in
+            let isKnown = call.count == 2 && (isWord(call[1], "ASYNC") || isWord(call[1], "SYNC"))
+            guard call.count == 1 || isKnown else { return call.reply.error(Complaint.syntax) }
+            call.database.store.removeAll()
+            call.reply.simple("OK")
+        },
+    ]
+
+    private static func countKeys(_ call: Call, _ body: (Shard, Entry) -> Void) {
+        let store = call.database.store
+        var found = 0
+        store.withShards(of: call.keys) {
+            for key in call.keys {
+                let hash = store.hash(key)
+                let shard = store.lockedShard(hash)
+                guard let entry = shard.find(key, hash, call.now) else { continue }
+                body(shard, entry)
+                found += 1
+            }
+        }
+        call.reply.integer(found)
+    }
+
+    private static func keys(_ call: Call) {
+        var found: [[UInt8]] = []
+        call.database.store.forEachShard { shard in
+            shard.forEach(call.now) { entry in
+                if entry.key.withUnsafeBytes({ matches(call[1], $0) }) { found.append(entry.key) }
+            }
+        }
+        writeKeys(found, call.reply)
+    }
+
+    private static func scan(_ call: Call) {
+        guard let cursor = Decimal.parse(call[1]), cursor >= 0 else {
+            return call.reply.error("ERR invalid cursor")
+        }
+        var count = 10
+        var pattern: UnsafeRawBufferPointer?
+        var type: String?
+        for index in stride(from: 2, to: call.count, by: 2) {
+            guard index + 1 < call.count else { return call.reply.error(Complaint.syntax) }
+            if isWord(call[index], "COUNT") {
+                guard let number = call.number(index + 1) else { return }
+                guard number >= 1 else { return call.reply.error(Complaint.syntax) }
+                count = number
+            } else if isWord(call[index], "MATCH") {
+                pattern = call[index + 1]
+            } else if isWord(call[index], "TYPE") {
+                type = text(call[index + 1]).lowercased()
+            } else {
+                return call.reply.error(Complaint.syntax)
+            }
+        }
+        var found: [[UInt8]] = []
+        let store = call.database.store
+        let next = store.scan(UInt(cursor), atLeast: count, call.now) { entry in
+            if let type, type != "\(entry.typeName)" { return }
+            let isWanted = pattern.map { wanted in
+                entry.key.withUnsafeBytes { matches(wanted, $0) }
+            }
+            if isWanted ?? true { found.append(entry.key) }
+        }
+        call.reply.array(2)
+        call.reply.bulk("\(next)")
+        writeKeys(found, call.reply)
+    }
+
+    private static func writeKeys(_ keys: [[UInt8]], _ reply: ReplyWriter) {
+        reply.array(keys.count)
+        for key in keys { reply.bulk(key) }
+    }
+}

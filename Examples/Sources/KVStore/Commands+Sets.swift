@@ -1,0 +1,55 @@
+import RESPCodec
+
+// Commands on sets.
+extension Command {
+    static let sets = [
+        Command("sadd", -3) { sadd($0) },
+        Command("srem", -3) { call in
+            withSet(call) { shard, entry, set in
+                guard let entry, let set else { return call.reply.integer(0) }
+                var removed = 0
+                for index in 2..<call.count where set.members.remove(.lent(call[index])) != nil {
+                    removed += 1
+                }
+                if set.members.isEmpty { shard.remove(entry) }
+                call.reply.integer(removed)
+            }
+        },
+        Command("smembers", 2) { call in
+            withSet(call) { _, _, set in
+                call.reply.set(set?.members.count ?? 0)
+                for member in set?.members ?? [] { member.withBytes { call.reply.bulk($0) } }
+            }
+        },
+        Command("sismember", 3) { call in
+            withSet(call) { _, _, set in
+                call.reply.integer(set?.members.contains(.lent(call[2])) == true ? 1 : 0)
+            }
+        },
+    ]
+
+    /// With the set at the first argument, nil if there is no such key; or the error is written.
+    private static func withSet(_ call: Call, _ body: (Shard, Entry?, ByteSet?) -> Void) {
+        call.withEntry { shard, entry in
+            guard let entry else { return body(shard, nil, nil) }
+            guard case .set(let set) = entry.container else { return call.wrongType() }
+            body(shard, entry, set)
+        }
+    }
+
+    private static func sadd(_ call: Call) {
+        call.withKey { shard, hash in
+            let set: ByteSet
+            if let old = shard.find(call[1], hash, call.now) {
+                guard case .set(let found) = old.container else { return call.wrongType() }
+                set = found
+            } else {
+                set = ByteSet()
+                shard.findOrInsert(call[1], hash, call.now).container = .set(set)
+            }
+            let before = set.members.count
+            for index in 2..<call.count { set.members.insert(Bytes(copying: call[index])) }
+            call.reply.integer(set.members.count - before)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+import RESPCodec
+
+// GET, SET and the other commands on strings.
+extension Command {
+    static let strings = [
+        Command("get", 2) { get($0) },
+        Command("set", -3) { set($0) },
+        Command("getdel", 2) { call in
+            call.withEntry { shard, entry in
+                if writeString(entry, call), let entry { shard.remove(entry) }
+            }
+        },
+        Command("setnx", 3) { call in
+            call.withKey { shard, hash in
+                guard shard.find(call[1], hash, call.now) == nil else {
+                    return call.reply.integer(0)
+                }
+                shard.findOrInsert(call[1], hash, call.now).setString(call[2])
+                call.reply.integer(1)
+            }
+        },
+        Command("append", 3) { append($0) },
+        Command("strlen", 2) { call in
+            call.withEntry { _, entry in
+                guard entry?.container == nil else { return call.wrongType() }
+                call.reply.integer(entry?.string.count ?? 0)
+            }
+        },
+        Command("mget", -2) { mget($0) },
+        Command("mset", -3) { mset($0) },
+    ]
+
+    private static func get(_ call: Call) {
+        call.withEntry { _, entry in _ = writeString(entry, call) }
+    }
+
+    /// A bulk string, a null or an error; false after an error.
+    private static func writeString(_ entry: Entry?, _ call: Call) -> Bool {
+        guard let entry else {
+            call.reply.null()
+            return true
+        }
+        guard entry.container == nil else {
+            call.wrongType()
+            return false
+        }
+        call.reply.bulk(entry.string)
+        return true
+    }
+
+    private static func set(_ call: Call) {
+        var options = SetOptions()
+        if call.count > 3, !options.read(call) { return }
+        call.withKey { shard, hash in
+            let old = shard.find(call[1], hash, call.now)
+            if options.returnsOld, old?.container != nil { return call.wrongType() }
+            let isWanted = old == nil ? !options.onlyIfThere : !options.onlyIfAbsent
+            if options.returnsOld { _ = writeString(old, call) }
+            guard isWanted else {
+                if !options.returnsOld { call.reply.null() }
+                return
+            }
+            let entry = old ?? shard.findOrInsert(call[1], hash, call.now)
+            entry.setString(call[2])
+            if !options.keepsExpiry, entry.expiry != options.expiry {
+                shard.setExpiry(of: entry, options.expiry)
+            }
+            if !options.returnsOld { call.reply.simple("OK") }
+        }
+    }
+
+    private static func append(_ call: Call) {
+        call.withKey { shard, hash in
+            let entry = shard.findOrInsert(call[1], hash, call.now)
+            guard entry.container == nil else { return call.wrongType() }
+            guard entry.string.count + call[2].count <= 512 << 20 else {
+                return call.reply.error(
+                    "ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+            }
+            entry.string.append(contentsOf: call[2])
+            call.reply.integer(entry.string.count)
+        }
+    }
+
+    private static func mget(_ call: Call) {
+        let store = call.database.store
+        call.reply.array(call.count - 1)
+        store.withShards(of: call.keys) {
+            for key in call.keys {
+                let hash = store.hash(key)
+                let entry = store.lockedShard(hash).find(key, hash, call.now)
+                if let entry, entry.container == nil {
+                    call.reply.bulk(entry.string)
+                } else {
+                    call.reply.null()
+                }
+            }
+        }
+    }
+
+    private static func mset(_ call: Call) {
+        guard call.count % 2 == 1 else { return call.wrongCount("mset") }
+        let store = call.database.store
+        let keys = stride(from: 1, to: call.count, by: 2)
+        store.withShards(of: keys.lazy.map { call[$0] }) {
+            for index in keys {
+                let hash = store.hash(call[index])
+                let shard = store.lockedShard(hash)
+                let entry = shard.findOrInsert(call[index], hash, call.now)
+                entry.setString(call[index + 1])
+                shard.setExpiry(of: entry, .max)
+            }
+        }
+        call.reply.simple("OK")
+    }
+}
+
+/// What may follow SET's value.
+private struct SetOptions {
+    var onlyIfAbsent = false
+    var onlyIfThere = false
+    var keepsExpiry = false
+    var returnsOld = false
+    var expiry = Int.max
+
+    /// False after an error was written.
+    mutating func read(_ call: Call) -> Bool {
+        var index = 3
+        while index < call.count {
+            let word = call[index]
+            let hasTime = expiry == .max && !keepsExpiry && index + 1 < call.count
+            if isWord(word, "NX"), !onlyIfThere {
+                onlyIfAbsent = true
+            } else if isWord(word, "XX"), !onlyIfAbsent {
+                onlyIfThere = true
+            } else if isWord(word, "GET") {
+                returnsOld = true
+            } else if isWord(word, "KEEPTTL"), expiry == .max {
+                keepsExpiry = true
+            } else if isWord(word, "EX") || isWord(word, "PX"), hasTime {
+                index += 1
+                guard let time = call.number(index) else { return false }
+                let scale = isWord(word, "EX") ? 1000 : 1
+                guard time > 0, let expiry = absolute(time, scale, call.now) else {
+                    call.reply.error("ERR invalid expire time in 'set' command")
+                    return false
+                }
+                self.expiry = expiry
+            } else {
+                call.reply.error(Complaint.syntax)
+                return false
+            }
+            index += 1
+        }
+        return true
+    }
+}
+
+/// The moment `time` units of `scale` milliseconds from now; nil if no Int holds it.
+func absolute(_ time: Int, _ scale: Int, _ now: Int) -> Int? {
+    let (milliseconds, overflow) = time.multipliedReportingOverflow(by: scale)
+    let (moment, overflow2) = milliseconds.addingReportingOverflow(now)
+    return overflow || overflow2 || moment == .max ? nil : moment
+}

@@ -1,0 +1,174 @@
+import Glibc
+import Synchronization
+
+/// All keys, for all loops: a fixed number of shards, each behind a lock, chosen by the key's hash.
+///
+/// Every loop executes its commands in place, so replies keep their order without any waiting for
+/// other loops. A command on one key holds one lock and is atomic; one on several keys holds the
+/// locks of all their shards, taken in the order of their numbers, and is atomic too. Only KEYS,
+/// SCAN and DBSIZE look at one shard after the other.
+public final class Store: Sendable {
+    static let shardBits = 6
+    static let shardCount = 1 << shardBits
+    /// Buckets of each shard that a sweep looks at.
+    private static let sweptBuckets = 64
+
+    private let shards: [Shard]
+
+    public init() { shards = (0..<Self.shardCount).map { _ in Shard() } }
+
+    func hash(_ key: UnsafeRawBufferPointer) -> UInt {
+        var hasher = Hasher()
+        hasher.combine(bytes: key)
+        return UInt(bitPattern: hasher.finalize())
+    }
+
+    static func shard(of hash: UInt) -> Int { Int(hash & UInt(shardCount - 1)) }
+
+    /// Runs `body` alone with the shard of `key`.
+    @inline(__always)
+    func withShard<R>(of key: UnsafeRawBufferPointer, _ body: (Shard, UInt) -> R) -> R {
+        let hash = hash(key)
+        let shard = shards[Self.shard(of: hash)]
+        return shard.alone { body(shard, hash) }
+    }
+
+    /// Runs `body` alone with all the shards of `keys`, which it gets by `shard(_:)`.
+    func withShards<R>(of keys: some Sequence<UnsafeRawBufferPointer>, _ body: () -> R) -> R {
+        var wanted: UInt64 = 0
+        for key in keys { wanted |= 1 << UInt64(Self.shard(of: hash(key))) }
+        return withShards(wanted, body)
+    }
+
+    private func withShards<R>(_ wanted: UInt64, _ body: () -> R) -> R {
+        guard wanted != 0 else { return body() }
+        let rest = wanted & (wanted - 1)
+        return shards[wanted.trailingZeroBitCount].alone { withShards(rest, body) }
+    }
+
+    /// For who holds its lock.
+    func lockedShard(_ hash: UInt) -> Shard { shards[Self.shard(of: hash)] }
+
+    func forEachShard(_ body: (Shard) -> Void) {
+        for shard in shards { shard.alone { body(shard) } }
+    }
+
+    func removeAll() {
+        withShards(.max) { for shard in shards { shard.removeAll() } }
+    }
+
+    /// Takes a cursor on: shows some keys, at least `count` unless the end comes. The cursor's low
+    /// bits are the shard, the others that table's own.
+    func scan(_ cursor: UInt, atLeast count: Int, _ now: Int, _ body: (Entry) -> Void) -> UInt {
+        var number = Int(cursor & UInt(Self.shardCount - 1))
+        var inner = cursor >> UInt(Self.shardBits)
+        var shown = 0
+        // Empty buckets cost time too.
+        var left = max(2000, min(count, 1 << 20) * 10)
+        while shown < count, left > 0 {
+            let shard = shards[number]
+            // Reversed cursors have their highest bits free for the shard's number.
+            inner = shard.alone {
+                shard.walk(inner, now) {
+                    shown += 1
+                    body($0)
+                }
+            }
+            left -= 1
+            if inner == 0 {
+                number += 1
+                if number == Self.shardCount { return 0 }
+            }
+        }
+        return inner << UInt(Self.shardBits) | UInt(number)
+    }
+
+    /// Removes keys whose time is over in some buckets of every shard: keys that nobody asks for
+    /// must not stay for ever.
+    public func sweep() {
+        let now = Clock.milliseconds()
+        for shard in shards { shard.alone { shard.sweep(buckets: Self.sweptBuckets, now) } }
+    }
+}
+
+// `table` and what it leads to are touched only inside `alone`, which holds the lock.
+final class Shard: @unchecked Sendable {
+    private let lock = Mutex(())
+    @exclusivity(unchecked) private var table = Table()
+    @exclusivity(unchecked) private var sweepCursor: UInt = 0
+    /// Keys that have an end.
+    @exclusivity(unchecked) private(set) var expiring = 0
+
+    @inline(__always)
+    func alone<R>(_ body: () -> R) -> R { lock.withLock { _ in UncheckedBox(body()) }.value }
+
+    var count: Int { table.count }
+
+    /// The live entry of a key; one whose time is over is removed first.
+    @inline(__always)
+    func find(_ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: Int) -> Entry? {
+        guard let entry = table.find(key, hash) else { return nil }
+        guard entry.expiry > now else {
+            remove(entry)
+            return nil
+        }
+        return entry
+    }
+
+    /// As `find`, or a new entry without a value.
+    func findOrInsert(_ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: Int) -> Entry {
+        if let entry = find(key, hash, now) { return entry }
+        let entry = Entry(key: key, hash: hash)
+        table.insert(entry)
+        return entry
+    }
+
+    func remove(_ entry: Entry) {
+        setExpiry(of: entry, .max)
+        table.remove(entry)
+    }
+
+    func removeAll() {
+        table.removeAll()
+        expiring = 0
+    }
+
+    func setExpiry(of entry: Entry, _ expiry: Int) {
+        if entry.expiry != .max { expiring -= 1 }
+        if expiry != .max { expiring += 1 }
+        entry.expiry = expiry
+    }
+
+    func forEach(_ now: Int, _ body: (Entry) -> Void) {
+        table.forEach { if $0.expiry > now { body($0) } }
+    }
+
+    func walk(_ cursor: UInt, _ now: Int, _ body: (Entry) -> Void) -> UInt {
+        table.walk(cursor) { if $0.expiry > now { body($0) } }
+    }
+
+    func sweep(buckets: Int, _ now: Int) {
+        guard expiring > 0 else { return }
+        var dead: [Entry] = []
+        for _ in 0..<buckets {
+            sweepCursor = table.walk(sweepCursor) { if $0.expiry <= now { dead.append($0) } }
+        }
+        for entry in dead where entry.expiry <= now { remove(entry) }
+    }
+}
+
+// What a body under the lock returns stays with its caller, on the thread that made it.
+private struct UncheckedBox<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}
+
+/// The time of expiries.
+public enum Clock {
+    /// Since 1970.
+    public static func milliseconds() -> Int {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+    }
+}

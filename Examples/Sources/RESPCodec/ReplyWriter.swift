@@ -1,0 +1,152 @@
+/// Writes replies in RESP2 or RESP3 into memory of its own, which is used again: a server sends
+/// what one turn of requests gathered with a single write.
+public final class ReplyWriter {
+    /// Each connection has one, and most are idle.
+    public static let initialBytes = 512
+    private static let keptBytes = 64 << 10
+
+    /// 2 or 3: what the peer chose with HELLO.
+    @exclusivity(unchecked) public var version = 2
+    @exclusivity(unchecked) private var memory: UnsafeMutableRawBufferPointer
+    /// Bytes gathered.
+    @exclusivity(unchecked) public private(set) var count = 0
+
+    public init(capacity: Int = initialBytes) {
+        memory = .allocate(byteCount: capacity, alignment: 16)
+    }
+
+    deinit { memory.deallocate() }
+
+    /// What was gathered; valid until the next call.
+    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<count]) }
+
+    /// Forgets what was gathered. Memory that one large reply needed is given back.
+    public func removeAll() {
+        count = 0
+        guard memory.count > Self.keptBytes else { return }
+        memory.deallocate()
+        memory = .allocate(byteCount: Self.initialBytes, alignment: 16)
+    }
+
+    // MARK: Replies
+
+    /// A simple string; it must not contain line ends.
+    public func simple(_ text: StaticString) {
+        reserve(text.utf8CodeUnitCount + 3)
+        put(UInt8(ascii: "+"))
+        put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        putLineEnd()
+    }
+
+    /// An error, with its code in front. Line ends become blanks, as Redis does it.
+    public func error(_ text: String) {
+        reserve(text.utf8.count + 3)
+        put(UInt8(ascii: "-"))
+        for byte in text.utf8 { put(byte == carriageReturn || byte == lineFeed ? 0x20 : byte) }
+        putLineEnd()
+    }
+
+    public func integer(_ value: Int) { header(UInt8(ascii: ":"), value) }
+
+    public func bulk(_ bytes: UnsafeRawBufferPointer) {
+        reserve(bytes.count + 25)
+        header(UInt8(ascii: "$"), bytes.count)
+        put(bytes)
+        putLineEnd()
+    }
+
+    public func bulk(_ bytes: [UInt8]) { bytes.withUnsafeBytes { bulk($0) } }
+
+    public func bulk(_ text: String) {
+        var text = text
+        text.withUTF8 { bulk(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// A value that is not there.
+    public func null() { raw(version == 2 ? "$-1\r\n" : "_\r\n") }
+
+    /// A list that is not there.
+    public func nullArray() { raw(version == 2 ? "*-1\r\n" : "_\r\n") }
+
+    /// The head of so many replies.
+    public func array(_ count: Int) { header(UInt8(ascii: "*"), count) }
+
+    /// The head of so many pairs.
+    public func map(_ count: Int) {
+        version == 2 ? array(count * 2) : header(UInt8(ascii: "%"), count)
+    }
+
+    /// The head of so many different replies.
+    public func set(_ count: Int) { header(UInt8(ascii: version == 2 ? "*" : "~"), count) }
+
+    /// The head of a message that nobody asked for.
+    public func push(_ count: Int) { header(UInt8(ascii: version == 2 ? "*" : ">"), count) }
+
+    // MARK: Bytes
+
+    private func raw(_ text: StaticString) {
+        reserve(text.utf8CodeUnitCount)
+        put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// A mark, decimal digits and a line end.
+    private func header(_ mark: UInt8, _ value: Int) {
+        // A mark, a sign, 19 digits, CR LF.
+        reserve(23)
+        put(mark)
+        if 0...9 ~= value {
+            put(UInt8(truncatingIfNeeded: value) + 0x30)
+        } else {
+            putDigits(value)
+        }
+        putLineEnd()
+    }
+
+    private func putDigits(_ value: Int) {
+        var rest = value.magnitude
+        var digits = 1
+        var power: UInt = 10
+        while digits < 19, rest >= power {
+            power &*= 10
+            digits += 1
+        }
+        if value < 0 { put(UInt8(ascii: "-")) }
+        for place in stride(from: count + digits - 1, through: count, by: -1) {
+            memory[place] = UInt8(truncatingIfNeeded: rest % 10) + 0x30
+            rest /= 10
+        }
+        count += digits
+    }
+
+    @inline(__always)
+    private func put(_ byte: UInt8) {
+        memory[count] = byte
+        count += 1
+    }
+
+    @inline(__always)
+    private func put(_ bytes: UnsafeRawBufferPointer) {
+        guard let start = bytes.baseAddress else { return }
+        memory.baseAddress!.advanced(by: count).copyMemory(from: start, byteCount: bytes.count)
+        count += bytes.count
+    }
+
+    @inline(__always)
+    private func putLineEnd() {
+        put(carriageReturn)
+        put(lineFeed)
+    }
+
+    @inline(__always)
+    private func reserve(_ more: Int) {
+        if memory.count - count < more { grow(more) }
+    }
+
+    private func grow(_ more: Int) {
+        let larger = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: max(memory.count * 2, count + more), alignment: 16)
+        larger.copyMemory(from: bytes)
+        memory.deallocate()
+        memory = larger
+    }
+}

@@ -1,0 +1,124 @@
+/// kv-server as its users meet it: a process on each backend, raw sockets and Redis's own tools.
+import Foundation
+import Testing
+
+@Suite struct KVServerTests {
+    @Test(arguments: Form.all)
+    func pipelinedRepliesKeepTheirOrder(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let clients = try (0..<4).map { _ in try server.connect() }
+        for (number, client) in clients.enumerated() {
+            var request = ""
+            for index in 0..<2000 {
+                request += "SET k\(number) \(index)\r\nECHO e\(index)\r\nGET k\(number)\r\n"
+            }
+            try client.send(request)
+        }
+        for client in clients {
+            var expected = ""
+            for index in 0..<2000 {
+                let digits = "\(index)".count
+                expected += "+OK\r\n$\(digits + 1)\r\ne\(index)\r\n$\(digits)\r\n\(index)\r\n"
+            }
+            #expect(try client.receive(as: expected) == expected)
+        }
+        #expect(try server.stop() == 0)
+    }
+
+    @Test(arguments: Form.all)
+    func requestsArriveByteByByte(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let client = try server.connect()
+        for byte in "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$5\r\nh\r\nlo\r\nGET a\r\n".utf8 {
+            try client.send([byte])
+            usleep(300)
+        }
+        let expected = "+OK\r\n$5\r\nh\r\nlo\r\n"
+        #expect(try client.receive(as: expected) == expected)
+        #expect(try server.stop() == 0)
+    }
+
+    @Test(
+        arguments: Form.all,
+        [
+            ("*1\r\n$-1\r\n", "invalid bulk length"), ("*x\r\n", "invalid multibulk length"),
+            ("*99999999999\r\n", "invalid multibulk length"),
+            ("PING\r\n*1\r\nx", "expected '$', got 'x'"),
+            ("SET \"a\r\n", "unbalanced quotes in request"),
+            (String(repeating: "x", count: 70_000), "too big inline request"),
+        ])
+    func whatIsNoRequestIsToldAndTheConnectionEnds(
+        _ form: Form, _ row: (input: String, error: String)
+    ) throws {
+        let server = try ServerProcess(form)
+        let client = try server.connect()
+        try client.send(row.input)
+        let reply = try client.receiveUntilEnd()
+        let before = row.input.hasPrefix("PING") ? "+PONG\r\n" : ""
+        #expect(reply == "\(before)-ERR Protocol error: \(row.error)\r\n")
+        let other = try server.connect()
+        try other.send("PING\r\n")
+        #expect(try other.receive(as: "+PONG\r\n") == "+PONG\r\n")
+        #expect(try server.stop() == 0)
+    }
+
+    /// Far more replies than the marks allow: nothing is lost, nothing overflows.
+    @Test(arguments: Form.all)
+    func aSlowReaderOfLargeRepliesGetsThemAll(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let client = try server.connect(receiveBuffer: 4096)
+        let value = String(repeating: "v", count: 100_000)
+        try client.send("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n\(value)\r\n")
+        #expect(try client.receive(as: "+OK\r\n") == "+OK\r\n")
+        // 100 MB of replies, above the limit at which a connection is reset.
+        try client.send(String(repeating: "GET a\r\n", count: 1000) + "QUIT\r\n")
+        usleep(300_000)
+        var count = 0
+        while true {
+            let more = try client.receiveSome()
+            if more.isEmpty { break }
+            count += more.count
+        }
+        #expect(count == 1000 * (9 + 100_000 + 2) + 5)
+        #expect(try server.stop() == 0)
+    }
+
+    @Test(arguments: Form.all)
+    func messagesReachSubscribersOnEveryLoop(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let subscribers = try (0..<4).map { _ in try server.connect() }
+        for (number, subscriber) in subscribers.enumerated() {
+            if number == 3 {
+                try subscriber.send("HELLO 3\r\n")
+                while try !subscriber.receiveSome().starts(with: Array("%7".utf8)) {}
+            }
+            try subscriber.send("SUBSCRIBE news\r\n")
+            let head = number == 3 ? ">" : "*"
+            let expected = "\(head)3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n"
+            #expect(try subscriber.receive(as: expected) == expected)
+        }
+        let publisher = try server.connect()
+        try publisher.send((0..<500).map { "PUBLISH news m\($0)\r\n" }.joined())
+        let counts = String(repeating: ":4\r\n", count: 500)
+        #expect(try publisher.receive(as: counts) == counts)
+        for (number, subscriber) in subscribers.enumerated() {
+            let head = number == 3 ? ">" : "*"
+            let expected = (0..<500).map { index in
+                "\(head)3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$\("m\(index)".count)\r\nm\(index)\r\n"
+            }.joined()
+            #expect(try subscriber.receive(as: expected) == expected)
+        }
+        #expect(try server.stop() == 0)
+    }
+
+    @Test(arguments: Form.all)
+    func whatWasAskedBeforeSIGTERMIsAnswered(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let client = try server.connect()
+        try client.send(String(repeating: "PING\r\n", count: 1000))
+        usleep(100_000)
+        server.terminate()
+        #expect(try client.receiveUntilEnd() == String(repeating: "+PONG\r\n", count: 1000))
+        #expect(try server.stop() == 0)
+    }
+}
