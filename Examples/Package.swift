@@ -37,7 +37,7 @@ let package = Package(
         .executableTarget(
             name: "kv-server",
             dependencies: [
-                "KVStore", "RESPCodec", netAPI, argumentParser,
+                "KVStore", "RESPCodec", "ServerCommand", netAPI, argumentParser,
             ],
             swiftSettings: strict),
         .testTarget(name: "RESPCodecTests", dependencies: ["RESPCodec"], swiftSettings: strict),

@@ -8,7 +8,7 @@ public import NetAPI
 public struct ServerOptions: ParsableArguments {
     @Option(
         help: "Where to listen, as tcp://127.0.0.1:9000 or unix:///run/app.sock; may be repeated.")
-    public var listen: [String] = ["tcp://127.0.0.1:9000"]
+    public var listen: [String] = []
 
     @Option(help: "auto, epoll or io_uring.")
     public var backend = "auto"
@@ -21,8 +21,11 @@ public struct ServerOptions: ParsableArguments {
 
     public init() {}
 
-    /// The addresses; throws `NetError.invalidAddress`.
-    public func addresses() throws -> [Address] { try listen.map { try Address(parsing: $0) } }
+    /// The addresses, or this port of the local host; throws `NetError.invalidAddress`.
+    public func addresses(defaultPort: UInt16 = 9000) throws -> [Address] {
+        if listen.isEmpty { return [.tcp("127.0.0.1", port: defaultPort)] }
+        return try listen.map { try Address(parsing: $0) }
+    }
 
     /// The library's options for these; throws `NetError.invalidOption`.
     public func options() throws -> Options {

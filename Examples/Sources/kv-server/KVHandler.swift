@@ -2,6 +2,7 @@
 import KVStore
 import NetAPI
 import RESPCodec
+import ServerCommand
 
 /// One for all loops: what belongs to a client is kept with its connection, the rest has locks.
 struct KVHandler: EventHandler {
@@ -17,12 +18,7 @@ struct KVHandler: EventHandler {
     init(_ database: Database) { self.database = database }
 
     func onBoot(_ loop: Loop) -> Action {
-        let server = loop.server
-        for address in server.boundAddresses {
-            say(
-                "listening on \(address) "
-                    + "(backend: \(server.backend.chosen), loops: \(server.loopCount))")
-        }
+        announce(loop.server)
         return .none
     }
 
