@@ -132,7 +132,8 @@ package final class EpollDriver: Driver {
     @inline(__always)
     private func complete(_ event: UnsafeMutablePointer<epoll_event>) -> Completion? {
         let word = mr_epoll_event_data(event)
-        guard word != EventWaker.word else {
+        // EventWaker.word, of which a call would be made here.
+        guard word != .max else {
             eventWaker.reset()
             return nil
         }
@@ -180,10 +181,18 @@ package final class EpollDriver: Driver {
 
     /// Brings the kernel's interest in line with what is waited for. A failure is told through the
     /// operation itself: `failed` with the error.
+    @inline(__always)
     func register(_ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token) {
         let wanted = entry.pointee.wantedInterest
-        guard wanted != entry.pointee.interest || (wanted != 0 && !entry.pointee.isRegistered)
-        else { return }
+        if wanted != entry.pointee.interest || (wanted != 0 && !entry.pointee.isRegistered) {
+            tellKernel(entry, token, wanted)
+        }
+    }
+
+    @inline(never)
+    private func tellKernel(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token, _ wanted: UInt32
+    ) {
         var event = epoll_event()
         mr_epoll_event_set(&event, wanted, token.word)
         let command = entry.pointee.isRegistered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD

@@ -64,11 +64,10 @@ package final class ChunkPool {
         }
     }
 
-    func take(capacity: Int = Chunk.standardCapacity) -> UnsafeMutablePointer<Chunk> {
+    @inline(__always)
+    func take() -> UnsafeMutablePointer<Chunk> {
+        guard let chunk = free else { return take(capacity: Chunk.standardCapacity) }
         inUse += 1
-        guard capacity == Chunk.standardCapacity, let chunk = free else {
-            return Chunk.make(capacity: capacity)
-        }
         free = chunk.pointee.next
         freeCount -= 1
         chunk.pointee.next = nil
@@ -77,18 +76,27 @@ package final class ChunkPool {
         return chunk
     }
 
+    @inline(never)
+    func take(capacity: Int) -> UnsafeMutablePointer<Chunk> {
+        if capacity == Chunk.standardCapacity && free != nil { return take() }
+        inUse += 1
+        return Chunk.make(capacity: capacity)
+    }
+
+    @inline(__always)
     func give(_ chunk: UnsafeMutablePointer<Chunk>) {
         inUse -= 1
-        if let file = chunk.pointee.file {
-            Glibc.close(file.descriptor)
-            chunk.pointee.file = nil
-        }
-        if chunk.pointee.capacity == Chunk.standardCapacity && freeCount < limit {
-            chunk.pointee.next = free
-            free = chunk
-            freeCount += 1
-        } else {
-            Chunk.destroy(chunk)
-        }
+        guard chunk.pointee.capacity == Chunk.standardCapacity, freeCount < limit,
+            chunk.pointee.file == nil
+        else { return destroy(chunk) }
+        chunk.pointee.next = free
+        free = chunk
+        freeCount += 1
+    }
+
+    @inline(never)
+    private func destroy(_ chunk: UnsafeMutablePointer<Chunk>) {
+        if let file = chunk.pointee.file { Glibc.close(file.descriptor) }
+        Chunk.destroy(chunk)
     }
 }

@@ -35,11 +35,13 @@ package struct InboundBuffer {
     package var isWrapped: Bool { count > capacity - head }
 
     /// Takes fresh bytes in place; only when nothing is unread.
+    @inline(__always)
     package mutating func lend(_ bytes: UnsafeRawBufferPointer) {
         precondition(count == 0 && !isLent, "fresh bytes would hide unread ones")
-        release()
+        if base != nil { release() }
         base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
         capacity = bytes.count
+        head = 0
         count = bytes.count
         isLent = true
     }
@@ -57,10 +59,11 @@ package struct InboundBuffer {
     }
 
     /// Drops unread bytes; the memory stays until `settle`.
+    @inline(__always)
     package mutating func consume(_ amount: Int) {
         precondition(amount >= 0 && amount <= count, "more consumed than there is")
         count -= amount
-        searched = max(0, searched - amount)
+        if searched > 0 { searched = max(0, searched - amount) }
         head += amount
         if head >= capacity && !isLent && capacity > 0 { head -= capacity }
     }
@@ -80,7 +83,18 @@ package struct InboundBuffer {
 
     /// After a callback: what is still unread of lent bytes is copied, empty or far too large
     /// memory given back.
+    @inline(__always)
     package mutating func settle() {
+        // Most handlers read everything.
+        guard isLent && count == 0 else { return settleRest() }
+        base = nil
+        capacity = 0
+        head = 0
+        isLent = false
+    }
+
+    @inline(never)
+    private mutating func settleRest() {
         if isLent {
             let rest = front
             base = nil

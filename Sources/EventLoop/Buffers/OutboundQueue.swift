@@ -31,7 +31,24 @@ package struct OutboundQueue {
     /// readers cost what they hold.
     static let smallRest = 16_384
 
+    @inline(__always)
     package mutating func append(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
+        // Most replies fit into one chunk, and most queues are empty.
+        if first == nil && bytes.count > 0 && bytes.count <= Chunk.standardCapacity {
+            let chunk = pool.take()
+            first = chunk
+            last = chunk
+        }
+        guard let source = bytes.baseAddress, let last, last.pointee.room >= bytes.count else {
+            return appendInPieces(bytes, pool)
+        }
+        (last.bytes + last.pointee.end).copyMemory(from: source, byteCount: bytes.count)
+        last.pointee.end += bytes.count
+        count += bytes.count
+    }
+
+    @inline(never)
+    private mutating func appendInPieces(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
         guard var source = bytes.baseAddress, bytes.count > 0 else { return }
         var left = bytes.count
         while left > 0 {
@@ -62,23 +79,47 @@ package struct OutboundQueue {
     }
 
     /// The next bytes to send, marked in flight; nil if there are none or some are already.
+    @inline(__always)
     package mutating func takeOff(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
-        guard !isInFlight, !isEmpty else { return nil }
-        dropEmptyFront(pool)
+        guard !isInFlight, let front = first else { return nil }
+        if front.pointee.count == 0 && !makeFront(pool) { return nil }
         guard let first else { return nil }
-        if first.pointee.count == 0 && !fill(first) { return nil }
         isInFlight = true
         return UnsafeRawBufferPointer(
             start: first.bytes + first.pointee.start, count: first.pointee.count)
     }
 
+    /// Has bytes in front if there are any: behind a reservation that came to nothing, or read from
+    /// a file.
+    @inline(never)
+    private mutating func makeFront(_ pool: ChunkPool) -> Bool {
+        guard !isEmpty else { return false }
+        dropEmptyFront(pool)
+        guard let first else { return false }
+        return first.pointee.count > 0 || fill(first)
+    }
+
     /// The kernel took `amount` bytes of what was in flight.
+    @inline(__always)
     package mutating func complete(_ amount: Int, _ pool: ChunkPool) {
         guard isInFlight, let chunk = first else {
             preconditionFailure("a send was answered that was not in flight")
         }
         precondition(amount <= chunk.pointee.count, "more sent than submitted")
         isInFlight = false
+        guard amount == count && chunk.pointee.next == nil && fileParts == 0 else {
+            return completePart(amount, chunk, pool)
+        }
+        count = 0
+        first = nil
+        last = nil
+        pool.give(chunk)
+    }
+
+    @inline(never)
+    private mutating func completePart(
+        _ amount: Int, _ chunk: UnsafeMutablePointer<Chunk>, _ pool: ChunkPool
+    ) {
         count -= amount
         chunk.pointee.start += amount
         if isEmpty {

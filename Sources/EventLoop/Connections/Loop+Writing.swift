@@ -117,7 +117,7 @@ extension Loop {
         connection.pointee.sentTotal += count
         port.counters.bytesOut.add(count)
         if connection.pointee.flags.contains(.sendAwaited) { tellSent(connection) }
-        sendNext(connection)
+        if !connection.pointee.outbound.isEmpty { sendNext(connection) }
         if connection.pointee.outbound.backlog <= configuration.outboundLowMark {
             if !connection.pointee.flags.isDisjoint(with: [.throttled, .congested]) {
                 relieve(connection)

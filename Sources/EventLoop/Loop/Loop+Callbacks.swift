@@ -23,7 +23,13 @@ extension Loop {
 
     @inline(__always)
     private func leave(_ connection: ConnectionReference, _ action: LoopAction) {
-        if connection.pointee.inbound.base != nil { settle(connection) }
+        if connection.pointee.inbound.base != nil {
+            if connection.pointee.inbound.count == 0 {
+                connection.pointee.inbound.settle()
+            } else {
+                settle(connection)
+            }
+        }
         if !retired.isEmpty { retired.free() }
         if action != .none { apply(action, to: connection) }
         if connection.pointee.flags.contains(.dirty) { flush(connection) }
