@@ -1,7 +1,6 @@
 internal import Epoll
 internal import EventLoop
 internal import Glibc
-internal import Synchronization
 internal import Uring
 
 /// The kernel interface that a server runs on. The only file that knows which there are.
@@ -113,9 +112,9 @@ struct ChosenBackend: Sendable {
 
 /// Why not everything runs on the backend that was wanted; known for a loop when it starts.
 final class FallBack: Sendable {
-    private let text: Mutex<String?>
+    private let text: Monitor<String?>
 
-    init(_ reason: String?) { text = Mutex(reason) }
+    init(_ reason: String?) { text = Monitor(reason) }
 
     var reason: String? { text.withLock { $0 } }
 

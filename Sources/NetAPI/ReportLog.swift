@@ -1,14 +1,13 @@
 internal import EventLoop
 internal import Glibc
 internal import Logging
-internal import Synchronization
 
 /// Turns what the loops report into log lines: at once for the first of its kind, then at most one
 /// in ten seconds.
 final class ReportLog: Sendable {
     private let logger: Logger
     private let addresses: [Address]
-    private let lastLines = Mutex<[String: (time: Nanoseconds, suppressed: Int)]>([:])
+    private let lastLines = Monitor<[String: (time: Nanoseconds, suppressed: Int)]>([:])
 
     private static let quietTime: Nanoseconds = 10_000_000_000
 

@@ -1,6 +1,5 @@
 package import EventLoop
 internal import Logging
-internal import Synchronization
 
 /// Listens on its addresses and serves them with a handler.
 ///
@@ -14,7 +13,7 @@ public final class Server: Sendable {
     let logger: Logger
     let workers: WorkerPool
     private let makeHandler: @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
-    private let state = Mutex(State.ready)
+    private let state = Monitor(State.ready)
 
     private enum State {
         case ready

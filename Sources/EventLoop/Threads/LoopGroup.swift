@@ -65,8 +65,8 @@ package final class LoopGroup: Sendable {
     let loopCount: Int
     let state: Monitor<State>
     private let connections = Atomic(0)
-    private let hosts = Mutex<[SocketAddress: Int]>([:])
-    let joiner = Mutex<[LoopThread]>([])
+    private let hosts = Monitor<[SocketAddress: Int]>([:])
+    let joiner = Monitor<[LoopThread]>([])
 
     /// How long a stop may take that nobody gave a limit for.
     package static let defaultStopLimit: Nanoseconds = 10_000_000_000
