@@ -26,10 +26,15 @@ extension Connection {
     /// as the peer takes them, so for files in the page cache or on fast disks. A file that turns
     /// out shorter resets the connection. Throws `.closed`, `.invalidOption`, or `.system`.
     public func sendFile(_ descriptor: CInt, offset: Int, count: Int) throws(NetError) {
-        guard offset >= 0, count >= 0 else {
-            throw .invalidOption("offset or count", min(offset, count), "give 0 or more")
-        }
         guard let core, isOpen else { throw .closed }
+        // No file is larger, and sums of what waits cannot overflow.
+        let most = 1 << 60
+        guard (0...most).contains(offset), (0...most - offset).contains(count),
+            record.pointee.outbound.fileCount <= most - count
+        else {
+            throw .invalidOption(
+                "offset or count", "\(offset), \(count)", "give a part of the file")
+        }
         do throws(SystemError) {
             try core.sendFile(record, descriptor, offset: offset, count: count)
         } catch {

@@ -61,7 +61,8 @@ extension UringDriver {
     ) -> Completion? {
         if !more { inFlight -= 1 }
         guard let entry = entries.find(token) else { return stale(flags) }
-        if !more { entry.pointee.state.remove(.receiveArmed) }
+        let wasLimited = entry.pointee.state.contains(.limited)
+        if !more { entry.pointee.state.subtract([.receiveArmed, .limited]) }
         if entry.pointee.state.contains(.closing) {
             giveBack(flags)
             closeIfIdle(entry)
@@ -79,7 +80,8 @@ extension UringDriver {
         case 0: return lastWord(entry, .endOfStream)
         case ENOBUFS: receiveStarved(entry)
         case EINTR, EAGAIN: receiveInterrupted(entry)
-        case EINVAL where receiveLimit > 0:
+        case EINVAL where wasLimited:
+            // Many may have been handed over with a limit before the first refusal came.
             receiveLimit = 0
             receiveInterrupted(entry)
         case ECANCELED where entry.pointee.state.contains(.stopping): stopped(entry, .receive)

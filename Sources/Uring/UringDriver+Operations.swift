@@ -36,7 +36,7 @@ extension UringDriver {
         mr_prepare_receive(
             submission(), entry.pointee.descriptor, receiveLimit,
             UringKind.receive.userData(entry.pointee.token))
-        entry.pointee.state.insert(.receiveArmed)
+        entry.pointee.state.insert(receiveLimit > 0 ? [.receiveArmed, .limited] : .receiveArmed)
         inFlight += 1
     }
 

@@ -105,7 +105,9 @@ package final class UringDriver: Driver {
             // What the kernel still holds can wait until the queue has been worked off.
             if mr_unsubmitted(ring) > 0 { try check(submitOnly()) }
         } else {
-            try check(enter(until: ready.isEmpty && !overflows ? deadline : .min))
+            // Whoever is starved still has not been armed: buffers may be free for it.
+            let mayWait = ready.isEmpty && starved.isEmpty && !overflows
+            try check(enter(until: mayWait ? deadline : .min))
         }
         now = clock
     }

@@ -28,6 +28,8 @@ struct UringState: OptionSet {
     static let receivingDatagrams = UringState(rawValue: 1 << 8)
     static let datagramsArmed = UringState(rawValue: 1 << 9)
     static let connectArmed = UringState(rawValue: 1 << 10)
+    /// The receive in flight was given a limit, which an older kernel refuses.
+    static let limited = UringState(rawValue: 1 << 11)
 
     static let inFlight: UringState = [
         .receiveArmed, .acceptArmed, .sendArmed, .datagramsArmed, .connectArmed,

@@ -210,6 +210,23 @@ import Testing
         }
     }
 
+    /// Who leaves with a reset before anybody has looked is still counted down.
+    @Test(arguments: Setup.all)
+    func hostsThatResetAtOnceAreForgotten(_ setup: Setup) throws {
+        let options = setup.options { $0.limits.connectionsPerHost = 3 }
+        try withServer(setup, options: options) { server in
+            for _ in 0..<50 {
+                let client = try server.connect()
+                client.reset()
+            }
+            try eventually("all are gone") {
+                server.server.statistics.accepted >= 50 && server.server.connectionCount == 0
+            }
+            let clients = try (0..<3).map { _ in try server.connect() }
+            for client in clients { #expect(try client.roundTrip("one of three")) }
+        }
+    }
+
     @Test(arguments: Setup.single)
     func aCallbackThatHoldsItsLoopIsNoticed(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in

@@ -179,22 +179,26 @@ import Testing
             let seen = Shared<[String]>([])
             var handler = TestHandler()
             handler.open = { connection in
-                connection.write("one")
-                connection.flush()
-                connection.write("two")
+                // Each flush is a datagram, also behind one that is still on its way.
+                for word in ["one", "two", "three", "four"] {
+                    connection.write(word)
+                    connection.flush()
+                }
+                connection.write("fi")
+                connection.write("ve")
                 return .none
             }
             handler.traffic = { connection in
                 let text = String(decoding: connection.next())
                 seen.update { $0.append(text) }
-                if seen.value.count == 2 { return .close }
+                if seen.value.count == 5 { return .close }
                 return .none
             }
             let client = try Client(handler, options: setup.options())
             try client.start()
             client.connect(to: server.boundAddresses[0]) { _ in }
-            try eventually("both came back") { seen.value.count == 2 }
-            #expect(seen.value.sorted() == ["one", "two"])
+            try eventually("all came back") { seen.value.count == 5 }
+            #expect(seen.value.sorted() == ["five", "four", "one", "three", "two"])
             try eventually("it closed") { client.connectionCount == 0 }
             try bounded("stop") { client.stop() }
         }

@@ -166,6 +166,8 @@ import Testing
             try connection.sendFile(file, offset: 0, count: 1000)
             #expect(throws: NetError.self) { try connection.sendFile(-1, offset: 0, count: 1) }
             #expect(throws: NetError.self) { try connection.sendFile(file, offset: -1, count: 1) }
+            #expect(throws: NetError.self) { try connection.sendFile(file, offset: 0, count: .max) }
+            #expect(throws: NetError.self) { try connection.sendFile(file, offset: .max, count: 1) }
             return .none
         }
         try withServer(setup, handler) { server in

@@ -13,9 +13,11 @@ package struct Chunk {
     var end = 0
     /// What is still to be read into this chunk, again and again, before the next one's turn.
     var file: FilePart?
+    /// A datagram that is complete: nothing may join it.
+    var isSealed = false
 
     var count: Int { end - start }
-    var room: Int { file == nil ? capacity - end : 0 }
+    var room: Int { file == nil && !isSealed ? capacity - end : 0 }
 
     /// Bytes that a pooled chunk holds.
     package static let standardCapacity = 65_536
@@ -73,6 +75,7 @@ package final class ChunkPool {
         chunk.pointee.next = nil
         chunk.pointee.start = 0
         chunk.pointee.end = 0
+        chunk.pointee.isSealed = false
         return chunk
     }
 

@@ -47,6 +47,20 @@ package struct OutboundQueue {
         count += bytes.count
     }
 
+    /// As `append`, in one piece: a datagram is not to be split.
+    package mutating func appendWhole(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
+        guard let source = bytes.baseAddress, bytes.count > 0 else { return }
+        let chunk = tail(withRoom: bytes.count, pool)
+        (chunk.bytes + chunk.pointee.end).copyMemory(from: source, byteCount: bytes.count)
+        chunk.pointee.end += bytes.count
+        count += bytes.count
+    }
+
+    /// What was written so far is a datagram of its own.
+    package mutating func seal() {
+        if let last, last.pointee.count > 0 { last.pointee.isSealed = true }
+    }
+
     @inline(never)
     private mutating func appendInPieces(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
         guard var source = bytes.baseAddress, bytes.count > 0 else { return }
@@ -213,7 +227,9 @@ package struct OutboundQueue {
     }
 
     private mutating func shrinkOnly(_ chunk: UnsafeMutablePointer<Chunk>, _ pool: ChunkPool) {
-        guard chunk.pointee.capacity >= Chunk.standardCapacity, chunk.pointee.file == nil else {
+        guard chunk.pointee.capacity >= Chunk.standardCapacity, chunk.pointee.file == nil,
+            !chunk.pointee.isSealed
+        else {
             return
         }
         let small = pool.take(capacity: Self.smallRest)

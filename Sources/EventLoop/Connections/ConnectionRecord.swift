@@ -126,7 +126,7 @@ package final class ConnectionDetails {
     /// Blocking work, in order; the first one runs.
     @exclusivity(unchecked) var offloads: [Offload] = []
     @exclusivity(unchecked) var pipeTarget: Token?
-    @exclusivity(unchecked) var pipeSource: Token?
+    @exclusivity(unchecked) var pipeSources: [Token] = []
     /// Until it is connected.
     @exclusivity(unchecked) var attempt: ConnectAttempt?
     @exclusivity(unchecked) package var context: AnyObject?
@@ -137,6 +137,8 @@ package final class ConnectionDetails {
     /// Promises, in order: told when `sentTotal` reaches their mark.
     @exclusivity(unchecked) var awaitedSends: [(mark: Int, tell: SendResult)] = []
     @exclusivity(unchecked) package let listener: Int?
+    /// The host that this connection was counted for.
+    @exclusivity(unchecked) var countedHost: SocketAddress?
     @exclusivity(unchecked) package internal(set) var remoteAddress: SocketAddress?
     @exclusivity(unchecked) package var localAddress: SocketAddress?
 

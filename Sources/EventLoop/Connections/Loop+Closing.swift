@@ -134,10 +134,7 @@ extension Loop {
         if connection.pointee.state == .listening { return listenerClosed(connection) }
         precondition(connection.pointee.state == .closing, "closed without being asked")
         connection.pointee.outbound.clear(chunks)
-        if let details = connection.pointee.details?.takeUnretainedValue(),
-            configuration.countsHosts, details.listener != nil,
-            let host = details.remoteAddress?.host
-        {
+        if let host = connection.pointee.details?.takeUnretainedValue().countedHost {
             owner.hostDisconnected(host)
         }
         connection.pointee.details?.release()

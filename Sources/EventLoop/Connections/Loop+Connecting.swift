@@ -36,8 +36,15 @@ extension Loop {
             try startConnecting(address, isDatagram, timeout, done)
         } catch {
             let failure = error
-            _ = schedule(after: 0) { try done(.failure(failure)) }
+            refusals.append { try? done(.failure(failure)) }
         }
+    }
+
+    /// Those that are there now: one that connects again waits for the next round.
+    func tellRefusals() {
+        let due = refusals
+        refusals = []
+        for tell in due { runClosure(for: nil) { _ in tell() } }
     }
 
     private func startConnecting(
@@ -155,7 +162,8 @@ extension Loop {
         else { return }
         connection.pointee.state = .closing
         timers.cancel(connection.pointee.timer)
-        runClosure(for: nil) { _ in try attempt.done(.failure(error)) }
+        // There is no connection that an error of the closure could close.
+        runClosure(for: nil) { _ in try? attempt.done(.failure(error)) }
         driver.submit(.close, for: connection.pointee.token)
     }
 }

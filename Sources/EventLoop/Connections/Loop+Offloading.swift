@@ -57,5 +57,7 @@ extension Loop {
         // The closure may have closed it, but a slot is never freed inside one.
         if !details.offloads.isEmpty { details.offloads.removeFirst() }
         if connection.pointee.state == .open { startOffload(token, details, pool) }
+        // A stop that waited for it looks again.
+        if details.offloads.isEmpty, case .draining = phase { drainDeadline = now }
     }
 }

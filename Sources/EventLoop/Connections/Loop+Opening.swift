@@ -2,9 +2,10 @@
 
 extension Loop {
     /// Makes a connection of a descriptor that a listener accepted, here or on another loop.
-    func open(_ descriptor: Descriptor, listener: Int?) {
+    func open(_ descriptor: Descriptor, listener: Int?, host: SocketAddress? = nil) {
         guard phase != .ended, let connection = table.allocate() else {
             if phase != .ended { owner.report(.slotsExhausted(loop: index)) }
+            if let host { owner.hostDisconnected(host) }
             sockets.discard(descriptor)
             return owner.connectionClosed()
         }
@@ -12,6 +13,7 @@ extension Loop {
         // Asked for now: after a reset the kernel no longer knows whom it was connected to.
         let remote = try? sockets.remoteAddress(of: descriptor)
         let details = ConnectionDetails(listener: listener, remoteAddress: remote)
+        details.countedHost = host
         connection.pointee.details = Unmanaged.passRetained(details)
         connection.pointee.descriptor = descriptor
         connection.pointee.state = .open

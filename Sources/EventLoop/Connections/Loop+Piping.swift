@@ -12,10 +12,17 @@ extension Loop {
         precondition(
             source.pointee.loop.toOpaque() == target.pointee.loop.toOpaque(),
             "a pipe between connections of two loops: connect with connection.connect(to:)")
+        if let before = details.pipeTarget.flatMap({ table.find($0) }) {
+            let others = before.pointee.details?.takeUnretainedValue()
+            others?.pipeSources.removeAll { $0 == source.pointee.token }
+        }
         details.pipeTarget = target.pointee.token
-        targetDetails.pipeSource = source.pointee.token
+        targetDetails.pipeSources.append(source.pointee.token)
         source.pointee.flags.insert(.piped)
-        source.pointee.flags.subtract([.trafficDue, .wakeDue])
+        source.pointee.flags.subtract([.trafficDue, .wakeDue, .pipeFull])
+        // An end that the handler was told of already is to pass on too.
+        if source.pointee.flags.contains(.peerEnded) { source.pointee.flags.insert(.endDue) }
+        updateReading(source)
         // Outside the callback that may be reading these bytes.
         enqueue(source)
     }
@@ -52,19 +59,21 @@ extension Loop {
 
     /// The target has caught up.
     func reliefForPipe(_ target: ConnectionReference) {
-        guard let token = target.pointee.details?.takeUnretainedValue().pipeSource,
-            let source = table.find(token), source.pointee.flags.contains(.pipeFull)
-        else { return }
-        source.pointee.flags.remove(.pipeFull)
-        updateReading(source)
-        enqueue(source)
+        for token in target.pointee.details?.takeUnretainedValue().pipeSources ?? [] {
+            guard let source = table.find(token), source.pointee.flags.contains(.pipeFull) else {
+                continue
+            }
+            source.pointee.flags.remove(.pipeFull)
+            updateReading(source)
+            enqueue(source)
+        }
     }
 
     /// The source's peer has ended its side: so does ours to the target, and when both directions
     /// have ended both connections are closed.
     func pipeEnded(_ source: ConnectionReference) {
         if let target = target(of: source) { shutdownWrite(target) }
-        let isTarget = source.pointee.details?.takeUnretainedValue().pipeSource != nil
+        let isTarget = source.pointee.details?.takeUnretainedValue().pipeSources.isEmpty == false
         if !isTarget || source.pointee.flags.contains(.writeEnded) { close(source, .peer) }
         if depth == 0 { attend(source) }
     }
@@ -72,12 +81,12 @@ extension Loop {
     /// A connection of a pipe closes: the others of it follow when they have sent what they got.
     func pipeBroken(_ connection: ConnectionReference) {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
-        for token in [details.pipeTarget, details.pipeSource].compactMap({ $0 }) {
+        for token in details.pipeSources + [details.pipeTarget].compactMap({ $0 }) {
             if let other = table.find(token), other.pointee.state == .open {
                 close(other, .peer)
             }
         }
         details.pipeTarget = nil
-        details.pipeSource = nil
+        details.pipeSources = []
     }
 }

@@ -8,7 +8,8 @@ extension Loop {
         guard connection.pointee.state == .open else {
             return discard(bytes.count, of: connection)
         }
-        if connection.pointee.flags.contains(.piped) && connection.pointee.inbound.count == 0 {
+        if connection.pointee.flags.contains(.piped) {
+            passOnUnread(connection)
             return passOn(connection, bytes)
         }
         if !connection.pointee.flags.isDisjoint(with: .notReading) {

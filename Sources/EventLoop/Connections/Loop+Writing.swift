@@ -9,7 +9,11 @@ extension Loop {
             !connection.pointee.flags.contains(.reserving),
             "a write inside write(reserving:) on the same connection")
         if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
-        connection.pointee.outbound.append(bytes, chunks)
+        if connection.pointee.flags.contains(.datagrams) {
+            connection.pointee.outbound.appendWhole(bytes, chunks)
+        } else {
+            connection.pointee.outbound.append(bytes, chunks)
+        }
         wrote(connection)
     }
 
@@ -90,6 +94,7 @@ extension Loop {
 
     @inline(__always)
     private func sendNext(_ connection: ConnectionReference) {
+        if connection.pointee.flags.contains(.datagrams) { connection.pointee.outbound.seal() }
         guard let bytes = connection.pointee.outbound.takeOff(chunks) else {
             if let error = connection.pointee.outbound.fileError { fileFailed(connection, error) }
             return

@@ -94,11 +94,13 @@ extension Loop {
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) {
         connection.pointee.lastProgress = now
+        connection.pointee.lastReceived = now
         port.counters.datagramsIn.add()
         port.counters.bytesIn.add(bytes.count)
         guard connection.pointee.state == .open else { return }
+        if connection.pointee.flags.contains(.piped) { return passOn(connection, bytes) }
         connection.pointee.inbound.release()
-        if !connection.pointee.flags.isDisjoint(with: [.paused, .throttled]) {
+        if !connection.pointee.flags.isDisjoint(with: .notReading) {
             connection.pointee.inbound.append(bytes)
             connection.pointee.flags.insert(.trafficDue)
             return

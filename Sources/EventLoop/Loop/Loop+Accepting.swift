@@ -89,9 +89,10 @@ extension Loop {
     /// Gives the descriptor to a loop; false if the server has no room for another one.
     private func place(_ descriptor: Descriptor, listener: Int) -> Bool {
         port.counters.accepted.add()
-        if configuration.countsHosts, let host = try? sockets.remoteAddress(of: descriptor).host,
-            !owner.hostConnected(host)
-        {
+        // Asked once: after a reset the kernel no longer knows whom it was connected to.
+        let host =
+            configuration.countsHosts ? try? sockets.remoteAddress(of: descriptor).host : nil
+        if let host, !owner.hostConnected(host) {
             port.counters.hostRefusals.add()
             sockets.discard(descriptor)
             return true
@@ -99,11 +100,11 @@ extension Loop {
         let hasRoom = owner.connectionAccepted()
         let target = target(for: descriptor, listeners[listener])
         if target === port {
-            open(descriptor, listener: listener)
-        } else if target.post(.adopt(descriptor, listener: listener), always: true) != .accepted {
-            if let host = try? sockets.remoteAddress(of: descriptor).host {
-                owner.hostDisconnected(host)
-            }
+            open(descriptor, listener: listener, host: host)
+        } else if target.post(
+            .adopt(descriptor, listener: listener, host: host), always: true) != .accepted
+        {
+            if let host { owner.hostDisconnected(host) }
             sockets.discard(descriptor)
             owner.connectionClosed()
         }

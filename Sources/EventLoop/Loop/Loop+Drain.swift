@@ -94,6 +94,7 @@ extension Loop {
         depth -= 1
         phase = .ended
         closeMailbox()
+        tellRefusals()
         for descriptor in listeners.flatMap(\.parked) { sockets.discard(descriptor) }
         timers = TimerQueue()
         driver.shutDown()
@@ -102,7 +103,8 @@ extension Loop {
     private func closeMailbox() {
         for message in port.mailbox.close() {
             switch message {
-            case .adopt(let descriptor, _):
+            case .adopt(let descriptor, _, let host):
+                if let host { owner.hostDisconnected(host) }
                 sockets.discard(descriptor)
                 owner.connectionClosed()
             case .run(let body): runClosure(for: nil) { body($0) }
@@ -116,14 +118,21 @@ extension Loop {
     func driverFailed(_ error: SystemError) {
         port.counters.driverErrors.add()
         owner.report(.driverFailed(error, loop: index))
-        for token in table.tokens(where: { $0.state != .listening }) {
+        // Nothing new begins; what the driver still has is freed when it has let go of it.
+        phase = .drained
+        let tokens = table.tokens(where: { $0.state != .listening })
+        for token in tokens {
             guard let connection = table.find(token) else { continue }
             if connection.pointee.state == .connecting { abandonConnect(connection, error) }
             if connection.pointee.state != .closing { beginClosing(connection, .reset(error)) }
-            closed(connection)
         }
         for listener in listeners { sockets.removePath(of: listener.bound) }
         end()
+        for token in tokens {
+            if let connection = table.find(token), connection.pointee.state == .closing {
+                closed(connection)
+            }
+        }
         owner.stopRequested(.failed(error))
         owner.acceptingStopped(index)
         owner.drained(index)
@@ -137,6 +146,7 @@ extension Loop {
         }
         phase = .ended
         closeMailbox()
+        tellRefusals()
         driver.shutDown()
     }
 }

@@ -34,6 +34,8 @@ package final class Loop {
     @exclusivity(unchecked) package var handlerWantsWillWrite = true
     @exclusivity(unchecked) var listeners: [Listener] = []
     @exclusivity(unchecked) var hasDatagramsToSend = false
+    /// Connects that failed before they began: told from the loop, not inside the call.
+    @exclusivity(unchecked) var refusals: [() -> Void] = []
     @exclusivity(unchecked) var balancer: Balancer
     @exclusivity(unchecked) var phase = LoopPhase.running
     /// While draining: when it should be looked at again.
@@ -103,6 +105,7 @@ package final class Loop {
         takeMessages()
         guard phase != .ended else { return false }
         runDueTimers()
+        if !refusals.isEmpty { tellRefusals() }
         attend()
         flushDatagrams()
         do throws(SystemError) {
@@ -121,7 +124,7 @@ package final class Loop {
 
     /// In the past if something is due already, nil if nothing is ever due.
     package func waitDeadline() -> Nanoseconds? {
-        if !attention.isEmpty || port.mailbox.mayHoldMessages { return now }
+        if !attention.isEmpty || !refusals.isEmpty || port.mailbox.mayHoldMessages { return now }
         guard let next = timers.nextDeadline else { return drainDeadline }
         guard let drain = drainDeadline else { return next }
         return min(next, drain)
@@ -197,7 +200,8 @@ package final class Loop {
 
     func handle(_ message: LoopMessage) {
         switch message {
-        case .adopt(let descriptor, let listener): open(descriptor, listener: listener)
+        case .adopt(let descriptor, let listener, let host):
+            open(descriptor, listener: listener, host: host)
         case .run(let body): runClosure(for: nil) { body($0) }
         case .startAccepting: startAccepting()
         case .resumeAccepting: resumeAccepting()

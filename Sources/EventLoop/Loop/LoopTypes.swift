@@ -103,7 +103,8 @@ package enum LoopReport: Sendable {
 
 /// What other threads send to a loop.
 package enum LoopMessage: Sendable {
-    case adopt(Descriptor, listener: Int)
+    /// With the host that it was counted for, if hosts are counted.
+    case adopt(Descriptor, listener: Int, host: SocketAddress?)
     case run(@Sendable (Loop) -> Void)
     case startAccepting
     case resumeAccepting

@@ -39,18 +39,23 @@ package final class WorkerPool: Sendable {
 
     /// From any thread: false if too much waits already, if no thread can be had, or after `stop`.
     package func submit(_ work: @escaping Work) -> Bool {
-        let (isTaken, needsThread) = state.update { state -> (Bool, Bool) in
-            guard !state.isStopped, state.waiting < queueLimit + state.idle else {
-                state.refused += 1
-                return (false, false)
-            }
-            state.queue.append(work)
-            let needsThread = state.idle < state.waiting && state.threads < threadLimit
-            if needsThread { state.threads += 1 }
-            return (true, needsThread)
+        // A thread first: work is not taken that nobody would ever do.
+        let needsThread = state.withLock { state in
+            let isShort = state.idle <= state.waiting && state.threads < threadLimit
+            if isShort && !state.isStopped { state.threads += 1 }
+            return isShort && !state.isStopped
         }
         if needsThread { startThread() }
-        return isTaken
+        return state.update { state in
+            guard !state.isStopped, state.threads > 0,
+                state.waiting < queueLimit + max(state.idle, needsThread ? 1 : 0)
+            else {
+                state.refused += 1
+                return false
+            }
+            state.queue.append(work)
+            return true
+        }
     }
 
     /// What waits for a thread.
@@ -72,19 +77,21 @@ package final class WorkerPool: Sendable {
                 while let work = Self.next(state) { work() }
             }.detach()
         } catch {
-            // The threads that there are take it; without any the next submit tries again.
+            // The threads that there are take it.
             state.update { $0.threads -= 1 }
         }
     }
 
     /// Nil when the thread is no longer needed.
     private static func next(_ state: Monitor<State>) -> Work? {
-        state.update { $0.idle += 1 }
+        state.withLock { $0.idle += 1 }
+        // No longer idle in the moment in which it has work: who submits counts on that.
         let work: Work?? = state.wait { state in
-            if state.isStopped { return .some(nil) }
-            return state.take().map { .some($0) }
+            let work = state.isStopped ? nil : state.take()
+            guard state.isStopped || work != nil else { return nil }
+            state.idle -= 1
+            return .some(work)
         }
-        state.update { $0.idle -= 1 }
         return work ?? nil
     }
 }
