@@ -9,6 +9,8 @@ final class Account {
     var closes = 0
     /// Bytes taken from the connection; each was compared with the peer's pattern.
     var taken = 0
+    /// The handler leaves nothing unread of what it is shown.
+    var takesEverything = false
     /// Everything written while the connection was open.
     var written: [UInt8] = []
     var reason: CloseReason?

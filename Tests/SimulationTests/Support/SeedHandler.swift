@@ -46,6 +46,7 @@ final class SeedHandler: EventHandler {
         account.opens += 1
         let habit = random.pick(habits)
         connection[self.habit] = habit
+        account.takesEverything = [.echo, .pausingEcho, .greetThenEcho].contains(habit)
         switch habit {
         case .greetThenEcho: write(connection, some(random.below(40_000)))
         case .flooding: write(connection, some(200_000))

@@ -152,6 +152,12 @@ final class SeedRun {
                     + "\(peer.peer.lostCount), ended \((network.now - stopTime) / 1_000_000) ms "
                     + "after the stop")
         }
+        // The end came behind these bytes, and must not have overtaken any.
+        if account.takesEverything, peer.ending == .halfClose, case .peer = account.reason,
+            account.taken != peer.total
+        {
+            mistakes.append("\(name): was shown \(account.taken) of \(peer.total) bytes")
+        }
         if peer.peer.sawReset { mistakes.append("\(name): reset") }
     }
 
