@@ -71,7 +71,7 @@ extension UringDriver {
         if result > 0 {
             // Before anything is submitted: that may enter the kernel.
             let completion = received(token, result, flags)
-            if !more { receiveInterrupted(entry) }
+            if !more { interrupted(entry, .receive) }
             return completion
         }
         giveBack(flags)
@@ -79,11 +79,11 @@ extension UringDriver {
         switch -result {
         case 0: return lastWord(entry, .endOfStream)
         case ENOBUFS: receiveStarved(entry)
-        case EINTR, EAGAIN: receiveInterrupted(entry)
+        case EINTR, EAGAIN: interrupted(entry, .receive)
         case EINVAL where wasLimited:
             // Many may have been handed over with a limit before the first refusal came.
             receiveLimit = 0
-            receiveInterrupted(entry)
+            interrupted(entry, .receive)
         case ECANCELED where entry.pointee.state.contains(.stopping): stopped(entry, .receive)
         default:
             return lastWord(entry, .failed(.receive, SystemError(-result, "recv")))
@@ -99,13 +99,13 @@ extension UringDriver {
     }
 
     /// The kernel ended the operation, but not the stream.
-    private func receiveInterrupted(_ entry: UnsafeMutablePointer<UringEntry>) {
-        if entry.pointee.state.contains(.stopping) {
-            stopped(entry, .receive)
-        } else if starved.isEmpty {
-            armReceive(entry)
-        } else {
-            queueForBuffer(entry)
+    func interrupted(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
+        if entry.pointee.state.contains(.stopping) { return stopped(entry, kind) }
+        switch kind {
+        case .accept: armAccept(entry)
+        case .datagrams: armDatagrams(entry)
+        // Behind those who wait for a buffer already.
+        case .receive: if starved.isEmpty { armReceive(entry) } else { queueForBuffer(entry) }
         }
     }
 
@@ -156,7 +156,7 @@ extension UringDriver {
             return nil
         }
         if result >= 0 {
-            if !more { acceptInterrupted(entry) }
+            if !more { interrupted(entry, .accept) }
             return Completion(token, .accepted(Descriptor(result)))
         }
         guard !more else { return nil }
@@ -169,14 +169,6 @@ extension UringDriver {
             return nil
         }
         return lastWord(entry, .failed(.accept, error))
-    }
-
-    private func acceptInterrupted(_ entry: UnsafeMutablePointer<UringEntry>) {
-        if entry.pointee.state.contains(.stopping) {
-            stopped(entry, .accept)
-        } else {
-            armAccept(entry)
-        }
     }
 
     // MARK: Connect

@@ -32,7 +32,7 @@ extension UringDriver {
             return nil
         }
         if result >= 0, let completion = lendDatagram(token, result, flags) {
-            if !more { datagramsInterrupted(entry) }
+            if !more { interrupted(entry, .datagrams) }
             return completion
         }
         _ = dropDatagram(flags)
@@ -44,19 +44,11 @@ extension UringDriver {
             counters.bufferStarvations.add()
             queueForBuffer(entry)
         } else if number <= 0 || number == EAGAIN || DatagramError.isPassing(number) {
-            datagramsInterrupted(entry)
+            interrupted(entry, .datagrams)
         } else {
             return lastWord(entry, .failed(.datagrams, SystemError(number, "recvmsg")))
         }
         return nil
-    }
-
-    private func datagramsInterrupted(_ entry: UnsafeMutablePointer<UringEntry>) {
-        if entry.pointee.state.contains(.stopping) {
-            stopped(entry, .datagrams)
-        } else {
-            armDatagrams(entry)
-        }
     }
 
     private func lendDatagram(_ token: Token, _ result: Int32, _ flags: UInt32) -> Completion? {

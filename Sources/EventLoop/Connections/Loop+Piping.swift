@@ -41,8 +41,8 @@ extension Loop {
         write(target, bytes)
         // At once: bytes behind these may come in the same turn.
         if depth == 0 && target.pointee.flags.contains(.dirty) { flush(target) }
+        // The write has marked it congested, so relief will come.
         if target.pointee.outbound.count > configuration.outboundHighMark {
-            target.pointee.flags.insert(.congested)
             source.pointee.flags.insert(.pipeFull)
             updateReading(source)
         }
@@ -50,9 +50,7 @@ extension Loop {
 
     /// What was unread when the pipe was made.
     func passOnUnread(_ source: ConnectionReference) {
-        guard source.pointee.flags.contains(.piped), source.pointee.inbound.count > 0 else {
-            return
-        }
+        guard source.pointee.inbound.count > 0 else { return }
         passOn(source, takeAll(source))
         if depth == 0 && !retired.isEmpty { retired.free() }
     }
