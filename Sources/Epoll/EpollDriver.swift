@@ -65,7 +65,9 @@ package final class EpollDriver: Driver {
     package func submit(_ operation: Operation, for token: Token) {
         guard let entry = entries.find(token) else { return }
         switch operation {
-        case .send(let bytes): prepareSend(entry, bytes)
+        case .send(let bytes):
+            guard take(bytes, entry) else { break }
+            ready.append(Completion(token, .sent(bytes.count)))
         case .receive: entry.pointee.streams.insert(.receive)
         case .accept: entry.pointee.streams.insert(.accept)
         case .receiveDatagrams: entry.pointee.streams.insert(.datagrams)
@@ -78,6 +80,11 @@ package final class EpollDriver: Driver {
         case .close: return close(entry, token)
         }
         register(entry, token)
+    }
+
+    package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
+        guard let entry = entries.find(token) else { return false }
+        return take(bytes, entry)
     }
 
     /// Everything is tried when it is submitted.
@@ -106,15 +113,33 @@ package final class EpollDriver: Driver {
     }
 
     package func next() -> Completion? {
-        if !servedReady, let completion = ready.popFirst() {
-            servedReady = true
-            return completion
-        }
-        servedReady = false
-        while eventIndex < eventCount {
+        // Most of the time: nothing but events, and the next one tells of input.
+        if ready.isEmpty && eventIndex < eventCount {
             let event = events + eventIndex
-            if let completion = complete(event) { return completion }
-            eventIndex += 1
+            let token = Token(word: mr_epoll_event_data(event))
+            if let entry = entries.find(token),
+                mr_epoll_event_events(event) == UInt32(MR_EPOLLIN),
+                entry.pointee.streams == .receive
+            {
+                // One receive for each event: a fast sender must let the others have their turn.
+                eventIndex &+= 1
+                let count = mr_recv(entry.pointee.descriptor, scratch, Self.receiveCapacity)
+                if count > 0 { return received(token, count) }
+                return receiveEnded(entry, token, count) ?? nextOfAny()
+            }
+        }
+        return nextOfAny()
+    }
+
+    @inline(never)
+    private func nextOfAny() -> Completion? {
+        if !ready.isEmpty {
+            servedReady.toggle()
+            if servedReady { return ready.popFirst() }
+        }
+        while eventIndex < eventCount {
+            if let completion = complete(events + eventIndex) { return completion }
+            eventIndex &+= 1
         }
         return ready.popFirst()
     }
@@ -129,24 +154,21 @@ package final class EpollDriver: Driver {
     // MARK: Events
 
     /// What one reported event still has to tell, the sending side first; nil when it is exhausted.
-    @inline(__always)
     private func complete(_ event: UnsafeMutablePointer<epoll_event>) -> Completion? {
-        let word = mr_epoll_event_data(event)
-        // EventWaker.word, of which a call would be made here.
-        guard word != .max else {
-            eventWaker.reset()
+        let token = Token(word: mr_epoll_event_data(event))
+        guard let entry = entries.find(token) else {
+            if token.word == EventWaker.word { eventWaker.reset() }
             return nil
         }
-        let token = Token(word: word)
-        guard let entry = entries.find(token) else { return nil }
         let reported = mr_epoll_event_events(event)
         let trouble = UInt32(MR_EPOLLHUP | MR_EPOLLERR)
         if reported & (UInt32(MR_EPOLLOUT) | trouble) != 0 {
             // Once per event: a peer that reads as fast as we send must let the others have their
             // turn.
-            mr_epoll_event_set(event, reported & ~UInt32(MR_EPOLLOUT), word)
+            mr_epoll_event_set(event, reported & ~UInt32(MR_EPOLLOUT), token.word)
             if entry.pointee.isConnecting { return finishConnecting(entry, token) }
             if entry.pointee.pendingSend == nil {
+                entry.pointee.isFull = false
                 register(entry, token)
             } else if let completion = completeSend(entry, token) {
                 return completion
@@ -154,8 +176,10 @@ package final class EpollDriver: Driver {
         }
         let readable = reported & (UInt32(MR_EPOLLIN) | trouble) != 0
         if readable && entry.pointee.streams.contains(.receive) {
-            guard let completion = completeReceive(entry, token) else { return nil }
-            eventIndex += 1
+            let count = mr_recv(entry.pointee.descriptor, scratch, Self.receiveCapacity)
+            let completion =
+                count > 0 ? received(token, count) : receiveEnded(entry, token, count)
+            if completion != nil { eventIndex &+= 1 }
             return completion
         }
         // An accept event stays current until the backlog is empty.
@@ -224,66 +248,83 @@ package final class EpollDriver: Driver {
 
     // MARK: Send
 
+    /// True if the socket took everything at once. If not, the bytes are pending.
     @inline(__always)
-    private func prepareSend(
-        _ entry: UnsafeMutablePointer<EpollEntry>, _ bytes: UnsafeRawBufferPointer
-    ) {
+    private func take(
+        _ bytes: UnsafeRawBufferPointer, _ entry: UnsafeMutablePointer<EpollEntry>
+    ) -> Bool {
         precondition(entry.pointee.pendingSend == nil, "two sends in flight")
-        entry.pointee.pendingSend = bytes
+        var result = -Int(EAGAIN)
         // After a short send the socket is full: trying again at once would be a wasted call.
-        guard !entry.pointee.isFull else { return }
-        if let completion = completeSend(entry, entry.pointee.token) { ready.append(completion) }
+        if !entry.pointee.isFull {
+            result = mr_send(entry.pointee.descriptor, bytes.baseAddress, bytes.count)
+            if result == bytes.count { return true }
+        }
+        sendLater(bytes, entry, result)
+        return false
     }
 
-    /// Sends what is pending; nil if the socket takes nothing now.
-    @inline(__always)
+    @inline(never)
+    private func sendLater(
+        _ bytes: UnsafeRawBufferPointer, _ entry: UnsafeMutablePointer<EpollEntry>, _ result: Int
+    ) {
+        entry.pointee.pendingSend = bytes.baseAddress
+        entry.pointee.pendingCount = bytes.count
+        let token = entry.pointee.token
+        if let completion = sendCompletion(entry, token, result) { ready.append(completion) }
+        register(entry, token)
+    }
+
+    /// Tries again what is pending; nil if the socket takes nothing now.
     private func completeSend(
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
     ) -> Completion? {
-        guard let bytes = entry.pointee.pendingSend else { return nil }
-        while true {
-            let count = Glibc.send(
-                entry.pointee.descriptor, bytes.baseAddress, bytes.count, CInt(MR_MSG_NOSIGNAL))
-            if count >= 0 {
-                entry.pointee.pendingSend = nil
-                entry.pointee.isFull = count < bytes.count
-                if entry.pointee.interest & UInt32(MR_EPOLLOUT) != 0 && !entry.pointee.isFull {
-                    register(entry, token)
-                }
-                return Completion(token, .sent(count))
-            }
-            let number = errno
-            if number == EINTR { continue }
-            if number == EAGAIN {
-                entry.pointee.isFull = true
-                return nil
-            }
-            entry.pointee.pendingSend = nil
-            register(entry, token)
-            return Completion(token, .failed(.send, SystemError(number, "send")))
+        sendCompletion(
+            entry, token,
+            mr_send(
+                entry.pointee.descriptor, entry.pointee.pendingSend, entry.pointee.pendingCount))
+    }
+
+    /// What a send of the pending bytes has come to.
+    private func sendCompletion(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token, _ result: Int
+    ) -> Completion? {
+        var result = result
+        while result == -Int(EINTR) {
+            result = mr_send(
+                entry.pointee.descriptor, entry.pointee.pendingSend, entry.pointee.pendingCount)
         }
+        if result == -Int(EAGAIN) {
+            entry.pointee.isFull = true
+            return nil
+        }
+        entry.pointee.pendingSend = nil
+        entry.pointee.isFull = result >= 0 && result < entry.pointee.pendingCount
+        // Full, it is likely to have more to send, and asks for room in any case.
+        if entry.pointee.interest & UInt32(MR_EPOLLOUT) != 0 && !entry.pointee.isFull {
+            register(entry, token)
+        }
+        if result >= 0 { return Completion(token, .sent(result)) }
+        return Completion(token, .failed(.send, SystemError(Int32(-result), "send")))
     }
 
     // MARK: Receive and accept
 
     @inline(__always)
-    private func completeReceive(
-        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
+    private func received(_ token: Token, _ count: Int) -> Completion {
+        Completion(token, .received(UnsafeRawBufferPointer(start: scratch, count: count)))
+    }
+
+    @inline(never)
+    private func receiveEnded(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token, _ result: Int
     ) -> Completion? {
-        while true {
-            let count = recv(entry.pointee.descriptor, scratch, Self.receiveCapacity, 0)
-            if count > 0 {
-                return Completion(
-                    token, .received(UnsafeRawBufferPointer(start: scratch, count: count)))
-            }
-            let number = errno
-            if count < 0 && number == EINTR { continue }
-            if count < 0 && number == EAGAIN { return nil }
-            entry.pointee.streams.remove(.receive)
-            register(entry, token)
-            if count == 0 { return Completion(token, .endOfStream) }
-            return Completion(token, .failed(.receive, SystemError(number, "recv")))
-        }
+        // Level-triggered: what a signal interrupted is reported again.
+        if result == -Int(EINTR) || result == -Int(EAGAIN) { return nil }
+        entry.pointee.streams.remove(.receive)
+        register(entry, token)
+        if result == 0 { return Completion(token, .endOfStream) }
+        return Completion(token, .failed(.receive, SystemError(Int32(-result), "recv")))
     }
 
     private func completeAccept(

@@ -5,8 +5,7 @@ internal import EventLoop
 /// told.
 struct EpollEntry: TokenEntry {
     var descriptor: CInt = -1
-    var token = Token(slot: 0, generation: 0)
-    var isAttached = false
+    var token = Token.none
     var isRegistered = false
     /// The last send was short: only the kernel knows when there is room again.
     var isFull = false
@@ -14,7 +13,9 @@ struct EpollEntry: TokenEntry {
     var streams: EpollStreams = []
     /// The events that the registration asks for.
     var interest: UInt32 = 0
-    var pendingSend: UnsafeRawBufferPointer?
+    /// Bytes that the socket has not taken yet.
+    var pendingSend: UnsafeRawPointer?
+    var pendingCount = 0
 
     var wantedInterest: UInt32 {
         (streams.isEmpty ? 0 : UInt32(MR_EPOLLIN))

@@ -7,16 +7,16 @@ package import EventLoop
 /// reads as closed and every call does nothing.
 public struct Connection: Hashable {
     package let record: ConnectionReference
-    package let generation: UInt32
+    package let token: Token
 
     package init(_ record: ConnectionReference) {
         self.record = record
-        generation = record.pointee.generation
+        token = record.pointee.token
     }
 
     /// Its slot has not been given to another connection.
     @inline(__always)
-    var isCurrent: Bool { record.pointee.generation == generation }
+    var isCurrent: Bool { record.pointee.token == token }
 
     var core: EventLoop.Loop? {
         isCurrent ? record.pointee.loop.takeUnretainedValue() : nil
@@ -42,8 +42,7 @@ extension Connection: Sendable {}
 extension Connection {
     /// The Sendable form, for other threads and tasks.
     public var handle: ConnectionHandle {
-        let token = Token(slot: record.pointee.slot, generation: generation)
-        return ConnectionHandle(port: core?.port, token: token)
+        ConnectionHandle(port: core?.port, token: token)
     }
 
     /// The loop that it lives on.

@@ -57,6 +57,14 @@ package final class Endpoint {
         return other.incoming.room > 0
     }
 
+    /// Bytes that a write is sure to be taken, now.
+    var room: Int {
+        guard !isReset, !hasSentEnd, pendingError == nil, let other, !other.isClosed else {
+            return 0
+        }
+        return other.incoming.room
+    }
+
     func read(atMost limit: Int) -> Reading {
         if incoming.count > 0 {
             let bytes = incoming.take(atMost: limit)

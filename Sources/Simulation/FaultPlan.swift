@@ -11,6 +11,8 @@ package struct FaultPlan: Sendable {
     package var shortSends: PerMille = 0
     /// Sends tried when they are submitted, as a readiness driver does; the others leave in a wait.
     package var sendsAtOnce: PerMille = 1000
+    /// Of those that may be answered without a completion, how many are.
+    package var takesAtOnce: PerMille = 1000
     /// Sends whose bytes leave in one wait and whose `sent` comes in a later one.
     package var lateAnswers: PerMille = 0
     /// Stops and closes answered when they are submitted.
@@ -44,6 +46,7 @@ package struct FaultPlan: Sendable {
         plan.shortReceives = 400
         plan.shortSends = 400
         plan.sendsAtOnce = 500
+        plan.takesAtOnce = 300
         plan.lateAnswers = 300
         plan.endsAtOnce = 300
         plan.spuriousWakeUps = 100
@@ -61,6 +64,7 @@ package struct FaultPlan: Sendable {
         plan.shortReceives = PerMille(random.pick([0, 100, 500, 1000]))
         plan.shortSends = PerMille(random.pick([0, 100, 500, 1000]))
         plan.sendsAtOnce = PerMille(random.pick([0, 500, 1000]))
+        plan.takesAtOnce = PerMille(random.pick([0, 500, 1000]))
         plan.lateAnswers = PerMille(random.pick([0, 200, 800]))
         plan.endsAtOnce = PerMille(random.pick([0, 300, 1000]))
         plan.acceptErrors = PerMille(random.pick([0, 0, 100, 400]))

@@ -23,6 +23,14 @@ extension SimulatedDriver {
         }
     }
 
+    /// Only what is sure to be taken whole: anything else is a completion's business.
+    func canTakeAtOnce(_ bytes: UnsafeRawBufferPointer, _ port: Port) -> Bool {
+        guard port.closeTime == nil, case .none = port.send,
+            port.endpoint?.room ?? 0 >= bytes.count
+        else { return false }
+        return random.happens(plan.takesAtOnce)
+    }
+
     func startSend(_ bytes: UnsafeRawBufferPointer, on port: Port) {
         // A second one is a violation, noted already; to answer the first is all that can be done.
         guard case .none = port.send else { return }

@@ -108,6 +108,18 @@ package final class SimulatedDriver: Driver {
         }
     }
 
+    package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
+        guard let port = ports[token], canTakeAtOnce(bytes, port),
+            case .taken(bytes.count)? = port.endpoint?.write(bytes)
+        else {
+            submit(.send(bytes), for: token)
+            return false
+        }
+        rules.submit(.send(bytes), for: token)
+        rules.deliver(Completion(token, .sent(bytes.count)))
+        return true
+    }
+
     package func handOver() {}
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {

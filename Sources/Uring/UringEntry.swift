@@ -3,8 +3,7 @@ internal import EventLoop
 /// What the driver knows of one token: its descriptor, and which operations the kernel still has.
 struct UringEntry: TokenEntry {
     var descriptor: CInt = -1
-    var token = Token(slot: 0, generation: 0)
-    var isAttached = false
+    var token = Token.none
     var state: UringState = []
 }
 

@@ -44,6 +44,36 @@ extension DriverContract {
             }
         }
 
+        /// `send(_:for:)` is a send like any other, but that it may say at once what it came to.
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func whatIsAnsweredAtOnceIsNotAnsweredAgain(
+            _ kind: DriverKind, _ transport: Transport
+        ) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport, smallBuffer: true)
+                var sent = 0
+                for number in 0..<300 {
+                    // A reader that rests now and then, so that the socket is sometimes full.
+                    peer.readLimit = number % 30 < 20 ? 100_000 : 0
+                    let size = 1 + number * 397 % 20_000
+                    let before = session.seen[token]?.sentCount ?? 0
+                    if !session.sendAtOnce(pattern(size, from: sent), token) {
+                        peer.readLimit = 100_000
+                        try session.run(until: "send \(number) is answered") {
+                            !session.isSending(token)
+                        }
+                    }
+                    #expect(session.seen[token]?.answers == number + 1)
+                    sent += (session.seen[token]?.sentCount ?? 0) - before
+                }
+                peer.readLimit = .max
+                try session.run(until: "the peer has it") { peer.received.count >= sent }
+                try session.run(for: 5_000_000)
+                #expect(session.seen[token]?.answers == 300)
+                #expect(mismatch(peer.received, pattern(sent)) == nil)
+            }
+        }
+
         @Test(arguments: DriverKind.allCases)
         func whileOneWaitsOthersGoOn(_ kind: DriverKind) throws {
             try withSession(kind) { session in

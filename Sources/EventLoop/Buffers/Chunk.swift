@@ -7,17 +7,30 @@ import Glibc
 @usableFromInline
 package struct Chunk {
     var next: UnsafeMutablePointer<Chunk>?
-    let capacity: Int
     /// The bytes in use are `start..<end`.
     var start = 0
     var end = 0
+    /// Where writing has to end: the capacity, or 0 when nothing may join what is there.
+    private(set) var limit: Int
+    let capacity: Int
     /// What is still to be read into this chunk, again and again, before the next one's turn.
-    var file: FilePart?
-    /// A datagram that is complete: nothing may join it.
-    var isSealed = false
+    var file: FilePart? { didSet { limit = 0 } }
 
-    var count: Int { end - start }
-    var room: Int { file == nil && !isSealed ? capacity - end : 0 }
+    init(capacity: Int) {
+        self.capacity = capacity
+        limit = capacity
+    }
+
+    var count: Int { end &- start }
+    /// Not above 0 if nothing may join.
+    var room: Int { limit &- end }
+
+    /// Has all the bytes of a pooled chunk to write to.
+    var isStandard: Bool { limit == Self.standardCapacity }
+
+    /// What is there is a datagram: nothing may join it.
+    mutating func seal() { limit = 0 }
+    mutating func unseal() { limit = capacity }
 
     /// Bytes that a pooled chunk holds.
     package static let standardCapacity = 65_536
@@ -26,7 +39,7 @@ package struct Chunk {
         let size = MemoryLayout<Chunk>.stride + capacity
         let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
         let chunk = memory.bindMemory(to: Chunk.self, capacity: 1)
-        chunk.initialize(to: Chunk(next: nil, capacity: capacity))
+        chunk.initialize(to: Chunk(capacity: capacity))
         return chunk
     }
 
@@ -53,9 +66,12 @@ package struct FilePart {
 package final class ChunkPool {
     @exclusivity(unchecked) private var free: UnsafeMutablePointer<Chunk>?
     @exclusivity(unchecked) private var freeCount = 0
-    /// Chunks in connections' hands, of any size.
-    @exclusivity(unchecked) package private(set) var inUse = 0
+    /// Chunks that exist, of any size.
+    @exclusivity(unchecked) private var total = 0
     private let limit: Int
+
+    /// Chunks in connections' hands.
+    package var inUse: Int { total - freeCount }
 
     package init(limit: Int = 64) { self.limit = limit }
 
@@ -69,37 +85,38 @@ package final class ChunkPool {
     @inline(__always)
     func take() -> UnsafeMutablePointer<Chunk> {
         guard let chunk = free else { return take(capacity: Chunk.standardCapacity) }
-        inUse += 1
         free = chunk.pointee.next
-        freeCount -= 1
+        freeCount &-= 1
         chunk.pointee.next = nil
         chunk.pointee.start = 0
         chunk.pointee.end = 0
-        chunk.pointee.isSealed = false
         return chunk
     }
 
     @inline(never)
     func take(capacity: Int) -> UnsafeMutablePointer<Chunk> {
         if capacity == Chunk.standardCapacity && free != nil { return take() }
-        inUse += 1
+        total += 1
         return Chunk.make(capacity: capacity)
     }
 
     @inline(__always)
     func give(_ chunk: UnsafeMutablePointer<Chunk>) {
-        inUse -= 1
-        guard chunk.pointee.capacity == Chunk.standardCapacity, freeCount < limit,
-            chunk.pointee.file == nil
-        else { return destroy(chunk) }
+        guard chunk.pointee.isStandard, freeCount < limit else { return giveRare(chunk) }
         chunk.pointee.next = free
         free = chunk
-        freeCount += 1
+        freeCount &+= 1
     }
 
     @inline(never)
-    private func destroy(_ chunk: UnsafeMutablePointer<Chunk>) {
-        if let file = chunk.pointee.file { Glibc.close(file.descriptor) }
+    private func giveRare(_ chunk: UnsafeMutablePointer<Chunk>) {
+        if let file = chunk.pointee.file {
+            Glibc.close(file.descriptor)
+        } else {
+            chunk.pointee.unseal()
+            if chunk.pointee.isStandard && freeCount < limit { return give(chunk) }
+        }
+        total -= 1
         Chunk.destroy(chunk)
     }
 }

@@ -23,7 +23,7 @@ package struct InboundBuffer {
     /// The unread bytes before the ring wraps.
     @usableFromInline
     package var front: UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: base.map { $0 + head }, count: min(count, capacity - head))
+        UnsafeRawBufferPointer(start: base.map { $0 + head }, count: min(count, capacity &- head))
     }
 
     /// The unread bytes behind the wrap, often none.
@@ -32,7 +32,7 @@ package struct InboundBuffer {
         return UnsafeRawBufferPointer(start: base, count: count - first)
     }
 
-    package var isWrapped: Bool { count > capacity - head }
+    package var isWrapped: Bool { count > capacity &- head }
 
     /// Takes fresh bytes in place; only when nothing is unread.
     @inline(__always)
@@ -44,6 +44,16 @@ package struct InboundBuffer {
         head = 0
         count = bytes.count
         isLent = true
+    }
+
+    /// Drops all unread bytes of those that are lent, and gives them.
+    @inline(__always)
+    mutating func takeLent() -> UnsafeRawBufferPointer {
+        let bytes = UnsafeRawBufferPointer(start: base.map { $0 + head }, count: count)
+        head &+= count
+        count = 0
+        searched = 0
+        return bytes
     }
 
     /// Copies bytes behind the unread ones. Not inside a callback: it may move what was lent there.
@@ -62,9 +72,9 @@ package struct InboundBuffer {
     @inline(__always)
     package mutating func consume(_ amount: Int) {
         precondition(amount >= 0 && amount <= count, "more consumed than there is")
-        count -= amount
+        count &-= amount
         if searched > 0 { searched = max(0, searched - amount) }
-        head += amount
+        head &+= amount
         if head >= capacity && !isLent && capacity > 0 { head -= capacity }
     }
 

@@ -17,12 +17,28 @@ package struct OutboundQueue {
     private var fileParts = 0
 
     /// What the marks are measured against: files count too, and each has a descriptor open.
-    package var backlog: Int { count + fileCount + fileParts * Self.smallRest }
+    package var backlog: Int {
+        fileParts == 0 ? count : count + fileCount + fileParts * Self.smallRest
+    }
 
     /// Why a file could not be read.
     package private(set) var fileError: Int32?
 
-    package var isEmpty: Bool { count == 0 && fileCount == 0 }
+    package var isEmpty: Bool { count | fileCount == 0 }
+
+    /// All there is to send, if that lies in one chunk and is not on its way.
+    @inline(__always)
+    var single: UnsafeRawBufferPointer? {
+        guard let first, first.pointee.next == nil, fileParts == 0, !isInFlight,
+            first.pointee.count > 0
+        else { return nil }
+        return UnsafeRawBufferPointer(
+            start: first.bytes + first.pointee.start, count: first.pointee.count)
+    }
+
+    /// It was handed over without an answer.
+    @inline(__always)
+    mutating func singleTookOff() { isInFlight = true }
 
     /// Bytes of the piece in front.
     package var frontCount: Int { first?.pointee.count ?? 0 }
@@ -31,20 +47,29 @@ package struct OutboundQueue {
     /// readers cost what they hold.
     static let smallRest = 16_384
 
+    /// Most replies fit into one chunk, and most queues are empty. False if this one is not, or is
+    /// not, or there are no bytes.
     @inline(__always)
+    mutating func appendFirst(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) -> Bool {
+        guard first == nil, let source = bytes.baseAddress,
+            UInt(bitPattern: bytes.count &- 1) < UInt(Chunk.standardCapacity)
+        else { return false }
+        let chunk = pool.take()
+        first = chunk
+        last = chunk
+        chunk.bytes.copyMemory(from: source, byteCount: bytes.count)
+        chunk.pointee.end = bytes.count
+        count = bytes.count
+        return true
+    }
+
     package mutating func append(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
-        // Most replies fit into one chunk, and most queues are empty.
-        if first == nil && bytes.count > 0 && bytes.count <= Chunk.standardCapacity {
-            let chunk = pool.take()
-            first = chunk
-            last = chunk
-        }
         guard let source = bytes.baseAddress, let last, last.pointee.room >= bytes.count else {
             return appendInPieces(bytes, pool)
         }
         (last.bytes + last.pointee.end).copyMemory(from: source, byteCount: bytes.count)
-        last.pointee.end += bytes.count
-        count += bytes.count
+        last.pointee.end &+= bytes.count
+        count &+= bytes.count
     }
 
     /// As `append`, in one piece: a datagram is not to be split.
@@ -58,7 +83,7 @@ package struct OutboundQueue {
 
     /// What was written so far is a datagram of its own.
     package mutating func seal() {
-        if let last, last.pointee.count > 0 { last.pointee.isSealed = true }
+        if let last, last.pointee.count > 0 { last.pointee.seal() }
     }
 
     @inline(never)
@@ -128,6 +153,15 @@ package struct OutboundQueue {
         first = nil
         last = nil
         pool.give(chunk)
+    }
+
+    /// The kernel took it at once.
+    @inline(__always)
+    mutating func completeSingle(_ pool: ChunkPool) {
+        count = 0
+        if let chunk = first { pool.give(chunk) }
+        first = nil
+        last = nil
     }
 
     @inline(never)
@@ -227,11 +261,7 @@ package struct OutboundQueue {
     }
 
     private mutating func shrinkOnly(_ chunk: UnsafeMutablePointer<Chunk>, _ pool: ChunkPool) {
-        guard chunk.pointee.capacity >= Chunk.standardCapacity, chunk.pointee.file == nil,
-            !chunk.pointee.isSealed
-        else {
-            return
-        }
+        guard chunk.pointee.limit >= Chunk.standardCapacity else { return }
         let small = pool.take(capacity: Self.smallRest)
         small.bytes.copyMemory(
             from: chunk.bytes + chunk.pointee.start, byteCount: chunk.pointee.count)

@@ -4,8 +4,8 @@
 /// there, with another generation, and so reads it as closed.
 @usableFromInline
 package struct ConnectionRecord {
-    @usableFromInline package internal(set) var generation: UInt32 = 0
-    package internal(set) var slot: UInt32 = 0
+    /// This life's name.
+    @usableFromInline package internal(set) var token: Token
     package internal(set) var state = ConnectionState.free
     package internal(set) var flags: ConnectionFlags = []
     package internal(set) var descriptor = Descriptor(-1)
@@ -13,10 +13,16 @@ package struct ConnectionRecord {
     package var inbound = InboundBuffer()
     package internal(set) var outbound = OutboundQueue()
     package internal(set) var details: Unmanaged<ConnectionDetails>?
-    /// When bytes last moved, in either direction.
-    var lastProgress: Nanoseconds = 0
     var lastReceived: Nanoseconds = 0
     var lastSent: Nanoseconds = 0
+    /// When bytes last moved, in either direction, or the connection's state changed.
+    var lastProgress: Nanoseconds {
+        get { max(lastReceived, lastSent) }
+        set {
+            lastReceived = newValue
+            lastSent = newValue
+        }
+    }
     /// While draining: the turn in which bytes last came.
     var lastReceiveTurn = 0
     var timer = TimerQueue<TimerAction>.ID.none
@@ -28,9 +34,10 @@ package struct ConnectionRecord {
     /// Bytes thrown away since the close began.
     var discarded = 0
 
-    init(loop: Unmanaged<Loop>) { self.loop = loop }
-
-    package var token: Token { Token(slot: slot, generation: generation) }
+    init(loop: Unmanaged<Loop>, token: Token) {
+        self.loop = loop
+        self.token = token
+    }
 }
 
 /// How the loop's code and the public API hold a record.
@@ -105,6 +112,12 @@ package struct ConnectionFlags: OptionSet, Sendable {
 
     /// Reasons not to read.
     static let notReading: ConnectionFlags = [.paused, .throttled, .pipeFull, .awaitingOther]
+    /// Reasons why a completed send is more than a count.
+    static let needsSent: ConnectionFlags = [
+        .sendAwaited, .throttled, .congested, .writeEnded, .datagrams, .reserving,
+    ]
+    /// Reasons why a write is more than a copy.
+    static let needsWrite: ConnectionFlags = [.writeEnded, .datagrams, .reserving]
 }
 
 /// Why a connection closes.

@@ -29,10 +29,8 @@ struct ConnectionTable: ~Copyable {
     func find(_ token: Token) -> ConnectionReference? {
         guard token.slot < capacity else { return nil }
         let record = record(token.slot)
-        guard record.pointee.generation == token.generation, record.pointee.state != .free else {
-            return nil
-        }
-        return record
+        // A vacant slot's token is that of its next life, which nobody has yet.
+        return record.pointee.token == token ? record : nil
     }
 
     /// A fresh life, or nil when all 2^24 slots are in use.
@@ -46,12 +44,10 @@ struct ConnectionTable: ~Copyable {
     /// Ends a life: from now on its token finds nothing.
     mutating func release(_ record: ConnectionReference) {
         precondition(record.pointee.state != .free, "a slot was freed twice")
-        let (generation, slot) = (record.pointee.generation, record.pointee.slot)
-        record.pointee = ConnectionRecord(loop: record.pointee.loop)
-        record.pointee.slot = slot
-        record.pointee.generation = generation &+ 1
+        let token = record.pointee.token
+        record.pointee = ConnectionRecord(loop: record.pointee.loop, token: token.next)
         count -= 1
-        vacant.append(slot)
+        vacant.append(token.slot)
     }
 
     /// Every slot in use now, by its token: the caller may free and allocate slots while walking
@@ -72,10 +68,9 @@ struct ConnectionTable: ~Copyable {
         bigger.moveInitialize(from: directory, count: used)
         directory.deallocate()
         directory = bigger
-        let chunk = RecordChunks.take(loop: loop)
+        let chunk = RecordChunks.take(loop: loop, firstSlot: UInt32(capacity))
         (directory + used).initialize(to: chunk)
         for index in 0..<RecordChunks.size {
-            chunk[index].slot = UInt32(capacity + index)
             vacant.append(UInt32(capacity + index))
         }
         capacity += RecordChunks.size
@@ -89,13 +84,13 @@ private enum RecordChunks {
     static let size = 256
     private static let free = Monitor<[UInt]>([])
 
-    static func take(loop: Unmanaged<Loop>) -> ConnectionReference {
+    static func take(loop: Unmanaged<Loop>, firstSlot: UInt32) -> ConnectionReference {
         let used = free.withLock { $0.popLast() }.flatMap { ConnectionReference(bitPattern: $0) }
         let chunk = used ?? .allocate(capacity: size)
         for index in 0..<size {
-            let generation = used == nil ? 0 : chunk[index].generation &+ 1
-            (chunk + index).initialize(to: ConnectionRecord(loop: loop))
-            chunk[index].generation = generation
+            let generation = used == nil ? 0 : chunk[index].token.generation &+ 1
+            let token = Token(slot: firstSlot + UInt32(index), generation: generation)
+            (chunk + index).initialize(to: ConnectionRecord(loop: loop, token: token))
         }
         return chunk
     }

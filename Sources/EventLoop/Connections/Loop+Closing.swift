@@ -13,7 +13,7 @@ extension Loop {
             .paused, .throttled, .pipeFull, .awaitingOther, .trafficDue, .wakeDue, .endDue,
         ])
         armTimer(connection)
-        if current != connection { enqueue(connection) }
+        if !isCurrent(connection) { enqueue(connection) }
     }
 
     /// Closes with a reset, dropping what is unsent.

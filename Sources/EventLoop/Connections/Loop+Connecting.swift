@@ -128,8 +128,6 @@ extension Loop {
         }
         connection.pointee.state = .open
         connection.pointee.lastProgress = now
-        connection.pointee.lastReceived = now
-        connection.pointee.lastSent = now
         armTimer(connection)
         callback(connection) { delegate in
             try attempt.done(.success(connection))

@@ -19,8 +19,6 @@ extension Loop {
         connection.pointee.state = .open
         connection.pointee.flags = [.opened]
         connection.pointee.lastProgress = now
-        connection.pointee.lastReceived = now
-        connection.pointee.lastSent = now
         port.counters.opened.add()
         driver.attach(descriptor, as: connection.pointee.token)
         armTimer(connection)

@@ -2,7 +2,6 @@
 
 extension Loop {
     func received(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
-        connection.pointee.lastProgress = now
         connection.pointee.lastReceived = now
         port.counters.bytesIn.add(bytes.count)
         guard connection.pointee.state == .open else {
@@ -158,17 +157,26 @@ extension Loop {
     }
 
     package func takeAll(_ connection: ConnectionReference) -> UnsafeRawBufferPointer {
+        guard connection.pointee.inbound.isLent else { return takeAllKept(connection) }
+        connection.pointee.awaited = 0
+        if !isCurrent(connection) { enqueue(connection) }
+        return connection.pointee.inbound.takeLent()
+    }
+
+    @inline(never)
+    private func takeAllKept(_ connection: ConnectionReference) -> UnsafeRawBufferPointer {
         if connection.pointee.inbound.isWrapped { connection.pointee.inbound.merge(&retired) }
         let bytes = connection.pointee.inbound.front
         consume(connection, bytes.count)
         return bytes
     }
 
+    @inline(__always)
     package func consume(_ connection: ConnectionReference, _ count: Int) {
         connection.pointee.inbound.consume(count)
         connection.pointee.awaited = 0
         // Outside its own callback nobody else would give the memory back.
-        if current != connection { enqueue(connection) }
+        if !isCurrent(connection) { enqueue(connection) }
     }
 
     /// The handler cannot go on before `count` bytes are there: the inbound cap makes room for

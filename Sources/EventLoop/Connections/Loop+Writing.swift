@@ -4,6 +4,18 @@ extension Loop {
     /// Gathers bytes; they go out when the callback ends. Copied once; never blocks; nothing after
     /// a close.
     package func write(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
+        if connection.pointee.state == .open
+            && connection.pointee.flags.isDisjoint(with: .needsWrite)
+            && connection.pointee.outbound.appendFirst(bytes, chunks)
+        {
+            return wrote(connection)
+        }
+        writeRest(connection, bytes)
+    }
+
+    /// Whatever is not the first and short piece of a reply.
+    @inline(never)
+    private func writeRest(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard acceptsWrites(connection), bytes.count > 0 else { return }
         precondition(
             !connection.pointee.flags.contains(.reserving),
@@ -50,7 +62,7 @@ extension Loop {
         }
         guard !connection.pointee.flags.contains(.dirty) else { return }
         connection.pointee.flags.insert(.dirty)
-        if current != connection { enqueue(connection) }
+        if !isCurrent(connection) { enqueue(connection) }
     }
 
     private func congest(_ connection: ConnectionReference, _ count: Int) {
@@ -66,8 +78,27 @@ extension Loop {
         driver.handOver()
     }
 
-    /// Sends what is gathered.
+    /// Sends what is gathered. The common reply is one chunk, and nobody waits to hear that it has
+    /// gone.
+    @inline(__always)
     func flush(_ connection: ConnectionReference) {
+        guard connection.pointee.state == .open, !handlerWantsWillWrite,
+            connection.pointee.flags.isDisjoint(with: .needsSent),
+            let bytes = connection.pointee.outbound.single
+        else { return flushRest(connection) }
+        connection.pointee.flags.remove(.dirty)
+        connection.pointee.lastSent = now
+        guard driver.send(bytes, for: connection.pointee.token) else {
+            connection.pointee.outbound.singleTookOff()
+            return throttleIfCongested(connection)
+        }
+        connection.pointee.sentTotal &+= bytes.count
+        connection.pointee.outbound.completeSingle(chunks)
+        port.counters.bytesOut.add(bytes.count)
+    }
+
+    @inline(never)
+    private func flushRest(_ connection: ConnectionReference) {
         precondition(
             !connection.pointee.flags.contains(.reserving), "flush inside write(reserving:)")
         if handlerWantsWillWrite && !connection.pointee.flags.contains(.preWriting) {
@@ -78,11 +109,16 @@ extension Loop {
             return
         }
         sendNext(connection)
+        throttleIfCongested(connection)
+    }
+
+    private func throttleIfCongested(_ connection: ConnectionReference) {
         if connection.pointee.outbound.backlog > configuration.outboundHighMark {
             throttle(connection)
         }
     }
 
+    @inline(never)
     private func askBeforeWriting(_ connection: ConnectionReference) {
         guard !connection.pointee.outbound.isEmpty,
             connection.pointee.state == .open || connection.pointee.state == .finishing
@@ -116,7 +152,6 @@ extension Loop {
 
     func sent(_ connection: ConnectionReference, _ count: Int) {
         guard connection.pointee.state != .closing else { return }
-        connection.pointee.lastProgress = now
         connection.pointee.lastSent = now
         connection.pointee.outbound.complete(count, chunks)
         connection.pointee.sentTotal += count

@@ -93,7 +93,6 @@ extension Loop {
     private func receivedDatagram(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) {
-        connection.pointee.lastProgress = now
         connection.pointee.lastReceived = now
         port.counters.datagramsIn.add()
         port.counters.bytesIn.add(bytes.count)

@@ -9,14 +9,14 @@ extension Loop {
     ) {
         let outer = current
         current = connection
-        depth += 1
+        depth &+= 1
         var action = LoopAction.none
         do {
             action = try body(delegate)
         } catch {
             handlerFailed(connection, error)
         }
-        depth -= 1
+        depth &-= 1
         current = outer
         if depth == 0 { leave(connection, action) } else { apply(action, to: connection) }
     }

@@ -73,6 +73,12 @@ package final class Loop {
     /// Connections in any state but free. Listeners count too.
     package var slotsInUse: Int { table.count }
 
+    /// Its callback is running.
+    @inline(__always)
+    func isCurrent(_ connection: ConnectionReference) -> Bool {
+        UInt(bitPattern: current) == UInt(bitPattern: connection)
+    }
+
     package func find(_ token: Token) -> ConnectionReference? { table.find(token) }
 
     /// Every connection that is open.
@@ -142,17 +148,24 @@ package final class Loop {
     private func pull() {
         var left = configuration.completionsPerTurn
         while left > 0, let completion = driver.next() {
-            left -= 1
-            handle(completion)
+            left &-= 1
+            guard let connection = table.find(completion.token) else {
+                stale(completion)
+                continue
+            }
+            switch completion.event {
+            case .received(let bytes): received(connection, bytes)
+            case .sent(let count): sent(connection, count)
+            case let event: handle(event, of: connection)
+            }
         }
     }
 
-    @inline(__always)
-    private func handle(_ completion: Completion) {
-        guard let connection = table.find(completion.token) else { return stale(completion) }
-        switch completion.event {
-        case .received(let bytes): received(connection, bytes)
-        case .sent(let count): sent(connection, count)
+    /// Whatever is not the daily bread.
+    @inline(never)
+    private func handle(_ event: Event, of connection: ConnectionReference) {
+        switch event {
+        case .received, .sent: break
         case .accepted(let descriptor): accepted(descriptor, on: connection)
         case .endOfStream: peerEnded(connection)
         case .stopped(.receive): receiveStopped(connection)
@@ -170,6 +183,7 @@ package final class Loop {
     }
 
     /// A completion of a life that is over. A descriptor in it would leak.
+    @inline(never)
     private func stale(_ completion: Completion) {
         port.counters.staleCompletions.add()
         if case .accepted(let descriptor) = completion.event { sockets.discard(descriptor) }

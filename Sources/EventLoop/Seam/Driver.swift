@@ -17,6 +17,11 @@ package protocol Driver: AnyObject {
     /// Never blocks, never delivers, never fails: failures come as completions.
     func submit(_ operation: Operation, for token: Token)
 
+    /// As `submit(.send)`; but if the kernel takes all bytes at once, true is answered instead of a
+    /// completion. For who has nothing else to do then: most replies go this way, and nothing is
+    /// queued for them.
+    func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool
+
     /// Hands over what is queued and waits for at least one completion, a wake-up or the deadline
     /// (nil: none; a deadline that has passed: do not wait). May also return with nothing. Returns
     /// at once while completions are left to pull.
@@ -38,6 +43,14 @@ package protocol Driver: AnyObject {
     /// Ends every operation and closes every attached descriptor. Nothing is called afterwards but
     /// `deinit`.
     func shutDown()
+}
+
+extension Driver {
+    /// A backend of completions has no answer yet.
+    package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
+        submit(.send(bytes), for: token)
+        return false
+    }
 }
 
 /// Ends a driver's wait from any thread: the one in progress, or else the next one.

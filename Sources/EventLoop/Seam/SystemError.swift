@@ -4,13 +4,19 @@ import Glibc
 /// An errno and the call that gave it.
 @usableFromInline
 package struct SystemError: Error, Hashable, Sendable {
+    /// Where the call's name lies: a literal, which never goes. A whole StaticString would make a
+    /// completion too large to be returned in registers.
+    private let callAddress: UInt
     @usableFromInline package let number: Int32
-    /// For people only, so two errors with one number are equal.
-    package let call: StaticString
 
     package init(_ number: Int32, _ call: StaticString) {
         self.number = number
-        self.call = call
+        callAddress = UInt(bitPattern: call.utf8Start)
+    }
+
+    /// For people only, so two errors with one number are equal.
+    package var call: String {
+        UnsafePointer<CChar>(bitPattern: callAddress).map { String(cString: $0) } ?? ""
     }
 
     @usableFromInline package static func == (one: SystemError, other: SystemError) -> Bool {

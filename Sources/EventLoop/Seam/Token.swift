@@ -5,22 +5,24 @@
 /// the kind of operation.
 @usableFromInline
 package struct Token: Hashable, Sendable {
-    @usableFromInline package let slot: UInt32
-    @usableFromInline package let generation: UInt32
+    /// Both in one word, for a kernel's user data.
+    @usableFromInline package let word: UInt64
+
+    @inlinable package var slot: UInt32 { UInt32(truncatingIfNeeded: word) }
+    @inlinable package var generation: UInt32 { UInt32(truncatingIfNeeded: word >> 32) }
 
     /// Slots are numbered below this.
     package static let slotLimit: UInt32 = 1 << 24
 
     @inlinable package init(slot: UInt32, generation: UInt32) {
-        self.slot = slot
-        self.generation = generation
+        word = UInt64(generation) << 32 | UInt64(slot)
     }
 
-    /// Both in one word, for a kernel's user data.
-    @inlinable package var word: UInt64 { UInt64(generation) << 32 | UInt64(slot) }
+    @inlinable package init(word: UInt64) { self.word = word }
 
-    @inlinable package init(word: UInt64) {
-        slot = UInt32(truncatingIfNeeded: word)
-        generation = UInt32(truncatingIfNeeded: word >> 32)
-    }
+    /// Nobody's: its slot is never given.
+    @inlinable package static var none: Token { Token(word: .max) }
+
+    /// The same slot's next life.
+    package var next: Token { Token(slot: slot, generation: generation &+ 1) }
 }

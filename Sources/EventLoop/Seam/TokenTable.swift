@@ -2,9 +2,13 @@
 @usableFromInline
 package protocol TokenEntry {
     init()
+    /// `Token.none` while nothing is attached.
     var token: Token { get set }
     var descriptor: CInt { get set }
-    var isAttached: Bool { get set }
+}
+
+extension TokenEntry {
+    @inlinable package var isAttached: Bool { token != .none }
 }
 
 /// Entries are moved when the table grows, so no pointer is kept across an `attach`.
@@ -22,7 +26,7 @@ package struct TokenTable<Entry: TokenEntry>: ~Copyable {
     package func find(_ token: Token) -> UnsafeMutablePointer<Entry>? {
         guard token.slot < capacity else { return nil }
         let entry = storage + Int(token.slot)
-        return entry.pointee.isAttached && entry.pointee.token == token ? entry : nil
+        return entry.pointee.token == token ? entry : nil
     }
 
     @inlinable
@@ -33,7 +37,6 @@ package struct TokenTable<Entry: TokenEntry>: ~Copyable {
         var fresh = Entry()
         fresh.descriptor = descriptor.number
         fresh.token = token
-        fresh.isAttached = true
         entry.pointee = fresh
     }
 

@@ -60,6 +60,18 @@ final class Session {
         submit(.send(outbox.all), token)
     }
 
+    /// One send that may be answered at once; whatever the driver says is noted as its answer.
+    func sendAtOnce(_ bytes: [UInt8], _ token: Token) -> Bool {
+        let outbox = Outbox(bytes, isRepeated: false)
+        outboxes[token] = outbox
+        rules.submit(.send(outbox.all), for: token)
+        guard driver.send(outbox.all, for: token) else { return false }
+        let answer = Completion(token, .sent(bytes.count))
+        rules.deliver(answer)
+        note(answer)
+        return true
+    }
+
     func isSending(_ token: Token) -> Bool { outboxes[token] != nil }
 
     // MARK: Connections
