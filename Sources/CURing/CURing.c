@@ -15,9 +15,11 @@
 
 // From the best down: a kernel that does not know a flag answers EINVAL.
 static const unsigned ladder[] = {
-    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN,
-    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
+        | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN
+        | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_SUBMIT_ALL,
 };
 
@@ -141,6 +143,12 @@ int mr_ring_open(
         mr_ring_close(ring);
         return result;
     }
+    ring->tells_work = (ring->ring.flags & IORING_SETUP_TASKRUN_FLAG) != 0;
+    ring->completions = ring->ring.cq.cqes;
+    ring->completion_tail = ring->ring.cq.ktail;
+    ring->completion_head = ring->ring.cq.khead;
+    ring->completion_mask = *ring->ring.cq.kring_mask;
+    ring->head = *ring->ring.cq.khead;
     // Filled once: mr_submission then only has to move the tail.
     for (unsigned i = 0; i < *ring->ring.sq.kring_entries; i++) ring->ring.sq.array[i] = i;
     // Saves the kernel a look-up of the descriptor at each entry; where it is refused, the plain

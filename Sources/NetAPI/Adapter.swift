@@ -1,10 +1,11 @@
 internal import EventLoop
 
 /// Between a loop and a user's handler: translates events, and what the handler answers.
-final class Adapter: LoopDelegate {
+///
+/// Generic, so that an event reaches the handler without the detour that an existential takes.
+final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
+    private let handler: Handler
     private let loops: any LoopHandler
-    /// Never asked for what it is not: `Server.init` has seen to that.
-    private let handler: any EventHandler
     private let datagrams: (any DatagramHandler)?
     /// By their place among the loop's listeners.
     private var sockets: [Int: DatagramSocket] = [:]
@@ -12,10 +13,13 @@ final class Adapter: LoopDelegate {
     private let isPrimary: Bool
     let server: Server
 
-    init(_ handler: any LoopHandler, isPrimary: Bool, server: Server) {
-        loops = handler
-        self.handler = handler as? any EventHandler ?? NoConnections()
-        datagrams = handler as? any DatagramHandler
+    /// `loops` is the same handler, but for one of datagrams alone.
+    fileprivate init(
+        _ handler: Handler, loops: any LoopHandler, isPrimary: Bool, server: Server
+    ) {
+        self.handler = handler
+        self.loops = loops
+        datagrams = loops as? any DatagramHandler
         self.isPrimary = isPrimary
         self.server = server
     }
@@ -72,6 +76,22 @@ final class Adapter: LoopDelegate {
             localAddress: Address(loop.boundAddress(place), isDatagram: true))
         sockets[place] = socket
         return socket
+    }
+}
+
+/// What a loop's `server` is asked of.
+protocol ServerLoopDelegate: LoopDelegate {
+    var server: Server { get }
+}
+
+extension LoopHandler {
+    /// `Server.init` has seen to it that no handler is asked for what it is not.
+    func adapter(isPrimary: Bool, server: Server) -> any LoopDelegate {
+        func adapter<Handler: EventHandler>(_ handler: Handler) -> any LoopDelegate {
+            Adapter(handler, loops: self, isPrimary: isPrimary, server: server)
+        }
+        guard let handler = self as? any EventHandler else { return adapter(NoConnections()) }
+        return adapter(handler)
     }
 }
 

@@ -35,6 +35,13 @@ public struct Backend: Sendable, Hashable, CustomStringConvertible {
     init(description: String) { self.description = description }
 }
 
+/// How its rings are made.
+private struct RingOptions {
+    var sizes = UringSizes()
+    /// In microseconds.
+    var minimumWait: UInt32 = 0
+}
+
 /// What a server was given to run on.
 struct ChosenBackend: Sendable {
     typealias Report = @Sendable (LoopReport) -> Void
@@ -46,8 +53,10 @@ struct ChosenBackend: Sendable {
     let sockets: any Sockets
 
     /// Throws `.backendUnavailable`, or `.invalidOption` for a wrong `MILLRACE_BACKEND`.
-    static func choose(_ wanted: Backend) throws(NetError) -> ChosenBackend {
-        var wanted = wanted
+    static func choose(_ options: Options) throws(NetError) -> ChosenBackend {
+        var wanted = options.backend
+        var ring = RingOptions()
+        ring.minimumWait = UInt32(try options.minimumWaitTime() / 1000)
         if wanted == .automatic, let name = getenv("MILLRACE_BACKEND") {
             wanted = try Backend(parsing: String(cString: name))
         }
@@ -55,11 +64,13 @@ struct ChosenBackend: Sendable {
         case .epoll: return epoll()
         case .automatic:
             if let reason = UringDriver.unavailability { return epoll(insteadBecause: reason) }
-            return automatic()
-        case .ioUringTiny: return ioUring(wanted, .tiny)
+            return automatic(ring)
+        case .ioUringTiny:
+            ring.sizes = .tiny
+            return ioUring(wanted, ring)
         default:
             if let reason = UringDriver.unavailability { throw .ioUringUnavailable(reason) }
-            return ioUring(wanted, UringSizes())
+            return ioUring(wanted, ring)
         }
     }
 
@@ -69,12 +80,12 @@ struct ChosenBackend: Sendable {
             sockets: KernelSockets())
     }
 
-    private static func ioUring(_ backend: Backend, _ sizes: UringSizes) -> ChosenBackend {
+    private static func ioUring(_ backend: Backend, _ ring: RingOptions) -> ChosenBackend {
         ChosenBackend(
             backend: backend, fallBack: FallBack(nil),
             makeDriver: { report in
                 do throws(SystemError) {
-                    return try makeUringDriver(sizes, report)
+                    return try makeUringDriver(ring, report)
                 } catch {
                     throw NetError.ioUringUnavailable(UringDriver.explain(error))
                 }
@@ -83,13 +94,13 @@ struct ChosenBackend: Sendable {
 
     /// io_uring works here, but memory for one more ring may still be refused; that loop then runs
     /// on epoll. The others need not know: a driver is a driver.
-    private static func automatic() -> ChosenBackend {
+    private static func automatic(_ ring: RingOptions) -> ChosenBackend {
         let fallBack = FallBack(nil)
         return ChosenBackend(
             backend: .ioUring, fallBack: fallBack,
             makeDriver: { report in
                 do throws(SystemError) {
-                    return try makeUringDriver(UringSizes(), report)
+                    return try makeUringDriver(ring, report)
                 } catch {
                     let reason = UringDriver.explain(error)
                     fallBack.note("not every loop has io_uring: \(reason)")
@@ -100,12 +111,13 @@ struct ChosenBackend: Sendable {
     }
 
     private static func makeUringDriver(
-        _ sizes: UringSizes, _ report: Report
+        _ ring: RingOptions, _ report: Report
     ) throws(SystemError) -> any Driver {
-        let driver = try UringDriver(sizes)
-        if driver.sizes.submissions < sizes.submissions {
+        let driver = try UringDriver(ring.sizes, minimumWait: ring.minimumWait)
+        if driver.sizes.submissions < ring.sizes.submissions {
             report(.ringShrunk(entries: Int(driver.sizes.submissions)))
         }
+        if driver.minimumWait < ring.minimumWait { report(.minimumWaitIgnored) }
         return driver
     }
 }

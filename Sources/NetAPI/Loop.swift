@@ -17,7 +17,7 @@ extension Loop {
 
     /// The server that this loop belongs to.
     public var server: Server {
-        guard let adapter = core.delegate as? Adapter else {
+        guard let adapter = core.delegate as? any ServerLoopDelegate else {
             preconditionFailure("a loop without a handler is never shown")
         }
         return adapter.server

@@ -22,6 +22,7 @@ extension Options {
             let seconds = try within(1...3600, Int(time.components.seconds), "tcp.deferAccept")
             group.listen.deferAccept = CInt(seconds)
         }
+        _ = try minimumWaitTime()
         group.loop = try loopConfiguration()
         group.loop.countsHosts = group.hostLimit != nil
         return group
@@ -45,9 +46,23 @@ extension Options {
         if let read = timeouts.read { loop.readTimeout = try positive(read, "timeouts.read") }
         if let write = timeouts.write { loop.writeTimeout = try positive(write, "timeouts.write") }
         loop.slowTurn = try positive(slowTurn, "slowTurn")
+        loop.busyPoll = try atMost(.seconds(1), busyPoll, "busyPoll")
         loop.closeTimeout = try positive(timeouts.close, "timeouts.close")
         loop.lingerTimeout = try positive(timeouts.linger, "timeouts.linger")
         return loop
+    }
+
+    func minimumWaitTime() throws(NetError) -> Nanoseconds {
+        try atMost(.milliseconds(10), minimumWait, "minimumWait")
+    }
+
+    private func atMost(
+        _ most: Duration, _ time: Duration, _ name: String
+    ) throws(NetError) -> Nanoseconds {
+        guard time >= .zero, time <= most else {
+            throw .invalidOption(name, time, "give a time from zero to \(most)")
+        }
+        return Nanoseconds(time)
     }
 
     private func atLeast(_ least: Int, _ value: Int, _ name: String) throws(NetError) -> Int {

@@ -29,6 +29,15 @@ public struct Options: Sendable {
     /// the loop waits for them.
     public var slowTurn: Duration = .milliseconds(100)
 
+    /// How long a loop goes on looking for events after the last one, before it sleeps in the
+    /// kernel; zero: it sleeps at once. Takes the processor for that time, so give each loop one of its
+    /// own. For few connections that need an answer soon. At most one second.
+    public var busyPoll: Duration = .zero
+    /// After a busy turn, how long the next wait collects further completions before it returns, so
+    /// that one kernel entry serves more of them; zero: it returns with the first. io_uring on
+    /// Linux 6.12 or later only; epoll has no such wait and goes on as it does. At most 10 ms.
+    public var minimumWait: Duration = .zero
+
     public init() {}
 
     /// The usual ones in a line; the rest by assignment.

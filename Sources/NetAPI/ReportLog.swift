@@ -43,6 +43,10 @@ final class ReportLog: Sendable {
                 "ring",
                 "memory for a full io_uring is not allowed (RLIMIT_MEMLOCK); a loop runs with "
                     + "\(entries) submission entries")
+        case .minimumWaitIgnored:
+            line(
+                "minimum wait",
+                "minimumWait needs Linux 6.12; waits return with the first completion")
         case .slotsExhausted(let loop):
             line("slots \(loop)", "loop \(loop) holds 16,777,216 connections and takes no more")
         }

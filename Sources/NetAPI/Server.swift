@@ -109,7 +109,7 @@ public final class Server: Sendable {
             logger = Logger(label: "millrace") { _ in SwiftLogNoOpLogHandler() }
         } else {
             logger = Logger(label: "millrace")
-            chosen = try ChosenBackend.choose(options.backend)
+            chosen = try ChosenBackend.choose(options)
         }
         self.makeHandler = makeHandler
     }
@@ -174,7 +174,7 @@ public final class Server: Sendable {
             sockets: chosen.sockets, makeDriver: { [chosen] in try chosen.makeDriver(report) },
             makeDelegate: { [unowned self] loop in
                 let (handler, isPrimary) = makeHandler(loop)
-                return Adapter(handler, isPrimary: isPrimary, server: self)
+                return handler.adapter(isPrimary: isPrimary, server: self)
             },
             report: report)
         let group = LoopGroup(configuration, parts)

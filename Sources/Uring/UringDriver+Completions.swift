@@ -7,20 +7,36 @@ import Glibc
 /// A multishot operation is over when a completion says that no more follow, whatever its result
 /// says; whether it is armed again depends on the result and on what the loop wants by then.
 extension UringDriver {
-    /// Nil if the loop need not hear of it.
+    /// Input of an open connection, with more to follow: seen, and told. Nil for anything else.
     @inline(__always)
-    func complete(_ userData: UInt64, _ result: Int32, _ flags: UInt32) -> Completion? {
-        let (token, kind) = UringKind.split(userData)
-        if kind == UringKind.receive.rawValue { return completeReceive(token, result, flags) }
-        if kind == UringKind.send.rawValue { return completeSend(token, result) }
-        return completeRare(token, kind, result, flags)
+    func plainReceive(_ answer: UnsafePointer<io_uring_cqe>, _ token: Token) -> Completion? {
+        let (result, flags) = (answer.pointee.res, answer.pointee.flags)
+        guard result > 0, flags & UInt32(MR_CQE_MORE) != 0, let entry = entries.find(token),
+            !entry.pointee.state.contains(.closing)
+        else { return nil }
+        mr_seen(ring)
+        return received(token, result, flags)
     }
 
-    @inline(never)
-    private func completeRare(
-        _ token: Token, _ kind: UInt8, _ result: Int32, _ flags: UInt32
-    ) -> Completion? {
+    /// Bytes of an open connection that have gone: seen, and told. Nil for anything else.
+    @inline(__always)
+    func plainSend(_ answer: UnsafePointer<io_uring_cqe>, _ token: Token) -> Completion? {
+        let result = answer.pointee.res
+        guard result > 0, let entry = entries.find(token),
+            !entry.pointee.state.contains(.closing)
+        else { return nil }
+        mr_seen(ring)
+        inFlight &-= 1
+        entry.pointee.state.remove(.sendArmed)
+        return Completion(token, .sent(Int(result)))
+    }
+
+    /// Nil if the loop need not hear of it.
+    func complete(_ userData: UInt64, _ result: Int32, _ flags: UInt32) -> Completion? {
+        let (token, kind) = UringKind.split(userData)
         switch UringKind(rawValue: kind) {
+        case .receive: return completeReceive(token, result, flags)
+        case .send: return completeSend(token, result)
         case .accept: return completeAccept(token, result, flags)
         case .datagrams: return completeDatagram(token, result, flags)
         case .connect: return completeConnect(token, result)
@@ -35,17 +51,6 @@ extension UringDriver {
     // MARK: Receive
 
     @inline(__always)
-    private func completeReceive(
-        _ token: Token, _ result: Int32, _ flags: UInt32
-    ) -> Completion? {
-        let more = flags & UInt32(MR_CQE_MORE) != 0
-        guard result > 0, more, let entry = entries.find(token),
-            !entry.pointee.state.contains(.closing)
-        else { return completeLastReceive(token, result, flags, more) }
-        return received(token, result, flags)
-    }
-
-    @inline(__always)
     private func received(_ token: Token, _ result: Int32, _ flags: UInt32) -> Completion {
         let index = flags >> UInt32(MR_CQE_BUFFER_SHIFT)
         lentBuffer = Int32(bitPattern: index)
@@ -54,11 +59,10 @@ extension UringDriver {
             .received(UnsafeRawBufferPointer(start: mr_buffer(ring, index), count: Int(result))))
     }
 
-    /// Whatever is not just another piece of input.
-    @inline(never)
-    private func completeLastReceive(
-        _ token: Token, _ result: Int32, _ flags: UInt32, _ more: Bool
+    private func completeReceive(
+        _ token: Token, _ result: Int32, _ flags: UInt32
     ) -> Completion? {
+        let more = flags & UInt32(MR_CQE_MORE) != 0
         if !more { inFlight -= 1 }
         guard let entry = entries.find(token) else { return stale(flags) }
         let wasLimited = entry.pointee.state.contains(.limited)
@@ -122,7 +126,6 @@ extension UringDriver {
 
     // MARK: Send
 
-    @inline(__always)
     private func completeSend(_ token: Token, _ result: Int32) -> Completion? {
         inFlight -= 1
         guard let entry = entries.find(token) else { return stale(0) }

@@ -7,7 +7,9 @@ extension UringDriver {
     package func submit(_ operation: Operation, for token: Token) {
         guard let entry = entries.find(token) else { return }
         switch operation {
-        case .send(let bytes): prepareSend(entry, bytes)
+        case .send(let bytes):
+            precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
+            prepareSend(entry, bytes, submission())
         case .receive:
             entry.pointee.state.insert(.receiving)
             armReceive(entry)
@@ -23,6 +25,17 @@ extension UringDriver {
         case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
         case .close: close(entry)
         }
+    }
+
+    package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
+        guard let entry = entries.find(token), let submission = mr_submission(ring),
+            !entry.pointee.state.contains(.sendArmed)
+        else {
+            submit(.send(bytes), for: token)
+            return false
+        }
+        prepareSend(entry, bytes, submission)
+        return false
     }
 
     func armWaker() {
@@ -69,14 +82,14 @@ extension UringDriver {
 
     @inline(__always)
     private func prepareSend(
-        _ entry: UnsafeMutablePointer<UringEntry>, _ bytes: UnsafeRawBufferPointer
+        _ entry: UnsafeMutablePointer<UringEntry>, _ bytes: UnsafeRawBufferPointer,
+        _ submission: UnsafeMutablePointer<io_uring_sqe>
     ) {
-        precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
         mr_prepare_send(
-            submission(), entry.pointee.descriptor, bytes.baseAddress, bytes.count,
+            submission, entry.pointee.descriptor, bytes.baseAddress, bytes.count,
             UringKind.send.userData(entry.pointee.token))
         entry.pointee.state.insert(.sendArmed)
-        inFlight += 1
+        inFlight &+= 1
     }
 
     /// Not of a stream whose end is in the queue already, which then is its last word.

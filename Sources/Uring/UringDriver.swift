@@ -39,13 +39,26 @@ package final class UringDriver: Driver {
     @exclusivity(unchecked) private var isOpen = true
     /// Told by the next wait.
     @exclusivity(unchecked) private var failure: SystemError?
+    /// In microseconds; 0 where the kernel knows none.
+    package let minimumWait: UInt32
+    /// The completion queue's head as of the last wait.
+    @exclusivity(unchecked) private var lastHead: UInt32 = 0
     /// Where an operation goes that the kernel no longer takes.
     private let spare: UnsafeMutablePointer<io_uring_sqe>
 
     package static let bufferSize: UInt32 = 65_536
+    /// Completions of a turn after which more are likely to be on their way.
+    private static let busyBatch: UInt32 = 8
+    /// So many are worth the entry: to collect more would only let them wait.
+    private static let largestBatch: UInt32 = 32
 
     /// On the thread that will use it: the kernel knows the ring's only submitter by that.
-    package init(_ wanted: UringSizes = UringSizes()) throws(SystemError) {
+    ///
+    /// After many completions, a wait goes on for `minimumWait` microseconds in order to collect as
+    /// many again.
+    package init(
+        _ wanted: UringSizes = UringSizes(), minimumWait: UInt32 = 0
+    ) throws(SystemError) {
         eventWaker = try EventWaker()
         let ring = UnsafeMutablePointer<mr_ring>.allocate(capacity: 1)
         ring.initialize(to: mr_ring())
@@ -56,6 +69,7 @@ package final class UringDriver: Driver {
             throw error
         }
         self.ring = ring
+        self.minimumWait = mr_has_minimum_wait(ring) ? minimumWait : 0
         spare = .allocate(capacity: 1)
         spare.initialize(to: io_uring_sqe())
         now = MonotonicClock.now
@@ -125,10 +139,17 @@ package final class UringDriver: Driver {
 
     /// Not ended by a signal: that was for somebody else.
     private func enter(until deadline: Nanoseconds?) -> CInt {
+        let batch = ring.pointee.head &- lastHead
+        lastHead = ring.pointee.head
+        let collects = minimumWait > 0 && batch >= Self.busyBatch
         while true {
             let left = nanoseconds(until: deadline)
+            if left == 0 && !mr_has_work(ring) { return 0 }
             counters.kernelEntries.add()
-            let result = mr_enter(ring, left == 0 ? 0 : 1, left)
+            let result =
+                collects && left != 0
+                ? mr_enter(ring, min(batch, Self.largestBatch), left, minimumWait)
+                : mr_enter(ring, left == 0 ? 0 : 1, left, 0)
             if result != -EINTR || mr_has_completions(ring) { return result }
         }
     }
@@ -147,9 +168,25 @@ package final class UringDriver: Driver {
 
     package func next() -> Completion? {
         giveBackLent()
+        // Most of the time: input with more to follow, or bytes that went out.
+        if ready.isEmpty, let entry = mr_peek(ring) {
+            let (token, kind) = UringKind.split(entry.pointee.user_data)
+            if kind == UringKind.receive.rawValue {
+                if let completion = plainReceive(entry, token) { return completion }
+            } else if kind == UringKind.send.rawValue {
+                if let completion = plainSend(entry, token) { return completion }
+            }
+        }
+        return nextOfAny()
+    }
+
+    @inline(never)
+    private func nextOfAny() -> Completion? {
         if let completion = ready.popFirst() { return completion }
-        var (userData, result, flags) = (UInt64(0), Int32(0), UInt32(0))
-        while mr_peek(ring, &userData, &result, &flags) {
+        while let entry = mr_peek(ring) {
+            let (userData, result, flags) =
+                (entry.pointee.user_data, entry.pointee.res, entry.pointee.flags)
+            mr_seen(ring)
             if let completion = complete(userData, result, flags) { return completion }
         }
         return nil
@@ -160,12 +197,16 @@ package final class UringDriver: Driver {
     @inline(__always)
     func giveBackLent() {
         guard lentBuffer >= 0 else { return }
-        if isDatagramLent {
-            mr_give_datagram_buffer(ring, UInt32(lentBuffer))
-            isDatagramLent = false
-        } else {
-            mr_give_buffer(ring, UInt32(lentBuffer))
-        }
+        if isDatagramLent { return giveBackDatagram() }
+        mr_give_buffer(ring, UInt32(truncatingIfNeeded: lentBuffer))
+        lentBuffer = -1
+        returned &+= 1
+    }
+
+    @inline(never)
+    private func giveBackDatagram() {
+        mr_give_datagram_buffer(ring, UInt32(lentBuffer))
+        isDatagramLent = false
         lentBuffer = -1
         returned += 1
     }
@@ -208,7 +249,7 @@ package final class UringDriver: Driver {
         for attempt in 0..<1000 {
             counters.kernelEntries.add()
             // While it cannot take more, it may first have to hand over completions.
-            result = attempt == 0 ? mr_submit(ring) : mr_enter(ring, 0, 0)
+            result = attempt == 0 ? mr_submit(ring) : mr_enter(ring, 0, 0, 0)
             if let submission = mr_submission(ring) { return submission }
         }
         failure = SystemError(result < 0 ? -result : EBUSY, "io_uring_enter")
@@ -226,10 +267,10 @@ package final class UringDriver: Driver {
             submission(), UringKind.cancelAll.userData(Token(slot: 0, generation: 0)))
         // Cancelled operations end at once; the bound is for a kernel that does not keep its word.
         for _ in 0..<100 where inFlight > 0 {
-            _ = mr_enter(ring, 1, 10_000_000)
-            var (userData, result, flags) = (UInt64(0), Int32(0), UInt32(0))
-            while mr_peek(ring, &userData, &result, &flags) {
-                drop(userData, result, flags)
+            _ = mr_enter(ring, 1, 10_000_000, 0)
+            while let entry = mr_peek(ring) {
+                drop(entry.pointee.user_data, entry.pointee.res, entry.pointee.flags)
+                mr_seen(ring)
             }
         }
         entries.forEachAttached { Glibc.close($0.pointee.descriptor) }

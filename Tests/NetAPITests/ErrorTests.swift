@@ -117,6 +117,9 @@ import Testing
             ("idle", { $0.timeouts.idle = .zero }),
             ("close", { $0.timeouts.close = .seconds(-1) }),
             ("keepAlive", { $0.tcp.keepAlive = .zero }),
+            ("busyPoll", { $0.busyPoll = .seconds(-1) }),
+            ("busyPoll", { $0.busyPoll = .seconds(2) }),
+            ("minimumWait", { $0.minimumWait = .milliseconds(11) }),
         ]
         for (name, change) in wrong {
             let error = #expect(throws: NetError.self, "\(name)") {

@@ -19,6 +19,12 @@ public struct ServerOptions: ParsableArguments {
     @Flag(help: "Each loop listens for itself (SO_REUSEPORT).")
     public var reusePort = false
 
+    @Option(help: "Microseconds to look for events without sleeping, after the last one.")
+    public var busyPoll = 0
+
+    @Option(help: "Microseconds to collect further completions after a busy turn (io_uring).")
+    public var minimumWait = 0
+
     public init() {}
 
     /// The addresses, or this port of the local host; throws `NetError.invalidAddress`.
@@ -31,7 +37,11 @@ public struct ServerOptions: ParsableArguments {
     public func options() throws -> Options {
         Options(
             backend: try Backend(parsing: backend), loops: loops == 0 ? .perCore : .count(loops),
-            reusePort: reusePort)
+            reusePort: reusePort
+        ).with {
+            $0.busyPoll = .microseconds(busyPoll)
+            $0.minimumWait = .microseconds(minimumWait)
+        }
     }
 }
 

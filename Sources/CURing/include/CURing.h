@@ -35,6 +35,15 @@ struct mr_ring {
     struct io_uring_buf_ring *datagram_buffers;
     unsigned char *datagram_memory;
     struct msghdr datagram_form;
+    // The completion queue at hand: liburing's own description is two pointers further away.
+    const struct io_uring_cqe *completions;
+    const unsigned *completion_tail;
+    unsigned *completion_head;
+    unsigned completion_mask;
+    // Ours to keep; the kernel learns of it by mr_seen.
+    unsigned head;
+    // The submission queue's flags tell when the kernel has deferred something.
+    bool tells_work;
     // For io_uring_enter: the ring's descriptor, or its registered number, and the flag that tells.
     int enter_descriptor;
     unsigned enter_flags;
@@ -53,21 +62,16 @@ int mr_ring_missing_operation(struct mr_ring *ring);
 
 #define MR_INLINE static inline __attribute__((always_inline))
 
-// Completions: `head` is ours to keep, the kernel learns of it by mr_seen.
-MR_INLINE bool mr_peek(
-    struct mr_ring *ring, uint64_t *user_data, int32_t *result, uint32_t *flags) {
-    struct io_uring_cq *cq = &ring->ring.cq;
-    unsigned head = *cq->khead;
-    if (head == io_uring_smp_load_acquire(cq->ktail)) return false;
-    const struct io_uring_cqe *cqe = &cq->cqes[head & *cq->kring_mask];
-    *user_data = cqe->user_data;
-    *result = cqe->res;
-    *flags = cqe->flags;
-    io_uring_smp_store_release(cq->khead, head + 1);
-    return true;
-}
 MR_INLINE bool mr_has_completions(const struct mr_ring *ring) {
-    return *ring->ring.cq.khead != io_uring_smp_load_acquire(ring->ring.cq.ktail);
+    return ring->head != io_uring_smp_load_acquire(ring->completion_tail);
+}
+// The next completion, until mr_seen, or NULL.
+MR_INLINE const struct io_uring_cqe *mr_peek(const struct mr_ring *ring) {
+    if (!mr_has_completions(ring)) return NULL;
+    return &ring->completions[ring->head & ring->completion_mask];
+}
+MR_INLINE void mr_seen(struct mr_ring *ring) {
+    io_uring_smp_store_release(ring->completion_head, ++ring->head);
 }
 // The kernel holds completions that the queue had no room for, until it is entered.
 MR_INLINE bool mr_has_overflow(const struct mr_ring *ring) {
@@ -77,12 +81,25 @@ MR_INLINE bool mr_has_overflow(const struct mr_ring *ring) {
 MR_INLINE unsigned mr_unsubmitted(const struct mr_ring *ring) {
     return ring->ring.sq.sqe_tail - io_uring_smp_load_acquire(ring->ring.sq.khead);
 }
+// Whether entering the ring without waiting would do anything: something to submit, or to do that
+// the kernel has deferred, or completions that it holds back. Without the flags that tell, yes.
+MR_INLINE bool mr_has_work(const struct mr_ring *ring) {
+    if (!ring->tells_work || mr_unsubmitted(ring) > 0) return true;
+    unsigned flags = __atomic_load_n(ring->ring.sq.kflags, __ATOMIC_ACQUIRE);
+    return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+// Linux 6.12 and later.
+MR_INLINE bool mr_has_minimum_wait(const struct mr_ring *ring) {
+    return (ring->ring.features & (1U << 15)) != 0;
+}
 // Submits what is queued, has the kernel do what it has deferred, and waits for `wanted`
-// completions or for so many nanoseconds (negative: without end). The kernel's answer, or a
-// negative errno.
-MR_INLINE int mr_enter(struct mr_ring *ring, unsigned wanted, int64_t nanoseconds) {
+// completions or for so many nanoseconds (negative: without end). With `minimum` microseconds not 0
+// one completion suffices when these have passed. The kernel's answer, or a negative errno.
+MR_INLINE int mr_enter(
+    struct mr_ring *ring, unsigned wanted, int64_t nanoseconds, unsigned minimum) {
     struct __kernel_timespec time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
     struct io_uring_getevents_arg argument = {
+        .pad = minimum,  // `min_wait_usec` to newer headers
         .ts = nanoseconds < 0 ? 0 : (uint64_t)(uintptr_t)&time};
     io_uring_smp_store_release(ring->ring.sq.ktail, ring->ring.sq.sqe_tail);
     return io_uring_enter2(

@@ -46,13 +46,25 @@ package struct InboundBuffer {
         isLent = true
     }
 
-    /// Drops all unread bytes of those that are lent, and gives them.
+    /// As `lend`, of a buffer that owns nothing.
+    @inline(__always)
+    mutating func lendFirst(_ bytes: UnsafeRawBufferPointer) {
+        base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
+        capacity = bytes.count
+        count = bytes.count
+        isLent = true
+    }
+
+    /// Gives all unread bytes of those that are lent, and has nothing to do with them from then on.
     @inline(__always)
     mutating func takeLent() -> UnsafeRawBufferPointer {
         let bytes = UnsafeRawBufferPointer(start: base.map { $0 + head }, count: count)
-        head &+= count
+        base = nil
+        capacity = 0
+        head = 0
         count = 0
         searched = 0
+        isLent = false
         return bytes
     }
 
@@ -93,18 +105,7 @@ package struct InboundBuffer {
 
     /// After a callback: what is still unread of lent bytes is copied, empty or far too large
     /// memory given back.
-    @inline(__always)
     package mutating func settle() {
-        // Most handlers read everything.
-        guard isLent && count == 0 else { return settleRest() }
-        base = nil
-        capacity = 0
-        head = 0
-        isLent = false
-    }
-
-    @inline(never)
-    private mutating func settleRest() {
         if isLent {
             let rest = front
             base = nil

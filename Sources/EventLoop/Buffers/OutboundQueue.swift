@@ -138,21 +138,25 @@ package struct OutboundQueue {
         return first.pointee.count > 0 || fill(first)
     }
 
-    /// The kernel took `amount` bytes of what was in flight.
+    /// As `complete`, if that was the only chunk and all of it; else false, and nothing is done.
     @inline(__always)
+    mutating func completeWhole(_ amount: Int, _ pool: ChunkPool) -> Bool {
+        guard isInFlight, amount == count, let chunk = first, chunk.pointee.next == nil,
+            fileParts == 0
+        else { return false }
+        isInFlight = false
+        completeSingle(pool)
+        return true
+    }
+
+    /// The kernel took `amount` bytes of what was in flight.
     package mutating func complete(_ amount: Int, _ pool: ChunkPool) {
         guard isInFlight, let chunk = first else {
             preconditionFailure("a send was answered that was not in flight")
         }
         precondition(amount <= chunk.pointee.count, "more sent than submitted")
         isInFlight = false
-        guard amount == count && chunk.pointee.next == nil && fileParts == 0 else {
-            return completePart(amount, chunk, pool)
-        }
-        count = 0
-        first = nil
-        last = nil
-        pool.give(chunk)
+        completePart(amount, chunk, pool)
     }
 
     /// The kernel took it at once.
@@ -164,7 +168,6 @@ package struct OutboundQueue {
         last = nil
     }
 
-    @inline(never)
     private mutating func completePart(
         _ amount: Int, _ chunk: UnsafeMutablePointer<Chunk>, _ pool: ChunkPool
     ) {

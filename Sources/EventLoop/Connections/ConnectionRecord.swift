@@ -112,6 +112,10 @@ package struct ConnectionFlags: OptionSet, Sendable {
 
     /// Reasons not to read.
     static let notReading: ConnectionFlags = [.paused, .throttled, .pipeFull, .awaitingOther]
+    /// Reasons why fresh input is more than a callback.
+    static let needsReceived: ConnectionFlags = [
+        .paused, .throttled, .pipeFull, .awaitingOther, .piped,
+    ]
     /// Reasons why a completed send is more than a count.
     static let needsSent: ConnectionFlags = [
         .sendAwaited, .throttled, .congested, .writeEnded, .datagrams, .reserving,

@@ -1,9 +1,23 @@
 /// What comes from a peer: bytes, its end, and when neither is wanted.
 
 extension Loop {
+    @inline(__always)
     func received(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         connection.pointee.lastReceived = now
         port.counters.bytesIn.add(bytes.count)
+        guard connection.pointee.state == .open,
+            connection.pointee.flags.isDisjoint(with: .needsReceived),
+            connection.pointee.inbound.base == nil
+        else { return receivedRest(connection, bytes) }
+        connection.pointee.inbound.lendFirst(bytes)
+        traffic(connection)
+    }
+
+    /// Whatever is not fresh input for a handler that has read all before it.
+    @inline(never)
+    private func receivedRest(
+        _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
+    ) {
         guard connection.pointee.state == .open else {
             return discard(bytes.count, of: connection)
         }
@@ -26,7 +40,6 @@ extension Loop {
     }
 
     /// Once ours has ended, the peer's input is only read so that no reset destroys our last bytes.
-    @inline(never)
     private func discard(_ count: Int, of connection: ConnectionReference) {
         connection.pointee.discarded += count
         if connection.pointee.state == .lingering

@@ -150,7 +150,20 @@ extension Loop {
         updateReading(connection)
     }
 
+    @inline(__always)
     func sent(_ connection: ConnectionReference, _ count: Int) {
+        guard connection.pointee.state == .open,
+            connection.pointee.flags.isDisjoint(with: .needsSent),
+            connection.pointee.outbound.completeWhole(count, chunks)
+        else { return sentPart(connection, count) }
+        connection.pointee.lastSent = now
+        connection.pointee.sentTotal &+= count
+        port.counters.bytesOut.add(count)
+    }
+
+    /// Whatever is not the whole of a reply that nobody waits for.
+    @inline(never)
+    private func sentPart(_ connection: ConnectionReference, _ count: Int) {
         guard connection.pointee.state != .closing else { return }
         connection.pointee.lastSent = now
         connection.pointee.outbound.complete(count, chunks)

@@ -21,15 +21,27 @@ extension Loop {
         if depth == 0 { leave(connection, action) } else { apply(action, to: connection) }
     }
 
+    /// `callback` for the event that counts, which comes from the driver and so never inside
+    /// another.
+    @inline(__always)
+    func traffic(_ connection: ConnectionReference) {
+        current = connection
+        depth = 1
+        var action = LoopAction.none
+        do {
+            action = try delegate.traffic(connection)
+        } catch {
+            handlerFailed(connection, error)
+        }
+        depth = 0
+        current = nil
+        leave(connection, action)
+    }
+
     @inline(__always)
     private func leave(_ connection: ConnectionReference, _ action: LoopAction) {
-        if connection.pointee.inbound.base != nil {
-            if connection.pointee.inbound.count == 0 {
-                connection.pointee.inbound.settle()
-            } else {
-                settle(connection)
-            }
-        }
+        // Most handlers read everything.
+        if connection.pointee.inbound.base != nil { settle(connection) }
         if !retired.isEmpty { retired.free() }
         if action != .none { apply(action, to: connection) }
         if connection.pointee.flags.contains(.dirty) { flush(connection) }

@@ -40,6 +40,8 @@ package final class Loop {
     @exclusivity(unchecked) var phase = LoopPhase.running
     /// While draining: when it should be looked at again.
     @exclusivity(unchecked) var drainDeadline: Nanoseconds?
+    /// Until then the loop looks for events without sleeping.
+    @exclusivity(unchecked) private var busyUntil: Nanoseconds = 0
     @exclusivity(unchecked) private var messages: [LoopMessage] = []
 
     /// On the loop's thread. `listeners` are this loop's to accept on and to close.
@@ -115,18 +117,20 @@ package final class Loop {
         attend()
         flushDatagrams()
         do throws(SystemError) {
-            try driver.wait(until: waitDeadline())
+            try driver.wait(until: isBusyPolling ? now : waitDeadline())
         } catch {
             driverFailed(error)
             return false
         }
         now = driver.now
-        pull()
+        if pull() && configuration.busyPoll > 0 { busyUntil = now + configuration.busyPoll }
         attend()
         noteLag()
         advanceDrain()
         return phase != .ended
     }
+
+    private var isBusyPolling: Bool { configuration.busyPoll > 0 && driver.clock < busyUntil }
 
     /// In the past if something is due already, nil if nothing is ever due.
     package func waitDeadline() -> Nanoseconds? {
@@ -145,7 +149,8 @@ package final class Loop {
         owner.report(.slowTurn(loop: index, lag))
     }
 
-    private func pull() {
+    /// True if there was anything.
+    private func pull() -> Bool {
         var left = configuration.completionsPerTurn
         while left > 0, let completion = driver.next() {
             left &-= 1
@@ -159,6 +164,7 @@ package final class Loop {
             case let event: handle(event, of: connection)
             }
         }
+        return left < configuration.completionsPerTurn
     }
 
     /// Whatever is not the daily bread.

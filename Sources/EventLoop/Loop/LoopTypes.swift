@@ -15,15 +15,17 @@ package struct LoopConfiguration: Sendable {
     package var writeTimeout: Nanoseconds?
     /// A turn's callbacks that take longer are counted and reported.
     package var slowTurn: Nanoseconds = 100_000_000
+    /// How long to look for events without sleeping, after the last one.
+    package var busyPoll: Nanoseconds = 0
     /// How long a closing connection may go without progress.
     package var closeTimeout: Nanoseconds = 10_000_000_000
     /// How long to wait for the peer's end after ours.
     package var lingerTimeout: Nanoseconds = 5_000_000_000
     /// How much to throw away meanwhile.
     package var lingerLimit = 16 << 20
-    /// Completions handled between two looks at timers and other threads' messages.
     /// Connections are counted by host.
     package var countsHosts = false
+    /// Completions handled between two looks at timers and other threads' messages.
     package var completionsPerTurn = 512
     package var mailboxCapacity = 65_536
 
@@ -99,6 +101,8 @@ package enum LoopReport: Sendable {
     case backendFellBack(String)
     /// A loop's ring has fewer entries than wanted.
     case ringShrunk(entries: Int)
+    /// A minimum wait is wanted, and this kernel has none.
+    case minimumWaitIgnored
 }
 
 /// What other threads send to a loop.

@@ -12,7 +12,7 @@ package struct Token: Hashable, Sendable {
     @inlinable package var generation: UInt32 { UInt32(truncatingIfNeeded: word >> 32) }
 
     /// Slots are numbered below this.
-    package static let slotLimit: UInt32 = 1 << 24
+    @inlinable package static var slotLimit: UInt32 { 1 << 24 }
 
     @inlinable package init(slot: UInt32, generation: UInt32) {
         word = UInt64(generation) << 32 | UInt64(slot)

@@ -1,0 +1,80 @@
+/// How a loop waits: without sleeping for a while, or for more than one completion.
+import NetAPI
+import Testing
+
+@Suite struct WaitingTests {
+    @Test(arguments: Setup.all)
+    func aLoopThatBusyPollsAnswersAndThenSleeps(_ setup: Setup) throws {
+        let options = setup.options { $0.busyPoll = .milliseconds(20) }
+        try withServer(setup, options: options) { server in
+            let client = try server.connect()
+            for _ in 0..<50 { #expect(try client.roundTrip("ping")) }
+            // Turns go on without events, and end.
+            let statistics = { server.server.statistics }
+            let busy = statistics().turns
+            try eventually("it looked again and again") { statistics().turns > busy }
+            try eventually("it sleeps") {
+                let before = statistics().turns
+                pause(.milliseconds(50))
+                return statistics().turns == before
+            }
+            #expect(try client.roundTrip("awake"))
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aLoopThatBusyPollsHearsOtherThreadsAndTimers(_ setup: Setup) throws {
+        let handles = Shared<[LoopHandle]>([])
+        let fired = Shared(0)
+        var handler = TestHandler()
+        handler.open = { connection in
+            handles.update { [handle = connection.loop.handle] in $0.append(handle) }
+            connection.loop.schedule(after: .milliseconds(5)) { fired.update { $0 += 1 } }
+            return .none
+        }
+        // Longer than the test: the loop never sleeps.
+        let options = setup.options { $0.busyPoll = .seconds(1) }
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("ping"))
+            try eventually("the timer") { fired.value == 1 }
+            let ran = Shared(0)
+            for number in 1...100 {
+                handles.value[0].execute { _ in ran.update { $0 += 1 } }
+                try eventually("post \(number)") { ran.value == number }
+            }
+        }
+    }
+
+    /// Only after a busy turn: a lone client would wait for nobody.
+    @Test(arguments: Setup.single)
+    func aMinimumWaitDoesNotDelayALoneClient(_ setup: Setup) throws {
+        let options = setup.options { $0.minimumWait = .milliseconds(10) }
+        try withServer(setup, options: options) { server in
+            let client = try server.connect()
+            let time = try elapsed {
+                for _ in 0..<300 {
+                    let isEchoed = try client.roundTrip("ping")
+                    #expect(isEchoed)
+                }
+            }
+            #expect(time < .seconds(2), "300 waits of 10 ms would be 3 s: \(time)")
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aMinimumWaitLosesNothingUnderLoad(_ setup: Setup) throws {
+        let options = setup.options { $0.minimumWait = .microseconds(200) }
+        try withServer(setup, options: options) { server in
+            let clients = try (0..<40).map { _ in try server.connect() }
+            for round in 0..<30 {
+                let text = "round \(round)"
+                for client in clients { try client.send(text) }
+                for client in clients {
+                    let echo = try client.receiveText(exactly: text.utf8.count)
+                    #expect(echo == text)
+                }
+            }
+        }
+    }
+}
