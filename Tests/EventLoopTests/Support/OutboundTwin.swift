@@ -13,7 +13,8 @@ struct OutboundTwin {
         switch trial.random.below(100) {
         case 0..<25: append(&trial)
         case 25..<45: try reserve(&trial, mayBeUnused: unusedReservations)
-        case 45..<70: try takeOff(&trial)
+        case 45..<65: try takeOff(&trial)
+        case 65..<70: try takeAtOnce(&trial)
         case 70..<99: try complete(&trial)
         default: try clear(&trial)
         }
@@ -32,7 +33,11 @@ struct OutboundTwin {
     private mutating func append(_ trial: inout Trial) {
         let bytes = trial.random.bytes(trial.random.size(150_000))
         trial.begin("append \(bytes.count)")
-        bytes.withUnsafeBytes { queue.append($0, pool) }
+        let isShort = trial.random.happens(50)
+        bytes.withUnsafeBytes { bytes in
+            if isShort && queue.appendFirst(bytes, pool) { return }
+            queue.append(bytes, pool)
+        }
         model += bytes
     }
 
@@ -52,7 +57,8 @@ struct OutboundTwin {
 
     private mutating func takeOff(_ trial: inout Trial) throws {
         trial.begin("takeOff")
-        let taken = queue.takeOff(pool)
+        var taken = trial.random.happens(50) ? queue.single : nil
+        if taken == nil { taken = queue.takeOff(pool) } else { queue.singleTookOff() }
         if inFlight != nil || model.isEmpty {
             try trial.check(taken == nil, "\(taken?.count ?? 0) bytes although none are due")
         } else {
@@ -60,6 +66,17 @@ struct OutboundTwin {
             try trial.check(!taken.isEmpty, "an empty piece")
             inFlight = taken
         }
+    }
+
+    private mutating func takeAtOnce(_ trial: inout Trial) throws {
+        trial.begin("take at once")
+        guard let bytes = queue.single else { return }
+        try trial.check(inFlight == nil, "a second piece while one is in flight")
+        let isSame = model.withUnsafeBytes { isEqual(bytes, $0.prefix($0.count)) }
+        try trial.check(isSame, "not all there is")
+        queue.completeSingle(pool)
+        model = []
+        if !mayHoldRoom { try trial.check(pool.inUse == 0, "\(pool.inUse) chunks in use") }
     }
 
     private mutating func complete(_ trial: inout Trial) throws {
@@ -71,7 +88,7 @@ struct OutboundTwin {
             default: trial.random.below(flying.count + 1)
             }
         trial.begin("complete \(amount) of \(flying.count)")
-        queue.complete(amount, pool)
+        if !queue.completeWhole(amount, pool) { queue.complete(amount, pool) }
         inFlight = nil
         model.removeFirst(amount)
         if model.isEmpty && !mayHoldRoom {
