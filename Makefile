@@ -21,7 +21,7 @@ BENCH_HTTP ?= --rounds 5 --seconds 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit test-examples fuzz tidy examples release conformance \
+.PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release conformance \
 	demo guards planted-bugs seeds seed tsan asan bench bench-http bench-kv format lint docs clean
 
 help: ## list the commands
@@ -37,6 +37,7 @@ build: setup ## debug build of the library and its tests
 test: setup examples ## every suite, then the guards on what a request may cost
 	$(TEST)
 	$(TEST) --package-path Examples --scratch-path .build/examples
+	python3 -m unittest discover -s Benchmarks/tests
 	Scripts/guards
 
 test-unit: ## the pure parts only: seconds
@@ -44,6 +45,9 @@ test-unit: ## the pure parts only: seconds
 
 test-examples: setup examples ## the codecs, http-server and kv-server only
 	$(TEST) --package-path Examples --scratch-path .build/examples
+
+test-bench: setup examples ## the load client against servers that misbehave: seconds
+	python3 -m unittest discover -s Benchmarks/tests
 
 fuzz: setup ## the HTTP and the Redis codec under the fuzzer, each for SECONDS=60
 	Scripts/fuzz $(SECONDS)
