@@ -6,10 +6,11 @@ RELEASE = $(SWIFT) build --configuration release
 EXAMPLES = $(RELEASE) --package-path Examples --scratch-path .build/examples
 BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmarks
 FORMATTED = Package.swift Sources Tests \
-	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift)
+	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift \
+		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
 EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo
-BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo
+BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo
 
 SEEDS ?= 2000
 FIRST ?= 1
@@ -21,8 +22,9 @@ BENCH_HTTP ?= --rounds 5 --seconds 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release conformance \
-	demo guards planted-bugs seeds seed tsan asan bench bench-http bench-kv format lint docs clean
+.PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
+	conformance demo guards planted-bugs seeds seed tsan asan peers bench bench-full bench-gate \
+	bench-http bench-kv plot format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -92,6 +94,9 @@ tsan: setup ## every suite under the thread sanitizer
 
 asan: setup ## every suite under the address sanitizer
 	MILLRACE_TEST_PATIENCE=120 $(TEST) --sanitize=address --scratch-path .build/asan --skip TidyTests
+
+peers: setup examples ## build servers of other libraries, for bench to measure beside ours
+	Benchmarks/peers
 
 bench: setup examples ## time per request beside servers in C; BENCH="--rounds 3" is quicker
 	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
