@@ -16,7 +16,8 @@ SEEDS ?= 2000
 FIRST ?= 1
 SEED ?=
 SECONDS ?= 60
-BENCH ?= --rounds 12 --seconds 3
+BENCH ?=
+GATE ?= --rounds 12 --seconds 3
 ECHO = .build/bin/echo-server --listen tcp://127.0.0.1:{port} --loops 1
 BENCH_HTTP ?= --rounds 5 --seconds 2
 
@@ -48,7 +49,7 @@ test-unit: ## the pure parts only: seconds
 test-examples: setup examples ## the codecs, http-server and kv-server only
 	$(TEST) --package-path Examples --scratch-path .build/examples
 
-test-bench: setup examples ## the load client against servers that misbehave: seconds
+test-bench: setup examples ## the load client and what runs it, themselves: seconds
 	python3 -m unittest discover -s Benchmarks/tests
 
 fuzz: setup ## the HTTP and the Redis codec under the fuzzer, each for SECONDS=60
@@ -98,12 +99,21 @@ asan: setup ## every suite under the address sanitizer
 peers: setup examples ## build servers of other libraries, for bench to measure beside ours
 	Benchmarks/peers
 
-bench: setup examples ## time per request beside servers in C; BENCH="--rounds 3" is quicker
-	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
-	Benchmarks/compare $(BENCH) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
-	Benchmarks/compare $(BENCH) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
+bench: setup examples ## every server, a few loads, plots: 5 minutes; BENCH="--rounds 9"
+	Benchmarks/bench --preset quick $(BENCH)
 
-bench-http: setup examples ## http-server beside nginx and HAProxy; BENCH_HTTP="--rounds 2"
+bench-full: setup examples peers ## every load, and counts: an hour
+	Benchmarks/bench --preset full --rounds 5 --seconds 1 --counts $(BENCH)
+
+plot: ## the newest result's report and plots once more
+	Benchmarks/bench --plot
+
+bench-gate: setup examples ## both backends beside C, precisely; GATE="--rounds 3" is quicker
+	Benchmarks/compare $(GATE) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
+	Benchmarks/compare $(GATE) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
+	Benchmarks/compare $(GATE) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
+
+bench-http: setup examples ## http-server beside nginx, HAProxy, SwiftNIO; BENCH_HTTP="--rounds 2"
 	Benchmarks/compare-http $(BENCH_HTTP)
 
 bench-kv: setup examples ## kv-server beside redis-server, which must be installed
