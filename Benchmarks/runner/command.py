@@ -49,6 +49,12 @@ def parse(arguments):
     return options
 
 
+def raise_descriptor_limit():
+    """Servers raise it themselves or not: all that are started shall have the same."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def newest():
     found = [path for folder in (OUT, RECORDS) for path in folder.glob("*.json")]
     if not found:
@@ -97,9 +103,7 @@ def measure(options):
         raise Failure("no load client; `make examples` builds it")
     for line in absent:
         print(f"bench: not measured: {line}", file=sys.stderr)
-    # Servers raise it themselves or not: all shall have the same.
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     facts, date = machine.facts(), datetime.datetime.now().astimezone()
     samples, failures = rounds.run(planned, options)
     server_cores, client_cores, apart = process.cores(1)

@@ -17,39 +17,51 @@ static void await(const struct options *options, int fd, short events, unsigned 
     }
 }
 
-static void ask_once(const struct options *options, int fd, unsigned index) {
+static void open_one(const struct options *options, struct connection *connection) {
     enum { MOST = 4096 };
-    struct connection connection = {.fd = fd, .index = index};
-    connection.to_send = options->size < MOST ? options->size : MOST;
-    while (connection.received < connection.to_send) {
-        if (!connection_send(&connection)) {
-            fail(EXIT_FAILED, "idle connection %u: %s", index, strerror(errno));
-        }
-        await(options, fd, connection.sent < connection.to_send ? POLLIN | POLLOUT : POLLIN, index);
-        ssize_t count = connection_receive(&connection);
-        if (count < 0 && (errno == EAGAIN || errno == EINTR)) { continue; }
-        if (count <= 0) {
-            fail(EXIT_FAILED, "idle connection %u: %s", index,
+    connection->fd = target_connect(&options->target, source_of(options, connection->index),
+                                    options->timeout);
+    connection->to_send = options->size < MOST ? options->size : MOST;
+    if (connection->fd < 0 || !connection_send(connection)) {
+        fail(EXIT_FAILED, "idle connection %u: %s", connection->index, strerror(errno));
+    }
+}
+
+static void await_answer(const struct options *options, struct connection *connection) {
+    while (connection->received < connection->to_send) {
+        ssize_t count = connection_receive(connection);
+        if (count > 0) { continue; }
+        if (count == 0 || (errno != EAGAIN && errno != EINTR) || !connection_send(connection)) {
+            fail(EXIT_FAILED, "idle connection %u: %s", connection->index,
                  count == 0 ? "closed by the server" : strerror(errno));
         }
+        bool all_sent = connection->sent == connection->to_send;
+        await(options, connection->fd, all_sent ? POLLIN : POLLIN | POLLOUT, connection->index);
     }
 }
 
 struct idle idle_open(const struct options *options, struct result *result) {
+    // At once, so that one core's scheduler is not asked twice for each; well below what a server's
+    // backlog holds.
+    enum { BATCH = 128 };
     struct idle idle = {.count = options->idle, .fds = NULL};
     if (idle.count == 0) { return idle; }
     pid_t server = options->server_pid;
     if (server != 0) { result->resident_bytes_empty = process_resident_bytes(server); }
     idle.fds = allocate(idle.count, sizeof *idle.fds);
-    for (unsigned index = 0; index < idle.count; index += 1) {
-        // Numbered behind the others, for the pattern and the addresses.
-        unsigned number = options->connections + index;
-        idle.fds[index] =
-            target_connect(&options->target, source_of(options, number), options->timeout);
-        if (idle.fds[index] < 0) {
-            fail(EXIT_FAILED, "idle connection %u: %s", index, strerror(errno));
+    struct connection batch[BATCH];
+    for (unsigned first = 0; first < idle.count; first += BATCH) {
+        unsigned count = idle.count - first < BATCH ? idle.count - first : BATCH;
+        for (unsigned index = 0; index < count; index += 1) {
+            // Numbered behind the others, for the pattern and the addresses.
+            unsigned number = options->connections + first + index;
+            batch[index] = (struct connection){.index = number};
+            open_one(options, &batch[index]);
+            idle.fds[first + index] = batch[index].fd;
         }
-        ask_once(options, idle.fds[index], number);
+        for (unsigned index = 0; index < count; index += 1) {
+            await_answer(options, &batch[index]);
+        }
     }
     if (server != 0) { result->resident_bytes_idle = process_resident_bytes(server); }
     return idle;

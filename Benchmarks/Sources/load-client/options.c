@@ -29,7 +29,8 @@ static const char usage[] =
     "  --slices S            and its time, per request, in each stretch of S seconds\n"
     "  --progress            a progress line on stderr\n"
     "  --json                the report as one JSON object\n"
-    "Every connection keeps its requests in flight and checks every byte that comes back.\n";
+    "Every connection keeps its requests in flight and checks every byte that comes back.\n"
+    "SIGINT ends the measured time early.\n";
 
 static uint64_t whole(const char *name, const char *text, uint64_t least, uint64_t most) {
     char *end = NULL;

@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -33,8 +34,18 @@ bool run_starts(struct run *run, struct connection *connection, uint64_t now, ui
     return true;
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number) {
+    (void)number;
+    interrupted = 1;
+}
+
 static void begin_measuring(struct run *run) {
     run->phase = MEASURING;
+    // Once there is something to report. A second signal ends the program as it would any other.
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
     pid_t server = run->options->server_pid;
     if (server != 0) { run->server = process_usage(server); }
     run->client_cpu_ns = process_cpu_ns(getpid());
@@ -115,6 +126,7 @@ static void check_clock(struct run *run, uint64_t now) {
     }
     bool timed = run->phase == MEASURING && options->seconds != 0;
     if (timed && (double)(now - run->started_ns) >= options->seconds * 1e9) { end_measuring(run); }
+    if (interrupted && run->phase == MEASURING) { end_measuring(run); }
     // With a slow schedule, silence is no sign of death.
     bool owed = run->finished < run->issued;
     if (owed && now > run->last_heard_ns
