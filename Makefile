@@ -6,23 +6,26 @@ RELEASE = $(SWIFT) build --configuration release
 EXAMPLES = $(RELEASE) --package-path Examples --scratch-path .build/examples
 BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmarks
 FORMATTED = Package.swift Sources Tests \
-	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift)
+	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift \
+		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
 EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo
-BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo
+BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo
 
 SEEDS ?= 2000
 FIRST ?= 1
 SEED ?=
 SECONDS ?= 60
-BENCH ?= --rounds 12 --seconds 3
+BENCH ?=
+GATE ?= --rounds 12 --seconds 3
 ECHO = .build/bin/echo-server --listen tcp://127.0.0.1:{port} --loops 1
 BENCH_HTTP ?= --rounds 5 --seconds 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit test-examples fuzz tidy examples release conformance \
-	demo guards planted-bugs seeds seed tsan asan bench bench-http bench-kv format lint docs clean
+.PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
+	conformance demo guards planted-bugs seeds seed tsan asan peers bench bench-full bench-record \
+	bench-gate bench-http bench-kv plot format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -37,6 +40,7 @@ build: setup ## debug build of the library and its tests
 test: setup examples ## every suite, then the guards on what a request may cost
 	$(TEST)
 	$(TEST) --package-path Examples --scratch-path .build/examples
+	python3 -m unittest discover -s Benchmarks/tests
 	Scripts/guards
 
 test-unit: ## the pure parts only: seconds
@@ -44,6 +48,9 @@ test-unit: ## the pure parts only: seconds
 
 test-examples: setup examples ## the codecs, http-server and kv-server only
 	$(TEST) --package-path Examples --scratch-path .build/examples
+
+test-bench: setup examples ## the load client and what runs it, themselves: seconds
+	python3 -m unittest discover -s Benchmarks/tests
 
 fuzz: setup ## the HTTP and the Redis codec under the fuzzer, each for SECONDS=60
 	Scripts/fuzz $(SECONDS)
@@ -89,12 +96,27 @@ tsan: setup ## every suite under the thread sanitizer
 asan: setup ## every suite under the address sanitizer
 	MILLRACE_TEST_PATIENCE=120 $(TEST) --sanitize=address --scratch-path .build/asan --skip TidyTests
 
-bench: setup examples ## time per request beside servers in C; BENCH="--rounds 3" is quicker
-	Benchmarks/compare $(BENCH) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
-	Benchmarks/compare $(BENCH) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
-	Benchmarks/compare $(BENCH) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
+peers: setup examples ## build servers of other libraries, for bench to measure beside ours
+	Benchmarks/peers
 
-bench-http: setup examples ## http-server beside nginx and HAProxy; BENCH_HTTP="--rounds 2"
+bench: setup examples ## every server, a few loads, plots: 5 minutes; BENCH="--rounds 9"
+	Benchmarks/bench --preset quick $(BENCH)
+
+bench-full: setup examples peers ## every load, and counts: an hour
+	Benchmarks/bench --preset full --rounds 5 --seconds 1 --counts $(BENCH)
+
+bench-record: setup examples peers ## what README tells, into Benchmarks/results: 20 minutes
+	Benchmarks/bench --preset record --rounds 5 --counts --out Benchmarks/results $(BENCH)
+
+plot: ## the newest result's report and plots once more
+	Benchmarks/bench --plot
+
+bench-gate: setup examples ## both backends beside C, precisely; GATE="--rounds 3" is quicker
+	Benchmarks/compare $(GATE) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
+	Benchmarks/compare $(GATE) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
+	Benchmarks/compare $(GATE) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
+
+bench-http: setup examples ## http-server beside nginx, HAProxy, SwiftNIO; BENCH_HTTP="--rounds 2"
 	Benchmarks/compare-http $(BENCH_HTTP)
 
 bench-kv: setup examples ## kv-server beside redis-server, which must be installed

@@ -125,10 +125,10 @@ static void serve(int epoll, int listener) {
 }
 
 int main(int count, char **arguments) {
-    uint16_t port = port_from(count, arguments);
+    int listener = listener_from(count, arguments);
     raise_descriptor_limit();
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) { fail("epoll_create1"); }
-    serve(epoll, listen_on(port));
+    serve(epoll, listener);
     return 0;
 }

@@ -275,9 +275,9 @@ static void serve(int listener) {
 }
 
 int main(int count, char **arguments) {
-    uint16_t port = port_from(count, arguments);
+    int listener = listener_from(count, arguments);
     raise_descriptor_limit();
     open_ring();
-    serve(listen_on(port));
+    serve(listener);
     return 0;
 }

@@ -4,8 +4,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-#include "options.h"
+struct datagrams;
 
 struct connection {
     int fd;
@@ -20,18 +21,14 @@ struct connection {
     uint64_t answered;
     /// When each request in flight was issued, by its number modulo the pipeline's depth.
     uint64_t *starts;
+    /// Instead of the positions and starts above, for datagrams.
+    struct datagrams *datagrams;
 };
 
-/// Every connection sends its own stretch of the pattern, so that a byte which comes back on the
-/// wrong connection or at the wrong position is seen.
-void pattern_prepare(void);
-
-void connection_open(struct connection *connection, unsigned index, const struct options *options);
-
-/// Sends what is due, as far as the socket takes it. False if some is left.
+/// False with errno if the connection is lost; what the socket does not take now stays due.
 bool connection_send(struct connection *connection);
 
-/// Reads once and checks what came. False if nothing was there.
-bool connection_receive(struct connection *connection);
+/// Reads once and checks what came. How many bytes, 0 at the end of the stream, -1 with errno.
+ssize_t connection_receive(struct connection *connection);
 
 #endif

@@ -5,16 +5,28 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "target.h"
+
 struct options {
-    uint16_t port;
+    struct target target;
     unsigned connections;
     uint64_t size;
     unsigned pipeline;
     /// Exactly one of these two is set.
     uint64_t requests;
     double seconds;
+    /// Requests per second of all connections together; zero for as fast as answers come.
+    double rate;
     uint64_t warmup_requests;
     double timeout;
+    /// When an unanswered datagram counts as lost.
+    double lost_after;
+    /// Connections that are held without traffic.
+    unsigned idle;
+    /// How many addresses connections come from.
+    unsigned sources;
+    /// A connection for each request.
+    bool churn;
     pid_t server_pid;
     /// Zero for none.
     double slice_seconds;
@@ -24,5 +36,8 @@ struct options {
 
 /// Ends the program with one line if what was asked for makes no sense.
 struct options parse_options(int count, char **arguments);
+
+/// Where the n-th connection of this run comes from.
+struct source source_of(const struct options *options, uint64_t number);
 
 #endif

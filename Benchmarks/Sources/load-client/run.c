@@ -2,110 +2,121 @@
 #include "run.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "connection.h"
+#include "idle.h"
+#include "pattern.h"
 #include "progress.h"
 #include "support.h"
 
-enum phase { WARMING, MEASURING, DRAINING };
-
-struct run {
-    const struct options *options;
-    struct result *result;
-    struct connection *connections;
-    int epoll;
-    enum phase phase;
-    uint64_t issued;
-    uint64_t answered;
-    /// Never reached when the run is limited by time.
-    uint64_t most_issued;
-    uint64_t started_ns;
-    uint64_t last_heard_ns;
-    uint64_t server_cpu_ns;
-    uint64_t client_cpu_ns;
-};
-
-static void register_interest(struct run *run, struct connection *connection, int operation) {
-    struct epoll_event event = {
-        .events = EPOLLIN | (connection->awaits_output ? EPOLLOUT : 0u),
-        .data = {.ptr = connection},
-    };
+void run_watch(struct run *run, struct connection *connection, int operation, uint32_t events) {
+    struct epoll_event event = {.events = events, .data = {.ptr = connection}};
     if (epoll_ctl(run->epoll, operation, connection->fd, &event) != 0) {
         fail(EXIT_FAILED, "epoll_ctl: %s", strerror(errno));
     }
 }
 
-static void flush(struct run *run, struct connection *connection) {
-    bool awaits_output = !connection_send(connection);
-    if (awaits_output == connection->awaits_output) { return; }
-    connection->awaits_output = awaits_output;
-    register_interest(run, connection, EPOLL_CTL_MOD);
+bool run_starts(struct run *run, struct connection *connection, uint64_t now, uint64_t *start) {
+    if (run->phase == DRAINING || run->issued == run->most_issued) { return false; }
+    *start = now;
+    if (run->schedule.interval_ns != 0) {
+        *start =
+            schedule_connection_due_ns(&run->schedule, connection->index, connection->issued);
+        if (*start > now) { return false; }
+    }
+    connection->issued += 1;
+    run->issued += 1;
+    return true;
 }
 
-static void issue(struct run *run, struct connection *connection, uint64_t now) {
-    unsigned depth = run->options->pipeline;
-    while (connection->issued - connection->answered < depth) {
-        if (run->phase == DRAINING || run->issued == run->most_issued) { break; }
-        connection->starts[connection->issued % depth] = now;
-        connection->issued += 1;
-        connection->to_send += run->options->size;
-        run->issued += 1;
-    }
-    flush(run, connection);
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number) {
+    (void)number;
+    interrupted = 1;
 }
 
 static void begin_measuring(struct run *run) {
     run->phase = MEASURING;
-    if (run->options->server_pid != 0) {
-        run->server_cpu_ns = process_cpu_ns(run->options->server_pid);
-    }
+    // Once there is something to report. A second signal ends the program as it would any other.
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    pid_t server = run->options->server_pid;
+    if (server != 0) { run->server = process_usage(server); }
     run->client_cpu_ns = process_cpu_ns(getpid());
     run->started_ns = monotonic_ns();
     if (run->options->slice_seconds != 0) {
-        slices_begin(&run->result->slices, run->options->server_pid, run->options->slice_seconds,
-                     run->started_ns);
+        slices_begin(&run->result->slices, server, run->options->slice_seconds, run->started_ns);
+    }
+}
+
+/// They were due and are late by at least this much; to forget them would flatter the server.
+static void count_unsent(struct run *run, uint64_t now) {
+    if (run->schedule.interval_ns == 0 || run->most_issued != UINT64_MAX) { return; }
+    for (unsigned index = 0; index < run->options->connections; index += 1) {
+        uint64_t number = run->connections[index].issued;
+        uint64_t due = schedule_connection_due_ns(&run->schedule, index, number);
+        while (due < now) {
+            histogram_record(&run->result->latencies, now - due);
+            run->result->unsent += 1;
+            number += 1;
+            due = schedule_connection_due_ns(&run->schedule, index, number);
+        }
     }
 }
 
 static void end_measuring(struct run *run) {
-    run->phase = DRAINING;
-    run->result->elapsed_ns = monotonic_ns() - run->started_ns;
-    run->result->client_cpu_ns = process_cpu_ns(getpid()) - run->client_cpu_ns;
-    if (run->options->server_pid != 0) {
-        run->result->server_cpu_ns = process_cpu_ns(run->options->server_pid) - run->server_cpu_ns;
-    }
-}
-
-static void take_answer(struct run *run, struct connection *connection, uint64_t now) {
-    uint64_t start = connection->starts[connection->answered % run->options->pipeline];
-    connection->answered += 1;
-    run->answered += 1;
-    if (run->phase == MEASURING) {
-        histogram_record(&run->result->latencies, now - start);
-        run->result->requests += 1;
-        if (run->result->requests == run->options->requests) { end_measuring(run); }
-    } else if (run->phase == WARMING && run->answered == run->options->warmup_requests) {
-        begin_measuring(run);
-    }
-}
-
-static void handle(struct run *run, struct epoll_event event) {
-    struct connection *connection = event.data.ptr;
-    if ((event.events & EPOLLOUT) != 0) { flush(run, connection); }
-    if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) { return; }
-    if (!connection_receive(connection)) { return; }
+    struct result *result = run->result;
     uint64_t now = monotonic_ns();
-    // Bytes count as life too: a large message may take long under a slow server.
-    run->last_heard_ns = now;
-    uint64_t before = connection->answered;
-    while (connection->received >= (connection->answered + 1) * run->options->size) {
-        take_answer(run, connection, now);
+    run->phase = DRAINING;
+    result->elapsed_ns = now - run->started_ns;
+    result->client_cpu_ns = process_cpu_ns(getpid()) - run->client_cpu_ns;
+    pid_t server = run->options->server_pid;
+    if (server != 0) {
+        result->server = usage_between(run->server, process_usage(server));
+        result->peak_resident_bytes = process_peak_resident_bytes(server);
     }
-    if (connection->answered != before) { issue(run, connection, now); }
+    count_unsent(run, now);
+}
+
+static void finish(struct run *run) {
+    const struct options *options = run->options;
+    const struct result *result = run->result;
+    run->finished += 1;
+    if (run->phase == WARMING && run->finished >= options->warmup_requests) {
+        begin_measuring(run);
+        return;
+    }
+    uint64_t measured = result->requests + result->lost + result->errors;
+    if (run->phase == MEASURING && measured == options->requests) { end_measuring(run); }
+}
+
+void run_take_answer(struct run *run, struct connection *connection, uint64_t start, uint64_t now) {
+    connection->answered += 1;
+    // By a schedule, those in flight at the end are the slow ones, and belong to what was measured.
+    bool belated = run->phase == DRAINING && run->schedule.interval_ns != 0
+        && start >= run->started_ns;
+    if (run->phase == MEASURING) { run->result->requests += 1; }
+    if (run->phase == MEASURING || belated) {
+        histogram_record(&run->result->latencies, now - start);
+    }
+    run->last_heard_ns = now;
+    finish(run);
+}
+
+void run_take_loss(struct run *run) {
+    if (run->phase != WARMING) { run->result->lost += 1; }
+    finish(run);
+}
+
+void run_take_error(struct run *run) {
+    if (run->phase != WARMING) { run->result->errors += 1; }
+    finish(run);
 }
 
 static void check_clock(struct run *run, uint64_t now) {
@@ -115,25 +126,53 @@ static void check_clock(struct run *run, uint64_t now) {
     }
     bool timed = run->phase == MEASURING && options->seconds != 0;
     if (timed && (double)(now - run->started_ns) >= options->seconds * 1e9) { end_measuring(run); }
-    if (now > run->last_heard_ns
+    if (interrupted && run->phase == MEASURING) { end_measuring(run); }
+    // With a slow schedule, silence is no sign of death.
+    bool owed = run->finished < run->issued;
+    if (owed && now > run->last_heard_ns
         && (double)(now - run->last_heard_ns) >= options->timeout * 1e9) {
         fail(EXIT_FAILED, "timeout: no answer for %g s, %llu of %llu requests answered",
-             options->timeout, (unsigned long long)run->answered, (unsigned long long)run->issued);
+             options->timeout, (unsigned long long)run->finished, (unsigned long long)run->issued);
+    }
+    if (run->exchange->expire != NULL) { run->exchange->expire(run, now); }
+}
+
+static void issue_due(struct run *run, uint64_t now) {
+    struct schedule *schedule = &run->schedule;
+    while (run->phase != DRAINING && schedule_due_ns(schedule, schedule->next) <= now) {
+        run->exchange->issue(run, &run->connections[schedule->next % schedule->connections], now);
+        schedule->next += 1;
     }
 }
 
+static int await(struct run *run, struct epoll_event *events, int most) {
+    enum { TICK_MS = 50 };
+    int count;
+    if (run->schedule.interval_ns == 0 || run->phase == DRAINING) {
+        count = epoll_wait(run->epoll, events, most, TICK_MS);
+    } else {
+        uint64_t sleep = schedule_sleep_ns(&run->schedule, monotonic_ns(), TICK_MS * 1000000u);
+        struct timespec time = {.tv_nsec = (long)sleep};
+        count = epoll_pwait2(run->epoll, events, most, &time, NULL);
+    }
+    if (count < 0 && errno != EINTR) { fail(EXIT_FAILED, "epoll_wait: %s", strerror(errno)); }
+    return count;
+}
+
 static void loop(struct run *run) {
-    enum { MOST_EVENTS = 256, TICK_MS = 50 };
+    enum { MOST_EVENTS = 256 };
     struct epoll_event events[MOST_EVENTS];
     struct progress progress = {0};
-    while (run->phase != DRAINING || run->answered < run->issued) {
-        int count = epoll_wait(run->epoll, events, MOST_EVENTS, TICK_MS);
-        if (count < 0 && errno != EINTR) { fail(EXIT_FAILED, "epoll_wait: %s", strerror(errno)); }
-        for (int index = 0; index < count; index += 1) { handle(run, events[index]); }
+    while (run->phase != DRAINING || run->finished < run->issued) {
+        int count = await(run, events, MOST_EVENTS);
+        for (int index = 0; index < count; index += 1) {
+            run->exchange->handle(run, events[index].data.ptr, events[index].events);
+        }
         uint64_t now = monotonic_ns();
+        if (run->schedule.interval_ns != 0) { issue_due(run, now); }
         check_clock(run, now);
         if (run->options->progress) {
-            progress_show(&progress, run->options, now, run->answered, run->phase == WARMING);
+            progress_show(&progress, run->options, now, run->finished, run->phase == WARMING);
         }
     }
     if (run->options->progress) { progress_end(&progress); }
@@ -146,9 +185,33 @@ static void raise_descriptor_limit(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static const struct exchange *exchange_for(const struct options *options) {
+    if (options->churn) { return &churn_exchange; }
+    return options->target.transport == TRANSPORT_UDP ? &datagram_exchange : &stream_exchange;
+}
+
+/// The first request of each connection; later ones follow answers, or the schedule.
+static void begin(struct run *run) {
+    const struct options *options = run->options;
+    run->last_heard_ns = monotonic_ns();
+    if (options->rate != 0) {
+        run->schedule = (struct schedule){
+            .interval_ns = 1e9 / options->rate,
+            .origin_ns = run->last_heard_ns,
+            .connections = options->connections,
+        };
+    }
+    if (options->warmup_requests == 0) { begin_measuring(run); }
+    if (options->rate != 0) { return; }
+    for (unsigned index = 0; index < options->connections; index += 1) {
+        run->exchange->issue(run, &run->connections[index], monotonic_ns());
+    }
+}
+
 void run_load(const struct options *options, struct result *result) {
     struct run run = {
         .options = options,
+        .exchange = exchange_for(options),
         .result = result,
         .connections = allocate(options->connections, sizeof(struct connection)),
         .epoll = epoll_create1(EPOLL_CLOEXEC),
@@ -158,17 +221,15 @@ void run_load(const struct options *options, struct result *result) {
     if (run.epoll < 0) { fail(EXIT_FAILED, "epoll_create1: %s", strerror(errno)); }
     raise_descriptor_limit();
     pattern_prepare();
+    struct idle idle = idle_open(options, result);
     for (unsigned index = 0; index < options->connections; index += 1) {
-        connection_open(&run.connections[index], index, options);
-        register_interest(&run, &run.connections[index], EPOLL_CTL_ADD);
+        run.connections[index] = (struct connection){.fd = -1, .index = index};
+        run.exchange->open(&run, &run.connections[index]);
     }
-    run.last_heard_ns = monotonic_ns();
-    if (options->warmup_requests == 0) { begin_measuring(&run); }
-    for (unsigned index = 0; index < options->connections; index += 1) {
-        issue(&run, &run.connections[index], monotonic_ns());
-    }
+    begin(&run);
     loop(&run);
     for (unsigned index = 0; index < options->connections; index += 1) {
-        close(run.connections[index].fd);
+        if (run.connections[index].fd >= 0) { close(run.connections[index].fd); }
     }
+    idle_check_and_close(&idle);
 }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "process.h"
 #include "support.h"
 
 void slices_begin(struct slices *slices, pid_t server, double seconds, uint64_t now) {

@@ -1,8 +1,8 @@
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -10,9 +10,6 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 _Noreturn void fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 uint64_t monotonic_ns(void);
-
-/// The processor time of every thread of a process, those that have ended included.
-uint64_t process_cpu_ns(pid_t pid);
 
 void *allocate(size_t count, size_t size);
 

@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 enum { BACKLOG = 4096 };
 
@@ -52,6 +55,30 @@ int listen_on(uint16_t port) {
     return fd;
 }
 
+/// An abstract name: no file that a killed server would leave behind.
+static int listen_on_name(const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(name);
+    if (length >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        fail(name);
+    }
+    memcpy(address.sun_path + 1, name, length);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) { fail("socket"); }
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+    if (bind(fd, (struct sockaddr *)&address, size) != 0) { fail("bind"); }
+    if (listen(fd, BACKLOG) != 0) { fail("listen"); }
+    return fd;
+}
+
+int listener_from(int count, char **arguments) {
+    static const char scheme[] = "unix://@";
+    bool is_name = count == 2 && strncmp(arguments[1], scheme, strlen(scheme)) == 0;
+    return is_name ? listen_on_name(arguments[1] + strlen(scheme))
+                   : listen_on(port_from(count, arguments));
+}
+
 int termination(void) {
     sigset_t set;
     sigemptyset(&set);
@@ -64,9 +91,18 @@ int termination(void) {
 }
 
 void announce(int listener) {
-    struct sockaddr_in address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in internet;
+        struct sockaddr_un name;
+    } address;
     socklen_t length = sizeof address;
-    if (getsockname(listener, (struct sockaddr *)&address, &length) != 0) { fail("getsockname"); }
-    printf("listening on tcp://127.0.0.1:%u\n", ntohs(address.sin_port));
+    if (getsockname(listener, &address.any, &length) != 0) { fail("getsockname"); }
+    if (address.any.sa_family == AF_UNIX) {
+        int name = (int)(length - offsetof(struct sockaddr_un, sun_path)) - 1;
+        printf("listening on unix://@%.*s\n", name, address.name.sun_path + 1);
+    } else {
+        printf("listening on tcp://127.0.0.1:%u\n", ntohs(address.internet.sin_port));
+    }
     if (fflush(stdout) != 0) { fail("stdout"); }
 }

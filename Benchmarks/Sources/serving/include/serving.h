@@ -15,6 +15,9 @@ void raise_descriptor_limit(void);
 /// A non-blocking listener on the loopback address; port 0 leaves the choice to the kernel.
 int listen_on(uint16_t port);
 
+/// What the only argument names: a port, or an abstract Unix socket as unix://@name.
+int listener_from(int count, char **arguments);
+
 /// A descriptor that is readable once SIGTERM or SIGINT has come.
 int termination(void);
 

@@ -1,0 +1,1 @@
+"""The parts of Benchmarks/bench: what is measured, how, and what is told of it."""

@@ -1,0 +1,96 @@
+"""What is measured: a cell is one load, given to several servers."""
+
+import dataclasses
+import itertools
+
+MIB = 1024 * 1024
+CONNECTIONS = (1, 8, 64, 512, 4096)
+SIZES = (64, 1024, 16 * 1024, 64 * 1024)
+PIPELINES = (1, 16)
+# More than that on its way at once measures the kernel's memory, if it fits at all.
+MOST_IN_FLIGHT = 512 * MIB
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    group: str
+    connections: int
+    size: int
+    pipeline: int = 1
+    transport: str = "tcp"
+    loops: int = 1
+    idle: int = 0
+    churn: bool = False
+    # Requests per second by a schedule; 0 for a closed loop.
+    rate: int = 0
+    # The servers of this cell, where the transport alone does not tell.
+    only: tuple = ()
+    # The first of these that is there.
+    baselines: tuple = ("c-epoll", "epoll")
+
+    @property
+    def name(self):
+        parts = [f"{self.connections} x {self.size} B"]
+        parts += [f"pipelined by {self.pipeline}"] if self.pipeline > 1 else []
+        parts += [f"{self.idle} idle"] if self.idle else []
+        parts += [f"{self.rate}/s"] if self.rate else []
+        parts += [f"{self.loops} loops"] if self.loops > 1 else []
+        return ", ".join(parts)
+
+    @property
+    def warmup(self):
+        return 500 if self.churn else max(2000, 2 * self.connections * self.pipeline)
+
+
+def echo(connections, sizes, pipelines):
+    return [Cell("echo", *shape) for shape in itertools.product(connections, sizes, pipelines)
+            if shape[0] * shape[1] * shape[2] <= MOST_IN_FLIGHT]
+
+
+def churn(connections):
+    return [Cell("churn", count, 64, churn=True) for count in connections]
+
+
+def idle(counts):
+    return [Cell("idle", 8, 64, idle=count) for count in counts]
+
+
+def udp(shapes):
+    return [Cell("udp", *shape, transport="udp", baselines=("c-udp",)) for shape in shapes]
+
+
+def unix(shapes):
+    return [Cell("unix", *shape, transport="unix") for shape in shapes]
+
+
+def loops(shapes):
+    """Both counts of loops on the same cores, so that they can be compared."""
+    return [Cell("loops", *shape, loops=2, baselines=("epoll",)) for shape in shapes]
+
+
+def timers(connections):
+    only = ("epoll", "io_uring", "timeout-epoll", "timeout-uring")
+    return [Cell("timers", count, 64, only=only, baselines=("epoll",)) for count in connections]
+
+
+def schedule(rates):
+    return [Cell("schedule", 64, 64, rate=rate) for rate in rates]
+
+
+# As many as fit into the descriptors that a process commonly may have.
+MANY = echo((10000,), (64,), (1,))
+QUICK = (echo((1, 64, 512), (64,), (1,)) + echo((64,), (16 * 1024,), (1,))
+         + echo((64,), (64,), (16,)) + churn((8,)) + idle((1000,)) + schedule((20000,))
+         + udp(((8, 64),)) + unix(((64, 64),)) + loops(((64, 64),)) + timers((512,)))
+FULL = (echo(CONNECTIONS, SIZES, PIPELINES) + MANY + churn((1, 8, 64)) + idle((1000, 10000))
+        + schedule((20000, 50000))
+        + udp(((1, 64), (8, 64), (64, 64), (8, 1024), (8, 64, 16), (8, 16 * 1024)))
+        + unix(((1, 64), (64, 64), (64, 16 * 1024), (64, 64, 16)))
+        + loops(((64, 64), (512, 64), (64, 16 * 1024))) + timers((64, 512, 4096)))
+# Enough for the plots and for a record on a machine that is only lent for a while.
+RECORD = (echo(CONNECTIONS, (64,), (1,)) + MANY + echo((64,), (1024, 16 * 1024, 64 * 1024), (1,))
+          + echo((64,), (64,), (16,)) + churn((8,)) + idle((1000, 10000)) + schedule((20000,))
+          + udp(((8, 64), (8, 64, 16))) + unix(((64, 64), (64, 16 * 1024)))
+          + loops(((64, 64),)) + timers((512,)))
+PRESETS = {"quick": QUICK, "record": RECORD, "full": FULL}
+GROUPS = tuple(dict.fromkeys(cell.group for cell in FULL))

@@ -1,0 +1,151 @@
+"""The command line of Benchmarks/bench."""
+
+import argparse
+import datetime
+import json
+import pathlib
+import resource
+import sys
+
+from runner import cells, counts, machine, markdown, plots, process, rounds, servers, summary
+from runner.failure import Failure
+
+OUT = servers.ROOT / ".build/bench"
+RECORDS = servers.ROOT / "Benchmarks/results"
+
+
+def names(allowed):
+    def parse(text):
+        found = [word.strip() for word in text.split(",")]
+        if unknown := [word for word in found if word not in allowed]:
+            raise argparse.ArgumentTypeError(
+                f"{', '.join(unknown)}: one or more of {', '.join(allowed)}")
+        return found
+    return parse
+
+
+def parse(arguments):
+    keys = [server.key for server in servers.SERVERS]
+    parser = argparse.ArgumentParser(
+        prog="bench", description="Measures servers beside each other, in interleaved rounds.")
+    parser.add_argument("--preset", choices=cells.PRESETS, default="quick")
+    parser.add_argument("--groups", type=names(cells.GROUPS), metavar="LIST",
+                        help=f"only these: {', '.join(cells.GROUPS)}")
+    parser.add_argument("--servers", type=names(keys), metavar="LIST",
+                        help=f"only these: {', '.join(keys)}")
+    parser.add_argument("--baseline", choices=keys, help="what ratios are to, where it takes part")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.7)
+    parser.add_argument("--counts", action="store_true",
+                        help="also system calls and allocations, in runs of their own")
+    parser.add_argument("--out", type=pathlib.Path, default=OUT, metavar="DIR")
+    parser.add_argument("--name", help="of the files; the date and the commit")
+    parser.add_argument("--list", action="store_true", help="print the cells and servers, and end")
+    parser.add_argument("--plot", nargs="?", const="", metavar="JSON",
+                        help="write report and plots of the newest result, or of this one, again")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.seconds <= 0:
+        parser.error("--rounds and --seconds must be positive")
+    return options
+
+
+def raise_descriptor_limit():
+    """Servers raise it themselves or not: all that are started shall have the same."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def newest():
+    found = [path for folder in (OUT, RECORDS) for path in folder.glob("*.json")]
+    if not found:
+        raise Failure("no result yet; `make bench` makes one")
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def rounded(value):
+    """Five digits: what follows is noise, and makes records long."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def write(result, path):
+    """The JSON, and what is made of it beside it: a report and a folder of plots."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result = rounded(result)
+    # A line for each cell, so that a difference between two records can be read.
+    cells_text = ",\n".join(json.dumps(cell, separators=(",", ":")) for cell in result["cells"])
+    rest = json.dumps({key: value for key, value in result.items() if key != "cells"}, indent=1)
+    path.write_text(rest.removesuffix("\n}") + ',\n "cells": [\n' + cells_text + "\n ]\n}\n")
+    folder = path.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    charts = plots.charts(result)
+    for name, chart in charts.items():
+        (folder / name).write_text(chart)
+    shown = [f"{folder.name}/{name}" for name in charts]
+    report = path.with_suffix(".md")
+    report.write_text("\n".join(markdown.report(result, shown)).rstrip() + "\n")
+    return report
+
+
+def chosen(options):
+    wanted = [cell for cell in cells.PRESETS[options.preset]
+              if options.groups is None or cell.group in options.groups]
+    found, absent = servers.available(options.servers)
+    planned = rounds.plan(wanted, found, options.baseline)
+    if not planned:
+        raise Failure("nothing to measure: " + "; ".join(absent or ["no such load"]))
+    return planned, found, absent
+
+
+def show(planned, absent):
+    for cell, baseline, arms in planned:
+        print(f"{cell.group}: {cell.name}: {', '.join(arms)} (baseline {baseline})")
+    for line in absent:
+        print(f"absent: {line}")
+
+
+def measure(options):
+    planned, found, absent = chosen(options)
+    if options.list:
+        show(planned, absent)
+        return
+    if not rounds.CLIENT.is_file():
+        raise Failure("no load client; `make examples` builds it")
+    for line in absent:
+        print(f"bench: not measured: {line}", file=sys.stderr)
+    raise_descriptor_limit()
+    facts, date = machine.facts(), datetime.datetime.now().astimezone()
+    samples, failures = rounds.run(planned, options)
+    server_cores, client_cores, apart = process.cores(1)
+    result = {
+        "schema": 1, "date": date.strftime("%Y-%m-%d %H:%M %z"), "facts": facts, "absent": absent,
+        "options": {"preset": options.preset, "rounds": options.rounds,
+                    "seconds": options.seconds, "cores_apart": apart,
+                    "server_cores": f"core {server_cores}", "client_cores": f"{client_cores}"},
+        "cells": [summary.of_cell(cell, baseline, samples[index], failures[index])
+                  for index, (cell, baseline, _) in enumerate(planned)],
+        "counts": counts.count(found) if options.counts else {},
+    }
+    name = options.name or f"{date.strftime('%Y-%m-%d-%H%M')}-{facts['commit']}"
+    report = write(result, options.out / f"{name}.json")
+    print("\n".join(markdown.overview(result["cells"])))
+    print(f"\n{report}")
+    if any(cell["failures"] for cell in result["cells"]):
+        raise Failure(f"some servers failed; {report} says which")
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    try:
+        if options.plot is not None:
+            path = pathlib.Path(options.plot) if options.plot else newest()
+            print(write(json.loads(path.read_text()), path))
+        else:
+            measure(options)
+    except (Failure, OSError) as failure:
+        sys.exit(f"bench: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,49 @@
+"""System calls and allocations of a request, by the same means as Scripts/guards."""
+
+import importlib.machinery
+import importlib.util
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from runner import cells, process, servers
+from runner.rounds import CLIENT
+
+CONFIG = {"connections": 64, "size": 64, "requests": [10000, 20000]}
+CELL = cells.Cell("echo", CONFIG["connections"], CONFIG["size"])
+
+
+def guards():
+    path = str(servers.ROOT / "Scripts/guards")
+    loader = importlib.machinery.SourceFileLoader("guards", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("guards", loader))
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+def count(found):
+    """By the server's key; a figure, or why there is none."""
+    script = guards()
+    counted = {}
+    with tempfile.TemporaryDirectory() as directory:
+        bench = script.Bench(CONFIG, CLIENT, pathlib.Path(directory))
+        for server in found:
+            if not server.serves(CELL):
+                continue
+            print(f"counting: {server.label}", file=sys.stderr)
+            row = counted[server.key] = {}
+            for run in (bench.strace, bench.malloc_count):
+                address, port = process.address_for("tcp")
+                words = server.words(address, port, 1)
+                key = "syscalls" if run == bench.strace else "allocations"
+                try:
+                    row[key] = bench.per_request(run, words)[key]
+                except (script.Failure, script.Unavailable, OSError,
+                        subprocess.SubprocessError) as failure:
+                    row[key] = f"not counted: {str(failure).splitlines()[0]}"
+    return counted

@@ -1,0 +1,5 @@
+"""What ends the program with one line."""
+
+
+class Failure(Exception):
+    pass

@@ -1,0 +1,83 @@
+"""Which charts a result gives."""
+
+from runner import svg
+from runner.markdown import LABELS
+
+# Told apart by people who do not tell all colours apart; io_uring is dashed beside its epoll.
+STYLES = {
+    "epoll": ("#d55e00", False), "io_uring": ("#d55e00", True),
+    "c-epoll": ("#24292f", False), "c-uring": ("#24292f", True), "c-udp": ("#24292f", False),
+    "nio": ("#0072b2", False), "libuv": ("#009e73", False), "libevent": ("#cc79a7", False),
+    "go": ("#e69f00", False),
+    "timeout-epoll": ("#56b4e9", False), "timeout-uring": ("#56b4e9", True),
+}
+MEASURES = {
+    "throughput": ("requests/s, best round", lambda arm: arm["requests_per_second"]["best"]),
+    "cpu": ("server CPU, us per request", lambda arm: arm["server_cpu_us_per_request"]["best"]),
+    "p50": ("p50, us", lambda arm: arm["p50_us"]["best"]),
+    "p99": ("p99, us", lambda arm: arm["p99_us"]["best"]),
+    "p99.9": ("p99.9, us", lambda arm: arm["p999_us"]["best"]),
+}
+TITLES = {"throughput": "Requests per second", "cpu": "Processor time of a request",
+          "p50": "Latency, p50", "p99": "Latency, p99", "p99.9": "Latency, p99.9"}
+
+
+def size_name(size):
+    return f"{size // 1024} KiB" if size >= 1024 else f"{size} B"
+
+
+def series_of(cells, value):
+    names = [name for name in STYLES if any(cell["arms"].get(name) for cell in cells)]
+    rows = []
+    for name in names:
+        arms = [cell["arms"].get(name) for cell in cells]
+        colour, dashed = STYLES[name]
+        rows.append((LABELS[name], colour, dashed, [value(arm) if arm else None for arm in arms]))
+    return rows
+
+
+def along(result, pipeline, key, fixed):
+    """The echo cells of one pipeline that differ in `key` alone, in its order."""
+    other, value = fixed
+    found = [cell for cell in result["cells"] if cell["group"] == "echo"
+             and cell["pipeline"] == pipeline and cell[other] == value]
+    return sorted(found, key=lambda cell: cell[key])
+
+
+def line_charts(result, pipeline):
+    charts = {}
+    deep = f", pipelined by {pipeline}" if pipeline > 1 else ""
+    by = (("connections", ("size", 64), str, "connections", "64 B"),
+          ("size", ("connections", 64), size_name, "bytes of a request", "64 connections"))
+    for key, fixed, named, axis, constant in by:
+        cells = along(result, pipeline, key, fixed)
+        if len(cells) < 2:
+            continue
+        for measure, (unit, value) in MEASURES.items():
+            title = f"{TITLES[measure]}: echo, {constant}{deep}"
+            ending = "" if pipeline == 1 else f"-pipelined-{pipeline}"
+            charts[f"{measure}-by-{key}{ending}.svg"] = svg.lines(
+                title, unit, axis, [named(cell[key]) for cell in cells], series_of(cells, value),
+                logarithmic=measure != "throughput" or key == "size")
+    return charts
+
+
+def percentile_chart(cell):
+    series = series_of([cell], lambda arm: [arm[key]["best"] for key in
+                                            ("p50_us", "p99_us", "p999_us")])
+    series = [(label, colour, dashed, values[0]) for label, colour, dashed, values in series]
+    title = f"Latency: {cell['group']}, {cell['name']}"
+    return svg.bars(title, "us, best round", ["p50", "p99", "p99.9"], series)
+
+
+def charts(result):
+    """SVG text by file name."""
+    found = {}
+    for pipeline in sorted({cell["pipeline"] for cell in result["cells"]}):
+        found |= line_charts(result, pipeline)
+    for cell in result["cells"]:
+        shape = (cell["connections"], cell["size"], cell["pipeline"])
+        if shape == (64, 64, 1) and cell["group"] in ("echo", "schedule"):
+            rate = f"-{cell['rate']}" if cell["rate"] else ""
+            found[f"percentiles-{cell['group']}{rate}.svg"] = percentile_chart(cell)
+    return found

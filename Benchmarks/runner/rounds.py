@@ -1,0 +1,127 @@
+"""The measuring: rounds in which all servers of a cell take turns."""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+from runner import process, servers
+from runner.failure import Failure
+
+CLIENT = servers.BIN / "load-client"
+AGAIN = " again"
+# The client repeats what it was told.
+OF_THE_CELL = ("transport", "connections", "size", "pipeline", "idle", "churn", "rate")
+
+
+def busy_seconds():
+    """What all cores of this machine have worked, and what its host has kept from it."""
+    fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields)
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq) / ticks, steal / ticks
+
+
+def client_words(cell, address, pid, options):
+    words = [CLIENT, "--json", "--to", address, "--server-pid", pid]
+    words += ["--connections", cell.connections, "--size", cell.size, "--pipeline", cell.pipeline]
+    words += ["--seconds", options.seconds, "--warmup-requests", cell.warmup]
+    words += ["--idle", cell.idle] if cell.idle else []
+    words += ["--rate", cell.rate] if cell.rate else []
+    words += ["--churn"] if cell.churn else []
+    return [str(word) for word in words]
+
+
+def measure(server, cell, options):
+    server_cores, client_cores, _ = process.cores(cell.loops)
+    with process.Running(server, cell, server_cores) as running:
+        words = client_words(cell, running.address, running.process.pid, options)
+        started, before = time.monotonic(), busy_seconds()
+        done = subprocess.run(process.pinned(words, client_cores), capture_output=True, text=True)
+        elapsed, after = time.monotonic() - started, busy_seconds()
+        if done.returncode != 0:
+            raise Failure(f"{done.stderr.strip()} (against {shlex.join(running.words)})")
+    report = json.loads(done.stdout)
+    sample = {key: value for key, value in report.items() if key not in OF_THE_CELL}
+    per_request = sample["server_cpu_us_per_request"] + sample["client_cpu_us_per_request"]
+    ours = per_request * sample["requests"] / 1e6
+    # As shares of one core. Opening connections and warming up count here as others' work.
+    sample["others"] = max(0, (after[0] - before[0] - ours) / elapsed)
+    sample["stolen"] = (after[1] - before[1]) / elapsed
+    return sample
+
+
+class Progress:
+    def __init__(self, total):
+        self.total, self.done = total, 0
+        self.started = self.shown = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+
+    def step(self, text):
+        self.done += 1
+        now = time.monotonic()
+        if not self.terminal and now - self.shown < 10 and self.done < self.total:
+            return
+        self.shown = now
+        left = (now - self.started) / self.done * (self.total - self.done)
+        line = f"{self.done}/{self.total} {text}, {left:.0f} s left"
+        print(f"\r{line}\033[K" if self.terminal else line, end="" if self.terminal else "\n",
+              file=sys.stderr, flush=True)
+
+    def end(self):
+        if self.terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def baseline_of(cell, arms, wanted):
+    keys = [server.key for server in arms]
+    for key in ([wanted] if wanted else []) + list(cell.baselines):
+        if key in keys:
+            return key
+    return keys[0]
+
+
+def plan(cells, found, wanted):
+    """For each cell its baseline and, by name, its servers: the baseline twice."""
+    planned = []
+    for cell in cells:
+        arms = [server for server in found if server.serves(cell)]
+        if not arms:
+            continue
+        baseline = baseline_of(cell, arms, wanted)
+        named = {server.key: server for server in arms}
+        named[baseline + AGAIN] = named[baseline]
+        planned.append((cell, baseline, named))
+    return planned
+
+
+def run(planned, options):
+    """Samples by the cell's number and the server's name; a failed sample is the reason instead."""
+    total = options.rounds * sum(len(arms) for _, _, arms in planned)
+    progress = Progress(total)
+    samples = [{name: [] for name in arms} for _, _, arms in planned]
+    failures = [{} for _ in planned]
+    try:
+        for number in range(options.rounds):
+            for index, (cell, _, arms) in enumerate(planned):
+                # Whoever comes first finds the machine as the round before left it.
+                order = list(arms) if number % 2 == 0 else list(reversed(arms))
+                for name in order:
+                    what = f"round {number + 1}, {cell.group} {cell.name}, {name}"
+                    if name in failures[index]:
+                        progress.step(what)
+                        continue
+                    try:
+                        sample = measure(arms[name], cell, options)
+                        samples[index][name].append(sample)
+                        what += f": {sample['server_cpu_us_per_request']:.2f} us"
+                    except Failure as failure:
+                        failures[index][name] = str(failure)
+                        what += f": {failure}"
+                    progress.step(what)
+    finally:
+        progress.end()
+    return samples, failures

@@ -1,0 +1,137 @@
+"""The runner's own arithmetic, tables and charts, and that it tells of servers that fail."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+from xml.etree import ElementTree
+
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(BENCHMARKS))
+
+from runner import cells, counts, markdown, plots, rounds, servers, summary, svg  # noqa: E402
+
+BENCH = BENCHMARKS / "bench"
+
+
+def sample(cpu, rate=1000.0):
+    found = {key: 1.0 for key in summary.LOWEST + summary.MEDIANS}
+    found |= {key: 3 for key in summary.SUMS}
+    return found | {"server_cpu_us_per_request": cpu, "requests_per_second": rate}
+
+
+def result_of(costs):
+    """A result with these processor times by server, in two cells."""
+    found = []
+    for cell in cells.echo((1, 64), (64,), (1,)):
+        samples = {name: [sample(cpu) for cpu in row] for name, row in costs.items()}
+        found.append(summary.of_cell(cell, "c-epoll", samples, {"nio": "it <fell> over"}))
+    facts = {"processor": "P", "cores": 2, "memory_bytes": 2 ** 30, "virtual": "", "kernel": "6",
+             "system": "S", "commit": "abc", "changed": True, "versions": {"Swift": "6"}}
+    options = {"rounds": 2, "seconds": 1, "server_cores": "core 1", "client_cores": "0"}
+    return {"date": "today", "facts": facts, "options": options, "cells": found,
+            "absent": ["gnet: no Go"], "counts": {"epoll": {"syscalls": 2.0, "allocations": "no"}}}
+
+
+class SummaryTests(unittest.TestCase):
+    COSTS = {"epoll": [4.0, 3.0], "c-epoll": [2.0, 2.5], "c-epoll again": [2.02, 9.0], "nio": []}
+
+    def test_ratios_are_of_the_cheapest_rounds(self):
+        cell = result_of(self.COSTS)["cells"][0]
+        self.assertEqual(cell["arms"]["epoll"]["cpu_ratio"], 1.5)
+        self.assertAlmostEqual(cell["arms"]["epoll"]["spread"], 1 / 3)
+        self.assertEqual(cell["arms"]["epoll"]["requests"], 6)
+
+    def test_a_cell_is_quiet_if_the_same_command_twice_says_so(self):
+        self.assertTrue(result_of(self.COSTS)["cells"][0]["quiet"])
+        noisy = result_of(self.COSTS | {"c-epoll again": [2.2, 2.3]})["cells"][0]
+        self.assertFalse(noisy["quiet"])
+        self.assertIn("Noisy", "\n".join(markdown.cell_lines(noisy)))
+
+    def test_without_its_baseline_a_cell_has_no_ratios_and_is_not_quiet(self):
+        result = result_of(self.COSTS | {"c-epoll": []})
+        self.assertFalse(result["cells"][0]["quiet"])
+        self.assertIn("| failed |", "\n".join(markdown.report(result, [])))
+
+    def test_the_report_tells_what_failed_and_what_was_absent(self):
+        text = "\n".join(markdown.report(result_of(self.COSTS), ["a.svg"]))
+        for part in ("SwiftNIO failed: it <fell> over", "gnet: no Go", "![a.svg](a.svg)",
+                     "with changes that are not committed", "| Millrace, epoll | 2.000 | no |"):
+            self.assertIn(part, text)
+
+    def test_charts_are_well_formed(self):
+        charts = plots.charts(result_of(self.COSTS))
+        self.assertIn("cpu-by-connections.svg", charts)
+        self.assertIn("percentiles-echo.svg", charts)
+        for chart in charts.values():
+            self.assertTrue(ElementTree.fromstring(chart).tag.endswith("svg"))
+
+
+class ScaleTests(unittest.TestCase):
+    def test_every_value_lies_within_the_frame(self):
+        for values in ([1, 10], [0.29, 4], [7], [150000, 2300000], [1, 1]):
+            for logarithmic in (True, False):
+                scale = svg.Scale(values, logarithmic)
+                for value in values:
+                    self.assertLessEqual(svg.TOP - 0.01, scale.y(value))
+                    self.assertLessEqual(scale.y(value), svg.HEIGHT - svg.BOTTOM + 0.01)
+
+
+class PlanTests(unittest.TestCase):
+    def test_no_cell_is_there_twice_and_none_asks_for_too_much_memory(self):
+        for preset in cells.PRESETS.values():
+            self.assertEqual(len(preset), len(set(preset)))
+            for cell in preset:
+                flying = cell.connections * cell.size * cell.pipeline
+                self.assertLessEqual(flying, cells.MOST_IN_FLIGHT)
+
+    def test_every_cell_has_its_baseline_twice_and_both_backends(self):
+        for cell, baseline, arms in rounds.plan(cells.FULL, servers.SERVERS, None):
+            self.assertIn(baseline, cell.baselines)
+            self.assertIs(arms[baseline], arms[baseline + rounds.AGAIN])
+            self.assertLessEqual({"epoll", "io_uring"}, arms.keys(), cell)
+
+    def test_another_baseline_holds_where_it_takes_part(self):
+        planned = rounds.plan(cells.FULL, servers.SERVERS, "nio")
+        named = {cell.group: baseline for cell, baseline, _ in planned}
+        self.assertEqual((named["echo"], named["udp"]), ("nio", "c-udp"))
+
+    def test_every_server_and_group_has_its_name_and_colour(self):
+        self.assertEqual({server.key for server in servers.SERVERS}, plots.STYLES.keys())
+        self.assertEqual(set(cells.GROUPS), markdown.TITLES.keys())
+
+    def test_the_counts_find_what_they_need_in_the_guards(self):
+        script = counts.guards()
+        bench = script.Bench(counts.CONFIG, rounds.CLIENT, pathlib.Path("/"))
+        for method in (bench.strace, bench.malloc_count, bench.per_request):
+            self.assertTrue(callable(method))
+
+
+class CommandTests(unittest.TestCase):
+    def run_bench(self, *words):
+        return subprocess.run([str(BENCH), *words], capture_output=True, text=True, timeout=120)
+
+    def test_a_result_is_written_and_plotted_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.run_bench("--groups", "udp", "--servers", "c-udp", "--rounds", "1",
+                                  "--seconds", "0.1", "--out", folder, "--name", "it")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            path = pathlib.Path(folder) / "it.json"
+            arms = json.loads(path.read_text())["cells"][0]["arms"]
+            self.assertEqual(list(arms), ["c-udp", "c-udp again"])
+            report = path.with_suffix(".md")
+            first = report.read_text()
+            report.unlink()
+            self.assertEqual(self.run_bench("--plot", str(path)).returncode, 0)
+            self.assertEqual(report.read_text(), first)
+
+    def test_what_does_not_exist_is_refused(self):
+        for words in (["--groups", "nosuch"], ["--servers", "nosuch"], ["--rounds", "0"]):
+            self.assertEqual(self.run_bench(*words).returncode, 2)
+        self.assertEqual(self.run_bench("--plot", "/nonexistent.json").returncode, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
