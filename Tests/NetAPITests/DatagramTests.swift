@@ -119,23 +119,6 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
-    func oneServerMixesKinds(_ setup: Setup) throws {
-        let server = try Server(
-            DatagramTestHandler(), listen: "tcp://127.0.0.1:0", "udp://127.0.0.1:0",
-            "tcp://[::1]:0", "udp://[::1]:0", options: setup.options())
-        try serve(server) { server in
-            #expect(
-                server.addresses.map { $0.description.prefix(3) } == ["tcp", "udp", "tcp", "udp"])
-            for place in [0, 2] { #expect(try server.connect(place).roundTrip("stream")) }
-            for place in [1, 3] {
-                let peer = try DatagramPeer(to: server.addresses[place])
-                try peer.send([4])
-                #expect(try peer.receive() == [4])
-            }
-        }
-    }
-
     @Test(arguments: Setup.several)
     func withReusePortEveryLoopHasOnePort(_ setup: Setup) throws {
         let server = try Server(
@@ -190,6 +173,8 @@ struct DatagramTestHandler: EventHandler, DatagramHandler, Sendable {
         return .none
     }
 
+    var traffic: TestHandler.OnConnection = TestHandler.echo
+
     init() {}
 
     init(_ datagram: @escaping @Sendable (borrowing Datagram) throws -> Action) {
@@ -198,8 +183,5 @@ struct DatagramTestHandler: EventHandler, DatagramHandler, Sendable {
 
     func onDatagram(_ datagram: Datagram) throws -> Action { try self.datagram(datagram) }
 
-    func onTraffic(_ connection: Connection) -> Action {
-        connection.write(connection.next())
-        return .none
-    }
+    func onTraffic(_ connection: Connection) throws -> Action { try traffic(connection) }
 }
