@@ -50,7 +50,9 @@ package final class SimulatedSockets: Sockets {
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
     ) -> (sent: Int, error: Int32) { (0, EOPNOTSUPP) }
 
-    package func join(_ group: SocketAddress, on descriptor: Descriptor) throws(SystemError) {
+    package func join(
+        _ group: SocketAddress, interface: String?, on descriptor: Descriptor
+    ) throws(SystemError) {
         throw SystemError(EOPNOTSUPP, "setsockopt")
     }
 

@@ -82,8 +82,10 @@ extension Loop {
         listeners.indices.filter { listeners[$0].bound.isDatagram }
     }
 
-    package func joinGroup(_ group: SocketAddress, socket index: Int) throws(SystemError) {
-        try sockets.join(group, on: listeners[index].bound.descriptor)
+    package func joinGroup(
+        _ group: SocketAddress, interface: String?, socket index: Int
+    ) throws(SystemError) {
+        try sockets.join(group, interface: interface, on: listeners[index].bound.descriptor)
     }
 
     // MARK: A connected datagram socket

@@ -29,8 +29,11 @@ package protocol Sockets: AnyObject, Sendable {
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
     ) -> (sent: Int, error: Int32)
 
-    /// Receives what is sent to a multicast group.
-    func join(_ group: SocketAddress, on descriptor: Descriptor) throws(SystemError)
+    /// Receives what is sent to a multicast group, by a network interface or by the one that the
+    /// kernel chooses. ENODEV where there is none.
+    func join(
+        _ group: SocketAddress, interface: String?, on descriptor: Descriptor
+    ) throws(SystemError)
 
     /// The next waiting connection, or nil if there is none: for the last look at a backlog.
     func acceptWaiting(on listener: Descriptor) throws(SystemError) -> Descriptor?

@@ -6,7 +6,10 @@ extension KernelSockets {
     package func makeSocket(
         for address: SocketAddress, isDatagram: Bool
     ) throws(SystemError) -> Descriptor {
-        try make(family: address.family, type: isDatagram ? MR_SOCK_DGRAM : MR_SOCK_STREAM)
+        let type = isDatagram ? MR_SOCK_DGRAM : MR_SOCK_STREAM
+        let descriptor = try make(family: address.family, type: type)
+        if isDatagram { try? setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor) }
+        return descriptor
     }
 
     package func bindDatagrams(
@@ -51,12 +54,18 @@ extension KernelSockets {
     }
 
     package func join(
-        _ group: SocketAddress, on descriptor: Descriptor
+        _ group: SocketAddress, interface: String?, on descriptor: Descriptor
     ) throws(SystemError) {
+        var index: UInt32 = 0
+        if let interface {
+            index = if_nametoindex(interface)
+            guard index != 0 else { throw SystemError(ENODEV, "if_nametoindex") }
+        }
         switch group {
         case .v4(let bytes, _):
-            var request = ip_mreq()
+            var request = ip_mreqn()
             request.imr_multiaddr.s_addr = bytes.word
+            request.imr_ifindex = CInt(bitPattern: index)
             try setValue(request, 0, CInt(IP_ADD_MEMBERSHIP), descriptor)
         case .v6(let bytes, _, let scope):
             var request = ipv6_mreq()
@@ -64,7 +73,7 @@ extension KernelSockets {
                 $0.storeBytes(of: bytes.high, as: UInt64.self)
                 $0.storeBytes(of: bytes.low, toByteOffset: 8, as: UInt64.self)
             }
-            request.ipv6mr_interface = scope
+            request.ipv6mr_interface = index != 0 ? index : scope
             try setValue(request, CInt(MR_IPPROTO_IPV6), IPV6_ADD_MEMBERSHIP, descriptor)
         case .unix: throw SystemError(EOPNOTSUPP, "setsockopt")
         }
