@@ -7,8 +7,9 @@ public struct Options: Sendable {
     /// How many event loops, each with a thread.
     public var loops: Loops = .one
     /// Every loop listens for itself (SO_REUSEPORT) instead of one acceptor handing connections
-    /// out. A second server on the same address is then possible. When one stops, connections that
-    /// the kernel had already queued for it can be reset unless `net.ipv4.tcp_migrate_req` is 1.
+    /// out. A second server on the same address is then possible. When one stops it serves who
+    /// waits for it; the few that come between its last look and its close are reset by the kernel,
+    /// nearly none if `net.ipv4.tcp_migrate_req` is 1.
     public var reusePort = false
     /// How an acceptor picks a loop.
     public var balancer: Balancer = .roundRobin

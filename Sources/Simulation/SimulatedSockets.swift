@@ -66,6 +66,13 @@ package final class SimulatedSockets: Sockets {
         return queue.takeWaiting().map { network.open(.stream($0)) }
     }
 
+    package func hasUnread(_ descriptor: Descriptor) -> Bool {
+        guard case .stream(let endpoint) = network.socket(descriptor, for: "recv")?.kind else {
+            return false
+        }
+        return endpoint.incoming.count > 0
+    }
+
     package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {
         _ = network.socket(descriptor, for: "prepare")
     }

@@ -77,13 +77,22 @@ extension Loop {
                 abort(connection, .shutdown)
             } else if connection.pointee.state == .open {
                 let end = min(patience, quietAt)
-                if now >= end {
+                if now < patience && now >= quietAt && hasUnread(connection) {
+                    drainDeadline = min(drainDeadline ?? .max, now + Self.quietTime)
+                } else if now >= end {
                     close(connection, .shutdown)
                 } else {
                     drainDeadline = min(drainDeadline ?? end, end)
                 }
             }
         }
+    }
+
+    /// It looks silent only because this loop did not come to listen: it was held up by a callback,
+    /// or by others, or the driver has no buffer for it yet.
+    private func hasUnread(_ connection: ConnectionReference) -> Bool {
+        connection.pointee.flags.isDisjoint(with: .notReading)
+            && sockets.hasUnread(connection.pointee.descriptor)
     }
 
     /// Says goodbye and lets go of everything. Posts are refused from now on.

@@ -38,6 +38,9 @@ package protocol Sockets: AnyObject, Sendable {
     /// The next waiting connection, or nil if there is none: for the last look at a backlog.
     func acceptWaiting(on listener: Descriptor) throws(SystemError) -> Descriptor?
 
+    /// Whether bytes have come that no driver has received yet. Takes none.
+    func hasUnread(_ descriptor: Descriptor) -> Bool
+
     /// Sets up an accepted connection.
     func prepare(_ descriptor: Descriptor, _ options: StreamOptions)
 
