@@ -30,7 +30,11 @@ package final class SimulatedSockets: Sockets {
         return network.open(.unconnected)
     }
 
-    // Nothing comes from outside.
+    // Nothing comes from outside, and nothing goes there.
+
+    package func duplicate(_ descriptor: Descriptor) throws(SystemError) -> Descriptor {
+        throw SystemError(EOPNOTSUPP, "fcntl")
+    }
 
     package func adopt(_ descriptor: Descriptor) throws(SystemError) -> BoundListener {
         throw SystemError(EBADF, "getsockopt")

@@ -179,11 +179,17 @@ struct DatagramTestHandler: EventHandler, DatagramHandler, Sendable {
     }
 
     var traffic: TestHandler.OnConnection = TestHandler.echo
+    var boot: @Sendable (Loop) throws -> Void = { _ in }
 
     init() {}
 
     init(_ datagram: @escaping @Sendable (borrowing Datagram) throws -> Action) {
         self.datagram = datagram
+    }
+
+    func onBoot(_ loop: Loop) throws -> Action {
+        try boot(loop)
+        return .none
     }
 
     func onDatagram(_ datagram: Datagram) throws -> Action { try self.datagram(datagram) }

@@ -135,7 +135,7 @@ extension Loop {
             if connection.pointee.state == .connecting { abandonConnect(connection, error) }
             if connection.pointee.state != .closing { beginClosing(connection, .reset(error)) }
         }
-        for listener in listeners { sockets.removePath(of: listener.bound) }
+        for listener in listeners { removePath(of: listener.bound) }
         end()
         for token in tokens {
             if let connection = table.find(token), connection.pointee.state == .closing {
@@ -150,7 +150,7 @@ extension Loop {
     /// For a start that failed: nothing was accepted yet, and no handler is told.
     package func abandon() {
         for listener in listeners where listener.token == nil {
-            sockets.removePath(of: listener.bound)
+            removePath(of: listener.bound)
             sockets.discard(listener.bound.descriptor)
         }
         phase = .ended

@@ -65,6 +65,8 @@ package protocol LoopDelegate: AnyObject {
 /// Who started the loops. Called from their threads.
 package protocol LoopOwner: AnyObject, Sendable {
     func stopRequested(_ cause: StopCause)
+    /// A listener is about to close. False if its path has to stay: somebody else serves it too.
+    func listenerCloses(_ listener: BoundListener) -> Bool
     /// This loop accepts no more, and nothing waits in its backlogs.
     func acceptingStopped(_ loop: Int)
     /// This loop has no connection left.

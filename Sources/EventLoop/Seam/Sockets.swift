@@ -52,6 +52,9 @@ package protocol Sockets: AnyObject, Sendable {
     /// Makes the coming close send a reset.
     func resetOnClose(_ descriptor: Descriptor)
 
+    /// Another descriptor of the same socket, closed on exec; the caller owns it.
+    func duplicate(_ descriptor: Descriptor) throws(SystemError) -> Descriptor
+
     /// Closes a descriptor that no driver has.
     func discard(_ descriptor: Descriptor)
 
