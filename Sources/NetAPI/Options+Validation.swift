@@ -22,6 +22,8 @@ extension Options {
             let seconds = try within(1...3600, Int(time.components.seconds), "tcp.deferAccept")
             group.listen.deferAccept = CInt(seconds)
         }
+        group.listen.receiveOffload = udp.receiveOffload
+        group.listen.segmentationOffload = udp.segmentationOffload
         group.loop = try loopConfiguration()
         group.loop.countsHosts = group.hostLimit != nil
         return group
@@ -34,6 +36,8 @@ extension Options {
             let seconds = try within(1...32767, Int(idle.components.seconds), "tcp.keepAlive")
             loop.stream.keepAlive = CInt(seconds)
         }
+        loop.receiveOffload = udp.receiveOffload
+        loop.segmentationOffload = udp.segmentationOffload
         loop.allowHalfClosure = allowHalfClosure
         loop.inboundLimit = try atLeast(1, limits.inboundBytes, "limits.inboundBytes")
         loop.outboundLimit = try atLeast(1, limits.outboundBytes, "limits.outboundBytes")

@@ -20,6 +20,8 @@ public struct Options: Sendable {
     public var pinLoops = false
     /// Set on each TCP socket.
     public var tcp = TCP()
+    /// Set on each UDP socket.
+    public var udp = UDP()
     /// What a peer can make the server hold.
     public var limits = Limits()
     /// How long a connection may take.
@@ -59,6 +61,24 @@ public struct Options: Sendable {
         /// seconds (TCP_DEFER_ACCEPT); nil: at once. For protocols in which the client speaks
         /// first.
         public var deferAccept: Duration?
+    }
+
+    /// Set on each UDP socket. Both need Linux 5.0 or later; `start` throws `.unsupported` where
+    /// the kernel knows no such thing.
+    ///
+    /// On loopback, bursts of 54 datagrams of 1,200 bytes, processor time of the server for each:
+    /// receiving 0.69 us without and 0.20 with the offload, sending 3.59 and 0.49, on both backends
+    /// alike. Single datagrams gain nothing.
+    public struct UDP: Sendable {
+        /// The kernel may keep datagrams of one sender and size together on their way in (UDP_GRO);
+        /// `onDatagram`, and `onTraffic` of connected sockets, still run once for each as it was
+        /// sent.
+        public var receiveOffload = false
+        /// Datagrams of one size that follow each other to one receiver go to the kernel as one
+        /// message, which it or the device cuts again (UDP_SEGMENT); the last of them may be
+        /// shorter. What the kernel refuses to cut, since a device cannot or the size exceeds the
+        /// path's, is sent one by one and counted in `Statistics.segmentationFallBacks`.
+        public var segmentationOffload = false
     }
 
     /// What a peer can make the server hold. In bytes, but for `connections`.

@@ -23,7 +23,7 @@ package final class SimulatedSockets: Sockets {
     }
 
     package func makeSocket(
-        for address: SocketAddress, isDatagram: Bool
+        for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor {
         guard !isDatagram else { throw SystemError(EPROTONOSUPPORT, "socket") }
         guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "socket") }
@@ -51,8 +51,13 @@ package final class SimulatedSockets: Sockets {
     ) throws(SystemError) -> BoundListener { throw SystemError(EPROTONOSUPPORT, "socket") }
 
     package func send(
-        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
-    ) -> (sent: Int, error: Int32) { (0, EOPNOTSUPP) }
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
+        bundling: Bool
+    ) -> DatagramsSent {
+        var result = DatagramsSent()
+        result.error = EOPNOTSUPP
+        return result
+    }
 
     package func join(
         _ group: SocketAddress, interface: String?, on descriptor: Descriptor

@@ -21,9 +21,13 @@ package struct LoopConfiguration: Sendable {
     package var lingerTimeout: Nanoseconds = 5_000_000_000
     /// How much to throw away meanwhile.
     package var lingerLimit = 16 << 20
-    /// Completions handled between two looks at timers and other threads' messages.
     /// Connections are counted by host.
     package var countsHosts = false
+    /// Connected sockets for datagrams may be handed several in one piece.
+    package var receiveOffload = false
+    /// Datagrams of one size to one receiver are sent together.
+    package var segmentationOffload = false
+    /// Completions handled between two looks at timers and other threads' messages.
     package var completionsPerTurn = 512
     package var mailboxCapacity = 65_536
 

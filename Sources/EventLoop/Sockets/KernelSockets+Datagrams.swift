@@ -4,11 +4,18 @@ import Glibc
 /// Sockets for datagrams, and those that connect.
 extension KernelSockets {
     package func makeSocket(
-        for address: SocketAddress, isDatagram: Bool
+        for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor {
         let type = isDatagram ? MR_SOCK_DGRAM : MR_SOCK_STREAM
         let descriptor = try make(family: address.family, type: type)
-        if isDatagram { try? setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor) }
+        guard isDatagram else { return descriptor }
+        do throws(SystemError) {
+            try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
+            if receiveOffload { try offloadReceives(descriptor) }
+        } catch {
+            discard(descriptor)
+            throw error
+        }
         return descriptor
     }
 
@@ -20,6 +27,11 @@ extension KernelSockets {
             if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
             // Whoever asks for a broadcast address means it.
             try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
+            if options.receiveOffload { try offloadReceives(descriptor) }
+            // None by itself: each message says its own. Only to learn whether it could.
+            if options.segmentationOffload {
+                try setInteger(0, CInt(MR_IPPROTO_UDP), CInt(MR_UDP_SEGMENT), on: descriptor)
+            }
             if case .v6 = address {
                 let only: CInt = options.onlyV6 ? 1 : 0
                 try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
@@ -35,9 +47,14 @@ extension KernelSockets {
         }
     }
 
+    private func offloadReceives(_ descriptor: Descriptor) throws(SystemError) {
+        try setInteger(1, CInt(MR_IPPROTO_UDP), CInt(MR_UDP_GRO), on: descriptor)
+    }
+
     package func send(
-        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
-    ) -> (sent: Int, error: Int32) {
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
+        bundling: Bool
+    ) -> DatagramsSent {
         withUnsafeTemporaryAllocation(of: mr_outgoing.self, capacity: datagrams.count) { list in
             for (index, datagram) in datagrams.enumerated() {
                 list.initializeElement(
@@ -47,9 +64,21 @@ extension KernelSockets {
                         length: UInt32(datagram.bytes.count),
                         name_length: UInt32(datagram.name.count)))
             }
-            let sent = mr_send_datagrams(
-                descriptor.number, list.baseAddress, CInt(datagrams.count))
-            return sent < 0 ? (0, errno) : (Int(sent), 0)
+            var (result, bundles) = (DatagramsSent(), CInt(0))
+            let sent =
+                bundling
+                ? mr_send_bundled(
+                    descriptor.number, list.baseAddress, CInt(datagrams.count), &bundles)
+                : mr_send_datagrams(
+                    descriptor.number, list.baseAddress, CInt(datagrams.count))
+            if sent < 0 {
+                result.error = errno
+                result.refused = max(1, Int(bundles))
+            } else {
+                result.count = Int(sent)
+                result.bundles = Int(bundles)
+            }
+            return result
         }
     }
 

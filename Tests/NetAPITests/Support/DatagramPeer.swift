@@ -55,6 +55,21 @@ final class DatagramPeer {
         guard sent == bytes.count else { throw SystemFailure("send") }
     }
 
+    /// All of them with one call: datagrams of `size` bytes, the last perhaps shorter.
+    func send(_ bytes: [UInt8], inDatagramsOf size: CInt) throws {
+        try setOption(17, 103, size)
+        try send(bytes)
+        try setOption(17, 103, 0)
+    }
+
+    func setOption(_ level: CInt, _ name: CInt, _ value: CInt) throws {
+        var value = value
+        let length = socklen_t(MemoryLayout<CInt>.size)
+        guard setsockopt(descriptor, level, name, &value, length) == 0 else {
+            throw SystemFailure("setsockopt")
+        }
+    }
+
     func receive() throws -> [UInt8] {
         let count = recv(descriptor, &buffer, buffer.count, 0)
         guard count >= 0 else { throw SystemFailure("recv") }
