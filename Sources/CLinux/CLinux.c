@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <pthread.h>
-#include <sys/socket.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/socket.h>
 
 int mr_accept(int listener) {
     return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -14,10 +16,27 @@ const char *mr_errno_name(int number) { return strerrorname_np(number); }
 
 enum { MOST_DATAGRAMS = 64 };
 
+// Room for the one control message that is asked for, aligned as such.
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static int32_t segment_size(struct msghdr *header) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+        int size = 0;
+        if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO) continue;
+        memcpy(&size, CMSG_DATA(c), sizeof(size));
+        return size;
+    }
+    return 0;
+}
+
 int mr_receive_datagrams(
     int descriptor, struct mr_datagram *messages, int count, void *memory, uint32_t size) {
     struct mmsghdr headers[MOST_DATAGRAMS];
     struct iovec pieces[MOST_DATAGRAMS];
+    union control controls[MOST_DATAGRAMS];
     if (count > MOST_DATAGRAMS) count = MOST_DATAGRAMS;
     for (int i = 0; i < count; i++) {
         pieces[i] = (struct iovec){(char *)memory + (size_t)i * size, size};
@@ -25,13 +44,16 @@ int mr_receive_datagrams(
             .msg_name = &messages[i].sender,
             .msg_namelen = sizeof(messages[i].sender),
             .msg_iov = &pieces[i],
-            .msg_iovlen = 1};
+            .msg_iovlen = 1,
+            .msg_control = &controls[i],
+            .msg_controllen = sizeof(controls[i])};
     }
     int received = recvmmsg(descriptor, headers, (unsigned)count, MSG_DONTWAIT, NULL);
     for (int i = 0; i < received; i++) {
         messages[i].length = headers[i].msg_len;
         messages[i].sender_length = headers[i].msg_hdr.msg_namelen;
         messages[i].is_truncated = (headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+        messages[i].segment_size = segment_size(&headers[i].msg_hdr);
     }
     return received;
 }
@@ -49,6 +71,63 @@ int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int co
             .msg_iovlen = 1};
     }
     return sendmmsg(descriptor, headers, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// How many from the first on may be one message: all of its size but for a last, shorter one, and
+// together no more than a datagram of IPv4 holds, which the kernel checks before it cuts.
+static int bundle_size(const struct mr_outgoing *first, int count) {
+    enum { MOST_BYTES = 65507 };
+    uint32_t size = first->length, total = size;
+    int taken = 1;
+    while (taken < count && size > 0 && first[taken - 1].length == size) {
+        const struct mr_outgoing *next = &first[taken];
+        if (next->length == 0 || next->length > size || total + next->length > MOST_BYTES ||
+            next->name_length != first->name_length ||
+            memcmp(next->name, first->name, first->name_length) != 0)
+            break;
+        total += next->length;
+        taken++;
+    }
+    return taken;
+}
+
+int mr_send_bundled(
+    int descriptor, const struct mr_outgoing *messages, int count, int *bundles) {
+    struct mmsghdr headers[MOST_DATAGRAMS];
+    struct iovec pieces[MOST_DATAGRAMS];
+    union control controls[MOST_DATAGRAMS];
+    int sizes[MOST_DATAGRAMS], made = 0;
+    if (count > MOST_DATAGRAMS) count = MOST_DATAGRAMS;
+    for (int i = 0; i < count; i++)
+        pieces[i] = (struct iovec){(void *)messages[i].bytes, messages[i].length};
+    for (int i = 0; i < count; i += sizes[made++]) {
+        sizes[made] = bundle_size(&messages[i], count - i);
+        struct msghdr *header = &headers[made].msg_hdr;
+        *header = (struct msghdr){
+            .msg_name = (void *)messages[i].name,
+            .msg_namelen = messages[i].name_length,
+            .msg_iov = &pieces[i],
+            .msg_iovlen = (size_t)sizes[made]};
+        if (sizes[made] == 1) continue;
+        uint16_t segment = (uint16_t)messages[i].length;
+        header->msg_control = &controls[made];
+        header->msg_controllen = CMSG_SPACE(sizeof(segment));
+        struct cmsghdr *control = CMSG_FIRSTHDR(header);
+        *control = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(sizeof(segment)),
+            .cmsg_level = IPPROTO_UDP,
+            .cmsg_type = UDP_SEGMENT};
+        memcpy(CMSG_DATA(control), &segment, sizeof(segment));
+    }
+    int sent = sendmmsg(descriptor, headers, (unsigned)made, MSG_DONTWAIT | MSG_NOSIGNAL);
+    *bundles = sent < 0 ? sizes[0] : 0;
+    if (sent < 0) return -1;
+    int datagrams = 0;
+    for (int i = 0; i < sent; i++) {
+        datagrams += sizes[i];
+        if (sizes[i] > 1) *bundles += 1;
+    }
+    return datagrams;
 }
 
 int mr_pin_thread(int cpu) {

@@ -2,6 +2,8 @@
 #include "CURing.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -76,6 +78,7 @@ int mr_open_datagram_buffers(struct mr_ring *ring) {
     ring->datagram_buffers = pages;
     ring->datagram_memory = memory;
     ring->datagram_form.msg_namelen = sizeof(struct sockaddr_storage);
+    ring->datagram_form.msg_controllen = CMSG_SPACE(sizeof(int));
     io_uring_buf_ring_init(ring->datagram_buffers);
     for (unsigned i = 0; i < MR_DATAGRAM_BUFFERS; i++) mr_give_datagram_buffer(ring, i);
     return 0;
@@ -106,6 +109,16 @@ bool mr_read_datagram(
     datagram->length = io_uring_recvmsg_payload_length(out, result, &ring->datagram_form);
     datagram->sender = io_uring_recvmsg_name(out);
     datagram->sender_length = out->namelen;
+    datagram->segment_size = 0;
+    struct cmsghdr *control = io_uring_recvmsg_cmsg_firsthdr(out, &ring->datagram_form);
+    while (control) {
+        int size = 0;
+        if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == UDP_GRO) {
+            memcpy(&size, CMSG_DATA(control), sizeof(size));
+            datagram->segment_size = size;
+        }
+        control = io_uring_recvmsg_cmsg_nexthdr(out, &ring->datagram_form, control);
+    }
     datagram->is_truncated = (out->flags & MSG_TRUNC) != 0;
     return true;
 }

@@ -74,7 +74,8 @@ struct DatagramBatch: ~Copyable {
                     start: memory + index * Self.size, count: Int(message.pointee.length)),
                 sender: UnsafeRawBufferPointer(
                     start: sender, count: Int(message.pointee.sender_length)),
-                isTruncated: message.pointee.is_truncated != 0))
+                isTruncated: message.pointee.is_truncated != 0,
+                segmentSize: Int(message.pointee.segment_size)))
         index += 1
         return UnsafePointer(current)
     }

@@ -38,7 +38,8 @@ public final class Client: Sendable {
     /// Connects without blocking. `done` runs on the new connection's loop before its `onOpen`, or
     /// there with `.timedOut`, `.system` and the kernel's error, or `.invalidAddress`; on the
     /// calling thread with `.closed` if the client does not run. `udp://` connects a datagram
-    /// socket: `onTraffic` once per datagram, each flush of what was written a datagram.
+    /// socket: `onTraffic` once per datagram, each flush of what was written a datagram; a
+    /// broadcast address needs nothing more.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping @Sendable (Result<Connection, NetError>) -> Void

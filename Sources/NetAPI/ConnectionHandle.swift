@@ -46,6 +46,27 @@ public struct ConnectionHandle: Sendable, Hashable {
         write(Array(text.utf8), sent: sent)
     }
 
+    /// As `write`, for several pieces in order: nothing that other threads write comes between
+    /// them, and `sent` is told once, when the kernel has the last of them.
+    public func write(
+        _ pieces: [[UInt8]], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
+    ) {
+        post { loop, record in
+            guard let record else {
+                sent?(.failure(.closed))
+                return
+            }
+            for piece in pieces { piece.withUnsafeBytes { loop.write(record, $0) } }
+            guard let sent else { return }
+            // Nothing behind the last piece: kept once all before it are gone.
+            loop.write(record, UnsafeRawBufferPointer(start: nil, count: 0)) { cause in
+                sent(cause == nil ? .success(()) : .failure(.closed))
+            }
+        } refused: {
+            sent?(.failure($0))
+        }
+    }
+
     /// `onTraffic` runs soon, also with nothing unread.
     public func wake() {
         post { loop, record in if let record { loop.wake(record) } }

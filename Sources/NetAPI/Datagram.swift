@@ -1,4 +1,5 @@
 internal import EventLoop
+internal import Glibc
 
 /// One datagram, lent until `onDatagram` returns: the compiler forbids keeping it.
 public struct Datagram: ~Escapable {
@@ -82,7 +83,8 @@ public struct DatagramSocket: Sendable, Hashable {
         hasher.combine(place)
     }
 
-    /// Sends to anybody; at the end of this turn when called on the socket's loop, soon otherwise.
+    /// Sends to anybody, also to a broadcast address or a multicast group; at the end of this turn
+    /// when called on the socket's loop, soon otherwise.
     /// An address that is not `udp://` is ignored and counted as a drop.
     public func send(_ bytes: [UInt8], to address: Address) {
         guard address.isDatagram, let target = address.socketAddress,
@@ -108,20 +110,42 @@ public struct DatagramSocket: Sendable, Hashable {
         send(Array(copying: bytes), to: address)
     }
 
-    /// Receives what is sent to a multicast group, `udp://239.1.2.3:0` for example, from now on. On
-    /// the socket's loop; from other threads it takes effect soon and errors are not told. Throws
-    /// `.invalidAddress`, or `.system` with what the kernel says.
-    public func join(_ group: Address) throws(NetError) {
+    /// Receives what is sent to a multicast group, `udp://239.1.2.3:0` for example, from now on, by
+    /// the network interface of this name; nil: by the one that the routes say, or that the zone of
+    /// an IPv6 group names. On the socket's loop; from other threads it takes effect soon and
+    /// errors are not told. Throws `.invalidAddress` for what is no group or no interface, or
+    /// `.system` with what the kernel says.
+    public func join(_ group: Address, interface: String? = nil) throws(NetError) {
         guard group.isDatagram, let target = group.socketAddress else {
             throw .invalidAddress(group.description)
         }
         if let loop = EventLoop.Loop.current, loop.port === port {
             do throws(SystemError) {
-                return try loop.joinGroup(target, socket: place)
+                return try loop.joinGroup(target, interface: interface, socket: place)
             } catch {
-                throw NetError(error)
+                throw NetError(joining: group, interface, error)
             }
         }
-        port.run { [place] loop in try? loop.joinGroup(target, socket: place) }
+        port.run { [place] loop in
+            try? loop.joinGroup(target, interface: interface, socket: place)
+        }
+    }
+}
+
+extension NetError {
+    fileprivate init(joining group: Address, _ interface: String?, _ error: SystemError) {
+        let name = interface.map { " by \($0.debugDescription)" } ?? ""
+        let what = "\(group)\(name): \(error.message) (\(error.name))"
+        switch error.number {
+        case EINVAL:
+            self.init(
+                .invalidAddress, "\(group) is not a multicast group",
+                "give one of 224.0.0.0/4 or ff00::/8", errno: error.number)
+        case ENODEV:
+            self.init(
+                .invalidAddress, what, "name an interface that `ip link` lists",
+                errno: error.number)
+        default: self.init(.system, what, errno: error.number)
+        }
     }
 }

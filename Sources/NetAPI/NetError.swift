@@ -110,6 +110,10 @@ extension NetError {
             self.init(
                 .invalidAddress, what, "listen on an address that this machine has",
                 errno: error.number)
+        case ENOPROTOOPT where address.isDatagram:
+            self.init(
+                .unsupported, "\(address): this kernel has no offload for datagrams",
+                "leave udp.receiveOffload and udp.segmentationOffload off", errno: error.number)
         case ENAMETOOLONG:
             self.init(
                 .invalidAddress, "\(address): the path is too long",

@@ -23,6 +23,8 @@ extension Options {
             group.listen.deferAccept = CInt(seconds)
         }
         _ = try minimumWaitTime()
+        group.listen.receiveOffload = udp.receiveOffload
+        group.listen.segmentationOffload = udp.segmentationOffload
         group.loop = try loopConfiguration()
         group.loop.countsHosts = group.hostLimit != nil
         return group
@@ -35,6 +37,8 @@ extension Options {
             let seconds = try within(1...32767, Int(idle.components.seconds), "tcp.keepAlive")
             loop.stream.keepAlive = CInt(seconds)
         }
+        loop.receiveOffload = udp.receiveOffload
+        loop.segmentationOffload = udp.segmentationOffload
         loop.allowHalfClosure = allowHalfClosure
         loop.inboundLimit = try atLeast(1, limits.inboundBytes, "limits.inboundBytes")
         loop.outboundLimit = try atLeast(1, limits.outboundBytes, "limits.outboundBytes")

@@ -7,8 +7,9 @@ public struct Options: Sendable {
     /// How many event loops, each with a thread.
     public var loops: Loops = .one
     /// Every loop listens for itself (SO_REUSEPORT) instead of one acceptor handing connections
-    /// out. A second server on the same address is then possible. When one stops, connections that
-    /// the kernel had already queued for it can be reset unless `net.ipv4.tcp_migrate_req` is 1.
+    /// out. A second server on the same address is then possible. When one stops it serves who
+    /// waits for it; the few that come between its last look and its close are reset by the kernel,
+    /// nearly none if `net.ipv4.tcp_migrate_req` is 1.
     public var reusePort = false
     /// How an acceptor picks a loop.
     public var balancer: Balancer = .roundRobin
@@ -19,6 +20,8 @@ public struct Options: Sendable {
     public var pinLoops = false
     /// Set on each TCP socket.
     public var tcp = TCP()
+    /// Set on each UDP socket.
+    public var udp = UDP()
     /// What a peer can make the server hold.
     public var limits = Limits()
     /// How long a connection may take.
@@ -30,8 +33,8 @@ public struct Options: Sendable {
     public var slowTurn: Duration = .milliseconds(100)
 
     /// How long a loop goes on looking for events after the last one, before it sleeps in the
-    /// kernel; zero: it sleeps at once. Takes the processor for that time, so give each loop one of its
-    /// own. For few connections that need an answer soon. At most one second.
+    /// kernel; zero: it sleeps at once. Takes the processor for that time, so give each loop one
+    /// of its own. For few connections that need an answer soon. At most one second.
     public var busyPoll: Duration = .zero
     /// After a busy turn, how long the next wait collects further completions before it returns, so
     /// that one kernel entry serves more of them; zero: it returns with the first. io_uring on
@@ -67,6 +70,24 @@ public struct Options: Sendable {
         /// seconds (TCP_DEFER_ACCEPT); nil: at once. For protocols in which the client speaks
         /// first.
         public var deferAccept: Duration?
+    }
+
+    /// Set on each UDP socket. Both need Linux 5.0 or later; `start` throws `.unsupported` where
+    /// the kernel knows no such thing.
+    ///
+    /// On loopback, bursts of 54 datagrams of 1,200 bytes, processor time of the server for each:
+    /// receiving 0.69 us without and 0.20 with the offload, sending 3.59 and 0.49, on both backends
+    /// alike. Single datagrams gain nothing.
+    public struct UDP: Sendable {
+        /// The kernel may keep datagrams of one sender and size together on their way in (UDP_GRO);
+        /// `onDatagram`, and `onTraffic` of connected sockets, still run once for each as it was
+        /// sent.
+        public var receiveOffload = false
+        /// Datagrams of one size that follow each other to one receiver go to the kernel as one
+        /// message, which it or the device cuts again (UDP_SEGMENT); the last of them may be
+        /// shorter. What the kernel refuses to cut, since a device cannot or the size exceeds the
+        /// path's, is sent one by one and counted in `Statistics.segmentationFallBacks`.
+        public var segmentationOffload = false
     }
 
     /// What a peer can make the server hold. In bytes, but for `connections`.

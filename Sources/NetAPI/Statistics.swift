@@ -39,6 +39,14 @@ public struct Statistics: Sendable {
     public var offloadRefusals = 0
     /// Datagrams received.
     public var datagramsIn = 0
+    /// Datagrams that the kernel took, of bound sockets.
+    public var datagramsOut = 0
+    /// Messages to the kernel that held several of them, with `Options.udp.segmentationOffload`.
+    public var segmentedSends = 0
+    /// Those of them that the kernel refused, so that their datagrams went one by one.
+    public var segmentationFallBacks = 0
+    /// Pieces that held several received datagrams, with `Options.udp.receiveOffload`.
+    public var coalescedReceives = 0
     /// Datagrams that the socket did not take, or that were too long.
     public var datagramDrops = 0
     /// `onDatagram` threw.
@@ -70,6 +78,10 @@ public struct Statistics: Sendable {
         slowTurns += counters.slowTurns.current
         longestTurn = max(longestTurn, .nanoseconds(counters.longestTurn.current))
         datagramsIn += counters.datagramsIn.current
+        datagramsOut += counters.datagramsOut.current
+        segmentedSends += counters.segmentedSends.current
+        segmentationFallBacks += counters.segmentationFallBacks.current
+        coalescedReceives += counters.coalescedReceives.current
         datagramDrops += counters.datagramDrops.current
         datagramErrors += counters.datagramErrors.current
         kernelEntries += port.driverCounters.kernelEntries.current

@@ -23,14 +23,18 @@ package final class SimulatedSockets: Sockets {
     }
 
     package func makeSocket(
-        for address: SocketAddress, isDatagram: Bool
+        for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor {
         guard !isDatagram else { throw SystemError(EPROTONOSUPPORT, "socket") }
         guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "socket") }
         return network.open(.unconnected)
     }
 
-    // Nothing comes from outside.
+    // Nothing comes from outside, and nothing goes there.
+
+    package func duplicate(_ descriptor: Descriptor) throws(SystemError) -> Descriptor {
+        throw SystemError(EOPNOTSUPP, "fcntl")
+    }
 
     package func adopt(_ descriptor: Descriptor) throws(SystemError) -> BoundListener {
         throw SystemError(EBADF, "getsockopt")
@@ -47,10 +51,17 @@ package final class SimulatedSockets: Sockets {
     ) throws(SystemError) -> BoundListener { throw SystemError(EPROTONOSUPPORT, "socket") }
 
     package func send(
-        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
-    ) -> (sent: Int, error: Int32) { (0, EOPNOTSUPP) }
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
+        bundling: Bool
+    ) -> DatagramsSent {
+        var result = DatagramsSent()
+        result.error = EOPNOTSUPP
+        return result
+    }
 
-    package func join(_ group: SocketAddress, on descriptor: Descriptor) throws(SystemError) {
+    package func join(
+        _ group: SocketAddress, interface: String?, on descriptor: Descriptor
+    ) throws(SystemError) {
         throw SystemError(EOPNOTSUPP, "setsockopt")
     }
 
@@ -62,6 +73,13 @@ package final class SimulatedSockets: Sockets {
         guard queue.hasWaiting else { return nil }
         guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "accept4") }
         return queue.takeWaiting().map { network.open(.stream($0)) }
+    }
+
+    package func hasUnread(_ descriptor: Descriptor) -> Bool {
+        guard case .stream(let endpoint) = network.socket(descriptor, for: "recv")?.kind else {
+            return false
+        }
+        return endpoint.incoming.count > 0
     }
 
     package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {

@@ -63,7 +63,7 @@ extension UringDriver {
                 bytes: UnsafeRawBufferPointer(start: datagram.bytes, count: datagram.length),
                 sender: UnsafeRawBufferPointer(
                     start: datagram.sender, count: datagram.sender_length),
-                isTruncated: datagram.is_truncated))
+                isTruncated: datagram.is_truncated, segmentSize: datagram.segment_size))
         return Completion(token, .datagram(UnsafePointer(lentDatagram)))
     }
 

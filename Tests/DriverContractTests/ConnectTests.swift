@@ -58,7 +58,8 @@ extension DriverContract {
         private func begin(
             _ session: Session, to address: SocketAddress
         ) throws -> (Token, UnsafeMutableRawBufferPointer) {
-            let descriptor = try session.sockets.makeSocket(for: address, isDatagram: false)
+            let descriptor = try session.sockets.makeSocket(
+                for: address, isDatagram: false, receiveOffload: false)
             let token = session.attach(descriptor)
             let name = try address.kernelCopy()
             session.submit(

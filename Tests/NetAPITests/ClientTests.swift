@@ -41,32 +41,46 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
-    func aGreetingIsSeenFirstAndAnEarlyEndLosesNothing(_ setup: Setup) throws {
+    @Test(arguments: Setup.all, transports)
+    func aGreetingIsSeenFirstAndAnEarlyEndLosesNothing(
+        _ setup: Setup, _ transport: Address
+    ) throws {
+        let greeting = "this was written by onOpen"
+        let first = Shared("")
         var serving = TestHandler()
-        serving.open = { connection in
+        serving.traffic = { connection in
+            guard connection.buffered >= greeting.utf8.count else { return .none }
+            first.value = String(decoding: connection.next())
             connection.write("bye!")
             return .close
         }
-        try withServer(setup, serving) { server in
-            let text = Shared("")
-            let reason = Shared<String>("")
+        try withServer(setup, serving, listen: [Self.place(transport)]) { server in
+            let order = Shared<[String]>([])
             var handler = TestHandler()
+            handler.open = { connection in
+                connection.write(greeting)
+                return .none
+            }
             handler.traffic = { connection in
+                guard connection.buffered == 4 else { return .none }
                 let piece = String(decoding: connection.next())
-                text.update { $0 += piece }
+                order.update { $0.append(piece) }
                 return .none
             }
             handler.close = { _, why in
-                reason.value = "\(why)"
+                order.update { $0.append("\(why)") }
                 return .none
             }
             let client = try Client(handler, options: setup.options())
             try client.start()
-            client.connect(to: server.addresses[0]) { _ in }
-            try eventually("it ended") { !reason.value.isEmpty }
-            #expect(text.value == "bye!")
-            #expect(reason.value == "peer")
+            client.connect(to: server.addresses[0]) { result in
+                guard let handle = try? result.get().handle else { return }
+                // Posted before onOpen has run, but taken in after it.
+                handle.write("; this by its handle")
+            }
+            try eventually("it ended") { order.value.count == 2 }
+            #expect(order.value == ["bye!", "peer"])
+            #expect(first.value.hasPrefix(greeting), "\(first.value)")
             try bounded("stop") { client.stop() }
         }
     }

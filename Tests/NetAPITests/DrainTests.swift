@@ -92,6 +92,38 @@ import Testing
         #expect(handler.log.count(.open) == 20 + setup.loops)
     }
 
+    /// Silence does not count while the loop does not listen. These requests are more than a ring
+    /// has buffers for, so some are received only when others have been answered, slowly.
+    @Test(arguments: Setup.all)
+    func requestsThatWaitForSlowOnesAreAnswered(_ setup: Setup) throws {
+        let isBlocked = Shared(0)
+        let handler = TestHandler(traffic: { connection in
+            guard connection.bytes.equals("block") else {
+                pause(.milliseconds(5))
+                return try TestHandler.echo(connection)
+            }
+            connection.discardAll()
+            isBlocked.update { $0 += 1 }
+            pause(.milliseconds(300))
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let blockers = try (0..<setup.loops).map { _ in try server.connect() }
+            try handler.log.waitFor(.open, count: setup.loops)
+            let clients = try (0..<80 * setup.loops).map { _ in try server.connect() }
+            try handler.log.waitFor(.open, count: clients.count + setup.loops)
+            for blocker in blockers { try blocker.send("block") }
+            try eventually("all loops blocked") { isBlocked.value == setup.loops }
+            for client in clients { try client.send("hello") }
+            server.server.requestStop()
+            let answers = try clients.map { client in
+                defer { client.close() }
+                return try client.receiveTextUntilEnd().text
+            }
+            #expect(answers.count { $0 == "hello" } == clients.count)
+        }
+    }
+
     @Test(arguments: Setup.all)
     func silentClientsInTheBacklogGetACleanEnd(_ setup: Setup) throws {
         for _ in 0..<10 {

@@ -137,6 +137,9 @@ import Testing
             handles.value[0].write("too late") { result in
                 results.update { $0.append(result.code) }
             }
+            handles.value[0].write([[1], [2]]) { result in
+                results.update { $0.append(result.code) }
+            }
         }
         try withServer(setup, handler) { server in
             let client = try server.connect()
@@ -144,13 +147,13 @@ import Testing
             client.close()
             try handler.log.waitFor(.close)
             for _ in 0..<5 { write() }
-            try eventually("five answers") { results.value.count == 5 }
+            try eventually("ten answers") { results.value.count == 10 }
             handles.value[0].close()
             handles.value[0].abort()
             handles.value[0].wake()
         }
         for _ in 0..<5 { write() }
-        try eventually("five more answers, with the server stopped") { results.value.count == 10 }
+        try eventually("ten more answers, with the server stopped") { results.value.count == 20 }
         #expect(results.value.allSatisfy { $0 == .closed })
     }
 
@@ -170,6 +173,31 @@ import Testing
             #expect(!isSent.value, "32 MiB are more than a kernel holds")
             try client.receive(pattern, exactly: 32 << 20)
             try eventually("sent is told") { isSent.value }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func piecesStayTogetherAndAreToldOnceWhenAllAreSent(_ setup: Setup) throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = Self.sharing(handles, traffic: TestHandler.ignore)
+        let told = Shared(0)
+        try withServer(setup, handler) { server in
+            let client = try server.connect(receiveBuffer: 4096)
+            try handler.log.waitFor(.open)
+            let pattern = Pattern(stream: 1)
+            let handle = handles.value[0]
+            handle.write([[]]) { _ in told.update { $0 += 1 } }
+            try eventually("nothing at all is sent at once") { told.value == 1 }
+            let pieces = (0..<32).map { pattern.bytes(1 << 20, from: $0 << 20) }
+            handle.write(pieces + [[]]) { result in
+                if case .success = result { told.update { $0 += 1 } }
+            }
+            handle.write("behind")
+            pause(.milliseconds(200))
+            #expect(told.value == 1, "32 MiB are more than a kernel holds")
+            try client.receive(pattern, exactly: 32 << 20)
+            #expect(try client.receiveText(exactly: 6) == "behind")
+            try eventually("sent is told") { told.value == 2 }
         }
     }
 

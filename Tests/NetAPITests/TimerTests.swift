@@ -167,4 +167,59 @@ import Testing
         #expect(order.value.count == 500)
         #expect(order.value == order.value.sorted())
     }
+
+    /// What became of each of many timers; confined to their loop.
+    private final class Tally {
+        var timers: [Timer] = []
+        var due: [ContinuousClock.Instant] = []
+        var fired: [UInt8] = []
+        var early = 0
+    }
+
+    /// Timers live in the loop: the kernel is told of the next deadline, and of nothing else.
+    @Test(arguments: Setup.single)
+    func aMillionTimersCostNoSystemCallEach(_ setup: Setup) throws {
+        let (count, loops, done) = (1_000_000, Shared<[LoopHandle]>([]), Shared(false))
+        let result = Shared<(once: Int, cancelled: Int, early: Int)>((0, 0, 0))
+        let handler = TestHandler(boot: { loop in
+            loops.update { [handle = loop.handle] in $0.append(handle) }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let (memory, entries) = (Probe.residentBytes, server.server.statistics.kernelEntries)
+            loops.value[0].execute { loop in
+                let tally = Tally()
+                var random = SeededRandom(8)
+                tally.fired = Array(repeating: 0, count: count)
+                for number in 0..<count {
+                    let delay = Duration.microseconds(Int.random(in: 0...3_000_000, using: &random))
+                    tally.due.append(.now + delay)
+                    tally.timers.append(
+                        loop.schedule(after: delay) { [unowned tally] in
+                            tally.fired[number] += 1
+                            // As exact as the clock of a turn.
+                            if .now < tally.due[number] - .milliseconds(1) { tally.early += 1 }
+                        })
+                }
+                for number in stride(from: 1, to: count, by: 2) { tally.timers[number].cancel() }
+                // Behind them all, since it is made last.
+                loop.schedule(after: .milliseconds(3001)) {
+                    let halves = stride(from: 0, to: count, by: 2)
+                    result.value = (
+                        halves.count { tally.fired[$0] == 1 },
+                        halves.count { tally.fired[$0 + 1] == 0 }, tally.early
+                    )
+                    done.value = true
+                }
+            }
+            try eventually("the last one") { done.value }
+            #expect(result.value == (count / 2, count / 2, 0))
+            let calls = server.server.statistics.kernelEntries - entries
+            #expect(calls < count / 10, "\(calls) kernel entries")
+            #expect(Probe.residentBytes - memory < 1 << 29 || Probe.isSanitized)
+            print(
+                "FIGS", calls, (Probe.residentBytes - memory) >> 20,
+                server.server.statistics.longestTurn)
+        }
+    }
 }

@@ -29,7 +29,10 @@ enum {
     MR_SOCK_NONBLOCK = 04000,
     MR_SOCK_CLOEXEC = 02000000,
     MR_IPPROTO_TCP = 6,
+    MR_IPPROTO_UDP = 17,
     MR_IPPROTO_IPV6 = 41,
+    MR_UDP_SEGMENT = 103,
+    MR_UDP_GRO = 104,
     MR_TCP_NODELAY = 1,
     MR_TCP_KEEPIDLE = 4,
     MR_TCP_KEEPINTVL = 5,
@@ -111,6 +114,8 @@ struct mr_datagram {
     uint32_t length;
     uint32_t sender_length;
     int32_t is_truncated;
+    // Several datagrams of this size, the last perhaps shorter (UDP_GRO); 0: a single one.
+    int32_t segment_size;
     struct sockaddr_storage sender;
 };
 int mr_receive_datagrams(
@@ -125,6 +130,11 @@ struct mr_outgoing {
 // Sends up to `count` (at most 64) datagrams without waiting. How many, or -1 with errno about the
 // first.
 int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int count);
+// The same with neighbours of one size and receiver in one message, which the kernel cuts
+// (UDP_SEGMENT). *bundles tells of how many such messages were taken; when none was, of how many
+// datagrams the refused one consists.
+int mr_send_bundled(
+    int descriptor, const struct mr_outgoing *messages, int count, int *bundles);
 // Pins the calling thread to one processor: 0, or an errno.
 int mr_pin_thread(int cpu);
 // How many processors this process may use.

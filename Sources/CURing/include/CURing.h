@@ -170,7 +170,8 @@ MR_INLINE void mr_give_buffer(struct mr_ring *ring, unsigned index) {
 
 enum {
     MR_DATAGRAM_BUFFERS = 32,
-    // The kernel's header and the sender's name stand before the bytes, at most 65507 of them.
+    // The kernel's header, the sender's name and a control message stand before the bytes, at most
+    // 65507 of them.
     MR_DATAGRAM_SIZE = 65536 + 512,
 };
 // 0, also when they are there already, or a negative errno.
@@ -180,6 +181,8 @@ struct mr_received {
     ptrdiff_t length;
     const void *sender;
     ptrdiff_t sender_length;
+    // Several datagrams of this size, the last perhaps shorter (UDP_GRO); 0: a single one.
+    ptrdiff_t segment_size;
     bool is_truncated;
 };
 // What the kernel wrote into a datagram buffer; false if that makes no sense.

@@ -56,7 +56,8 @@ extension Loop {
         }
         let name = try address.kernelCopy()
         let attempt = ConnectAttempt(name, deadline: driver.clock + max(0, timeout), done: done)
-        let descriptor = try sockets.makeSocket(for: address, isDatagram: isDatagram)
+        let descriptor = try sockets.makeSocket(
+            for: address, isDatagram: isDatagram, receiveOffload: configuration.receiveOffload)
         guard let connection = table.allocate() else {
             sockets.discard(descriptor)
             owner.report(.slotsExhausted(loop: index))

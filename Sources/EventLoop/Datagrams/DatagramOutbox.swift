@@ -15,7 +15,11 @@ final class DatagramOutbox {
     /// Four of the largest, or 64 of 4 KiB.
     static let capacity = 262_144
 
-    init() {
+    /// Whether neighbours of one size and receiver go as one message.
+    private var bundles: Bool
+
+    init(bundles: Bool) {
+        self.bundles = bundles
         memory = .allocate(byteCount: Self.capacity, alignment: 16)
         entries = .allocate(capacity: Self.most)
     }
@@ -45,30 +49,53 @@ final class DatagramOutbox {
         return UnsafeRawBufferPointer(start: start, count: bytes.count)
     }
 
-    /// Sends everything; returns how many bytes left and how many datagrams were dropped.
-    func flush(_ sockets: any Sockets, on descriptor: Descriptor) -> (bytes: Int, dropped: Int) {
-        var (place, dropped, bytes) = (0, 0, 0)
-        var retries = 0
+    /// What became of the datagrams.
+    struct Flushed {
+        var bytes = 0
+        var sent = 0
+        var dropped = 0
+        var bundles = 0
+        var refusedBundles = 0
+    }
+
+    /// Sends everything.
+    func flush(_ sockets: any Sockets, on descriptor: Descriptor) -> Flushed {
+        var (result, place, retries) = (Flushed(), 0, 0)
+        // Those of a refused bundle go one by one.
+        var plainEnd = 0
         while place < count {
-            let rest = UnsafeBufferPointer(start: entries + place, count: count - place)
-            let (sent, error) = sockets.send(rest, on: descriptor)
-            for entry in rest.prefix(sent) { bytes += entry.bytes.count }
-            place += sent
-            guard sent == 0 else { continue }
+            let isPlain = !bundles || place < plainEnd
+            let end = place < plainEnd ? plainEnd : count
+            let part = UnsafeBufferPointer(start: entries + place, count: end - place)
+            let outcome = sockets.send(part, on: descriptor, bundling: !isPlain)
+            for entry in part.prefix(outcome.count) { result.bytes += entry.bytes.count }
+            place += outcome.count
+            result.sent += outcome.count
+            result.bundles += outcome.bundles
+            guard outcome.count == 0 else { continue }
+            let error = outcome.error
+            if outcome.refused > 1 && DatagramError.forbidsBundles(error) {
+                result.refusedBundles += 1
+                plainEnd = place + outcome.refused
+                // The device's answer, which will be the same next time; others depend on the
+                // receiver and on the size.
+                if error == EIO { bundles = false }
+                continue
+            }
             // News of an earlier datagram stands in the way once; then this one has its own turn.
             if DatagramError.isPassing(error) && error != EMSGSIZE && retries < Self.most {
                 retries += 1
                 continue
             }
             if error == EAGAIN || error == ENOBUFS {
-                dropped += count - place
+                result.dropped += count - place
                 break
             }
-            dropped += 1
+            result.dropped += 1
             place += 1
         }
         count = 0
         used = 0
-        return (bytes, dropped)
+        return result
     }
 }

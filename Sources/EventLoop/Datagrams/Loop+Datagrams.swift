@@ -4,6 +4,21 @@ extension Loop {
     func datagram(
         _ datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
     ) {
+        let (whole, size) = (datagram.pointee.bytes, datagram.pointee.segmentSize)
+        guard size > 0 && size < whole.count else { return single(datagram, on: record) }
+        port.counters.coalescedReceives.add()
+        var piece = datagram.pointee
+        for start in stride(from: 0, to: whole.count, by: size) {
+            let end = min(start + size, whole.count)
+            piece.bytes = UnsafeRawBufferPointer(rebasing: whole[start..<end])
+            piece.isTruncated = datagram.pointee.isTruncated && end == whole.count
+            withUnsafePointer(to: piece) { single($0, on: record) }
+        }
+    }
+
+    private func single(
+        _ datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
+    ) {
         guard record.pointee.state == .listening else {
             return receivedDatagram(record, datagram.pointee.bytes)
         }
@@ -47,7 +62,9 @@ extension Loop {
         case .closing, .closed: return
         case .idle, .accepting, .stopping, .backingOff, .full: break
         }
-        let outbox = listeners[index].outbox ?? DatagramOutbox()
+        let outbox =
+            listeners[index].outbox
+            ?? DatagramOutbox(bundles: configuration.segmentationOffload)
         if listeners[index].outbox == nil { listeners[index].outbox = outbox }
         if outbox.isEmpty { hasDatagramsToSend = true }
         guard !outbox.append(bytes, to: name) else { return }
@@ -69,9 +86,14 @@ extension Loop {
     }
 
     private func flushDatagrams(_ index: Int, _ outbox: DatagramOutbox) {
-        let (bytes, dropped) = outbox.flush(sockets, on: listeners[index].bound.descriptor)
-        port.counters.bytesOut.add(bytes)
-        if dropped > 0 { port.counters.datagramDrops.add(dropped) }
+        let flushed = outbox.flush(sockets, on: listeners[index].bound.descriptor)
+        port.counters.bytesOut.add(flushed.bytes)
+        port.counters.datagramsOut.add(flushed.sent)
+        if flushed.dropped > 0 { port.counters.datagramDrops.add(flushed.dropped) }
+        if flushed.bundles > 0 { port.counters.segmentedSends.add(flushed.bundles) }
+        if flushed.refusedBundles > 0 {
+            port.counters.segmentationFallBacks.add(flushed.refusedBundles)
+        }
     }
 
     /// Where a listener of this loop is bound.
@@ -82,8 +104,10 @@ extension Loop {
         listeners.indices.filter { listeners[$0].bound.isDatagram }
     }
 
-    package func joinGroup(_ group: SocketAddress, socket index: Int) throws(SystemError) {
-        try sockets.join(group, on: listeners[index].bound.descriptor)
+    package func joinGroup(
+        _ group: SocketAddress, interface: String?, socket index: Int
+    ) throws(SystemError) {
+        try sockets.join(group, interface: interface, on: listeners[index].bound.descriptor)
     }
 
     // MARK: A connected datagram socket

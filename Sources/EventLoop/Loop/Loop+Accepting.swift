@@ -185,7 +185,7 @@ extension Loop {
             guard let waiting = try? sockets.acceptWaiting(on: descriptor) else { break }
             _ = place(waiting, listener: listener)
         }
-        sockets.removePath(of: listeners[listener].bound)
+        removePath(of: listeners[listener].bound)
         if let token = listeners[listener].token {
             listeners[listener].state = .closing
             driver.submit(.close, for: token)
@@ -193,6 +193,10 @@ extension Loop {
             listeners[listener].state = .closed
             sockets.discard(descriptor)
         }
+    }
+
+    func removePath(of listener: BoundListener) {
+        if owner.listenerCloses(listener) { sockets.removePath(of: listener) }
     }
 
     func listenerClosed(_ record: ConnectionReference) {

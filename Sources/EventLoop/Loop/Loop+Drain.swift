@@ -77,13 +77,22 @@ extension Loop {
                 abort(connection, .shutdown)
             } else if connection.pointee.state == .open {
                 let end = min(patience, quietAt)
-                if now >= end {
+                if now < patience && now >= quietAt && hasUnread(connection) {
+                    drainDeadline = min(drainDeadline ?? .max, now + Self.quietTime)
+                } else if now >= end {
                     close(connection, .shutdown)
                 } else {
                     drainDeadline = min(drainDeadline ?? end, end)
                 }
             }
         }
+    }
+
+    /// It looks silent only because this loop did not come to listen: it was held up by a callback,
+    /// or by others, or the driver has no buffer for it yet.
+    private func hasUnread(_ connection: ConnectionReference) -> Bool {
+        connection.pointee.flags.isDisjoint(with: .notReading)
+            && sockets.hasUnread(connection.pointee.descriptor)
     }
 
     /// Says goodbye and lets go of everything. Posts are refused from now on.
@@ -126,7 +135,7 @@ extension Loop {
             if connection.pointee.state == .connecting { abandonConnect(connection, error) }
             if connection.pointee.state != .closing { beginClosing(connection, .reset(error)) }
         }
-        for listener in listeners { sockets.removePath(of: listener.bound) }
+        for listener in listeners { removePath(of: listener.bound) }
         end()
         for token in tokens {
             if let connection = table.find(token), connection.pointee.state == .closing {
@@ -141,7 +150,7 @@ extension Loop {
     /// For a start that failed: nothing was accepted yet, and no handler is told.
     package func abandon() {
         for listener in listeners where listener.token == nil {
-            sockets.removePath(of: listener.bound)
+            removePath(of: listener.bound)
             sockets.discard(listener.bound.descriptor)
         }
         phase = .ended

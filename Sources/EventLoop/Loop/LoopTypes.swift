@@ -25,6 +25,10 @@ package struct LoopConfiguration: Sendable {
     package var lingerLimit = 16 << 20
     /// Connections are counted by host.
     package var countsHosts = false
+    /// Connected sockets for datagrams may be handed several in one piece.
+    package var receiveOffload = false
+    /// Datagrams of one size to one receiver are sent together.
+    package var segmentationOffload = false
     /// Completions handled between two looks at timers and other threads' messages.
     package var completionsPerTurn = 512
     package var mailboxCapacity = 65_536
@@ -67,6 +71,8 @@ package protocol LoopDelegate: AnyObject {
 /// Who started the loops. Called from their threads.
 package protocol LoopOwner: AnyObject, Sendable {
     func stopRequested(_ cause: StopCause)
+    /// A listener is about to close. False if its path has to stay: somebody else serves it too.
+    func listenerCloses(_ listener: BoundListener) -> Bool
     /// This loop accepts no more, and nothing waits in its backlogs.
     func acceptingStopped(_ loop: Int)
     /// This loop has no connection left.

@@ -43,13 +43,17 @@ package struct ReceivedDatagram {
     package var sender: UnsafeRawBufferPointer
     /// The datagram was longer than the driver's buffer.
     package var isTruncated: Bool
+    /// These are several datagrams of so many bytes, the last perhaps of fewer; 0: a single one.
+    package var segmentSize: Int
 
     package init(
-        bytes: UnsafeRawBufferPointer, sender: UnsafeRawBufferPointer, isTruncated: Bool
+        bytes: UnsafeRawBufferPointer, sender: UnsafeRawBufferPointer, isTruncated: Bool,
+        segmentSize: Int = 0
     ) {
         self.bytes = bytes
         self.sender = sender
         self.isTruncated = isTruncated
+        self.segmentSize = segmentSize
     }
 
     /// What one buffer must hold: the most that IPv4 can carry in one datagram.

@@ -20,20 +20,28 @@ package protocol Sockets: AnyObject, Sendable {
     ) throws(SystemError) -> BoundListener
 
     /// A socket that is to be connected to `address`. Non-blocking; the caller owns it.
+    /// `receiveOffload` is for datagrams only, as in `ListenOptions`.
     func makeSocket(
-        for address: SocketAddress, isDatagram: Bool
+        for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor
 
-    /// Sends without waiting. How many went out, and the error about the next one if not all did.
+    /// Sends without waiting; when `bundling`, neighbours of one size and receiver as one message.
     func send(
-        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
-    ) -> (sent: Int, error: Int32)
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
+        bundling: Bool
+    ) -> DatagramsSent
 
-    /// Receives what is sent to a multicast group.
-    func join(_ group: SocketAddress, on descriptor: Descriptor) throws(SystemError)
+    /// Receives what is sent to a multicast group, by a network interface or by the one that the
+    /// kernel chooses. ENODEV where there is none.
+    func join(
+        _ group: SocketAddress, interface: String?, on descriptor: Descriptor
+    ) throws(SystemError)
 
     /// The next waiting connection, or nil if there is none: for the last look at a backlog.
     func acceptWaiting(on listener: Descriptor) throws(SystemError) -> Descriptor?
+
+    /// Whether bytes have come that no driver has received yet. Takes none.
+    func hasUnread(_ descriptor: Descriptor) -> Bool
 
     /// Sets up an accepted connection.
     func prepare(_ descriptor: Descriptor, _ options: StreamOptions)
@@ -45,6 +53,9 @@ package protocol Sockets: AnyObject, Sendable {
 
     /// Makes the coming close send a reset.
     func resetOnClose(_ descriptor: Descriptor)
+
+    /// Another descriptor of the same socket, closed on exec; the caller owns it.
+    func duplicate(_ descriptor: Descriptor) throws(SystemError) -> Descriptor
 
     /// Closes a descriptor that no driver has.
     func discard(_ descriptor: Descriptor)
@@ -86,6 +97,19 @@ package struct OutgoingDatagram {
     }
 }
 
+/// What the kernel took of datagrams.
+package struct DatagramsSent {
+    /// How many, from the first on.
+    package var count = 0
+    /// Messages among them that held several.
+    package var bundles = 0
+    /// Only if none was taken: why, and of how many datagrams the refused message consists.
+    package var error: Int32 = 0
+    package var refused = 0
+
+    package init() {}
+}
+
 package struct PathIdentity: Hashable, Sendable {
     package let device: UInt64
     package let inode: UInt64
@@ -103,6 +127,10 @@ package struct ListenOptions: Sendable {
     package var onlyV6: Bool
     /// Accept only once bytes have come, or after so many seconds; nil: at once.
     package var deferAccept: CInt?
+    /// For datagrams: the kernel may hand over several of one sender in one piece (UDP_GRO).
+    package var receiveOffload = false
+    /// For datagrams: refused where the kernel cannot cut a message into several (UDP_SEGMENT).
+    package var segmentationOffload = false
     /// Prefer connections that this processor handles.
     package var incomingCPU: CInt?
 

@@ -2,6 +2,16 @@ import Glibc
 
 /// What an errno of a datagram socket means for the socket.
 package enum DatagramError {
+    /// Sent one by one, these may go out all the same.
+    package static func forbidsBundles(_ number: Int32) -> Bool {
+        switch number {
+        // In this order: a device or a tunnel that cannot, a datagram beyond the path's size, both,
+        // a kernel that does not know it.
+        case EIO, EINVAL, EMSGSIZE, EOPNOTSUPP, ENOPROTOOPT: true
+        default: false
+        }
+    }
+
     /// About a datagram that was sent earlier (ICMP says where it ended), about a signal, or about
     /// this one only: the socket goes on.
     package static func isPassing(_ number: Int32) -> Bool {

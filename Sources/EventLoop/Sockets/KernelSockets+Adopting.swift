@@ -27,6 +27,12 @@ extension KernelSockets {
         try set(.linger(reset: false), on: descriptor)
     }
 
+    package func duplicate(_ descriptor: Descriptor) throws(SystemError) -> Descriptor {
+        let number = fcntl(descriptor.number, F_DUPFD_CLOEXEC, 0)
+        guard number >= 0 else { throw SystemError(errno, "fcntl") }
+        return Descriptor(number)
+    }
+
     private func prepareAdopted(_ descriptor: Descriptor) throws(SystemError) {
         let flags = fcntl(descriptor.number, F_GETFL)
         guard flags >= 0, fcntl(descriptor.number, F_SETFL, flags | O_NONBLOCK) >= 0,

@@ -4,9 +4,19 @@ import Glibc
 /// Sockets for datagrams, and those that connect.
 extension KernelSockets {
     package func makeSocket(
-        for address: SocketAddress, isDatagram: Bool
+        for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor {
-        try make(family: address.family, type: isDatagram ? MR_SOCK_DGRAM : MR_SOCK_STREAM)
+        let type = isDatagram ? MR_SOCK_DGRAM : MR_SOCK_STREAM
+        let descriptor = try make(family: address.family, type: type)
+        guard isDatagram else { return descriptor }
+        do throws(SystemError) {
+            try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
+            if receiveOffload { try offloadReceives(descriptor) }
+        } catch {
+            discard(descriptor)
+            throw error
+        }
+        return descriptor
     }
 
     package func bindDatagrams(
@@ -17,6 +27,11 @@ extension KernelSockets {
             if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
             // Whoever asks for a broadcast address means it.
             try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
+            if options.receiveOffload { try offloadReceives(descriptor) }
+            // None by itself: each message says its own. Only to learn whether it could.
+            if options.segmentationOffload {
+                try setInteger(0, CInt(MR_IPPROTO_UDP), CInt(MR_UDP_SEGMENT), on: descriptor)
+            }
             if case .v6 = address {
                 let only: CInt = options.onlyV6 ? 1 : 0
                 try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
@@ -32,9 +47,14 @@ extension KernelSockets {
         }
     }
 
+    private func offloadReceives(_ descriptor: Descriptor) throws(SystemError) {
+        try setInteger(1, CInt(MR_IPPROTO_UDP), CInt(MR_UDP_GRO), on: descriptor)
+    }
+
     package func send(
-        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor
-    ) -> (sent: Int, error: Int32) {
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
+        bundling: Bool
+    ) -> DatagramsSent {
         withUnsafeTemporaryAllocation(of: mr_outgoing.self, capacity: datagrams.count) { list in
             for (index, datagram) in datagrams.enumerated() {
                 list.initializeElement(
@@ -44,19 +64,37 @@ extension KernelSockets {
                         length: UInt32(datagram.bytes.count),
                         name_length: UInt32(datagram.name.count)))
             }
-            let sent = mr_send_datagrams(
-                descriptor.number, list.baseAddress, CInt(datagrams.count))
-            return sent < 0 ? (0, errno) : (Int(sent), 0)
+            var (result, bundles) = (DatagramsSent(), CInt(0))
+            let sent =
+                bundling
+                ? mr_send_bundled(
+                    descriptor.number, list.baseAddress, CInt(datagrams.count), &bundles)
+                : mr_send_datagrams(
+                    descriptor.number, list.baseAddress, CInt(datagrams.count))
+            if sent < 0 {
+                result.error = errno
+                result.refused = max(1, Int(bundles))
+            } else {
+                result.count = Int(sent)
+                result.bundles = Int(bundles)
+            }
+            return result
         }
     }
 
     package func join(
-        _ group: SocketAddress, on descriptor: Descriptor
+        _ group: SocketAddress, interface: String?, on descriptor: Descriptor
     ) throws(SystemError) {
+        var index: UInt32 = 0
+        if let interface {
+            index = if_nametoindex(interface)
+            guard index != 0 else { throw SystemError(ENODEV, "if_nametoindex") }
+        }
         switch group {
         case .v4(let bytes, _):
-            var request = ip_mreq()
+            var request = ip_mreqn()
             request.imr_multiaddr.s_addr = bytes.word
+            request.imr_ifindex = CInt(bitPattern: index)
             try setValue(request, 0, CInt(IP_ADD_MEMBERSHIP), descriptor)
         case .v6(let bytes, _, let scope):
             var request = ipv6_mreq()
@@ -64,7 +102,7 @@ extension KernelSockets {
                 $0.storeBytes(of: bytes.high, as: UInt64.self)
                 $0.storeBytes(of: bytes.low, toByteOffset: 8, as: UInt64.self)
             }
-            request.ipv6mr_interface = scope
+            request.ipv6mr_interface = index != 0 ? index : scope
             try setValue(request, CInt(MR_IPPROTO_IPV6), IPV6_ADD_MEMBERSHIP, descriptor)
         case .unix: throw SystemError(EOPNOTSUPP, "setsockopt")
         }

@@ -68,6 +68,11 @@ package final class KernelSockets: Sockets {
         }
     }
 
+    package func hasUnread(_ descriptor: Descriptor) -> Bool {
+        var byte: UInt8 = 0
+        return recv(descriptor.number, &byte, 1, CInt(MR_MSG_PEEK | MR_MSG_DONTWAIT)) > 0
+    }
+
     package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {
         // On a Unix socket these fail, which is all right: it has neither Nagle's delay nor probes.
         if options.noDelay {

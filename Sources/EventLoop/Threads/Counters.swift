@@ -44,6 +44,12 @@ package final class LoopCounters: Sendable {
     /// Not sent, since the socket or the network was full, or the datagram too long.
     package let datagramDrops = Counter()
     package let datagramErrors = Counter()
+    package let datagramsOut = Counter()
+    /// Messages that held several datagrams.
+    package let segmentedSends = Counter()
+    /// Such messages that the kernel refused; their datagrams went one by one.
+    package let segmentationFallBacks = Counter()
+    package let coalescedReceives = Counter()
 
     package init() {}
 

@@ -67,6 +67,7 @@ package final class LoopGroup: Sendable {
     private let connections = Atomic(0)
     private let hosts = Monitor<[SocketAddress: Int]>([:])
     let joiner = Monitor<[LoopThread]>([])
+    let handedOut = Monitor(OpenListeners())
 
     /// How long a stop may take that nobody gave a limit for.
     package static let defaultStopLimit: Nanoseconds = 10_000_000_000
@@ -125,12 +126,14 @@ package final class LoopGroup: Sendable {
         let isShared = options.reusePort && configuration.loops > 1
         listeners.perLoop[first].append((bound, spreads: !isShared && configuration.loops > 1))
         listeners.addresses.append(bound.address)
+        handedOut.withLock { $0.add(bound, place) }
         guard isShared else { return }
         for loop in 1..<configuration.loops {
             // The real address: port 0 gave the first listener one, and the others share it.
             if pins { options.incomingCPU = CInt(loop) % mr_cpu_count() }
             let another = try open(bound.address, wanted, options)
             listeners.perLoop[loop].append((another, spreads: false))
+            handedOut.withLock { $0.add(another, place) }
         }
     }
 
@@ -150,7 +153,7 @@ package final class LoopGroup: Sendable {
 
     package func discard(_ listeners: Listeners) {
         for listener in listeners.perLoop.joined() {
-            parts.sockets.removePath(of: listener.bound)
+            if listenerCloses(listener.bound) { parts.sockets.removePath(of: listener.bound) }
             parts.sockets.discard(listener.bound.descriptor)
         }
     }

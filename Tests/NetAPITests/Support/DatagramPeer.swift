@@ -1,12 +1,14 @@
-/// A plain UDP socket of a test, connected to the server.
+/// A plain UDP socket of a test.
 import Glibc
 import NetAPI
 
 final class DatagramPeer {
     private var descriptor: CInt
+    /// Where sends go if the socket is not connected.
+    private var target: ClientAddress?
     private var buffer = [UInt8](repeating: 0, count: 70_000)
 
-    /// `patience` in seconds: how long a receive waits.
+    /// Connected to the server. `patience` in seconds: how long a receive waits.
     init(to address: Address, patience: Int = 20) throws {
         let target = try ClientAddress(address)
         descriptor = socket(target.family, Int32(SOCK_DGRAM.rawValue), 0)
@@ -14,16 +16,58 @@ final class DatagramPeer {
         guard target.withKernelForm({ connect(descriptor, $0, $1) }) == 0 else {
             throw SystemFailure("connect")
         }
+        try setPatience(patience)
+    }
+
+    /// Sends to a multicast group by a network interface, and receives from anybody.
+    init(sendingTo group: Address, by interface: String, patience: Int = 20) throws {
+        target = try ClientAddress(group)
+        descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        var request = ip_mreqn()
+        request.imr_ifindex = CInt(bitPattern: if_nametoindex(interface))
+        let size = socklen_t(MemoryLayout<ip_mreqn>.size)
+        guard setsockopt(descriptor, 0, CInt(IP_MULTICAST_IF), &request, size) == 0 else {
+            throw SystemFailure("setsockopt")
+        }
+        try setPatience(patience)
+    }
+
+    private func setPatience(_ patience: Int) throws {
         var limit = timeval(tv_sec: patience, tv_usec: 0)
-        setsockopt(
-            descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        let size = socklen_t(MemoryLayout<timeval>.size)
+        guard setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size) == 0 else {
+            throw SystemFailure("setsockopt")
+        }
     }
 
     deinit { close() }
 
     func send(_ bytes: [UInt8]) throws {
-        let sent = bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, 0) }
+        let sent = bytes.withUnsafeBytes { bytes in
+            guard let target else {
+                return Glibc.send(descriptor, bytes.baseAddress, bytes.count, 0)
+            }
+            return target.withKernelForm {
+                sendto(descriptor, bytes.baseAddress, bytes.count, 0, $0, $1)
+            }
+        }
         guard sent == bytes.count else { throw SystemFailure("send") }
+    }
+
+    /// All of them with one call: datagrams of `size` bytes, the last perhaps shorter.
+    func send(_ bytes: [UInt8], inDatagramsOf size: CInt) throws {
+        try setOption(17, 103, size)
+        try send(bytes)
+        try setOption(17, 103, 0)
+    }
+
+    func setOption(_ level: CInt, _ name: CInt, _ value: CInt) throws {
+        var value = value
+        let length = socklen_t(MemoryLayout<CInt>.size)
+        guard setsockopt(descriptor, level, name, &value, length) == 0 else {
+            throw SystemFailure("setsockopt")
+        }
     }
 
     func receive() throws -> [UInt8] {

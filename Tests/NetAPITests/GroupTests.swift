@@ -1,0 +1,100 @@
+/// Datagrams to many: broadcast and multicast, on loopback, where both work without a route.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct GroupTests {
+    private let silent = DatagramTestHandler { _ in .none }
+
+    private func broadcastAddress(_ address: Address) throws -> Address {
+        .udp("127.255.255.255", port: try #require(address.port))
+    }
+
+    @Test(arguments: Setup.all)
+    func aBroadcastReachesWhoListensOnEveryAddress(_ setup: Setup) throws {
+        try withDatagramServer(setup, silent, listen: "udp://0.0.0.0:0") { first in
+            let target = try broadcastAddress(first.boundAddresses[0])
+            let handler = DatagramTestHandler { datagram in
+                datagram.socket.send([1, 2, 3], to: target)
+                return .none
+            }
+            try withDatagramServer(setup, handler) { second in
+                try DatagramPeer(to: second.boundAddresses[0]).send([0])
+                try eventually("it is received") { first.statistics.datagramsIn == 1 }
+                #expect(second.statistics.datagramDrops == 0)
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aConnectedSocketMayBroadcast(_ setup: Setup) throws {
+        try withDatagramServer(setup, silent, listen: "udp://0.0.0.0:0") { server in
+            let failures = Shared<[String]>([])
+            let client = try Client(
+                TestHandler(open: { connection in
+                    connection.write("to all")
+                    return .close
+                }), options: setup.options())
+            try client.start()
+            client.connect(to: try broadcastAddress(server.boundAddresses[0])) { result in
+                if case .failure(let error) = result { failures.update { $0.append("\(error)") } }
+            }
+            try eventually("it is received") {
+                server.statistics.datagramsIn == 1 || !failures.value.isEmpty
+            }
+            #expect(failures.value == [])
+            try bounded("stop") { client.stop() }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aGroupIsReceivedFromTheMomentItIsJoined(_ setup: Setup) throws {
+        let group: Address = "udp://239.1.2.3:0"
+        let handler = DatagramTestHandler { datagram in
+            if datagram.bytes.equals("join") { try datagram.socket.join(group, interface: "lo") }
+            datagram.reply(datagram.bytes)
+            return .none
+        }
+        try withDatagramServer(setup, handler, listen: "udp://0.0.0.0:0") { server in
+            let port = try #require(server.boundAddresses[0].port)
+            let home = try DatagramPeer(to: .udp("127.0.0.1", port: port))
+            let peer = try DatagramPeer(sendingTo: .udp("239.1.2.3", port: port), by: "lo")
+            // Nobody has joined, and loopback keeps the order: the echo of "join" comes first.
+            try peer.send(Array("early".utf8))
+            try home.send(Array("join".utf8))
+            #expect(try home.receive() == Array("join".utf8))
+            try peer.send(Array("in time".utf8))
+            #expect(try peer.receive() == Array("in time".utf8))
+            #expect(server.statistics.datagramsIn == 2)
+            #expect(server.statistics.datagramErrors == 0)
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func joiningTellsWhatIsWrong(_ setup: Setup) throws {
+        let codes = Shared<[String]>([])
+        let handler = DatagramTestHandler { datagram in
+            let attempts: [(Address, String?)] = [
+                ("udp://[ff01::1234%lo]:0", nil), ("udp://[ff01::1235]:0", "lo"),
+                ("udp://[ff01::1234]:0", "no such"), ("udp://[::1]:0", "lo"),
+                ("tcp://[ff01::1234]:0", "lo"),
+            ]
+            for (group, interface) in attempts {
+                do throws(NetError) {
+                    try datagram.socket.join(group, interface: interface)
+                    codes.update { $0.append("joined") }
+                } catch {
+                    codes.update { $0.append("\(error.code)") }
+                    #expect(!error.cause.isEmpty && !error.remedy.isEmpty)
+                }
+            }
+            return .none
+        }
+        try withDatagramServer(setup, handler, listen: "udp://[::1]:0") { server in
+            try DatagramPeer(to: server.boundAddresses[0]).send([0])
+            try eventually("all were tried") { codes.value.count == 5 }
+            let wrong = Array(repeating: "invalidAddress", count: 3)
+            #expect(codes.value == ["joined", "joined"] + wrong)
+        }
+    }
+}

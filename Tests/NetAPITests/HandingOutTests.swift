@@ -1,0 +1,122 @@
+/// Listening sockets go to the next server while this one stops, and nobody notices.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct HandingOutTests {
+    static let kinds: [EchoKind] = [.tcp, .unix]
+
+    @Test(arguments: Setup.all, kinds)
+    func nobodyIsRefusedWhileTheNextServerTakesOver(_ setup: Setup, _ kind: EchoKind) throws {
+        let (fate, isOver) = (Shared(SharedPortTests.Fates()), Shared(false))
+        let first = try Server(TestHandler(), listen: kind.address, options: setup.options())
+        try bounded("start") { try first.start() }
+        let address = first.boundAddresses[0]
+        let workers = (0..<4).map { _ in
+            Worker { while !isOver.value { try SharedPortTests.connectOnce(to: address, fate) } }
+        }
+        let copies = try first.duplicateListeners(of: address)
+        #expect(copies.count == 1)
+        for copy in copies { #expect(fcntl(copy, F_GETFD) & FD_CLOEXEC != 0) }
+        let second = try Server(
+            TestHandler(), listen: copies.map { .inherited($0) }, options: setup.options())
+        try serve(second) { second in
+            #expect(second.addresses == [address])
+            // Which of two waiting loops the kernel wakes is its own affair.
+            let started = first.statistics.accepted + second.server.statistics.accepted
+            try eventually("they serve") {
+                first.statistics.accepted + second.server.statistics.accepted > started + 100
+            }
+            try bounded("stop") { first.stop(within: .seconds(5)) }
+            let before = second.server.statistics.accepted
+            try eventually("the next one goes on") {
+                second.server.statistics.accepted > before + 100
+            }
+            isOver.value = true
+            for worker in workers { try worker.join("a connecting thread") }
+        }
+        #expect(fate.value.reset == 0, "refused or reset: \(fate.value)")
+        #expect(
+            fate.value.served + fate.value.ended
+                == first.statistics.accepted + second.statistics.accepted)
+    }
+
+    /// The socket is open for as long as the copy is: who comes while no server runs waits.
+    @Test(arguments: Setup.all, kinds)
+    func aCopyKeepsThePortAndWhoWaits(_ setup: Setup, _ kind: EchoKind) throws {
+        let first = try Server(TestHandler(), listen: kind.address, options: setup.options())
+        try bounded("start") { try first.start() }
+        let address = first.boundAddresses[0]
+        let copies = try first.duplicateListeners(of: address)
+        try bounded("stop") { first.stop() }
+        let early = try TestClient(to: address)
+        try early.send("hello")
+        let error = #expect(throws: NetError.self) { try first.duplicateListeners(of: address) }
+        #expect(error?.code == .closed)
+        try withServer(setup, listen: copies.map { .inherited($0) }) { _ in
+            let answer = try early.receiveText(exactly: 5)
+            #expect(answer == "hello")
+            early.close()
+        }
+        // The path was left by both; whoever binds it next replaces a socket that is dead.
+        try withServer(setup, listen: [address]) { server in
+            let client = try server.connect()
+            let isSame = try client.roundTrip("x")
+            #expect(isSame)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aPathStaysWhereItWasHandedOutAndOnlyThere(_ setup: Setup) throws {
+        let (kept, removed) = (TemporaryPath.make(), TemporaryPath.make())
+        try withServer(setup, listen: [.unix(kept), .unix(removed)]) { server in
+            for copy in try server.server.duplicateListeners(of: .unix(kept)) { close(copy) }
+        }
+        #expect(TemporaryPath.exists(kept) && !TemporaryPath.exists(removed))
+        unlink(kept)
+    }
+
+    @Test(arguments: Setup.several)
+    func withReusePortThereIsOneForEachLoop(_ setup: Setup) throws {
+        let options = setup.options { $0.reusePort = true }
+        try withServer(setup, options: options) { server in
+            let copies = try server.server.duplicateListeners(of: anyPort)
+            #expect(copies.count == setup.loops)
+            try withServer(setup, listen: copies.map { .inherited($0) }) { second in
+                #expect(second.addresses == copies.map { _ in server.addresses[0] })
+                for _ in 0..<20 {
+                    let isSame = try server.connect().roundTrip("x")
+                    #expect(isSame)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func whatCannotBeHandedOutIsRefusedInWords(_ setup: Setup) throws {
+        let booted = Shared(0)
+        var handler = DatagramTestHandler()
+        handler.boot = { loop in
+            let copies = try loop.server.duplicateListeners(of: anyPort)
+            booted.value = copies.count
+            for copy in copies { close(copy) }
+        }
+        let server = try Server(
+            handler, listen: anyPort, "udp://127.0.0.1:0", options: setup.options())
+        func code(_ address: Address) -> NetError.Code? {
+            let error = #expect(throws: NetError.self) {
+                try server.duplicateListeners(of: address)
+            }
+            #expect(error?.remedy.isEmpty == false)
+            #expect(error?.cause.contains(address.description) == true)
+            return error?.code
+        }
+        #expect(code(anyPort) == .unsupported)
+        try serve(server) { _ in
+            #expect(booted.value == 1)
+            #expect(code("tcp://127.0.0.1:1") == .invalidAddress)
+            #expect(code("udp://127.0.0.1:0") == .unsupported)
+        }
+        #expect(code(anyPort) == .closed)
+    }
+}

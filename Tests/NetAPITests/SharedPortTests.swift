@@ -1,0 +1,117 @@
+/// Two servers on one port: one of them stops, and nobody whom it had taken in is lost.
+import NetAPI
+import Testing
+
+@Suite struct SharedPortTests {
+    /// Two that run, with handlers of their own.
+    private func withTwo(
+        _ setup: Setup, _ handlers: [TestHandler],
+        _ body: (_ stopping: Server, _ staying: Server) throws -> Void
+    ) throws {
+        let options = setup.options { $0.reusePort = true }
+        let first = try Server(handlers[0], listen: anyPort, options: options)
+        try serve(first) { stopping in
+            let second = try Server(handlers[1], listen: stopping.addresses, options: options)
+            try serve(second) { try body(stopping.server, $0.server) }
+        }
+        for handler in handlers { handler.log.checkLives() }
+    }
+
+    @Test(arguments: Setup.all)
+    func whoWaitsInTheBacklogOfTheOneThatStopsIsServed(_ setup: Setup) throws {
+        let isBlocked = Shared(0)
+        var handlers = [TestHandler(), TestHandler()]
+        for place in handlers.indices {
+            handlers[place].traffic = { connection in
+                guard connection.bytes.equals("block") else {
+                    return try TestHandler.echo(connection)
+                }
+                connection.discardAll()
+                isBlocked.update { $0 += 1 }
+                pause(.milliseconds(300))
+                return .none
+            }
+        }
+        try withTwo(setup, handlers) { stopping, staying in
+            // The kernel picks among the listeners: until each loop has one, and more of them.
+            var blockers: [TestClient] = []
+            func isOnEachLoop() -> Bool {
+                (stopping.loopStatistics + staying.loopStatistics).allSatisfy { $0.open > 0 }
+            }
+            for count in 1...200 where !isOnEachLoop() {
+                blockers.append(try TestClient(to: stopping.boundAddresses[0]))
+                try eventually("it is accepted") {
+                    stopping.connectionCount + staying.connectionCount == count
+                }
+            }
+            try #require(isOnEachLoop(), "the kernel never picked one of the loops")
+            for blocker in blockers { try blocker.send("block") }
+            try eventually("loops are blocked") { isBlocked.value >= 2 * setup.loops }
+            let waiting = try (0..<40).map { _ in try TestClient(to: stopping.boundAddresses[0]) }
+            for client in waiting { try client.send("hello") }
+            stopping.requestStop()
+            for client in waiting {
+                #expect(try client.receiveText(exactly: 5) == "hello")
+                client.close()
+            }
+            for blocker in blockers { blocker.close() }
+            #expect(
+                stopping.statistics.accepted + staying.statistics.accepted
+                    == blockers.count + waiting.count)
+        }
+    }
+
+    /// What clients saw of their connections while one of the servers stopped.
+    struct Fates: Sendable {
+        var served = 0
+        /// An end without an answer: the stop took in who had not asked for anything yet.
+        var ended = 0
+        /// Reset by the kernel before either server had it.
+        var reset = 0
+    }
+
+    @Test(arguments: Setup.all)
+    func nobodyWhomItAcceptedIsLostWhileOthersKeepConnecting(_ setup: Setup) throws {
+        let (threads, isOver) = (4, Shared(false))
+        var fates = Fates()
+        try withTwo(setup, [TestHandler(), TestHandler()]) { stopping, staying in
+            let address = stopping.boundAddresses[0]
+            let fate = Shared(Fates())
+            let workers = (0..<threads).map { _ in
+                Worker {
+                    while !isOver.value { try Self.connectOnce(to: address, fate) }
+                }
+            }
+            try eventually("both serve") {
+                stopping.statistics.accepted > 50 && staying.statistics.accepted > 50
+            }
+            try bounded("stop") { stopping.stop(within: .seconds(5)) }
+            let before = staying.statistics.accepted
+            try eventually("the other one goes on") { staying.statistics.accepted > before + 100 }
+            isOver.value = true
+            for worker in workers { try worker.join("a connecting thread") }
+            fates = fate.value
+            #expect(
+                fates.served + fates.ended
+                    == stopping.statistics.accepted + staying.statistics.accepted, "\(fates)")
+        }
+        // What the kernel had not yet handed over when the listener closed: at most one of each
+        // thread's, for each of the listeners.
+        #expect(fates.reset <= threads * setup.loops, "\(fates)")
+    }
+
+    static func connectOnce(to address: Address, _ fate: Shared<Fates>) throws {
+        do {
+            let client = try TestClient(to: address)
+            try client.send("x")
+            _ = try client.receive(exactly: 1)
+            // No TIME_WAIT: thousands of them would leave no port.
+            client.reset()
+            fate.update { $0.served += 1 }
+        } catch let early as EndedEarly where early.end == .clean {
+            fate.update { $0.ended += 1 }
+        } catch is EndedEarly, is SystemFailure {
+            fate.update { $0.reset += 1 }
+        }
+    }
+}
