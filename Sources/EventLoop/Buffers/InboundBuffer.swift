@@ -171,6 +171,7 @@ package struct RetiredBlocks {
 
     package mutating func append(_ block: UnsafeMutableRawPointer) { blocks.append(block) }
 
+    @inline(never)
     package mutating func free() {
         for block in blocks { block.deallocate() }
         blocks.removeAll(keepingCapacity: true)
