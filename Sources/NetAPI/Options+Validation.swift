@@ -19,8 +19,7 @@ extension Options {
         group.listen.backlog = CInt(
             try within(1...Int(Int32.max), tcp.backlog, "tcp.backlog"))
         if let time = tcp.deferAccept {
-            let seconds = try within(1...3600, Int(time.components.seconds), "tcp.deferAccept")
-            group.listen.deferAccept = CInt(seconds)
+            group.listen.deferAccept = try seconds(1...3600, time, "tcp.deferAccept")
         }
         _ = try minimumWaitTime()
         group.listen.receiveOffload = udp.receiveOffload
@@ -34,8 +33,7 @@ extension Options {
         var loop = LoopConfiguration()
         loop.stream.noDelay = tcp.noDelay
         if let idle = tcp.keepAlive {
-            let seconds = try within(1...32767, Int(idle.components.seconds), "tcp.keepAlive")
-            loop.stream.keepAlive = CInt(seconds)
+            loop.stream.keepAlive = try seconds(1...32767, idle, "tcp.keepAlive")
         }
         loop.receiveOffload = udp.receiveOffload
         loop.segmentationOffload = udp.segmentationOffload
@@ -84,6 +82,18 @@ extension Options {
                 name, value, "give \(range.lowerBound) to \(range.upperBound)")
         }
         return value
+    }
+
+    /// The kernel counts whole ones; a part would be lost without a word.
+    private func seconds(
+        _ range: ClosedRange<Int64>, _ time: Duration, _ name: String
+    ) throws(NetError) -> CInt {
+        let (seconds, rest) = time.components
+        guard rest == 0, range.contains(seconds) else {
+            throw .invalidOption(
+                name, time, "give \(range.lowerBound) to \(range.upperBound) whole seconds")
+        }
+        return CInt(seconds)
     }
 
     private func positive(_ time: Duration, _ name: String) throws(NetError) -> Nanoseconds {

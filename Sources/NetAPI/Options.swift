@@ -1,10 +1,14 @@
 internal import EventLoop
 
-/// How a server runs. Every value has a default; set what you need.
+/// How a server or a client runs. Every value has a default; set what you need.
+///
+/// Both backends honour every option. Times are above zero unless said otherwise. What cannot work
+/// is refused by `Server.init` with `.invalidOption`, its name and what would be right. OPTIONS.md
+/// lists all of them, with the counters that show them acting.
 public struct Options: Sendable {
     /// The kernel interface.
     public var backend: Backend = .automatic
-    /// How many event loops, each with a thread.
+    /// How many event loops, each with a thread: 1 to 1024.
     public var loops: Loops = .one
     /// Every loop listens for itself (SO_REUSEPORT) instead of one acceptor handing connections
     /// out. A second server on the same address is then possible. When one stops it serves who
@@ -62,12 +66,13 @@ public struct Options: Sendable {
     public struct TCP: Sendable {
         /// Send small segments at once.
         public var noDelay = true
-        /// Silence before the first probe, in whole seconds; nil: no probes.
+        /// Silence before the first probe, 1 to 32767 whole seconds; nil: no probes.
         public var keepAlive: Duration?
-        /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+        /// Connections that may wait to be accepted, at least 1; the kernel cuts it to
+        /// `net.core.somaxconn`.
         public var backlog = 4096
-        /// A connection is accepted when its first bytes have come, or after this many whole
-        /// seconds (TCP_DEFER_ACCEPT); nil: at once. For protocols in which the client speaks
+        /// A connection is accepted when its first bytes have come, or after this time, 1 to 3600
+        /// whole seconds (TCP_DEFER_ACCEPT); nil: at once. For protocols in which the client speaks
         /// first.
         public var deferAccept: Duration?
     }
@@ -90,7 +95,8 @@ public struct Options: Sendable {
         public var segmentationOffload = false
     }
 
-    /// What a peer can make the server hold. In bytes, but for `connections`.
+    /// What a peer can make the server hold. In bytes, but for `connections`; each at least 1 but
+    /// for `outboundLowMark`.
     public struct Limits: Sendable {
         /// At this many, accepting pauses; more wait in the backlog.
         public var connections = Int.max
@@ -100,9 +106,10 @@ public struct Options: Sendable {
         /// Unread bytes that a handler may leave behind before its connection closes with
         /// `.inboundOverflow`.
         public var inboundBytes = 1 << 20
-        /// Above this `isWritable` is false, and reading from an accepted connection pauses.
+        /// Above this `isWritable` is false, and reading from an accepted connection pauses. At
+        /// most `outboundBytes`.
         public var outboundHighMark = 256 << 10
-        /// At this or below, reading goes on and `onWritable` is called.
+        /// At this or below, reading goes on and `onWritable` is called. 0 to `outboundHighMark`.
         public var outboundLowMark = 64 << 10
         /// Above this the connection is reset, with `.outboundOverflow`.
         public var outboundBytes = 64 << 20
@@ -128,7 +135,7 @@ public struct Options: Sendable {
     public struct Workers: Sendable {
         /// 1 to 1024.
         public var threads = 8
-        /// Work that may wait for a thread; then `offload` closes its connection with
+        /// Work that may wait for a thread, 0 or more; then `offload` closes its connection with
         /// `.overloaded`.
         public var queued = 1024
     }
@@ -152,7 +159,7 @@ public struct Loops: Sendable, Hashable, ExpressibleByIntegerLiteral {
 
     init(_ number: Int) { self.number = number }
 
-    /// This many: 1 to 1024.
+    /// This many: 1 to 1024; 0 is `.perCore`, for command lines.
     public static func count(_ number: Int) -> Loops { Loops(number) }
     /// A single loop, which accepts too.
     public static let one: Loops = 1
@@ -160,23 +167,24 @@ public struct Loops: Sendable, Hashable, ExpressibleByIntegerLiteral {
     public static let perCore: Loops = 0
 }
 
-/// An option of a live connection.
+/// An option of a live connection, on either backend. On Unix sockets those of TCP are
+/// `.unsupported`.
 public enum SocketOption: Sendable {
     /// TCP_NODELAY.
     case noDelay(Bool)
-    /// SO_KEEPALIVE with its times, in whole seconds of at least 1.
+    /// SO_KEEPALIVE with its times, 1 to 32767 seconds, cut to whole ones; a count of 1 to 127.
     case keepAlive(idle: Duration, interval: Duration, count: Int)
     /// SO_KEEPALIVE off.
     case noKeepAlive
     /// SO_LINGER: nil turns it off, `.zero` makes the close a reset. Any other time is refused: it
     /// would block the loop.
     case linger(Duration?)
-    /// SO_RCVBUF, in bytes; the kernel doubles it.
+    /// SO_RCVBUF, in bytes, 0 to 2147483647; the kernel doubles and bounds it.
     case receiveBuffer(Int)
-    /// SO_SNDBUF, in bytes; the kernel doubles it.
+    /// SO_SNDBUF, in bytes, 0 to 2147483647; the kernel doubles and bounds it.
     case sendBuffer(Int)
     /// TCP_QUICKACK.
     case quickAck(Bool)
-    /// TCP_USER_TIMEOUT, in milliseconds at the finest.
+    /// TCP_USER_TIMEOUT, 0 to 2147483647 milliseconds; 0 is the kernel's own.
     case userTimeout(Duration)
 }

@@ -106,30 +106,6 @@ import Testing
         #expect(handler.log.callbacks.isEmpty)
     }
 
-    @Test func wrongOptionsAreRefusedByName() throws {
-        let wrong: [(String, (inout Options) -> Void)] = [
-            ("connections", { $0.limits.connections = 0 }),
-            ("inboundBytes", { $0.limits.inboundBytes = -1 }),
-            ("outboundBytes", { $0.limits.outboundBytes = 0 }),
-            ("outboundLowMark", { $0.limits.outboundLowMark = 1 << 30 }),
-            ("outboundHighMark", { $0.limits.outboundHighMark = 1 << 40 }),
-            ("backlog", { $0.tcp.backlog = 0 }),
-            ("idle", { $0.timeouts.idle = .zero }),
-            ("close", { $0.timeouts.close = .seconds(-1) }),
-            ("keepAlive", { $0.tcp.keepAlive = .zero }),
-            ("busyPoll", { $0.busyPoll = .seconds(-1) }),
-            ("busyPoll", { $0.busyPoll = .seconds(2) }),
-            ("minimumWait", { $0.minimumWait = .milliseconds(11) }),
-        ]
-        for (name, change) in wrong {
-            let error = #expect(throws: NetError.self, "\(name)") {
-                try Server(TestHandler(), listen: anyPort, options: Options().with(change))
-            }
-            #expect(error?.code == .invalidOption)
-            #expect(error?.description.contains(name) == true, "\(error as Any)")
-        }
-    }
-
     @Test func anEmptyListOfAddressesIsRefused() throws {
         let error = #expect(throws: NetError.self) { try Server(TestHandler(), listen: []) }
         #expect(error?.code == .invalidOption)
