@@ -1,13 +1,31 @@
 import RESPCodec
 
-/// One request being executed: who asks, for what, and where the reply goes.
-struct Call {
+/// One client's requests, each executed in its turn: who asks, for what, and where the reply goes.
+/// Confined to the connection's loop. It is made once per client and handed on, so that a request
+/// retains none of what it refers to.
+public final class Call {
     let database: Database
-    let request: Request
-    let reply: ReplyWriter
-    let session: Session
+    public let session: Session
+    public let reply: ReplyWriter
+    @exclusivity(unchecked) var request = Request.none
     /// Milliseconds since 1970.
-    let now: Int
+    @exclusivity(unchecked) private(set) var now = 0
+
+    public init(_ database: Database, _ session: Session, _ reply: ReplyWriter) {
+        self.database = database
+        self.session = session
+        self.reply = reply
+    }
+
+    /// Executes one request and writes its reply.
+    public func execute(_ request: Request, now: Int) {
+        guard request.count > 0 else { return }
+        self.request = request
+        self.now = now
+        database.commands.run(self)
+        // What it lent is gone soon.
+        self.request = .none
+    }
 
     var count: Int { request.count }
     subscript(_ index: Int) -> UnsafeRawBufferPointer { request[index] }

@@ -7,15 +7,17 @@ import ServerCommand
 /// One for all loops: what belongs to a client is kept with its connection, the rest has locks.
 struct KVHandler: EventHandler {
     private static let sweepPeriod: Duration = .milliseconds(100)
-    /// Replies gathered before they are handed over.
-    private static let replyBytes = 16 << 10
 
     private let database: Database
-    private let clients = PerConnection { connection in
-        Client(Session(deliver: { [handle = connection.handle] in handle.deliver($0) }))
-    }
+    private let clients: PerConnection<Client>
 
-    init(_ database: Database) { self.database = database }
+    init(_ database: Database) {
+        self.database = database
+        clients = PerConnection { connection in
+            let session = Session(deliver: { [handle = connection.handle] in handle.deliver($0) })
+            return Client(Call(database, session, ReplyWriter()))
+        }
+    }
 
     func onBoot(_ loop: Loop) -> Action {
         announce(loop.server)
@@ -28,7 +30,7 @@ struct KVHandler: EventHandler {
     }
 
     func onOpen(_ connection: Connection) -> Action {
-        database.opened(connection[clients].session)
+        database.opened(connection[clients].call.session)
         return .none
     }
 
@@ -38,39 +40,24 @@ struct KVHandler: EventHandler {
     func onWritable(_ connection: Connection) -> Action { serve(connection) }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
-        database.closed(connection[clients].session)
+        database.closed(connection[clients].call.session)
         return .none
     }
 
     private func serve(_ connection: Connection) -> Action {
         let client = connection[clients]
+        guard connection.isWritable else { return .none }
         let now = Clock.milliseconds()
-        var (taken, executed) = (0, 0)
-        let action = connection.withUnsafeBytes { bytes -> Action in
-            while connection.isWritable, !client.session.isEnding {
-                let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
-                switch client.parser.parse(rest) {
-                case .incomplete: return .none
-                case .failed(let error):
-                    client.replies.error(error.text)
-                    client.session.end()
-                case .request(let count):
-                    client.parser.withRequest(in: rest) {
-                        database.execute($0, client.session, client.replies, now: now)
-                    }
-                    taken += count
-                    executed += 1
-                    if client.replies.count >= Self.replyBytes {
-                        send(client.replies, to: connection)
-                    }
-                }
+        let (taken, executed) = connection.withUnsafeBytes { bytes in
+            client.executeAll(bytes, now: now) {
+                send($0, to: connection)
+                return connection.isWritable
             }
-            return client.session.isEnding ? .close : .none
         }
-        send(client.replies, to: connection)
+        send(client.call.reply, to: connection)
         connection.discard(taken)
         if executed > 0 { database.count(executed: executed) }
-        return action
+        return client.call.session.isEnding ? .close : .none
     }
 
     private func send(_ replies: ReplyWriter, to connection: Connection) {
@@ -81,11 +68,39 @@ struct KVHandler: EventHandler {
 }
 
 private final class Client {
-    @exclusivity(unchecked) var parser = RequestParser()
-    let session: Session
-    let replies = ReplyWriter()
+    /// Replies gathered before they are handed over.
+    private static let replyBytes = 16 << 10
 
-    init(_ session: Session) { self.session = session }
+    @exclusivity(unchecked) private var parser = RequestParser()
+    let call: Call
+
+    init(_ call: Call) { self.call = call }
+
+    /// Executes the requests that are complete, until `flush` says that the peer takes no more
+    /// replies. Returns how many bytes they took, and how many they were.
+    @inline(__always)
+    func executeAll(
+        _ bytes: UnsafeRawBufferPointer, now: Int, flush: (ReplyWriter) -> Bool
+    ) -> (taken: Int, executed: Int) {
+        var (taken, executed) = (0, 0)
+        while !call.session.isEnding {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+            switch parser.parse(rest) {
+            case .incomplete: return (taken, executed)
+            case .failed(let error):
+                call.reply.error(error.text)
+                call.session.end()
+            case .request(let count):
+                parser.withRequest(in: rest) { call.execute($0, now: now) }
+                taken += count
+                executed += 1
+                if call.reply.count >= Self.replyBytes, !flush(call.reply) {
+                    return (taken, executed)
+                }
+            }
+        }
+        return (taken, executed)
+    }
 }
 
 extension ConnectionHandle {
