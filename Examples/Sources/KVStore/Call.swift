@@ -22,7 +22,8 @@ public final class Call {
         guard request.count > 0 else { return }
         self.request = request
         self.now = now
-        database.commands.run(self)
+        // It lives as long as the database, like the store below.
+        Unmanaged.passUnretained(database.commands)._withUnsafeGuaranteedRef { $0.run(self) }
         // What it lent is gone soon.
         self.request = .none
     }
@@ -35,7 +36,8 @@ public final class Call {
     /// Runs `body` alone with the key's shard, the key being the first argument.
     @inline(__always)
     func withKey<R>(_ body: (Shard, UInt) -> R) -> R {
-        database.store.withShard(of: self[1], body)
+        Unmanaged.passUnretained(database.store)
+            ._withUnsafeGuaranteedRef { $0.withShard(of: self[1], body) }
     }
 
     /// The same with the live entry, if there is one.

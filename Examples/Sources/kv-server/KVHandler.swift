@@ -15,7 +15,7 @@ struct KVHandler: EventHandler {
         self.database = database
         clients = PerConnection { connection in
             let session = Session(deliver: { [handle = connection.handle] in handle.deliver($0) })
-            return Client(Call(database, session, ReplyWriter()))
+            return Client(database, session)
         }
     }
 
@@ -30,7 +30,7 @@ struct KVHandler: EventHandler {
     }
 
     func onOpen(_ connection: Connection) -> Action {
-        database.opened(connection[clients].call.session)
+        database.opened(connection[clients].session)
         return .none
     }
 
@@ -40,30 +40,13 @@ struct KVHandler: EventHandler {
     func onWritable(_ connection: Connection) -> Action { serve(connection) }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
-        database.closed(connection[clients].call.session)
+        database.closed(connection[clients].session)
         return .none
     }
 
     private func serve(_ connection: Connection) -> Action {
-        let client = connection[clients]
         guard connection.isWritable else { return .none }
-        let now = Clock.milliseconds()
-        let (taken, executed) = connection.withUnsafeBytes { bytes in
-            client.executeAll(bytes, now: now) {
-                send($0, to: connection)
-                return connection.isWritable
-            }
-        }
-        send(client.call.reply, to: connection)
-        connection.discard(taken)
-        if executed > 0 { database.count(executed: executed) }
-        return client.call.session.isEnding ? .close : .none
-    }
-
-    private func send(_ replies: ReplyWriter, to connection: Connection) {
-        guard replies.count > 0 else { return }
-        connection.write(replies.bytes)
-        replies.removeAll()
+        return connection[clients].serve(connection)
     }
 }
 
@@ -72,34 +55,51 @@ private final class Client {
     private static let replyBytes = 16 << 10
 
     @exclusivity(unchecked) private var parser = RequestParser()
-    let call: Call
+    let session: Session
+    private let replies: ReplyWriter
+    private let call: Call
+    private let database: Database
 
-    init(_ call: Call) { self.call = call }
+    init(_ database: Database, _ session: Session) {
+        self.database = database
+        self.session = session
+        replies = ReplyWriter()
+        call = Call(database, session, replies)
+    }
 
-    /// Executes the requests that are complete, until `flush` says that the peer takes no more
-    /// replies. Returns how many bytes they took, and how many they were.
-    @inline(__always)
-    func executeAll(
-        _ bytes: UnsafeRawBufferPointer, now: Int, flush: (ReplyWriter) -> Bool
-    ) -> (taken: Int, executed: Int) {
+    /// Executes the requests that are complete, as long as the peer takes the replies.
+    func serve(_ connection: Connection) -> Action {
+        let now = Clock.milliseconds()
         var (taken, executed) = (0, 0)
-        while !call.session.isEnding {
-            let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
-            switch parser.parse(rest) {
-            case .incomplete: return (taken, executed)
-            case .failed(let error):
-                call.reply.error(error.text)
-                call.session.end()
-            case .request(let count):
-                parser.withRequest(in: rest) { call.execute($0, now: now) }
-                taken += count
-                executed += 1
-                if call.reply.count >= Self.replyBytes, !flush(call.reply) {
-                    return (taken, executed)
+        connection.withUnsafeBytes { bytes in
+            while !session.isEnding {
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+                switch parser.parse(rest) {
+                case .incomplete: return
+                case .failed(let error):
+                    replies.error(error.text)
+                    session.end()
+                case .request(let count):
+                    parser.withRequest(in: rest) { call.execute($0, now: now) }
+                    taken += count
+                    executed += 1
+                    if replies.count >= Self.replyBytes {
+                        send(to: connection)
+                        guard connection.isWritable else { return }
+                    }
                 }
             }
         }
-        return (taken, executed)
+        send(to: connection)
+        connection.discard(taken)
+        if executed > 0 { database.count(executed: executed) }
+        return session.isEnding ? .close : .none
+    }
+
+    private func send(to connection: Connection) {
+        guard replies.count > 0 else { return }
+        connection.write(replies.bytes)
+        replies.removeAll()
     }
 }
 
