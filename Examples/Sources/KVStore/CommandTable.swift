@@ -40,12 +40,12 @@ final class CommandTable: Sendable {
             Command.strings + Command.counters + Command.keys + Command.expiries
             + Command.lists + Command.hashes + Command.sets + Command.channels
             + Command.connections + Command.administration
-        var slots = [Slot?](repeating: nil, count: 256)
+        var slots = [Slot?](repeating: nil, count: Word.places)
         for command in commands {
             let name = Array(command.name.utf8).withUnsafeBytes { Word($0) }
             guard let name else { preconditionFailure("too long: \(command.name)") }
             var place = name.place
-            while slots[place] != nil { place = (place + 1) & 255 }
+            while slots[place] != nil { place = (place + 1) & (Word.places - 1) }
             slots[place] = Slot(name: name, command: command)
         }
         self.slots = slots
@@ -76,7 +76,7 @@ final class CommandTable: Sendable {
         var place = name.place
         while let slot = slots[place] {
             if slot.name == name { return Unmanaged.passUnretained(slot.command) }
-            place = (place + 1) & 255
+            place = (place + 1) & (Word.places - 1)
         }
         return nil
     }

@@ -32,11 +32,14 @@ struct Word: Equatable, Sendable {
 
     private static let mask: UInt64 = 0xDFDF_DFDF_DFDF_DFDF
 
-    /// A number below 256.
+    /// Numbers that `place` may be: a power of two, some ten times the count of the commands.
+    static let places = 512
+
+    /// Where a table of words looks first.
     var place: Int {
         let mixed =
             (first ^ second &+ UInt64(truncatingIfNeeded: count))
             &* 0x9E37_79B9_7F4A_7C15
-        return Int(truncatingIfNeeded: mixed >> 56)
+        return Int(truncatingIfNeeded: mixed >> 55)
     }
 }
