@@ -1,4 +1,5 @@
 // Which bytes may stand where in HTTP, and comparing them without making strings.
+import Glibc
 
 /// A set of ASCII bytes as two words, so that a look-up touches no memory.
 struct ByteSet {
@@ -27,12 +28,45 @@ enum Byte {
     static let comma: UInt8 = 0x2C
     static let slash: UInt8 = 0x2F
     static let colon: UInt8 = 0x3A
+    static let questionMark: UInt8 = 0x3F
     static let semicolon: UInt8 = 0x3B
 
     /// Field values: visible, space, tab, and what is beyond ASCII.
     @inline(__always)
     static func isFieldValue(_ byte: UInt8) -> Bool {
         byte >= 0x20 ? byte != 0x7F : byte == tab
+    }
+
+    /// Whether all of `bytes` from `start` on are such, eight at a time. Those before must be known
+    /// to be, since the last eight may reach into them.
+    @inline(__always)
+    static func areFieldValues(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Bool {
+        guard bytes.count >= 8 else { return areFieldValues(bytes, start..<bytes.count) }
+        var index = start
+        while index < bytes.count {
+            let place = min(index, bytes.count &- 8)
+            let word = bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self)
+            if hasControl(word), !areFieldValues(bytes, place..<place &+ 8) { return false }
+            index = place &+ 8
+        }
+        return true
+    }
+
+    private static func areFieldValues(
+        _ bytes: UnsafeRawBufferPointer, _ places: Range<Int>
+    ) -> Bool {
+        for place in places where !isFieldValue(bytes[place]) { return false }
+        return true
+    }
+
+    /// Whether one of these eight bytes is below 0x20, or 0x7F. A borrow may also set the highest bit
+    /// of the byte after such a one, but of none otherwise.
+    @inline(__always)
+    private static func hasControl(_ word: UInt64) -> Bool {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let deletes = word ^ (0x7F &* ones)
+        let low = (word &- 0x20 &* ones) & ~word
+        return (low | (deletes &- ones) & ~deletes) & (0x80 &* ones) != 0
     }
 
     @inline(__always)
@@ -83,11 +117,11 @@ extension UnsafeRawBufferPointer {
     }
 
     /// Whether these bytes are exactly `text`.
+    @inline(__always)
     public func equals(_ text: StaticString) -> Bool {
         guard count == text.utf8CodeUnitCount else { return false }
-        let wanted = text.utf8Start
-        for index in 0..<count where self[index] != wanted[index] { return false }
-        return true
+        guard let baseAddress else { return true }
+        return memcmp(baseAddress, text.utf8Start, count) == 0
     }
 
     /// Without spaces and tabs at either end.

@@ -18,7 +18,7 @@ public enum BodyFraming: Sendable, Equatable {
 
 public struct RequestHead: Sendable, Equatable {
     public internal(set) var method = Method.get
-    /// Path and query.
+    /// Path and query. The path is empty if the target was `http://host`; see `path(in:)`.
     public internal(set) var target = Slice()
     /// HTTP/1.1 or a later 1.x; otherwise 1.0.
     public internal(set) var isVersion11 = true
@@ -31,6 +31,19 @@ public struct RequestHead: Sendable, Equatable {
     public internal(set) var ifModifiedSince = Slice()
     public internal(set) var ifRange = Slice()
     public internal(set) var range = Slice()
+
+    /// The target without its query, out of the bytes that the parser was given. An empty path is
+    /// `/` (RFC 9112, 3.2.2).
+    public func path(in bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        let target = target.of(bytes)
+        var end = 0
+        while end < target.count, target[end] != Byte.questionMark { end &+= 1 }
+        guard end > 0 else {
+            let root: StaticString = "/"
+            return UnsafeRawBufferPointer(start: root.utf8Start, count: 1)
+        }
+        return UnsafeRawBufferPointer(rebasing: target[..<end])
+    }
 }
 
 /// What a client may make the server read and hold. In bytes, but for `fields`.

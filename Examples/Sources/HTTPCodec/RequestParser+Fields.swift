@@ -27,7 +27,8 @@ extension RequestParser {
 
     private mutating func takeHost(_ value: UnsafeRawBufferPointer) -> Status? {
         guard seen.insert(.host).inserted else { return .badRequest }
-        return value.allSatisfy { ByteSet.host.contains($0) } ? nil : .badRequest
+        for byte in value where !ByteSet.host.contains(byte) { return .badRequest }
+        return nil
     }
 
     private mutating func takeExpect(_ value: UnsafeRawBufferPointer) -> Status? {
@@ -91,9 +92,8 @@ enum FieldLine {
     /// the one before it in old HTTP, and is malformed since: its name would be empty.
     static func colon(in line: UnsafeRawBufferPointer) -> Int? {
         var colon = 0
-        while colon < line.count, ByteSet.token.contains(line[colon]) { colon += 1 }
+        while colon < line.count, ByteSet.token.contains(line[colon]) { colon &+= 1 }
         guard colon > 0, colon < line.count, line[colon] == Byte.colon else { return nil }
-        for index in colon + 1..<line.count where !Byte.isFieldValue(line[index]) { return nil }
-        return colon
+        return Byte.areFieldValues(line, from: colon &+ 1) ? colon : nil
     }
 }

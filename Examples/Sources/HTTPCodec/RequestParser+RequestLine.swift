@@ -3,12 +3,12 @@
 extension RequestParser {
     mutating func takeRequestLine(_ line: UnsafeRawBufferPointer, at offset: Int) -> Status? {
         var end = 0
-        while end < line.count, ByteSet.token.contains(line[end]) { end += 1 }
+        while end < line.count, ByteSet.token.contains(line[end]) { end &+= 1 }
         guard end > 0, end < line.count, line[end] == Byte.space else { return .badRequest }
         let method = UnsafeRawBufferPointer(rebasing: line[..<end])
         let start = end + 1
         end = start
-        while end < line.count, ByteSet.target.contains(line[end]) { end += 1 }
+        while end < line.count, ByteSet.target.contains(line[end]) { end &+= 1 }
         guard end > start, end < line.count, line[end] == Byte.space else { return .badRequest }
         if let status = takeVersion(UnsafeRawBufferPointer(rebasing: line[(end + 1)...])) {
             return status
@@ -64,12 +64,11 @@ extension RequestParser {
         else { return .badRequest }
         let hostStart = scheme + 3
         var end = hostStart
-        while end < text.count, text[end] != Byte.slash {
+        while end < text.count, text[end] != Byte.slash, text[end] != Byte.questionMark {
             guard ByteSet.host.contains(text[end]) else { return .badRequest }
             end += 1
         }
-        // A target without a path has no slash in these bytes to point at.
-        guard end > hostStart, end < text.count else { return .badRequest }
+        guard end > hostStart else { return .badRequest }
         head.target = Slice(offset + end..<offset + text.count)
         return nil
     }

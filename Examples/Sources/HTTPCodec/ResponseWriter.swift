@@ -1,24 +1,27 @@
-// Puts together a response's head, and a short body, in memory that is made once and used again.
+// Puts together the heads of responses, and short bodies, one behind the other, in memory that is
+// made once and used again.
 
 public struct ResponseWriter: ~Copyable {
     private let room: UnsafeMutableRawBufferPointer
-    private var count = 0
+    /// Bytes written since `clear`.
+    public private(set) var count = 0
 
-    /// `capacity` must hold all that is written between two calls of `begin`.
-    public init(capacity: Int = 2048) {
+    /// `capacity` must hold all that is written between two calls of `clear`.
+    public init(capacity: Int) {
         room = .allocate(byteCount: capacity, alignment: 8)
     }
 
     deinit { room.deallocate() }
 
-    /// What was written since `begin`. Valid until the next call.
+    /// What was written since `clear`. Valid until the next call.
     public var bytes: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(room)[..<count])
     }
 
+    public mutating func clear() { count = 0 }
+
     /// The status line, and the date, which every response has.
     public mutating func begin(_ status: Status, date: UnsafeRawBufferPointer) {
-        count = 0
         append("HTTP/1.1 ")
         append(status.line)
         append("\r\nServer: Millrace\r\nDate: ")

@@ -1,13 +1,32 @@
 import RESPCodec
 
-/// One request being executed: who asks, for what, and where the reply goes.
-struct Call {
+/// One client's requests, each executed in its turn: who asks, for what, and where the reply goes.
+/// Confined to the connection's loop. It is made once per client and handed on, so that a request
+/// retains none of what it refers to.
+public final class Call {
     let database: Database
-    let request: Request
-    let reply: ReplyWriter
-    let session: Session
+    public let session: Session
+    public let reply: ReplyWriter
+    @exclusivity(unchecked) var request = Request.none
     /// Milliseconds since 1970.
-    let now: Int
+    @exclusivity(unchecked) private(set) var now = 0
+
+    public init(_ database: Database, _ session: Session, _ reply: ReplyWriter) {
+        self.database = database
+        self.session = session
+        self.reply = reply
+    }
+
+    /// Executes one request and writes its reply.
+    public func execute(_ request: Request, now: Int) {
+        guard request.count > 0 else { return }
+        self.request = request
+        self.now = now
+        // It lives as long as the database, like the store below.
+        Unmanaged.passUnretained(database.commands)._withUnsafeGuaranteedRef { $0.run(self) }
+        // What it lent is gone soon.
+        self.request = .none
+    }
 
     var count: Int { request.count }
     subscript(_ index: Int) -> UnsafeRawBufferPointer { request[index] }
@@ -17,7 +36,8 @@ struct Call {
     /// Runs `body` alone with the key's shard, the key being the first argument.
     @inline(__always)
     func withKey<R>(_ body: (Shard, UInt) -> R) -> R {
-        database.store.withShard(of: self[1], body)
+        Unmanaged.passUnretained(database.store)
+            ._withUnsafeGuaranteedRef { $0.withShard(of: self[1], body) }
     }
 
     /// The same with the live entry, if there is one.

@@ -1,3 +1,5 @@
+import RESPCodec
+
 /// A command: its name in lower case, as errors show it, and Redis's arity: so many words, or with
 /// a minus at least so many.
 final class Command: Sendable {
@@ -23,53 +25,70 @@ final class Command: Sendable {
     }
 }
 
-/// Finds commands by name in any case, without allocating: a name of at most 16 bytes is a number.
-struct CommandTable: Sendable {
+/// Finds commands by name in any case, without allocating: a name is a few numbers.
+final class CommandTable: Sendable {
     private struct Slot {
-        var name: UInt128 = 0
-        var number = 0
+        let name: Word
+        let command: Command
     }
 
     let commands: [Command]
-    private var slots = [Slot](repeating: Slot(), count: 256)
+    private let slots: [Slot?]
 
     init() {
         commands =
             Command.strings + Command.counters + Command.keys + Command.expiries
             + Command.lists + Command.hashes + Command.sets + Command.channels
             + Command.connections + Command.administration
-        for (number, command) in commands.enumerated() {
-            let name = Array(command.name.utf8).withUnsafeBytes { Self.packed($0) }
-            var place = Self.place(of: name)
-            while slots[place].name != 0 { place = (place + 1) & 255 }
-            slots[place] = Slot(name: name, number: number)
+        var slots = [Slot?](repeating: nil, count: Word.places)
+        for command in commands {
+            let name = Array(command.name.utf8).withUnsafeBytes { Word($0) }
+            guard let name else { preconditionFailure("too long: \(command.name)") }
+            var place = name.place
+            while slots[place] != nil { place = (place + 1) & (Word.places - 1) }
+            slots[place] = Slot(name: name, command: command)
+        }
+        self.slots = slots
+    }
+
+    /// Executes the call's request, which has a name at least.
+    func run(_ call: Call) {
+        guard let command = lend(call[0]) else { return unknown(call) }
+        command._withUnsafeGuaranteedRef { command in
+            let isCountRight =
+                command.arity > 0 ? call.count == command.arity : call.count >= -command.arity
+            guard isCountRight else { return call.wrongCount(command.name) }
+            guard command.isForSubscribers || !call.session.isRestricted else {
+                return call.reply.error(
+                    "ERR Can't execute '\(command.name)': only (P|S)SUBSCRIBE / "
+                        + "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+            }
+            command.run(call)
         }
     }
 
-    func find(_ bytes: UnsafeRawBufferPointer) -> Command? {
-        let name = Self.packed(bytes)
-        guard name != 0 else { return nil }
-        var place = Self.place(of: name)
-        while slots[place].name != name {
-            if slots[place].name == 0 { return nil }
-            place = (place + 1) & 255
+    func find(_ bytes: UnsafeRawBufferPointer) -> Command? { lend(bytes)?.takeUnretainedValue() }
+
+    /// Commands live as long as the table, so none is retained for a request.
+    @inline(__always)
+    private func lend(_ bytes: UnsafeRawBufferPointer) -> Unmanaged<Command>? {
+        guard let name = Word(bytes) else { return nil }
+        var place = name.place
+        while let slot = slots[place] {
+            if slot.name == name { return Unmanaged.passUnretained(slot.command) }
+            place = (place + 1) & (Word.places - 1)
         }
-        return commands[slots[place].number]
+        return nil
     }
 
-    /// 0 for what cannot be a name.
-    private static func packed(_ bytes: UnsafeRawBufferPointer) -> UInt128 {
-        guard 1...16 ~= bytes.count else { return 0 }
-        var name: UInt128 = 0
-        for byte in bytes {
-            guard byte != 0 else { return 0 }
-            name = name << 8 | UInt128(uppercase(byte))
+    /// Redis shows at most 128 bytes of the name and of the arguments together.
+    private func unknown(_ call: Call) {
+        var shown = ""
+        for index in 1..<max(1, call.count) where shown.utf8.count < 128 {
+            let room = 128 - shown.utf8.count
+            shown += "'\(text(UnsafeRawBufferPointer(rebasing: call[index].prefix(room))))' "
         }
-        return name
-    }
-
-    private static func place(of name: UInt128) -> Int {
-        let mixed = UInt64(truncatingIfNeeded: name ^ name >> 64) &* 0x9E37_79B9_7F4A_7C15
-        return Int(mixed >> 56)
+        let name = text(UnsafeRawBufferPointer(rebasing: call[0].prefix(128)))
+        call.reply.error("ERR unknown command '\(name)', with args beginning with: \(shown)")
     }
 }

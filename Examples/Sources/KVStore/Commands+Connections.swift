@@ -6,7 +6,7 @@ extension Command {
         forSubscribers("ping", -1) { ping($0) },
         Command("echo", 2) { call in call.reply.bulk(call[1]) },
         forSubscribers("quit", -1) { call in
-            call.session.isEnding = true
+            call.session.end()
             call.reply.simple("OK")
         },
         Command("select", 2) { call in

@@ -19,7 +19,7 @@ extension Command {
         call.withKey { shard, hash in
             let found = shard.find(call[1], hash, call.now)
             guard found?.container == nil else { return call.wrongType() }
-            guard let old = found.map({ $0.string.withUnsafeBytes { Decimal.parse($0) } }) ?? 0
+            guard let old = found.map({ Decimal.parse($0.string.bytes) }) ?? 0
             else { return call.reply.error(Complaint.notInteger) }
             let (new, overflow) = old.addingReportingOverflow(amount)
             guard !overflow else { return call.reply.error(Complaint.overflow) }

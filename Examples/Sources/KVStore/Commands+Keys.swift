@@ -44,7 +44,7 @@ extension Command {
         var found: [[UInt8]] = []
         call.database.store.forEachShard { shard in
             shard.forEach(call.now) { entry in
-                if entry.key.withUnsafeBytes({ matches(call[1], $0) }) { found.append(entry.key) }
+                if matches(call[1], entry.key.bytes) { found.append([UInt8](entry.key.bytes)) }
             }
         }
         writeKeys(found, call.reply)
@@ -75,10 +75,8 @@ extension Command {
         let store = call.database.store
         let next = store.scan(UInt(cursor), atLeast: count, call.now) { entry in
             if let type, type != "\(entry.typeName)" { return }
-            let isWanted = pattern.map { wanted in
-                entry.key.withUnsafeBytes { matches(wanted, $0) }
-            }
-            if isWanted ?? true { found.append(entry.key) }
+            let isWanted = pattern.map { matches($0, entry.key.bytes) } ?? true
+            if isWanted { found.append([UInt8](entry.key.bytes)) }
         }
         call.reply.array(2)
         call.reply.bulk("\(next)")

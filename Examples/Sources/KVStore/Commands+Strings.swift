@@ -31,10 +31,14 @@ extension Command {
     ]
 
     private static func get(_ call: Call) {
-        call.withEntry { _, entry in _ = writeString(entry, call) }
+        call.withKey { shard, hash in
+            guard let lent = shard.lend(call[1], hash, call.now) else { return call.reply.null() }
+            lent._withUnsafeGuaranteedRef { _ = writeString($0, call) }
+        }
     }
 
     /// A bulk string, a null or an error; false after an error.
+    @inline(__always)
     private static func writeString(_ entry: Entry?, _ call: Call) -> Bool {
         guard let entry else {
             call.reply.null()
@@ -44,13 +48,27 @@ extension Command {
             call.wrongType()
             return false
         }
-        call.reply.bulk(entry.string)
+        call.reply.bulk(entry.string.bytes)
         return true
     }
 
     private static func set(_ call: Call) {
+        guard call.count == 3 else { return setWithOptions(call) }
+        call.withKey { shard, hash in
+            guard let lent = shard.lend(call[1], hash, call.now) else {
+                return shard.insert(call[1], hash).setString(call[2])
+            }
+            lent._withUnsafeGuaranteedRef { entry in
+                entry.setString(call[2])
+                if entry.expiry != .max { shard.setExpiry(of: entry, .max) }
+            }
+        }
+        call.reply.simple("OK")
+    }
+
+    private static func setWithOptions(_ call: Call) {
         var options = SetOptions()
-        if call.count > 3, !options.read(call) { return }
+        guard options.read(call) else { return }
         call.withKey { shard, hash in
             let old = shard.find(call[1], hash, call.now)
             if options.returnsOld, old?.container != nil { return call.wrongType() }
@@ -77,7 +95,7 @@ extension Command {
                 return call.reply.error(
                     "ERR string exceeds maximum allowed size (proto-max-bulk-len)")
             }
-            entry.string.append(contentsOf: call[2])
+            entry.string.append(call[2])
             call.reply.integer(entry.string.count)
         }
     }
@@ -90,7 +108,7 @@ extension Command {
                 let hash = store.hash(key)
                 let entry = store.lockedShard(hash).find(key, hash, call.now)
                 if let entry, entry.container == nil {
-                    call.reply.bulk(entry.string)
+                    call.reply.bulk(entry.string.bytes)
                 } else {
                     call.reply.null()
                 }

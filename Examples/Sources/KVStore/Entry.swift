@@ -1,17 +1,17 @@
 /// A key with its value and its end. Confined to its shard's lock.
 final class Entry {
-    let key: [UInt8]
+    let key: OwnedBytes
     let hash: UInt
-    /// The next one in the same bucket.
-    @exclusivity(unchecked) var next: Entry?
+    /// The next one in the same bucket; the table's.
+    @exclusivity(unchecked) var next: Unmanaged<Entry>?
     /// Milliseconds since 1970; `.max`: never.
     @exclusivity(unchecked) var expiry = Int.max
     /// A string's bytes, changed in place; empty for other kinds.
-    @exclusivity(unchecked) var string: [UInt8] = []
+    @exclusivity(unchecked) var string = OwnedBytes()
     @exclusivity(unchecked) var container: Container?
 
     init(key: UnsafeRawBufferPointer, hash: UInt) {
-        self.key = [UInt8](key)
+        self.key = OwnedBytes(key)
         self.hash = hash
     }
 
@@ -25,10 +25,10 @@ final class Entry {
     }
 
     /// Takes over a string, in the memory of the old one if that is large enough.
+    @inline(__always)
     func setString(_ bytes: UnsafeRawBufferPointer) {
-        container = nil
-        string.removeAll(keepingCapacity: string.capacity <= 2 * bytes.count + 64)
-        string.append(contentsOf: bytes)
+        if container != nil { container = nil }
+        string.replace(with: bytes)
     }
 }
 

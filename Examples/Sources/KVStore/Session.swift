@@ -7,8 +7,7 @@ public final class Session {
     @exclusivity(unchecked) var version = 2
     var name: [UInt8] = []
     @exclusivity(unchecked) var channels: Set<Bytes> = []
-    /// Set by QUIT.
-    @exclusivity(unchecked) public internal(set) var isEnding = false
+    @exclusivity(unchecked) private var hasEnded = false
 
     /// `deliver` is called on any loop, with whole messages.
     public init(deliver: @escaping @Sendable ([UInt8]) -> Void) {
@@ -16,8 +15,11 @@ public final class Session {
         subscriber = Subscriber(id: id, deliver: deliver)
     }
 
-    /// Nothing more is read from it.
-    public func end() { isEnding = true }
+    /// Nothing more is read from it: after QUIT, or what is no request. Not stored itself, since
+    /// another module would check each access to it.
+    public var isEnding: Bool { hasEnded }
+
+    public func end() { hasEnded = true }
 
     /// In RESP2 messages and replies look alike, so few commands are allowed then.
     var isRestricted: Bool { version == 2 && !channels.isEmpty }

@@ -14,23 +14,21 @@ public final class Store: Sendable {
     private static let sweptBuckets = 64
 
     private let shards: [Shard]
+    private let hasher = KeyHash()
 
     public init() { shards = (0..<Self.shardCount).map { _ in Shard() } }
 
-    func hash(_ key: UnsafeRawBufferPointer) -> UInt {
-        var hasher = Hasher()
-        hasher.combine(bytes: key)
-        return UInt(bitPattern: hasher.finalize())
-    }
+    func hash(_ key: UnsafeRawBufferPointer) -> UInt { hasher(key) }
 
     static func shard(of hash: UInt) -> Int { Int(hash & UInt(shardCount - 1)) }
 
     /// Runs `body` alone with the shard of `key`.
     @inline(__always)
     func withShard<R>(of key: UnsafeRawBufferPointer, _ body: (Shard, UInt) -> R) -> R {
-        let hash = hash(key)
-        let shard = shards[Self.shard(of: hash)]
-        return shard.alone { body(shard, hash) }
+        let hash = hasher(key)
+        // The store keeps its shards, so the one that a command uses need not be retained.
+        return Unmanaged.passUnretained(shards[Self.shard(of: hash)])
+            ._withUnsafeGuaranteedRef { shard in shard.alone { body(shard, hash) } }
     }
 
     /// Runs `body` alone with all the shards of `keys`, which it gets by `shard(_:)`.
@@ -105,11 +103,16 @@ final class Shard: @unchecked Sendable {
     var count: Int { table.count }
 
     /// The live entry of a key; one whose time is over is removed first.
-    @inline(__always)
     func find(_ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: Int) -> Entry? {
+        lend(key, hash, now)?.takeUnretainedValue()
+    }
+
+    /// The same without retaining it: for the commonest commands, and only until it is removed.
+    @inline(__always)
+    func lend(_ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: Int) -> Unmanaged<Entry>? {
         guard let entry = table.find(key, hash) else { return nil }
-        guard entry.expiry > now else {
-            remove(entry)
+        guard entry._withUnsafeGuaranteedRef({ $0.expiry }) > now else {
+            remove(entry.takeUnretainedValue())
             return nil
         }
         return entry
@@ -117,7 +120,11 @@ final class Shard: @unchecked Sendable {
 
     /// As `find`, or a new entry without a value.
     func findOrInsert(_ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: Int) -> Entry {
-        if let entry = find(key, hash, now) { return entry }
+        find(key, hash, now) ?? insert(key, hash)
+    }
+
+    /// The key must not be there.
+    func insert(_ key: UnsafeRawBufferPointer, _ hash: UInt) -> Entry {
         let entry = Entry(key: key, hash: hash)
         table.insert(entry)
         return entry

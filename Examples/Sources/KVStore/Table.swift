@@ -1,15 +1,41 @@
 /// The keys of one shard: a chained hash table that only grows, by doubling. Walking its buckets in
 /// the order of their reversed numbers shows each key that stays at least once, also when the table
 /// grows in between: the way of Redis's SCAN.
-struct Table {
-    private var buckets: [Entry?] = Array(repeating: nil, count: 16)
+///
+/// It owns its entries by hand: walking a chain then retains and releases nothing.
+struct Table: ~Copyable {
+    private typealias Buckets = UnsafeMutableBufferPointer<Unmanaged<Entry>?>
+
+    private var buckets = Self.empty(16)
     private(set) var count = 0
 
-    func find(_ key: UnsafeRawBufferPointer, _ hash: UInt) -> Entry? {
+    deinit {
+        for first in buckets {
+            var place = first
+            while let entry = place {
+                place = entry._withUnsafeGuaranteedRef { $0.next }
+                entry.release()
+            }
+        }
+        buckets.deallocate()
+    }
+
+    private static func empty(_ count: Int) -> Buckets {
+        let buckets = Buckets.allocate(capacity: count)
+        buckets.initialize(repeating: nil)
+        return buckets
+    }
+
+    /// Stays valid until it is removed.
+    @inline(__always)
+    func find(_ key: UnsafeRawBufferPointer, _ hash: UInt) -> Unmanaged<Entry>? {
         var place = buckets[bucket(of: hash)]
         while let entry = place {
-            if entry.hash == hash, entry.key.withUnsafeBytes({ areEqual($0, key) }) { return entry }
-            place = entry.next
+            let isFound = entry._withUnsafeGuaranteedRef {
+                $0.hash == hash && areEqual($0.key.bytes, key)
+            }
+            if isFound { return entry }
+            place = entry._withUnsafeGuaranteedRef { $0.next }
         }
         return nil
     }
@@ -17,20 +43,22 @@ struct Table {
     /// The key must not be there.
     mutating func insert(_ entry: Entry) {
         if count == buckets.count { grow() }
-        push(entry)
+        push(Unmanaged.passRetained(entry))
         count += 1
     }
 
     mutating func remove(_ removed: Entry) {
         let number = bucket(of: removed.hash)
-        count -= 1
-        guard let first = buckets[number], first !== removed else {
-            buckets[number] = removed.next
-            return
+        var before: Entry?
+        var place = buckets[number]?.takeUnretainedValue()
+        while let entry = place, entry !== removed {
+            before = entry
+            place = entry.next?.takeUnretainedValue()
         }
-        var before = first
-        while let entry = before.next, entry !== removed { before = entry }
-        before.next = removed.next
+        precondition(place != nil, "removed a key that is not there")
+        if let before { before.next = removed.next } else { buckets[number] = removed.next }
+        count -= 1
+        Unmanaged.passUnretained(removed).release()
     }
 
     mutating func removeAll() { self = Table() }
@@ -48,33 +76,37 @@ struct Table {
 
     private func forEach(in number: Int, _ body: (Entry) -> Void) {
         var place = buckets[number]
-        while let entry = place {
+        while let entry = place?.takeUnretainedValue() {
             place = entry.next
             body(entry)
         }
     }
 
     /// The low bits choose the shard.
+    @inline(__always)
     private func bucket(of hash: UInt) -> Int {
         Int((hash >> Store.shardBits) & UInt(buckets.count - 1))
     }
 
-    private mutating func push(_ entry: Entry) {
-        let number = bucket(of: entry.hash)
-        entry.next = buckets[number]
-        buckets[number] = entry
+    private mutating func push(_ owned: Unmanaged<Entry>) {
+        owned._withUnsafeGuaranteedRef { entry in
+            let number = bucket(of: entry.hash)
+            entry.next = buckets[number]
+            buckets[number] = owned
+        }
     }
 
     private mutating func grow() {
         let old = buckets
-        buckets = Array(repeating: nil, count: old.count * 2)
+        buckets = Self.empty(old.count * 2)
         for first in old {
             var place = first
             while let entry = place {
-                place = entry.next
+                place = entry._withUnsafeGuaranteedRef { $0.next }
                 push(entry)
             }
         }
+        old.deallocate()
     }
 }
 

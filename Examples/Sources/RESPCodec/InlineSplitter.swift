@@ -6,8 +6,6 @@ struct InlineSplitter {
 
     init(line: UnsafeRawBufferPointer) { self.line = line }
 
-    private static let unbalanced = ProtocolError("unbalanced quotes in request")
-
     /// Appends the next argument; false at the line's end.
     mutating func next(into output: inout [UInt8]) throws(ProtocolError) -> Bool {
         while place < line.count, Self.isBlank(line[place]) { place += 1 }
@@ -48,7 +46,7 @@ struct InlineSplitter {
                 output.append(Self.meaning(of: escaped))
             }
         }
-        throw Self.unbalanced
+        throw .unbalancedQuotes
     }
 
     private mutating func takeSingleQuoted(_ output: inout [UInt8]) throws(ProtocolError) {
@@ -64,11 +62,11 @@ struct InlineSplitter {
                 output.append(byte)
             }
         }
-        throw Self.unbalanced
+        throw .unbalancedQuotes
     }
 
     private func checkClosed() throws(ProtocolError) {
-        guard place == line.count || Self.isBlank(line[place]) else { throw Self.unbalanced }
+        guard place == line.count || Self.isBlank(line[place]) else { throw .unbalancedQuotes }
     }
 
     /// isspace(3) in the C locale.

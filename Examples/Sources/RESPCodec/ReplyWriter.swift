@@ -8,8 +8,7 @@ public final class ReplyWriter {
     /// 2 or 3: what the peer chose with HELLO.
     @exclusivity(unchecked) public var version = 2
     @exclusivity(unchecked) private var memory: UnsafeMutableRawBufferPointer
-    /// Bytes gathered.
-    @exclusivity(unchecked) public private(set) var count = 0
+    @exclusivity(unchecked) private var used = 0
 
     public init(capacity: Int = initialBytes) {
         memory = .allocate(byteCount: capacity, alignment: 16)
@@ -17,12 +16,15 @@ public final class ReplyWriter {
 
     deinit { memory.deallocate() }
 
+    /// Bytes gathered. Not stored itself, since another module would check each access to it.
+    public var count: Int { used }
+
     /// What was gathered; valid until the next call.
-    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<count]) }
+    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<used]) }
 
     /// Forgets what was gathered. Memory that one large reply needed is given back.
     public func removeAll() {
-        count = 0
+        used = 0
         guard memory.count > Self.keptBytes else { return }
         memory.deallocate()
         memory = .allocate(byteCount: Self.initialBytes, alignment: 16)
@@ -111,24 +113,24 @@ public final class ReplyWriter {
             digits += 1
         }
         if value < 0 { put(UInt8(ascii: "-")) }
-        for place in stride(from: count + digits - 1, through: count, by: -1) {
+        for place in stride(from: used + digits - 1, through: used, by: -1) {
             memory[place] = UInt8(truncatingIfNeeded: rest % 10) + 0x30
             rest /= 10
         }
-        count += digits
+        used += digits
     }
 
     @inline(__always)
     private func put(_ byte: UInt8) {
-        memory[count] = byte
-        count += 1
+        memory[used] = byte
+        used += 1
     }
 
     @inline(__always)
     private func put(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return }
-        memory.baseAddress!.advanced(by: count).copyMemory(from: start, byteCount: bytes.count)
-        count += bytes.count
+        memory.baseAddress!.advanced(by: used).copyMemory(from: start, byteCount: bytes.count)
+        used += bytes.count
     }
 
     @inline(__always)
@@ -139,12 +141,12 @@ public final class ReplyWriter {
 
     @inline(__always)
     private func reserve(_ more: Int) {
-        if memory.count - count < more { grow(more) }
+        if memory.count - used < more { grow(more) }
     }
 
     private func grow(_ more: Int) {
         let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(memory.count * 2, count + more), alignment: 16)
+            byteCount: max(memory.count * 2, used + more), alignment: 16)
         larger.copyMemory(from: bytes)
         memory.deallocate()
         memory = larger

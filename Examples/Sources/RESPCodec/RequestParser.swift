@@ -2,17 +2,9 @@
 // accepts, its limits and its error texts are those of Redis 7.0, networking.c, also where Redis is
 // lenient: the two bytes that end a length or a bulk string are not looked at.
 
-/// What a peer sent that is no request. Redis says so, and closes.
-public struct ProtocolError: Error, Equatable, Sendable {
-    /// As Redis words it, without the `-` and the line's end.
-    public let text: String
-
-    init(_ text: String) { self.text = "ERR Protocol error: " + text }
-}
-
 /// Keeps its place between calls, so that no byte is looked at twice: show it again, from the first
 /// byte of the unfinished request on, with whatever came meanwhile.
-public struct RequestParser {
+public struct RequestParser: ~Copyable {
     /// What Redis allows.
     public struct Limits: Sendable {
         /// Of one argument.
@@ -35,11 +27,6 @@ public struct RequestParser {
         case failed(ProtocolError)
     }
 
-    struct Part {
-        var start: Int
-        var count: Int
-    }
-
     private enum Stage {
         case start
         case inline
@@ -56,10 +43,10 @@ public struct RequestParser {
     /// The first byte of the line whose end is being looked for.
     private var lineStart = 0
     private var missing = 0
-    private var parts: [Part] = []
+    private var parts = Parts()
     /// An inline request's arguments without quotes and escapes.
-    private var unquoted: [UInt8] = []
-    private var isInline = false
+    @usableFromInline var unquoted: [UInt8] = []
+    @usableFromInline var isInline = false
 
     public init(limits: Limits = Limits()) { self.limits = limits }
 
@@ -70,34 +57,75 @@ public struct RequestParser {
 
     /// The first request in `bytes`, which begin where the unfinished one begins.
     public mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Step {
+        if case .start = stage, let end = parseWhole(bytes) { return .request(bytes: end) }
+        return parseOn(bytes)
+    }
+
+    /// The usual request in one pass: of few arguments, and all of it there. Nil leaves everything
+    /// that is wrong or has not come yet to the careful way, which begins anew.
+    @inline(__always)
+    private mutating func parseWhole(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        var position = 1
+        guard bytes.count > 4, bytes[0] == UInt8(ascii: "*"),
+            let count = Self.takeLength(bytes, &position, min(99, limits.arguments)), count > 0
+        else { return nil }
+        parts.reserve(count)
+        for index in 0..<count {
+            guard position < bytes.count, bytes[position] == UInt8(ascii: "$") else { return nil }
+            position &+= 1
+            guard let length = Self.takeLength(bytes, &position, limits.bulkBytes),
+                bytes.count - position >= length + 2
+            else { return nil }
+            parts.base[index] = Request.Part(start: position, count: length)
+            position &+= length &+ 2
+        }
+        parts.set(count: count)
+        isInline = false
+        return position
+    }
+
+    /// At most nine digits without a leading zero, and the two bytes of a line end.
+    @inline(__always)
+    private static func takeLength(
+        _ bytes: UnsafeRawBufferPointer, _ position: inout Int, _ most: Int
+    ) -> Int? {
+        let last = min(bytes.count - 2, position + 9)
+        guard position < last else { return nil }
+        var length = Int(bytes[position] &- UInt8(ascii: "0"))
+        guard length <= 9 else { return nil }
+        position &+= 1
+        while bytes[position] != carriageReturn {
+            let digit = Int(bytes[position] &- UInt8(ascii: "0"))
+            guard digit <= 9, length > 0, position < last else { return nil }
+            length = length &* 10 &+ digit
+            position &+= 1
+        }
+        position &+= 2
+        return length <= most ? length : nil
+    }
+
+    private mutating func parseOn(_ bytes: UnsafeRawBufferPointer) -> Step {
         do throws(ProtocolError) {
             while true {
                 switch stage {
                 case .start:
                     guard let first = bytes.first else { return .incomplete }
-                    parts.removeAll(keepingCapacity: true)
+                    parts.removeAll()
                     isInline = first != UInt8(ascii: "*")
                     position = isInline ? 0 : 1
                     lineStart = position
                     stage = isInline ? .inline : .argumentCount
                 case .inline:
-                    guard let end = try findLine(in: bytes, lineFeed, "too big inline request")
+                    guard let end = try findLine(in: bytes, lineFeed, .longInline)
                     else { return .incomplete }
                     try splitInline(bytes, end)
                     return finish(end + 1)
                 case .argumentCount:
-                    if let count = takeShortLength(bytes, limits.arguments) {
-                        missing = count
-                        stage = .bulkMark
-                        continue
-                    }
-                    guard
-                        let end = try findLine(
-                            in: bytes, carriageReturn, "too big mbulk count string")
+                    guard let end = try findLine(in: bytes, carriageReturn, .longArgumentCount)
                     else { return .incomplete }
                     let count = Decimal.parse(bytes, lineStart, end)
                     guard let count, count <= limits.arguments else {
-                        throw ProtocolError("invalid multibulk length")
+                        throw .badArgumentCount
                     }
                     position = end + 2
                     if count <= 0 { return finish(position) }
@@ -106,29 +134,23 @@ public struct RequestParser {
                 case .bulkMark:
                     guard position < bytes.count else { return .incomplete }
                     guard bytes[position] == UInt8(ascii: "$") else {
-                        throw ProtocolError("expected '$', got '\(shown(bytes[position]))'")
+                        throw .noBulk(bytes[position])
                     }
                     position += 1
                     lineStart = position
                     stage = .bulkLength
                 case .bulkLength:
-                    if let length = takeShortLength(bytes, limits.bulkBytes) {
-                        stage = .bulk(length)
-                        continue
-                    }
-                    guard
-                        let end = try findLine(
-                            in: bytes, carriageReturn, "too big bulk count string")
+                    guard let end = try findLine(in: bytes, carriageReturn, .longBulkCount)
                     else { return .incomplete }
                     let length = Decimal.parse(bytes, lineStart, end)
                     guard let length, length >= 0, length <= limits.bulkBytes else {
-                        throw ProtocolError("invalid bulk length")
+                        throw .badBulkLength
                     }
                     position = end + 2
                     stage = .bulk(length)
                 case .bulk(let length):
                     guard bytes.count - position >= length + 2 else { return .incomplete }
-                    parts.append(Part(start: position, count: length))
+                    parts.append(Request.Part(start: position, count: length))
                     position += length + 2
                     missing -= 1
                     if missing == 0 { return finish(position) }
@@ -141,33 +163,18 @@ public struct RequestParser {
     }
 
     /// Runs `body` with the request that `parse` has just completed in the same bytes.
+    @inlinable
     @inline(__always)
     public mutating func withRequest<R>(
         in bytes: UnsafeRawBufferPointer, _ body: (Request) throws -> R
     ) rethrows -> R {
-        try parts.withUnsafeBufferPointer { parts in
-            guard isInline else { return try body(Request(bytes: bytes, parts: parts)) }
-            return try unquoted.withUnsafeBytes { try body(Request(bytes: $0, parts: parts)) }
-        }
+        guard isInline else { return try body(request(in: bytes)) }
+        return try unquoted.withUnsafeBytes { try body(request(in: $0)) }
     }
 
-    /// Takes a length of one digit or two, which most are, without looking for the line end first.
-    /// In a benchmark of small values that halves what parsing costs.
-    @inline(__always)
-    private mutating func takeShortLength(
-        _ bytes: UnsafeRawBufferPointer, _ limit: Int
-    ) -> Int? {
-        guard limit >= 99, position == lineStart, position + 3 < bytes.count else { return nil }
-        let first = bytes[position] &- UInt8(ascii: "0")
-        guard 1...9 ~= first else { return nil }
-        if bytes[position + 1] == carriageReturn {
-            position += 3
-            return Int(first)
-        }
-        let second = bytes[position + 1] &- UInt8(ascii: "0")
-        guard second <= 9, bytes[position + 2] == carriageReturn else { return nil }
-        position += 4
-        return Int(first) * 10 + Int(second)
+    @usableFromInline
+    func request(in bytes: UnsafeRawBufferPointer) -> Request {
+        Request(bytes: bytes.baseAddress, parts: parts.base, count: parts.count)
     }
 
     private mutating func finish(_ end: Int) -> Step {
@@ -179,7 +186,7 @@ public struct RequestParser {
     /// limit is on the line and not on what came with it, so that the answer does not depend on how
     /// the bytes were cut.
     private mutating func findLine(
-        in bytes: UnsafeRawBufferPointer, _ mark: UInt8, _ excess: String
+        in bytes: UnsafeRawBufferPointer, _ mark: UInt8, _ excess: ProtocolError
     ) throws(ProtocolError) -> Int? {
         let last = min(bytes.count, lineStart + limits.lineBytes + 1)
         while position < last {
@@ -188,7 +195,7 @@ public struct RequestParser {
             }
             position += 1
         }
-        guard position - lineStart <= limits.lineBytes else { throw ProtocolError(excess) }
+        guard position - lineStart <= limits.lineBytes else { throw excess }
         return nil
     }
 
@@ -202,34 +209,8 @@ public struct RequestParser {
         while true {
             let start = unquoted.count
             guard try line.next(into: &unquoted) else { return }
-            parts.append(Part(start: start, count: unquoted.count - start))
+            parts.append(Request.Part(start: start, count: unquoted.count - start))
         }
-    }
-
-    /// Redis replaces line ends in an error by blanks. A byte that is no character of its own is
-    /// shown as the letter of that number in Latin-1.
-    private func shown(_ byte: UInt8) -> Character {
-        byte == carriageReturn || byte == lineFeed ? " " : Character(Unicode.Scalar(byte))
-    }
-}
-
-/// A complete request, lent by the parser: valid inside `withRequest`.
-public struct Request {
-    private let bytes: UnsafeRawBufferPointer
-    private let parts: UnsafeBufferPointer<RequestParser.Part>
-
-    init(bytes: UnsafeRawBufferPointer, parts: UnsafeBufferPointer<RequestParser.Part>) {
-        self.bytes = bytes
-        self.parts = parts
-    }
-
-    /// Arguments, the command's name among them.
-    public var count: Int { parts.count }
-
-    /// One argument, the name being the first.
-    public subscript(_ index: Int) -> UnsafeRawBufferPointer {
-        let part = parts[index]
-        return UnsafeRawBufferPointer(rebasing: bytes[part.start..<part.start + part.count])
     }
 }
 

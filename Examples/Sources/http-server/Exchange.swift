@@ -1,4 +1,5 @@
-// One connection's place in the protocol.
+// One connection's place in the protocol. Confined to its loop, where callbacks come one by one, so
+// that accesses need not be checked.
 import HTTPCodec
 import NetAPI
 
@@ -17,18 +18,19 @@ final class Exchange {
         let request: Int
     }
 
-    var phase = Phase.head
-    var parser: RequestParser
-    var decoder = BodyDecoder(.none)
+    @exclusivity(unchecked) var phase = Phase.head
+    @exclusivity(unchecked) var parser: RequestParser
+    @exclusivity(unchecked) var decoder = BodyDecoder(.none)
     /// Only what `/echo` gives back.
-    var body: [UInt8] = []
-    var owed: Owed?
-    var timer: Timer?
-    var requests = 0
+    @exclusivity(unchecked) var body: [UInt8] = []
+    @exclusivity(unchecked) var owed: Owed?
+    @exclusivity(unchecked) var timer: Timer?
+    @exclusivity(unchecked) var requests = 0
     // Of the request being answered.
-    var isHead = false
-    var isVersion11 = true
-    var keepsAlive = true
+    @exclusivity(unchecked) var isHead = false
+    @exclusivity(unchecked) var isVersion11 = true
+    @exclusivity(unchecked) var keepsAlive = true
+    @exclusivity(unchecked) var awaitsContinue = false
 
     init(limits: RequestLimits) { parser = RequestParser(limits: limits) }
 }
@@ -41,4 +43,12 @@ enum Reply {
     case metrics
     case status(Status)
     case file(OpenFile)
+
+    /// Its bytes go past those that are gathered, and may be many.
+    var isWrittenDirectly: Bool {
+        switch self {
+        case .echo, .metrics, .file: true
+        case .plaintext, .json, .status: false
+        }
+    }
 }

@@ -37,12 +37,16 @@ final class HTTPHandler: EventHandler {
     private func serve(_ connection: Connection) throws -> Action {
         responder.refreshDate()
         let exchange = connection[exchanges]
+        // Also what was answered before something was thrown.
+        defer { responder.flush(connection) }
         while connection.isWritable {
             let step: Step
             switch exchange.phase {
-            case .head: step = try takeHead(connection, exchange)
+            case .head: step = try takeHeads(connection, exchange)
             case .body(let reply): step = try takeBody(connection, exchange, reply)
             }
+            // Before what it wrote is looked at.
+            responder.flush(connection)
             if step == .close { return .close }
             if step == .wait { break }
         }
@@ -54,36 +58,55 @@ final class HTTPHandler: EventHandler {
 
     // MARK: One request
 
-    private func takeHead(_ connection: Connection, _ exchange: Exchange) throws -> Step {
-        guard connection.buffered > 0 else { return .wait }
-        var (headBytes, reply) = (0, Reply.status(.badRequest))
-        let status: Status? = connection.withUnsafeBytes { bytes in
-            switch exchange.parser.parse(bytes) {
-            case .needsMore: return nil
-            case .refused(let status): return status
-            case .complete(let count):
-                headBytes = count
-                reply = route(exchange.parser.head, bytes)
-                return .ok
+    /// Takes heads, and answers those without a body, until something else has to be done first.
+    private func takeHeads(_ connection: Connection, _ exchange: Exchange) throws -> Step {
+        let isStopping = connection.loop.isStopping
+        var taken = 0
+        let step: Step = try connection.withUnsafeBytes { bytes in
+            while taken < bytes.count {
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+                switch exchange.parser.parse(rest) {
+                case .needsMore: return .wait
+                case .refused(let status): return refuse(exchange, status)
+                case .complete(let count):
+                    taken += count
+                    let reply = begin(rest, exchange, isStopping)
+                    guard case .head = exchange.phase else {
+                        // One that sent the body along does not wait for it.
+                        if exchange.awaitsContinue, taken == bytes.count {
+                            responder.sendContinue()
+                        }
+                        return .again
+                    }
+                    let step = try answer(connection, exchange, reply)
+                    if step != .again || responder.isFull || reply.isWrittenDirectly {
+                        return step
+                    }
+                }
             }
+            return .wait
         }
-        guard let status else { return .wait }
-        guard status == .ok else { return refuse(connection, exchange, status) }
+        connection.discard(taken)
+        return step
+    }
+
+    /// Notes what the head in `bytes` says, and chooses the reply.
+    private func begin(
+        _ bytes: UnsafeRawBufferPointer, _ exchange: Exchange, _ isStopping: Bool
+    ) -> Reply {
         let head = exchange.parser.head
-        connection.discard(headBytes)
         exchange.parser.reset()
         exchange.requests += 1
         exchange.isHead = head.method == .head
         exchange.isVersion11 = head.isVersion11
-        exchange.keepsAlive = head.keepsAlive && !connection.loop.isStopping
-        guard head.body != .none else {
-            return try answer(connection, exchange, reply)
+        exchange.keepsAlive = head.keepsAlive && !isStopping
+        exchange.awaitsContinue = head.expectsContinue
+        let reply = route(head, bytes)
+        if head.body != .none {
+            exchange.decoder = BodyDecoder(head.body, limits: settings.limits)
+            exchange.phase = .body(reply)
         }
-        exchange.decoder = BodyDecoder(head.body, limits: settings.limits)
-        exchange.phase = .body(reply)
-        // One that sent the body along does not wait for it.
-        if head.expectsContinue, connection.buffered == 0 { responder.sendContinue(connection) }
-        return .again
+        return reply
     }
 
     private func takeBody(
@@ -99,23 +122,23 @@ final class HTTPHandler: EventHandler {
         connection.discard(step.consumed)
         switch step.outcome {
         case .goesOn: return step.consumed > 0 ? .again : .wait
-        case .refused(let status): return refuse(connection, exchange, status)
-        case .complete: return try answer(connection, exchange, reply)
+        case .refused(let status): return refuse(exchange, status)
+        case .complete:
+            exchange.phase = .head
+            // It may have begun while the body came.
+            if connection.loop.isStopping { exchange.keepsAlive = false }
+            return try answer(connection, exchange, reply)
         }
     }
 
     private func answer(
         _ connection: Connection, _ exchange: Exchange, _ reply: Reply
     ) throws -> Step {
-        exchange.phase = .head
-        // It may have begun while the body came.
-        if connection.loop.isStopping { exchange.keepsAlive = false }
         switch reply {
-        case .plaintext: responder.sendPlaintext(connection, exchange)
+        case .plaintext: responder.sendPlaintext(exchange)
         case .json:
             responder.send(
-                connection, exchange, .ok, type: "application/json",
-                #"{"message":"Hello, World!"}"#)
+                exchange, .ok, type: "application/json", #"{"message":"Hello, World!"}"#)
         case .echo:
             responder.send(
                 connection, exchange, type: "application/octet-stream", exchange.body)
@@ -124,7 +147,7 @@ final class HTTPHandler: EventHandler {
             let text = Metrics.text(of: connection.server)
             responder.send(connection, exchange, type: "text/plain; version=0.0.4", text)
         case .status(let status):
-            responder.send(connection, exchange, status, "")
+            responder.send(exchange, status, "")
         case .file(let file):
             responder.sendHead(of: file, connection, exchange)
             if !exchange.isHead { try file.send(to: connection) }
@@ -132,21 +155,18 @@ final class HTTPHandler: EventHandler {
         return exchange.keepsAlive ? .again : .close
     }
 
-    private func refuse(
-        _ connection: Connection, _ exchange: Exchange, _ status: Status
-    ) -> Step {
+    private func refuse(_ exchange: Exchange, _ status: Status) -> Step {
         exchange.keepsAlive = false
         exchange.isHead = false
-        responder.send(connection, exchange, status, "")
+        responder.send(exchange, status, "")
         return .close
     }
 
     // MARK: Routes
 
     private func route(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Reply {
-        let target = head.target.of(bytes)
-        let path = UnsafeRawBufferPointer(rebasing: target.prefix { $0 != 0x3F })
         if head.method == .other { return .status(.methodNotAllowed) }
+        let path = head.path(in: bytes)
         if path.equals("/echo") { return .echo }
         guard head.method != .post else { return .status(.methodNotAllowed) }
         if path.equals("/plaintext") { return .plaintext }
@@ -180,7 +200,8 @@ final class HTTPHandler: EventHandler {
         let limit = owed.part == .head ? settings.headTimeout : settings.bodyTimeout
         exchange.timer = connection.schedule(after: limit) { [unowned self] connection in
             self.responder.refreshDate()
-            _ = self.refuse(connection, exchange, .requestTimeout)
+            _ = self.refuse(exchange, .requestTimeout)
+            self.responder.flush(connection)
             connection.close()
         }
     }

@@ -1,15 +1,21 @@
-// Writes answers. One per loop: it keeps the date, and the commonest answer ready made.
+// Writes answers. One per loop: it keeps the date, and the commonest answer ready made. Answers are
+// gathered, so that those to a pipeline go out by one write.
 import Glibc
 import HTTPCodec
 import NetAPI
 
 final class Responder {
-    private var writer = ResponseWriter()
+    private static let gatheredBytes = 16 << 10
+    /// More than any head with a short body.
+    private static let largestHead = 2048
+
+    @exclusivity(unchecked) private var writer = ResponseWriter(
+        capacity: gatheredBytes + largestHead)
     /// The whole answer to a plaintext request on a connection that goes on.
-    private var plaintext = ResponseWriter()
+    @exclusivity(unchecked) private var plaintext = ResponseWriter(capacity: largestHead)
     private let date = UnsafeMutableRawBufferPointer.allocate(
         byteCount: HTTPDate.byteCount, alignment: 1)
-    private var second = -1
+    @exclusivity(unchecked) private var second = -1
 
     deinit { date.deallocate() }
 
@@ -20,6 +26,7 @@ final class Responder {
         guard now.tv_sec != second else { return }
         second = now.tv_sec
         HTTPDate.write(second, into: date)
+        plaintext.clear()
         plaintext.begin(.ok, date: UnsafeRawBufferPointer(date))
         plaintext.field("Content-Type", "text/plain")
         plaintext.contentLength(13)
@@ -27,22 +34,31 @@ final class Responder {
         plaintext.append("Hello, World!")
     }
 
-    func sendPlaintext(_ connection: Connection, _ exchange: Exchange) {
+    /// Hands over what was gathered for this connection. Before another's turn, a close, and what
+    /// is written directly.
+    func flush(_ connection: Connection) {
+        guard writer.count > 0 else { return }
+        connection.write(writer.bytes)
+        writer.clear()
+    }
+
+    /// Whether no more should be gathered.
+    var isFull: Bool { writer.count >= Self.gatheredBytes }
+
+    func sendPlaintext(_ exchange: Exchange) {
         if exchange.keepsAlive, exchange.isVersion11, !exchange.isHead {
-            connection.write(plaintext.bytes)
+            writer.append(plaintext.bytes)
         } else {
-            send(connection, exchange, .ok, type: "text/plain", "Hello, World!")
+            send(exchange, .ok, type: "text/plain", "Hello, World!")
         }
     }
 
-    func sendContinue(_ connection: Connection) {
-        connection.write("HTTP/1.1 100 Continue\r\n\r\n")
-    }
+    func sendContinue() { writer.append("HTTP/1.1 100 Continue\r\n\r\n") }
 
     /// A short body that is known when compiling.
     func send(
-        _ connection: Connection, _ exchange: Exchange, _ status: Status,
-        type: StaticString = "text/plain", _ body: StaticString
+        _ exchange: Exchange, _ status: Status, type: StaticString = "text/plain",
+        _ body: StaticString
     ) {
         begin(exchange, status)
         if status == .methodNotAllowed { writer.field("Allow", "GET, HEAD, POST") }
@@ -50,7 +66,6 @@ final class Responder {
         writer.contentLength(body.utf8CodeUnitCount)
         writer.endHead()
         if !exchange.isHead { writer.append(body) }
-        connection.write(writer.bytes)
     }
 
     /// A body of any length.
@@ -61,7 +76,7 @@ final class Responder {
         writer.field("Content-Type", type)
         writer.contentLength(body.count)
         writer.endHead()
-        connection.write(writer.bytes)
+        flush(connection)
         if !exchange.isHead { connection.write(body) }
     }
 
@@ -89,7 +104,7 @@ final class Responder {
             writer.append("\r\n")
         }
         writer.endHead()
-        connection.write(writer.bytes)
+        flush(connection)
     }
 
     private func begin(_ exchange: Exchange, _ status: Status) {

@@ -20,8 +20,7 @@ final class StaticFiles: Sendable {
 
     /// A status for what is not there or not allowed, which look alike from outside.
     func reply(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Reply {
-        let target = head.target.of(bytes)
-        let path = UnsafeRawBufferPointer(rebasing: target.prefix { $0 != 0x3F })
+        let path = head.path(in: bytes)
         guard var names = FilePath.names(in: path) else { return .status(.badRequest) }
         if path.last == 0x2F { names.append(Array("index.html".utf8)) }
         guard let descriptor = find(names),

@@ -7,15 +7,17 @@ import ServerCommand
 /// One for all loops: what belongs to a client is kept with its connection, the rest has locks.
 struct KVHandler: EventHandler {
     private static let sweepPeriod: Duration = .milliseconds(100)
-    /// Replies gathered before they are handed over.
-    private static let replyBytes = 16 << 10
 
     private let database: Database
-    private let clients = PerConnection { connection in
-        Client(Session(deliver: { [handle = connection.handle] in handle.deliver($0) }))
-    }
+    private let clients: PerConnection<Client>
 
-    init(_ database: Database) { self.database = database }
+    init(_ database: Database) {
+        self.database = database
+        clients = PerConnection { connection in
+            let session = Session(deliver: { [handle = connection.handle] in handle.deliver($0) })
+            return Client(database, session)
+        }
+    }
 
     func onBoot(_ loop: Loop) -> Action {
         announce(loop.server)
@@ -43,49 +45,62 @@ struct KVHandler: EventHandler {
     }
 
     private func serve(_ connection: Connection) -> Action {
-        let client = connection[clients]
-        let now = Clock.milliseconds()
-        var (taken, executed) = (0, 0)
-        let action = connection.withUnsafeBytes { bytes -> Action in
-            while connection.isWritable, !client.session.isEnding {
-                let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
-                switch client.parser.parse(rest) {
-                case .incomplete: return .none
-                case .failed(let error):
-                    client.replies.error(error.text)
-                    client.session.end()
-                case .request(let count):
-                    client.parser.withRequest(in: rest) {
-                        database.execute($0, client.session, client.replies, now: now)
-                    }
-                    taken += count
-                    executed += 1
-                    if client.replies.count >= Self.replyBytes {
-                        send(client.replies, to: connection)
-                    }
-                }
-            }
-            return client.session.isEnding ? .close : .none
-        }
-        send(client.replies, to: connection)
-        connection.discard(taken)
-        if executed > 0 { database.count(executed: executed) }
-        return action
-    }
-
-    private func send(_ replies: ReplyWriter, to connection: Connection) {
-        guard replies.count > 0 else { return }
-        connection.write(replies.bytes)
-        replies.removeAll()
+        guard connection.isWritable else { return .none }
+        return connection[clients].serve(connection)
     }
 }
 
 private final class Client {
-    @exclusivity(unchecked) var parser = RequestParser()
-    let session: Session
-    let replies = ReplyWriter()
+    /// Replies gathered before they are handed over.
+    private static let replyBytes = 16 << 10
 
-    init(_ session: Session) { self.session = session }
+    @exclusivity(unchecked) private var parser = RequestParser()
+    let session: Session
+    private let replies: ReplyWriter
+    private let call: Call
+    private let database: Database
+
+    init(_ database: Database, _ session: Session) {
+        self.database = database
+        self.session = session
+        replies = ReplyWriter()
+        call = Call(database, session, replies)
+    }
+
+    /// Executes the requests that are complete, as long as the peer takes the replies.
+    func serve(_ connection: Connection) -> Action {
+        let now = Clock.milliseconds()
+        var (taken, executed) = (0, 0)
+        connection.withUnsafeBytes { bytes in
+            while !session.isEnding {
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+                switch parser.parse(rest) {
+                case .incomplete: return
+                case .failed(let error):
+                    replies.error(error.text)
+                    session.end()
+                case .request(let count):
+                    parser.withRequest(in: rest) { call.execute($0, now: now) }
+                    taken += count
+                    executed += 1
+                    if replies.count >= Self.replyBytes {
+                        send(to: connection)
+                        guard connection.isWritable else { return }
+                    }
+                }
+            }
+        }
+        send(to: connection)
+        connection.discard(taken)
+        if executed > 0 { database.count(executed: executed) }
+        return session.isEnding ? .close : .none
+    }
+
+    private func send(to connection: Connection) {
+        guard replies.count > 0 else { return }
+        connection.write(replies.bytes)
+        replies.removeAll()
+    }
 }
 
 extension ConnectionHandle {

@@ -80,7 +80,10 @@ struct Transcript {
     }
 
     private func describe(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> String {
-        var words = ["\(head.method)", String(decoding: head.target.of(bytes), as: UTF8.self)]
+        let target = String(decoding: head.target.of(bytes), as: UTF8.self)
+        let path = String(decoding: head.path(in: bytes), as: UTF8.self)
+        precondition(target.hasPrefix(path) || path == "/" && (target + "?").hasPrefix("?"))
+        var words = ["\(head.method)", target.hasPrefix(path) ? target : path + target]
         if !head.isVersion11 { words.append("1.0") }
         if !head.keepsAlive { words.append("close") }
         if head.expectsContinue { words.append("continue") }

@@ -7,11 +7,14 @@ import Testing
 /// A client of a database, without a server between them.
 final class Dialogue {
     let database: Database
-    let session = Session(deliver: { _ in })
     private var parser = RequestParser()
-    private let reply = ReplyWriter()
+    private let call: Call
+    private var reply: ReplyWriter { call.reply }
 
-    init(_ database: Database = Database()) { self.database = database }
+    init(_ database: Database = Database()) {
+        self.database = database
+        call = Call(database, Session(deliver: { _ in }), ReplyWriter())
+    }
 
     /// The reply to one inline request, with `|` for each line end.
     func ask(_ line: String, now: Int = Clock.milliseconds()) -> String {
@@ -19,7 +22,7 @@ final class Dialogue {
         reply.removeAll()
         bytes.withUnsafeBytes { bytes in
             guard case .request = parser.parse(bytes) else { return }
-            parser.withRequest(in: bytes) { database.execute($0, session, reply, now: now) }
+            parser.withRequest(in: bytes) { call.execute($0, now: now) }
         }
         return String(decoding: reply.bytes, as: UTF8.self).split(
             separator: "\r\n", omittingEmptySubsequences: false

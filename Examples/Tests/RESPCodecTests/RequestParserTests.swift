@@ -33,7 +33,21 @@ struct ParserRow: Sendable, CustomTestStringConvertible {
         ParserRow("*1\r\n$" + "4\rxPING\r\n", [["PING"]]),
     ]
 
+    /// Around what is parsed in one pass: lengths of several digits, many arguments.
+    static let wide = [1, 8, 9, 10, 98, 99, 100, 101, 999, 1000].flatMap { size in
+        let word = String(repeating: "w", count: size)
+        let words = Array(repeating: "v", count: size)
+        return [
+            ParserRow("*2\r\n$1\r\na\r\n$\(size)\r\n\(word)\r\nx\n", [["a", word], ["x"]]),
+            ParserRow("*\(size)\r\n" + words.map { "$1\r\n\($0)\r\n" }.joined(), [words]),
+        ]
+    }
+
     static let hostile = [
+        ParserRow("*1\r\n$01\r\na\r\n", [], error: "invalid bulk length"),
+        ParserRow("*1\r\n$00\r\n\r\n", [], error: "invalid bulk length"),
+        ParserRow("*1\r\n$9999999999\r\n", [], error: "invalid bulk length"),
+        ParserRow("*1\r\n$1x\r\na\r\n", [], error: "invalid bulk length"),
         ParserRow("GET \"a\r\n", [], error: "unbalanced quotes in request"),
         ParserRow("GET 'a\r\n", [], error: "unbalanced quotes in request"),
         ParserRow("GET \"a\\\"\r\n", [], error: "unbalanced quotes in request"),
@@ -107,7 +121,7 @@ struct Dice: RandomNumberGenerator {
 }
 
 @Suite struct RequestParserTests {
-    @Test(arguments: ParserRow.good + ParserRow.hostile)
+    @Test(arguments: ParserRow.good + ParserRow.wide + ParserRow.hostile)
     func eachInputComesToTheSameHoweverItIsCut(_ row: ParserRow) {
         let input = Array(row.input.utf8)
         var dice = Dice(state: UInt64(input.count))

@@ -1,0 +1,47 @@
+/// Bytes in memory of their own, changed in place. An array as a class's property is retained and
+/// released around each use, and those two cost more than copying a short value.
+struct OwnedBytes: ~Copyable {
+    private var memory: UnsafeMutableRawBufferPointer
+    private(set) var count: Int
+
+    init(_ bytes: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)) {
+        memory = bytes.count == 0 ? Self.nothing : .allocate(byteCount: bytes.count, alignment: 1)
+        memory.copyMemory(from: bytes)
+        count = bytes.count
+    }
+
+    deinit { memory.deallocate() }
+
+    private static var nothing: UnsafeMutableRawBufferPointer { .init(start: nil, count: 0) }
+
+    /// Valid until the next change.
+    @inline(__always)
+    var bytes: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: memory.baseAddress, count: count)
+    }
+
+    /// In the same memory, unless that is too small or far too large.
+    @inline(__always)
+    mutating func replace(with bytes: UnsafeRawBufferPointer) {
+        guard bytes.count <= memory.count, memory.count <= 2 * bytes.count + 64 else {
+            self = OwnedBytes(bytes)
+            return
+        }
+        memory.copyMemory(from: bytes)
+        count = bytes.count
+    }
+
+    mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        if memory.count - count < bytes.count { grow(bytes.count) }
+        UnsafeMutableRawBufferPointer(rebasing: memory[count...]).copyMemory(from: bytes)
+        count += bytes.count
+    }
+
+    private mutating func grow(_ more: Int) {
+        let larger = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: max(2 * memory.count, count + more), alignment: 1)
+        larger.copyMemory(from: bytes)
+        memory.deallocate()
+        memory = larger
+    }
+}
