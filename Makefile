@@ -24,8 +24,8 @@ BENCH_HTTP ?= --rounds 5 --seconds 2
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
-	conformance demo guards planted-bugs seeds seed tsan asan peers bench bench-full bench-gate \
-	bench-http bench-kv plot format lint docs clean
+	conformance demo guards planted-bugs seeds seed tsan asan peers bench bench-full bench-record \
+	bench-gate bench-http bench-kv plot format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -104,6 +104,9 @@ bench: setup examples ## every server, a few loads, plots: 5 minutes; BENCH="--r
 
 bench-full: setup examples peers ## every load, and counts: an hour
 	Benchmarks/bench --preset full --rounds 5 --seconds 1 --counts $(BENCH)
+
+bench-record: setup examples peers ## what README tells, into Benchmarks/results: 20 minutes
+	Benchmarks/bench --preset record --rounds 5 --counts --out Benchmarks/results $(BENCH)
 
 plot: ## the newest result's report and plots once more
 	Benchmarks/bench --plot

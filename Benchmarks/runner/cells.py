@@ -77,16 +77,18 @@ def schedule(rates):
     return [Cell("schedule", 64, 64, rate=rate) for rate in rates]
 
 
+# As many as fit into the descriptors that a process commonly may have.
+MANY = echo((10000,), (64,), (1,))
 QUICK = (echo((1, 64, 512), (64,), (1,)) + echo((64,), (16 * 1024,), (1,))
          + echo((64,), (64,), (16,)) + churn((8,)) + idle((1000,)) + schedule((20000,))
          + udp(((8, 64),)) + unix(((64, 64),)) + loops(((64, 64),)) + timers((512,)))
-FULL = (echo(CONNECTIONS, SIZES, PIPELINES) + churn((1, 8, 64)) + idle((1000, 10000))
+FULL = (echo(CONNECTIONS, SIZES, PIPELINES) + MANY + churn((1, 8, 64)) + idle((1000, 10000))
         + schedule((20000, 50000))
         + udp(((1, 64), (8, 64), (64, 64), (8, 1024), (8, 64, 16), (8, 16 * 1024)))
         + unix(((1, 64), (64, 64), (64, 16 * 1024), (64, 64, 16)))
         + loops(((64, 64), (512, 64), (64, 16 * 1024))) + timers((64, 512, 4096)))
 # Enough for the plots and for a record on a machine that is only lent for a while.
-RECORD = (echo((1, 8, 64, 512, 4096), (64,), (1,)) + echo((64,), (1024, 16 * 1024, 64 * 1024), (1,))
+RECORD = (echo(CONNECTIONS, (64,), (1,)) + MANY + echo((64,), (1024, 16 * 1024, 64 * 1024), (1,))
           + echo((64,), (64,), (16,)) + churn((8,)) + idle((1000, 10000)) + schedule((20000,))
           + udp(((8, 64), (8, 64, 16))) + unix(((64, 64), (64, 16 * 1024)))
           + loops(((64, 64),)) + timers((512,)))

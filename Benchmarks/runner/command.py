@@ -62,10 +62,23 @@ def newest():
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
+def rounded(value):
+    """Five digits: what follows is noise, and makes records long."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def write(result, path):
     """The JSON, and what is made of it beside it: a report and a folder of plots."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=None, separators=(",", ":")) + "\n")
+    result = rounded(result)
+    # A line for each cell, so that a difference between two records can be read.
+    cells_text = ",\n".join(json.dumps(cell, separators=(",", ":")) for cell in result["cells"])
+    rest = json.dumps({key: value for key, value in result.items() if key != "cells"}, indent=1)
+    path.write_text(rest.removesuffix("\n}") + ',\n "cells": [\n' + cells_text + "\n ]\n}\n")
     folder = path.with_suffix("")
     folder.mkdir(exist_ok=True)
     charts = plots.charts(result)

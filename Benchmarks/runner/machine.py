@@ -37,7 +37,9 @@ def setting(path):
 
 def facts():
     git = ["git", "-C", str(servers.ROOT)]
-    versions = {"Swift": output("swift", "--version"), "C compiler": output("clang", "--version")}
+    versions = {"Swift": output("swift", "--version"),
+                "clang": output("clang", "--version").partition(" (")[0],
+                "cc, for peers": output("cc", "--version")}
     for name, said in servers.notes().items():
         if not said.startswith("absent"):
             versions[name] = said

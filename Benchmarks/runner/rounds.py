@@ -13,6 +13,8 @@ from runner.failure import Failure
 
 CLIENT = servers.BIN / "load-client"
 AGAIN = " again"
+# The client repeats what it was told.
+OF_THE_CELL = ("transport", "connections", "size", "pipeline", "idle", "churn", "rate")
 
 
 def busy_seconds():
@@ -42,7 +44,8 @@ def measure(server, cell, options):
         elapsed, after = time.monotonic() - started, busy_seconds()
         if done.returncode != 0:
             raise Failure(f"{done.stderr.strip()} (against {shlex.join(running.words)})")
-    sample = json.loads(done.stdout)
+    report = json.loads(done.stdout)
+    sample = {key: value for key, value in report.items() if key not in OF_THE_CELL}
     per_request = sample["server_cpu_us_per_request"] + sample["client_cpu_us_per_request"]
     ours = per_request * sample["requests"] / 1e6
     # As shares of one core. Opening connections and warming up count here as others' work.
