@@ -37,7 +37,8 @@ def setting(path):
 
 def facts():
     git = ["git", "-C", str(servers.ROOT)]
-    versions = {"Swift": output("swift", "--version"), "clang": output("clang", "--version").partition(" (")[0],
+    versions = {"Swift": output("swift", "--version"),
+                "clang": output("clang", "--version").partition(" (")[0],
                 "cc, for peers": output("cc", "--version")}
     for name, said in servers.notes().items():
         if not said.startswith("absent"):
