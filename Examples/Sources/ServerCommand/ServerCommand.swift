@@ -54,7 +54,7 @@ extension ServerCommand {
         do {
             var command = try parseAsRoot()
             try command.run()
-        } catch  where exitCode(for: error) == .success {
+        } catch let error where exitCode(for: error) == .success {
             // Help, or a completion script.
             exit(withError: error)
         } catch {
