@@ -28,13 +28,33 @@ extension UringDriver {
     }
 
     package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
-        guard let entry = entries.find(token), let submission = mr_submission(ring),
-            !entry.pointee.state.contains(.sendArmed)
-        else {
+        guard bytes.count < Self.largeSend, let entry = entries.find(token),
+            !entry.pointee.state.contains(.sendArmed), let submission = mr_submission(ring)
+        else { return sendRest(bytes, token) }
+        prepareSend(entry, bytes, submission)
+        return false
+    }
+
+    /// A large piece goes by send(2): it is copied while it is still in the cache, and its memory
+    /// can be used again at once, which is worth more than the kernel entry.
+    @inline(never)
+    private func sendRest(_ bytes: UnsafeRawBufferPointer, _ token: Token) -> Bool {
+        guard bytes.count >= Self.largeSend, let entry = entries.find(token) else {
             submit(.send(bytes), for: token)
             return false
         }
-        prepareSend(entry, bytes, submission)
+        precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
+        let count = Glibc.send(
+            entry.pointee.descriptor, bytes.baseAddress, bytes.count,
+            CInt(MSG_NOSIGNAL | MSG_DONTWAIT))
+        if count == bytes.count { return true }
+        if count > 0 {
+            ready.append(Completion(token, .sent(count)))
+        } else if [EAGAIN, EINTR].contains(errno) {
+            submit(.send(bytes), for: token)
+        } else {
+            ready.append(Completion(token, .failed(.send, SystemError(errno, "send"))))
+        }
         return false
     }
 

@@ -46,6 +46,9 @@ package final class UringDriver: Driver {
     /// Where an operation goes that the kernel no longer takes.
     private let spare: UnsafeMutablePointer<io_uring_sqe>
 
+    /// Bytes from which a send is tried at once instead of with the next kernel entry.
+    static let largeSend = 8_192
+
     package static let bufferSize: UInt32 = 65_536
     /// Completions of a turn after which more are likely to be on their way.
     private static let busyBatch: UInt32 = 8
