@@ -4,6 +4,7 @@ import EventLoop
 package enum QueuedEvent {
     case accepted(Descriptor)
     case received([UInt8])
+    case datagram(DatagramArrival)
     case endOfStream
     case sent(Int)
     case connected
@@ -12,9 +13,13 @@ package enum QueuedEvent {
     case failed(OperationKind, SystemError)
 
     /// The event as it crosses the seam; `lend` puts the bytes where they can be read in place.
-    func event(lending lend: ([UInt8]) -> UnsafeRawBufferPointer) -> Event {
+    func event(
+        lending lend: ([UInt8]) -> UnsafeRawBufferPointer,
+        datagram lendDatagram: (DatagramArrival) -> UnsafePointer<ReceivedDatagram>
+    ) -> Event {
         switch self {
         case .received(let bytes): .received(lend(bytes))
+        case .datagram(let arrival): .datagram(lendDatagram(arrival))
         case .accepted(let descriptor): .accepted(descriptor)
         case .endOfStream: .endOfStream
         case .sent(let count): .sent(count)

@@ -84,6 +84,10 @@ package struct NetworkPlan: Sendable {
     package var capacity: ClosedRange<Int> = 262_144...262_144
     /// Until a peer hears of what happened to its stream.
     package var latency: ClosedRange<Nanoseconds> = 0...0
+    /// Sends of datagrams that the kernel refuses, for the moment or for good.
+    package var datagramErrors: PerMille = 0
+    /// Messages of several datagrams that the kernel will not cut.
+    package var bundleRefusals: PerMille = 0
     /// Resets by a peer after which the server may still read what had arrived, as Linux lets it.
     package var resetsKeepInput: PerMille = 1000
 

@@ -37,6 +37,7 @@ final class Port {
         switch socket.kind {
         case .stream(let endpoint): endpoint.onChange = body
         case .listener(let listener): listener.onChange = body
+        case .datagrams(let bound): bound.onChange = body
         case .unconnected: break
         }
     }
@@ -45,8 +46,13 @@ final class Port {
         if case .stream(let endpoint) = socket.kind { endpoint } else { nil }
     }
 
-    var listener: SimulatedListener? {
-        if case .listener(let listener) = socket.kind { listener } else { nil }
+    /// The stream that a socket of this kind can have, and the operation behind it.
+    var streamKind: (stream: StreamKind, operation: OperationKind) {
+        switch socket.kind {
+        case .listener: (.accept, .accept)
+        case .datagrams: (.datagrams, .datagrams)
+        case .stream, .unconnected: (.receive, .receive)
+        }
     }
 
     /// When each kind of work can be done, given what the network holds for it now.
@@ -89,7 +95,14 @@ final class Port {
         closeTime = nil
     }
 
-    private var hasInput: Bool { endpoint?.isReadable ?? listener?.hasWaiting ?? true }
+    private var hasInput: Bool {
+        switch socket.kind {
+        case .stream(let endpoint): endpoint.isReadable
+        case .listener(let listener): listener.hasWaiting
+        case .datagrams(let bound): bound.hasWaiting
+        case .unconnected: true
+        }
+    }
 }
 
 /// The loop's memory while a send is in flight, and what it held when it was submitted.

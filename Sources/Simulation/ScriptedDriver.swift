@@ -27,6 +27,7 @@ package final class ScriptedDriver: Driver {
     package var waitError: SystemError?
 
     private var rules = SeamRules()
+    private var lentDatagram = LentDatagram()
     private var turns: [[(Token, QueuedEvent)]] = []
     private var queue = CompletionQueue()
     private var loan: UnsafeMutableRawBufferPointer?
@@ -97,7 +98,8 @@ package final class ScriptedDriver: Driver {
     package func next() -> Completion? {
         endLoan()
         guard let entry = queue.takeFirst() else { return nil }
-        let completion = Completion(entry.token, entry.event.event(lending: lend))
+        let completion = Completion(
+            entry.token, entry.event.event(lending: lend, datagram: { lentDatagram.lend($0) }))
         rules.deliver(completion)
         return completion
     }
@@ -119,5 +121,6 @@ package final class ScriptedDriver: Driver {
     private func endLoan() {
         loan?.deallocate()
         loan = nil
+        lentDatagram.end(poison: SimulatedDriver.poison)
     }
 }

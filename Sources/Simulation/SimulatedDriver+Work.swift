@@ -8,11 +8,11 @@ extension SimulatedDriver {
 
     func startStream(_ kind: StreamKind, on port: Port) {
         switch (kind, port.socket.kind) {
-        case (.accept, .listener), (.receive, .stream):
+        case (.accept, .listener), (.receive, .stream), (.datagrams, .datagrams):
             port.stream = .running(readyTime: laterTime())
-        case (.accept, .stream):
+        case (.accept, .stream), (.accept, .datagrams):
             push(port, .failed(.accept, SystemError(EINVAL, "accept4")))
-        case (.receive, .listener):
+        case (.receive, .listener), (.receive, .datagrams):
             push(port, .failed(.receive, SystemError(ENOTCONN, "recv")))
         case (.receive, .unconnected):
             push(port, .failed(.receive, SystemError(ENOTCONN, "recv")))
@@ -99,6 +99,7 @@ extension SimulatedDriver {
         switch port.socket.kind {
         case .listener(let listener): performAccept(port, listener)
         case .stream(let endpoint): performReceive(port, endpoint)
+        case .datagrams(let bound): performDatagram(port, bound)
         case .unconnected: break
         }
         let readyTime = laterTime()
@@ -134,13 +135,22 @@ extension SimulatedDriver {
         }
     }
 
+    private func performDatagram(_ port: Port, _ bound: SimulatedDatagramSocket) {
+        // As rarely as it is for accepting: what it says of the socket is as little.
+        if random.happens(plan.acceptErrors) {
+            endStream(port, .failed(.datagrams, SystemError(ENOMEM, "recvmsg")))
+        } else if let arrival = bound.take() {
+            push(port, .datagram(arrival))
+        }
+    }
+
     private func endStream(_ port: Port, _ lastWord: QueuedEvent) {
         port.stream = .none
         push(port, lastWord)
     }
 
     private func performStop(_ port: Port) {
-        endStream(port, .stopped(port.listener == nil ? .receive : .accept))
+        endStream(port, .stopped(port.streamKind.stream))
     }
 
     // MARK: Sends
@@ -205,8 +215,8 @@ extension SimulatedDriver {
         case .none: break
         case .stopping: performStop(port)
         case .running:
-            let kind: OperationKind = port.listener == nil ? .receive : .accept
-            endStream(port, .failed(kind, SystemError(ECANCELED, "close")))
+            endStream(
+                port, .failed(port.streamKind.operation, SystemError(ECANCELED, "close")))
         }
     }
 

@@ -33,6 +33,7 @@ package final class SimulatedDriver: Driver {
     private var rules = SeamRules()
     private var scratch: UnsafeMutableRawBufferPointer
     private var lentCount = 0
+    private var lentDatagram = LentDatagram()
 
     /// What lent bytes become when the loan ends.
     package static let poison: UInt8 = 0xDD
@@ -136,7 +137,8 @@ package final class SimulatedDriver: Driver {
     package func next() -> Completion? {
         endLoan()
         guard let entry = queue.takeFirst() else { return nil }
-        let completion = Completion(entry.token, entry.event.event(lending: lend))
+        let completion = Completion(
+            entry.token, entry.event.event(lending: lend, datagram: { lentDatagram.lend($0) }))
         guard !entry.isStale else { return completion }
         rules.deliver(completion)
         if let memory = entry.memory { check(memory, of: entry.token) }
@@ -165,6 +167,7 @@ package final class SimulatedDriver: Driver {
     private func endLoan() {
         if let start = scratch.baseAddress { memset(start, Int32(Self.poison), lentCount) }
         lentCount = 0
+        lentDatagram.end(poison: Self.poison)
     }
 
     private func poisonAll() {

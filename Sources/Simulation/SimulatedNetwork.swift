@@ -19,6 +19,8 @@ package final class SimulatedNetwork: @unchecked Sendable {
 
     var random: SeededRandom
     var listeners: [SimulatedListener] = []
+    var datagramSockets: [SimulatedDatagramSocket] = []
+    var datagramPeers: [SimulatedDatagramPeer] = []
     var nextPort: UInt16 = 40_000
     var nextInode: UInt64 = 1
     private var nextPeerPort: UInt16 = 50_000
@@ -105,7 +107,7 @@ package final class SimulatedNetwork: @unchecked Sendable {
         return .joined(client)
     }
 
-    private func peerAddress(for address: SocketAddress) -> SocketAddress {
+    func peerAddress(for address: SocketAddress) -> SocketAddress {
         defer { nextPeerPort = nextPeerPort == .max ? 50_000 : nextPeerPort + 1 }
         return switch address {
         case .v4: .v4(IPv4Bytes(UInt32(0x7F00_0001).bigEndian), port: nextPeerPort)
@@ -153,6 +155,9 @@ package final class SimulatedNetwork: @unchecked Sendable {
         openCount -= 1
         if case .listener(let listener) = socket.kind {
             listeners.removeAll { $0 === listener }
+        }
+        if case .datagrams(let bound) = socket.kind {
+            datagramSockets.removeAll { $0 === bound }
         }
         socket.close()
     }

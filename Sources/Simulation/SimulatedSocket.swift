@@ -5,6 +5,7 @@ final class SimulatedSocket {
     enum Kind {
         case listener(SimulatedListener)
         case stream(Endpoint)
+        case datagrams(SimulatedDatagramSocket)
         /// To be connected.
         case unconnected
     }
@@ -24,6 +25,7 @@ final class SimulatedSocket {
         switch kind {
         case .listener(let listener): listener.close()
         case .stream(let endpoint): endpoint.close(reset: resetsOnClose)
+        case .datagrams(let bound): bound.onChange = nil
         case .unconnected: break
         }
     }

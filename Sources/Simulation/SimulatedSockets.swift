@@ -22,6 +22,8 @@ package final class SimulatedSockets: Sockets {
             descriptor: network.open(.listener(listener)), address: address, path: listener.path)
     }
 
+    // Connected sockets are streams only.
+
     package func makeSocket(
         for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor {
@@ -44,19 +46,31 @@ package final class SimulatedSockets: Sockets {
         throw SystemError(EBADF, "getsockopt")
     }
 
-    // This network carries streams only.
-
     package func bindDatagrams(
         on address: SocketAddress, _ options: ListenOptions
-    ) throws(SystemError) -> BoundListener { throw SystemError(EPROTONOSUPPORT, "socket") }
+    ) throws(SystemError) -> BoundListener {
+        guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "socket") }
+        let address = withPort(address)
+        let isTaken = network.datagramSockets.contains { $0.address == address }
+        guard options.reusePort || !isTaken else { throw SystemError(EADDRINUSE, "bind") }
+        let bound = SimulatedDatagramSocket(
+            address: address, isCoalescing: options.receiveOffload)
+        network.datagramSockets.append(bound)
+        return BoundListener(
+            descriptor: network.open(.datagrams(bound)), address: address, isDatagram: true)
+    }
 
     package func send(
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
         bundling: Bool
     ) -> DatagramsSent {
-        var result = DatagramsSent()
-        result.error = EOPNOTSUPP
-        return result
+        guard case .datagrams(let bound) = network.socket(descriptor, for: "send")?.kind else {
+            var result = DatagramsSent()
+            result.error = EOPNOTSUPP
+            result.refused = 1
+            return result
+        }
+        return network.send(datagrams, from: bound.address, bundling: bundling)
     }
 
     package func join(
@@ -89,6 +103,7 @@ package final class SimulatedSockets: Sockets {
     package func localAddress(of descriptor: Descriptor) throws(SystemError) -> SocketAddress {
         switch network.socket(descriptor, for: "getsockname")?.kind {
         case .listener(let listener): return listener.address
+        case .datagrams(let bound): return bound.address
         case .stream(let endpoint): return endpoint.local
         case .unconnected: throw SystemError(EINVAL, "getsockname")
         case nil: throw SystemError(EBADF, "getsockname")
@@ -98,7 +113,8 @@ package final class SimulatedSockets: Sockets {
     package func remoteAddress(of descriptor: Descriptor) throws(SystemError) -> SocketAddress {
         switch network.socket(descriptor, for: "getpeername")?.kind {
         case .stream(let endpoint) where !endpoint.isReset: return endpoint.remote
-        case .stream, .listener, .unconnected: throw SystemError(ENOTCONN, "getpeername")
+        case .stream, .listener, .datagrams, .unconnected:
+            throw SystemError(ENOTCONN, "getpeername")
         case nil: throw SystemError(EBADF, "getpeername")
         }
     }

@@ -115,7 +115,8 @@ import Testing
             for blocker in blockers { try blocker.send("block") }
             try eventually("all loops blocked") { isBlocked.value == setup.loops }
             for client in clients { try client.send("hello") }
-            server.server.requestStop()
+            // Half of it is for those that are served, on a machine that may be slow.
+            server.server.requestStop(within: patience * 8)
             let answers = try clients.map { client in
                 defer { client.close() }
                 return try client.receiveTextUntilEnd().text

@@ -209,10 +209,13 @@ import Testing
                         halves.count { tally.fired[$0] == 1 },
                         halves.count { tally.fired[$0 + 1] == 0 }, tally.early
                     )
+                    // Here and not at the end: a stop should have nothing to wait for.
+                    tally.timers = []
                     done.value = true
                 }
             }
-            try eventually("the last one") { done.value }
+            // All of it is work of one thread, on a machine that may have others to serve.
+            try eventually("the last one", within: patience * 8) { done.value }
             #expect(result.value == (count / 2, count / 2, 0))
             let calls = server.server.statistics.kernelEntries - entries
             #expect(calls < count / 10, "\(calls) kernel entries")

@@ -36,6 +36,11 @@ final class Ledger: @unchecked Sendable {
     var peers: [SeedPeer] = []
     var shutdowns = 0
     var boots = 0
+    var datagramAccounts: [DatagramAccount] = []
+    /// Replies to datagrams that have to leave or to be counted as dropped.
+    var dueReplies = 0
+    /// Datagrams for which the handler threw.
+    var refusedDatagrams = 0
 
     /// A connection's account, made when it opens. Who was reset before it was accepted has no
     /// address any more, so nobody knows which peer that was.

@@ -19,8 +19,8 @@ final class SeedHandler: EventHandler {
 
     struct Refusal: Error {}
 
-    private var random: SeededRandom
-    private let ledger: Ledger
+    var random: SeededRandom
+    let ledger: Ledger
     private let habits: [Habit]
     private let habit = PerConnection<Habit?>(nil)
     private let account = PerConnection<Account?>(nil)

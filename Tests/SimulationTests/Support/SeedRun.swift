@@ -13,6 +13,10 @@ final class SeedRun {
     private var loops: [SteppedLoop] = []
     private var server: Server?
     private var hasFaultyNetwork = false
+    /// Draws of its own, so that runs with datagrams treat their streams as those without.
+    private var datagramRandom: SeededRandom
+    private let hasDatagrams: Bool
+    private let hasFaultyDatagrams: Bool
     private var stopTime: Nanoseconds = 0
     private(set) var mistakes: [String] = []
 
@@ -26,7 +30,14 @@ final class SeedRun {
     init(seed: UInt64) {
         self.seed = seed
         random = SeededRandom(seed: seed)
-        network = SimulatedNetwork(seed: random.next(), plan: .drawn(from: &random))
+        datagramRandom = SeededRandom(seed: seed &+ 0xDA7A)
+        hasDatagrams = datagramRandom.happens(250)
+        hasFaultyDatagrams = datagramRandom.happens(500)
+        let networkSeed = random.next()
+        var plan = NetworkPlan.drawn(from: &random)
+        plan.bundleRefusals = PerMille(datagramRandom.pick([0, 300]))
+        if hasFaultyDatagrams { plan.datagramErrors = 100 }
+        network = SimulatedNetwork(seed: networkSeed, plan: plan)
     }
 
     func run() throws {
@@ -38,6 +49,11 @@ final class SeedRun {
         else { return mistakes.append("no address") }
         for index in 0..<(1 + random.below(12)) {
             ledger.peers.append(.connect(index, to: socketAddress, on: network, &random))
+        }
+        if hasDatagrams, let port = server?.boundAddresses[1].port,
+            let target = SocketAddress(host: "127.0.0.1", port: port)
+        {
+            ledger.drawDatagramPeers(to: target, on: network, &datagramRandom)
         }
         if random.happens(150) { network.descriptorLimit = network.openDescriptors.count + 9 }
         stopTime = network.now + random.within(Nanoseconds(0)...3_000_000_000)
@@ -68,7 +84,11 @@ final class SeedRun {
             return driver
         }
         let handlerSeed = random.next()
-        let server = try Server(["tcp://127.0.0.1:0"], options, backend: backend) { loop in
+        options.udp.receiveOffload = datagramRandom.happens(500)
+        options.udp.segmentationOffload = datagramRandom.happens(500)
+        let addresses: [Address] =
+            ["tcp://127.0.0.1:0"] + (hasDatagrams ? ["udp://127.0.0.1:0"] : [])
+        let server = try Server(addresses, options, backend: backend) { loop in
             let handler = SeedHandler(
                 seed: handlerSeed &+ UInt64(loop), ledger: ledger, habits: habits)
             return (handler, true)
@@ -173,6 +193,7 @@ final class SeedRun {
             if chunks != 0 { mistakes.append("loop \(loop.loop.index): \(chunks) chunks in use") }
         }
         guard let statistics = server?.statistics else { return }
+        mistakes += ledger.checkDatagrams(statistics, isFaulty: hasFaultyDatagrams)
         if statistics.open != 0 { mistakes.append("\(statistics.open) connections counted open") }
         let injected = drivers.all.map(\.staleCount).reduce(0, +)
         if statistics.staleCompletions != injected {
