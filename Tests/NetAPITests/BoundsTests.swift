@@ -270,6 +270,22 @@ import Testing
         }
     }
 
+    @Test(arguments: Setup.single)
+    func timersAndClosuresThatHoldTheirLoopAreNoticedToo(_ setup: Setup) throws {
+        let handler = TestHandler(open: { connection in
+            connection.loop.schedule(after: .milliseconds(20)) { pause(.milliseconds(150)) }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try eventually("the timer is") { server.server.statistics.slowTurns == 1 }
+            server.server.forEachConnection { _ in pause(.milliseconds(180)) }
+            try eventually("the closure is") { server.server.statistics.slowTurns == 2 }
+            #expect(server.server.statistics.longestTurn >= .milliseconds(170))
+            #expect(try client.roundTrip("x"))
+        }
+    }
+
     @Test(arguments: Setup.all)
     func connectionsAboveTheLimitWaitUntilThereIsRoom(_ setup: Setup) throws {
         let options = setup.options { $0.limits.connections = 10 }

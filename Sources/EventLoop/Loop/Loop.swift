@@ -40,6 +40,8 @@ package final class Loop {
     @exclusivity(unchecked) var phase = LoopPhase.running
     /// While draining: when it should be looked at again.
     @exclusivity(unchecked) var drainDeadline: Nanoseconds?
+    /// The clock when a turn's callbacks had returned.
+    @exclusivity(unchecked) private var lastLook: Nanoseconds
     /// Until then the loop looks for events without sleeping.
     @exclusivity(unchecked) private var busyUntil: Nanoseconds = 0
     @exclusivity(unchecked) private var messages: [LoopMessage] = []
@@ -61,6 +63,7 @@ package final class Loop {
         self.owner = owner
         self.balancer = Balancer(balancer)
         now = driver.now
+        lastLook = now
         self.listeners = listeners.map { Listener(bound: $0.bound, spreads: $0.spreads) }
         table.loop = Unmanaged.passUnretained(self)
     }
@@ -110,9 +113,9 @@ package final class Loop {
     /// One turn, in the steps that `DESIGN.md` numbers. False once the loop has ended.
     package func turn() -> Bool {
         port.counters.turns.add()
-        takeMessages()
+        let hasMessages = takeMessages()
         guard phase != .ended else { return false }
-        runDueTimers()
+        if runDueTimers() || hasMessages { noteLag(since: lastLook) }
         if !refusals.isEmpty { tellRefusals() }
         attend()
         flushDatagrams()
@@ -125,7 +128,7 @@ package final class Loop {
         now = driver.now
         if pull() && configuration.busyPoll > 0 { busyUntil = now + configuration.busyPoll }
         attend()
-        noteLag()
+        noteLag(since: now)
         advanceDrain()
         return phase != .ended
     }
@@ -140,9 +143,10 @@ package final class Loop {
         return min(next, drain)
     }
 
-    /// How long this turn's callbacks took: every connection of the loop has waited for them.
-    private func noteLag() {
-        let lag = driver.clock - now
+    /// How long callbacks took: every connection of the loop has waited for them.
+    private func noteLag(since start: Nanoseconds) {
+        lastLook = driver.clock
+        let lag = lastLook - start
         guard lag > configuration.slowTurn else { return }
         port.counters.slowTurns.add()
         port.counters.longestTurn.raise(to: Int(lag))
@@ -210,12 +214,14 @@ package final class Loop {
 
     // MARK: Messages of other threads
 
-    private func takeMessages() {
-        guard port.mailbox.mayHoldMessages else { return }
+    /// True if there were any.
+    private func takeMessages() -> Bool {
+        guard port.mailbox.mayHoldMessages else { return false }
         port.mailbox.take(into: &messages)
         // Indexed: a message may end the loop, which takes no further batch.
         for message in messages { handle(message) }
-        messages.removeAll(keepingCapacity: true)
+        defer { messages.removeAll(keepingCapacity: true) }
+        return !messages.isEmpty
     }
 
     func handle(_ message: LoopMessage) {

@@ -58,10 +58,12 @@ extension Loop {
         return timer
     }
 
-    func runDueTimers() {
+    /// True if any was due.
+    func runDueTimers() -> Bool {
         // A timer that re-arms itself for now waits for the next turn: bounded by those due at the
         // start.
-        var left = timers.count
+        let timerCount = timers.count
+        var left = timerCount
         while left > 0, let action = timers.popDue(at: now) {
             left -= 1
             switch action {
@@ -74,6 +76,7 @@ extension Loop {
             case .handler(let timer): fire(timer)
             }
         }
+        return left < timerCount
     }
 
     private func fire(_ timer: LoopTimer) {
