@@ -110,6 +110,35 @@ import Testing
         }
     }
 
+    /// Each byte is a request, and what it gets is much longer. Whenever the peer has taken some, a
+    /// few requests are answered; as long as that fills the queue again, no more may be read.
+    @Test(arguments: Setup.all)
+    func aPipelineIsNotReadFasterThanItIsAnswered(_ setup: Setup) throws {
+        let answer = [UInt8](repeating: 1, count: 2000)
+        let peak = Shared(0)
+        let serve: TestHandler.OnConnection = { connection in
+            while connection.isWritable, connection.buffered > 0 {
+                connection.discard(1)
+                connection.write(answer)
+            }
+            let unread = connection.buffered
+            peak.update { $0 = max($0, unread) }
+            return .none
+        }
+        let handler = TestHandler(traffic: serve, writable: serve)
+        try withServer(setup, handler, options: marks(setup, high: 65_536, low: 16_384)) { server in
+            let client = try server.connect(receiveBuffer: 16_384)
+            let requests = [UInt8](repeating: 0, count: 1 << 20)
+            for _ in 0..<60 {
+                _ = try requests.withUnsafeBytes { try client.sendSome($0) }
+                _ = try client.receive(exactly: 400_000)
+            }
+            #expect(server.server.statistics.overflowCloses == 0)
+        }
+        // What one stream brings before it is stopped, and once more while that is being done.
+        #expect(peak.value <= 512 << 10, "\(peak.value) bytes were left unread")
+    }
+
     @Test(arguments: Setup.all)
     func theOutboundCapClosesWithItsReason(_ setup: Setup) throws {
         let options = setup.options { $0.limits.outboundBytes = 1 << 20 }

@@ -141,13 +141,15 @@ extension Loop {
         let wasThrottled = connection.pointee.flags.contains(.throttled)
         let wasCongested = connection.pointee.flags.contains(.congested)
         connection.pointee.flags.subtract([.throttled, .congested])
-        if wasThrottled {
-            updateReading(connection)
-            enqueue(connection)
-        }
         if wasCongested {
             reliefForPipe(connection)
             callback(connection) { try $0.writable(connection) }
+        }
+        // After the callback, which may have filled the queue again: a stream takes in what is there
+        // before it can be stopped, and with each relief more would be left unread.
+        if wasThrottled {
+            updateReading(connection)
+            enqueue(connection)
         }
     }
 
