@@ -145,8 +145,8 @@ extension Loop {
             reliefForPipe(connection)
             callback(connection) { try $0.writable(connection) }
         }
-        // After the callback, which may have filled the queue again: a stream takes in what is there
-        // before it can be stopped, and with each relief more would be left unread.
+        // After the callback, which may have filled the queue again: a stream takes in what is
+        // there before it can be stopped, and with each relief more would be left unread.
         if wasThrottled {
             updateReading(connection)
             enqueue(connection)
