@@ -59,8 +59,8 @@ enum Byte {
         return true
     }
 
-    /// Whether one of these eight bytes is below 0x20, or 0x7F. A borrow may also set the highest bit
-    /// of the byte after such a one, but of none otherwise.
+    /// Whether one of these eight bytes is below 0x20, or 0x7F. A borrow may also set the highest
+    /// bit of the byte after such a one, but of none otherwise.
     @inline(__always)
     private static func hasControl(_ word: UInt64) -> Bool {
         let ones: UInt64 = 0x0101_0101_0101_0101

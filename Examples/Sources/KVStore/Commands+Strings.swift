@@ -144,8 +144,8 @@ private struct SetOptions {
     /// Where EX or PX was found last, and what its unit is in milliseconds.
     private var time: (index: Int, scale: Int)?
 
-    /// False after an error was written. The time is looked at when the words are known to be right,
-    /// as Redis does it, which also lets EX or PX be repeated.
+    /// False after an error was written. The time is looked at when the words are known to be
+    /// right, as Redis does it, which also lets EX or PX be repeated.
     mutating func read(_ call: Call) -> Bool {
         var index = 3
         while index < call.count {

@@ -1,5 +1,5 @@
-/// Clients that are slow on purpose, or never read: they cost little, are closed in time, and hold up
-/// nobody else.
+/// Clients that are slow on purpose, or never read: they cost little, are closed in time, and hold
+/// up nobody else.
 import Glibc
 import TestSupport
 import Testing
