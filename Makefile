@@ -5,6 +5,13 @@ TEST = $(SWIFT) test --disable-xctest --no-parallel
 RELEASE = $(SWIFT) build --configuration release
 EXAMPLES = $(RELEASE) --package-path Examples --scratch-path .build/examples
 BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmarks
+# The suites of Examples, against servers that are built with the same sanitizer. Its shadow memory
+# is resident too, so the test of what a server has in memory is left out.
+SANITIZED = \
+	MILLRACE_HTTP_SERVER=$(CURDIR)/.build/$(2)-examples/debug/http-server \
+	MILLRACE_KV_SERVER=$(CURDIR)/.build/$(2)-examples/debug/kv-server \
+	$(TEST) --sanitize=$(1) --package-path Examples --scratch-path .build/$(2)-examples \
+	--skip whoNeverReadsCostsBoundedMemory
 FORMATTED = Package.swift Sources Tests \
 	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
@@ -24,8 +31,8 @@ BENCH_HTTP ?= --rounds 5 --seconds 2
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
-	conformance demo guards planted-bugs seeds seed tsan asan peers bench bench-full bench-record \
-	bench-gate bench-http bench-kv plot format lint docs clean
+	conformance demo guards hostile planted-bugs seeds seed tsan asan peers bench bench-full \
+	bench-record bench-gate bench-http bench-kv plot format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -78,6 +85,12 @@ demo: setup examples ## the echo server under load: one table
 guards: setup examples ## instructions, allocations and system calls of one request
 	Scripts/guards
 
+hostile: setup examples ## what http-server and kv-server answer to hostile input: two tables
+	@rm -f .build/hostile.md
+	MILLRACE_HOSTILE_TABLE=$(CURDIR)/.build/hostile.md $(TEST) --package-path Examples \
+		--scratch-path .build/examples --filter HostileInputTests
+	@cat .build/hostile.md
+
 planted-bugs: setup ## plant known bugs one by one; each must make a test fail
 	Scripts/planted-bugs
 
@@ -92,9 +105,11 @@ seed: ## replay one run: make seed SEED=17
 tsan: setup ## every suite under the thread sanitizer
 	MILLRACE_TEST_PATIENCE=120 TSAN_OPTIONS=report_thread_leaks=0 \
 		$(TEST) --sanitize=thread --scratch-path .build/tsan --skip TidyTests
+	TSAN_OPTIONS=report_thread_leaks=0 $(call SANITIZED,thread,tsan)
 
 asan: setup ## every suite under the address sanitizer
 	MILLRACE_TEST_PATIENCE=120 $(TEST) --sanitize=address --scratch-path .build/asan --skip TidyTests
+	$(call SANITIZED,address,asan)
 
 peers: setup examples ## build servers of other libraries, for bench to measure beside ours
 	Benchmarks/peers

@@ -28,8 +28,10 @@ let package = Package(
             name: "http-server",
             dependencies: ["HTTPCodec", "ServerCommand", netAPI, argumentParser],
             swiftSettings: strict),
-        .testTarget(name: "HTTPCodecTests", dependencies: ["HTTPCodec"], swiftSettings: strict),
-        .testTarget(name: "HTTPServerTests", swiftSettings: strict),
+        .testTarget(
+            name: "HTTPCodecTests", dependencies: ["HTTPCodec", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(name: "HTTPServerTests", dependencies: ["TestSupport"], swiftSettings: strict),
 
         // The Redis protocol and what it acts on, both without sockets.
         .target(name: "RESPCodec", swiftSettings: strict),
@@ -40,10 +42,15 @@ let package = Package(
                 "KVStore", "RESPCodec", "ServerCommand", netAPI, argumentParser,
             ],
             swiftSettings: strict),
-        .testTarget(name: "RESPCodecTests", dependencies: ["RESPCodec"], swiftSettings: strict),
+        .testTarget(
+            name: "RESPCodecTests", dependencies: ["RESPCodec", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
-        .testTarget(name: "KVServerTests", swiftSettings: strict),
+        .testTarget(name: "KVServerTests", dependencies: ["TestSupport"], swiftSettings: strict),
+
+        // What several tests need: inputs that are sent to codec and server, running a program.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     ]
         + ["chat", "proxy", "blocking-echo", "udp-echo"].map { name in
             .executableTarget(

@@ -54,7 +54,8 @@ extension Command {
         if call.count == 1 {
             call.reply.array(commands.count)
             for command in commands { describe(command, call.reply) }
-        } else if isWord(call[1], "COUNT"), call.count == 2 {
+        } else if isWord(call[1], "COUNT") {
+            guard call.count == 2 else { return call.wrongCount("command|count") }
             call.reply.integer(commands.count)
         } else if isWord(call[1], "DOCS") {
             call.reply.map(0)

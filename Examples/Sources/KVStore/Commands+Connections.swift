@@ -90,10 +90,12 @@ extension Command {
             guard isName(call[2]) else { return badName(call) }
             call.session.name = [UInt8](call[2])
             call.reply.simple("OK")
-        } else if isWord(word, "GETNAME"), call.count == 2 {
+        } else if isWord(word, "GETNAME") {
+            guard call.count == 2 else { return call.wrongCount("client|getname") }
             let name = call.session.name
             name.isEmpty ? call.reply.null() : call.reply.bulk(name)
-        } else if isWord(word, "ID"), call.count == 2 {
+        } else if isWord(word, "ID") {
+            guard call.count == 2 else { return call.wrongCount("client|id") }
             call.reply.integer(call.session.id)
         } else if isWord(word, "INFO") || isWord(word, "LIST"), call.count == 2 {
             let name = String(decoding: call.session.name, as: UTF8.self)

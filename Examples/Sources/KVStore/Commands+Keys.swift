@@ -51,7 +51,7 @@ extension Command {
     }
 
     private static func scan(_ call: Call) {
-        guard let cursor = Decimal.parse(call[1]), cursor >= 0 else {
+        guard let cursor = Decimal.parse(call[1]) else {
             return call.reply.error("ERR invalid cursor")
         }
         var count = 10
@@ -73,7 +73,7 @@ extension Command {
         }
         var found: [[UInt8]] = []
         let store = call.database.store
-        let next = store.scan(UInt(cursor), atLeast: count, call.now) { entry in
+        let next = store.scan(UInt(bitPattern: cursor), atLeast: count, call.now) { entry in
             if let type, type != "\(entry.typeName)" { return }
             let isWanted = pattern.map { matches($0, entry.key.bytes) } ?? true
             if isWanted { found.append([UInt8](entry.key.bytes)) }

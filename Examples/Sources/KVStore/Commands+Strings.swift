@@ -141,35 +141,49 @@ private struct SetOptions {
     var returnsOld = false
     var expiry = Int.max
 
-    /// False after an error was written.
+    /// Where EX or PX was found last, and what its unit is in milliseconds.
+    private var time: (index: Int, scale: Int)?
+
+    /// False after an error was written. The time is looked at when the words are known to be
+    /// right, as Redis does it, which also lets EX or PX be repeated.
     mutating func read(_ call: Call) -> Bool {
         var index = 3
         while index < call.count {
             let word = call[index]
-            let hasTime = expiry == .max && !keepsExpiry && index + 1 < call.count
             if isWord(word, "NX"), !onlyIfThere {
                 onlyIfAbsent = true
             } else if isWord(word, "XX"), !onlyIfAbsent {
                 onlyIfThere = true
             } else if isWord(word, "GET") {
                 returnsOld = true
-            } else if isWord(word, "KEEPTTL"), expiry == .max {
+            } else if isWord(word, "KEEPTTL"), time == nil {
                 keepsExpiry = true
-            } else if isWord(word, "EX") || isWord(word, "PX"), hasTime {
+            } else if let scale = scale(word), !keepsExpiry, index + 1 < call.count,
+                (time?.scale ?? scale) == scale
+            {
                 index += 1
-                guard let time = call.number(index) else { return false }
-                let scale = isWord(word, "EX") ? 1000 : 1
-                guard time > 0, let expiry = absolute(time, scale, call.now) else {
-                    call.reply.error("ERR invalid expire time in 'set' command")
-                    return false
-                }
-                self.expiry = expiry
+                time = (index, scale)
             } else {
                 call.reply.error(Complaint.syntax)
                 return false
             }
             index += 1
         }
+        return readTime(call)
+    }
+
+    private func scale(_ word: UnsafeRawBufferPointer) -> Int? {
+        isWord(word, "EX") ? 1000 : isWord(word, "PX") ? 1 : nil
+    }
+
+    private mutating func readTime(_ call: Call) -> Bool {
+        guard let time else { return true }
+        guard let number = call.number(time.index) else { return false }
+        guard number > 0, let expiry = absolute(number, time.scale, call.now) else {
+            call.reply.error("ERR invalid expire time in 'set' command")
+            return false
+        }
+        self.expiry = expiry
         return true
     }
 }

@@ -18,21 +18,23 @@ final class Subscriber: Sendable {
 
 /// Channels and their subscribers, for all loops. Messages of one publisher reach each subscriber
 /// in their order, since both the lock and the way to a loop keep it.
-final class Hub: Sendable {
+// `channels` is touched only under the lock.
+final class Hub: @unchecked Sendable {
     private struct Member {
         let subscriber: Subscriber
         let version: Int
     }
 
-    private let channels = Mutex<[[UInt8]: [Int: Member]]>([:])
+    private let lock = Lock()
+    private var channels: [[UInt8]: [Int: Member]] = [:]
 
     func subscribe(_ subscriber: Subscriber, version: Int, to channel: [UInt8]) {
         let member = Member(subscriber: subscriber, version: version)
-        channels.withLock { $0[channel, default: [:]][subscriber.id] = member }
+        lock.alone { channels[channel, default: [:]][subscriber.id] = member }
     }
 
     func unsubscribe(_ id: Int, from channel: [UInt8]) {
-        channels.withLock { channels in
+        lock.alone {
             channels[channel]?[id] = nil
             if channels[channel]?.isEmpty == true { channels[channel] = nil }
         }
@@ -42,7 +44,7 @@ final class Hub: Sendable {
     /// see two publishers in the same order.
     func publish(_ message: UnsafeRawBufferPointer, to channel: UnsafeRawBufferPointer) -> Int {
         let (channel, message) = ([UInt8](channel), [UInt8](message))
-        return channels.withLock { channels in
+        return lock.alone {
             guard let members = channels[channel] else { return 0 }
             var encoded: [Int: [UInt8]] = [:]
             for member in members.values {

@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 
 /// All keys, for all loops: a fixed number of shards, each behind a lock, chosen by the key's hash.
 ///
@@ -91,14 +90,14 @@ public final class Store: Sendable {
 
 // `table` and what it leads to are touched only inside `alone`, which holds the lock.
 final class Shard: @unchecked Sendable {
-    private let lock = Mutex(())
+    private let lock = Lock()
     @exclusivity(unchecked) private var table = Table()
     @exclusivity(unchecked) private var sweepCursor: UInt = 0
     /// Keys that have an end.
     @exclusivity(unchecked) private(set) var expiring = 0
 
     @inline(__always)
-    func alone<R>(_ body: () -> R) -> R { lock.withLock { _ in UncheckedBox(body()) }.value }
+    func alone<R>(_ body: () -> R) -> R { lock.alone(body) }
 
     var count: Int { table.count }
 
@@ -162,12 +161,6 @@ final class Shard: @unchecked Sendable {
         }
         for entry in dead where entry.expiry <= now { remove(entry) }
     }
-}
-
-// What a body under the lock returns stays with its caller, on the thread that made it.
-private struct UncheckedBox<Value>: @unchecked Sendable {
-    let value: Value
-    init(_ value: Value) { self.value = value }
 }
 
 /// The time of expiries.

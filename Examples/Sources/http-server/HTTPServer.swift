@@ -36,6 +36,8 @@ struct HTTPServer: ServerCommand {
         settings.bodyTimeout = .milliseconds(bodyTimeout)
         var options = try common.options()
         options.timeouts.idle = .milliseconds(idleTimeout)
+        // A peer that was silent so long will hardly take what it is still owed.
+        options.timeouts.close = min(options.timeouts.close, .milliseconds(idleTimeout))
         let server = try Server(listen: try common.addresses(), options: options) { [settings] in
             HTTPHandler(settings)
         }

@@ -72,7 +72,7 @@ private final class Client {
         let now = Clock.milliseconds()
         var (taken, executed) = (0, 0)
         connection.withUnsafeBytes { bytes in
-            while !session.isEnding {
+            while taken < bytes.count, !session.isEnding {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
                 switch parser.parse(rest) {
                 case .incomplete: return

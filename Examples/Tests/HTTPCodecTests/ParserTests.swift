@@ -1,5 +1,6 @@
 /// Every request of the tables, whole, byte by byte and in random pieces: the same must be read.
 import HTTPCodec
+import TestSupport
 import Testing
 
 @Suite struct ParserTests {

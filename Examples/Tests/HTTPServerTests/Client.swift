@@ -1,5 +1,6 @@
 /// A client that sends bytes as they are and tells responses apart.
 import Glibc
+import TestSupport
 
 final class Client {
     private var descriptor: CInt
@@ -45,6 +46,26 @@ final class Client {
             guard count > 0 else { return }
             start += count
         }
+    }
+
+    /// Sends over and over without reading, until the server takes no more for a while or has taken
+    /// `most` bytes. Returns how many.
+    func flood(_ text: String, most: Int) -> Int {
+        var limit = timeval(tv_sec: 0, tv_usec: 500_000)
+        setsockopt(
+            descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        let piece = Array(String(repeating: text, count: 65_536 / text.utf8.count).utf8)
+        var sent = 0
+        while sent < most {
+            // A part of a piece is as good as a whole one: nobody reads the replies.
+            let start = sent % piece.count
+            let count = piece[start...].withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
+            }
+            guard count > 0 else { break }
+            sent += count
+        }
+        return sent
     }
 
     func endSending() { shutdown(descriptor, CInt(SHUT_WR)) }

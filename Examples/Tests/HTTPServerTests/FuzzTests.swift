@@ -1,3 +1,4 @@
+import TestSupport
 /// A few seconds of the fuzzer, so that it is known to build and to start from a corpus that holds.
 import Testing
 

@@ -1,5 +1,6 @@
-/// Programs that others wrote: curl against the server, and what a request allocates.
+/// Programs that others wrote, against the server.
 import Glibc
+import TestSupport
 import Testing
 
 @Suite struct RealClientTests {
@@ -28,6 +29,25 @@ import Testing
         #expect(try curl(server, code + large) == Array("413".utf8))
     }
 
+    /// With and without keep-alive, which in its HTTP/1.0 has to be asked for.
+    @Test(arguments: Form.all, [["-k"], []])
+    func apacheBenchIsServed(_ form: Form, _ options: [String]) throws {
+        let server = try ServerUnderTest(form)
+        let url = "http://127.0.0.1:\(server.port)/json"
+        let result = try Program(["ab", "-q", "-n", "2000", "-c", "20"] + options + [url]).finish()
+        let report = String(decoding: result.output, as: UTF8.self)
+        #expect(result.status == 0, "\(report)")
+        func number(_ name: String) -> Substring? {
+            report.split(separator: "\n").first { $0.hasPrefix(name + ":") }?
+                .split(separator: " ").last
+        }
+        #expect(number("Complete requests") == "2000", "\(report)")
+        #expect(number("Failed requests") == "0", "\(report)")
+        #expect(number("Keep-Alive requests") == (options.isEmpty ? nil : "2000"), "\(report)")
+        #expect(!report.contains("Non-2xx"), "\(report)")
+        #expect(try server.stop() == 0)
+    }
+
     /// What it accepts, a library that others wrote must read in the same way.
     @Test(arguments: Form.all)
     func h11AgreesOnWhatIsAccepted(_ form: Form) throws {
@@ -37,35 +57,5 @@ import Testing
         let result = try Program([script, "\(server.port)", "2000", "\(seed)"]).finish()
         #expect(
             result.status == 0, "seed \(seed): \(String(decoding: result.output, as: UTF8.self))")
-    }
-
-    @Test(arguments: ["epoll", "io_uring"])
-    func aPlaintextRequestAllocatesNothing(_ backend: String) throws {
-        let folder = "\(ServerUnderTest.repository)/.build/bin"
-        let library = "\(folder)/malloc-count.so"
-        let source = "\(ServerUnderTest.repository)/Scripts/malloc-count.c"
-        let built = try Program(["cc", "-O2", "-shared", "-fPIC", "-o", library, source]).finish()
-        #expect(built.status == 0)
-        func allocations(_ rounds: Int) throws -> Int {
-            let out = "\(folder)/malloc-count-\(getpid())"
-            defer { unlink(out) }
-            let server = try ServerUnderTest(
-                Form(backend: backend, loops: 1),
-                environment: ["LD_PRELOAD=\(library)", "MALLOC_COUNT_FILE=\(out)"])
-            let client = try server.client()
-            for _ in 0..<rounds {
-                client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n")
-                _ = try client.receiveResponse()
-            }
-            client.close()
-            #expect(try server.stop() == 0)
-            let lines = try Program(["cat", out]).finish().output
-            return String(decoding: lines, as: UTF8.self).split(separator: "\n")
-                .filter { !$0.hasPrefix("free") }
-                .reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }
-        }
-        let (few, many) = (try allocations(100), try allocations(4100))
-        #expect(few > 0)
-        #expect(Double(many - few) / 4000 < 0.01, "\(few), then \(many)")
     }
 }

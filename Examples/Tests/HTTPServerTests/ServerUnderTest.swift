@@ -1,5 +1,6 @@
 /// The built `http-server` as a child process, with a folder of its own.
 import Glibc
+import TestSupport
 import Testing
 
 struct Form: CustomTestStringConvertible {
@@ -68,6 +69,26 @@ final class ServerUnderTest {
     }
 
     func client() throws -> Client { try Client(port: port) }
+
+    /// Its counters by their names, as `/metrics` tells them.
+    func metrics() throws -> [Substring: Int] {
+        let client = try client()
+        client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        let lines = try client.receiveResponse().text.split(separator: "\n")
+        var found: [Substring: Int] = [:]
+        for line in lines where line.hasPrefix("millrace_") {
+            let words = line.dropFirst("millrace_".count).split(separator: " ")
+            found[words[0]] = Int(words[1])
+        }
+        return found
+    }
+
+    /// What it has in memory now.
+    func residentBytes() throws -> Int {
+        let pages = try Program(["cat", "/proc/\(program.id)/statm"]).finish().output
+        let words = String(decoding: pages, as: UTF8.self).split(separator: " ")
+        return try #require(Int(words[1])) * sysconf(CInt(_SC_PAGESIZE))
+    }
 
     /// Status of its orderly end.
     func stop() throws -> CInt? {

@@ -1,9 +1,9 @@
 /// Redis's own clients against kv-server.
-import Foundation
+import Glibc
 import Testing
 
 @Suite struct RedisToolTests {
-    private func cli(_ server: ServerProcess, _ words: [String], input: String? = nil) throws
+    private func cli(_ server: ServerProcess, _ words: [String], input: String = "") throws
         -> String
     {
         let (_, text) = try ServerProcess.run(
@@ -43,15 +43,29 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// `pip install redis` brings it; without it there is nothing to test.
-    @Test(
-        .enabled(if: (try? ServerProcess.run(["python3", "-c", "import redis"]).0) == 0),
-        arguments: Form.all, [2, 3])
+    /// The same commands to redis-server, which is another name of a program of redis-tools.
+    @Test(arguments: ["epoll", "io_uring"])
+    func repliesAreThoseOfRedis(_ backend: String) throws {
+        let (status, text) = try ServerProcess.run([
+            "\(ServerProcess.repository)/Scripts/differential-redis", "--backend", backend,
+            "--seed", backend == "epoll" ? "1" : "2", ServerProcess.path,
+        ])
+        #expect(status == 0, "\(text)")
+    }
+
+    /// Debian's own Python has a client by the package python3-redis; a later one knows RESP3 too.
+    private static let python = ["python3", "/usr/bin/python3"].first {
+        (try? ServerProcess.run([$0, "-c", "import redis"]).0) == 0
+    }
+
+    @Test(arguments: Form.all, [2, 3])
     func pythonClient(_ form: Form, _ version: Int) throws {
+        let python = try #require(Self.python, "apt-get install python3-redis")
         let server = try ServerProcess(form)
         let program = """
             import redis
-            r = redis.Redis(port=\(server.port), protocol=\(version), decode_responses=True)
+            more = {'protocol': \(version)} if redis.VERSION >= (5,) else {}
+            r = redis.Redis(port=\(server.port), decode_responses=True, **more)
             assert r.set('a', 1, ex=100) and r.get('a') == '1' and r.ttl('a') == 100
             assert r.incr('a', 5) == 6 and r.mget('a', 'b') == ['6', None]
             assert r.hset('h', mapping={'x': 1, 'y': 2}) == 2
@@ -62,18 +76,34 @@ import Testing
             with r.pipeline(transaction=False) as p:
                 for i in range(1000): p.set(i, i).get(i)
                 assert p.execute() == [v for i in range(1000) for v in (True, str(i))]
-            try:
-                r.lpush('a', 1)
-                raise SystemExit('no error')
-            except redis.ResponseError as e:
-                assert 'wrong kind of value' in str(e), e
-            s = r.pubsub(); s.subscribe('c')
-            assert s.get_message(timeout=5)['type'] == 'subscribe'
-            assert r.publish('c', 'hi') == 1
-            assert s.get_message(timeout=5)['data'] == 'hi'
+            def refused(do, reason):
+                try:
+                    do()
+                except redis.ResponseError as e:
+                    assert reason in str(e), e
+                else:
+                    raise SystemExit('not refused: ' + reason)
+            refused(lambda: r.lpush('a', 1), 'wrong kind of value')
+            with r.pipeline(transaction=True) as p:
+                refused(p.set('in', 1).execute, 'unknown command')
+            refused(lambda: r.pipeline().watch('a'), "unknown command 'WATCH'")
+            refused(lambda: r.eval('return 1', 0), "unknown command 'EVAL'")
+            # The refused transaction left the connection as it was.
+            assert r.get('a') == '6'
+            s = r.pubsub(); s.subscribe('c', 'd')
+            for name in 'cd':
+                m = s.get_message(timeout=5)
+                assert (m['type'], m['channel']) == ('subscribe', name), m
+            for i in range(100): assert r.publish('c', i) == 1
+            assert r.publish('d', 'end') == 1 and r.publish('e', 'nobody') == 0
+            got = [s.get_message(timeout=5)['data'] for _ in range(101)]
+            assert got == [str(i) for i in range(100)] + ['end'], got
+            s.unsubscribe('c')
+            assert s.get_message(timeout=5)['type'] == 'unsubscribe'
+            assert r.publish('c', 'hi') == 0
             print('fine')
             """
-        let (status, text) = try ServerProcess.run(["python3", "-c", program])
+        let (status, text) = try ServerProcess.run([python, "-c", program])
         #expect(status == 0 && text == "fine\n", "\(text)")
         #expect(try server.stop() == 0)
     }

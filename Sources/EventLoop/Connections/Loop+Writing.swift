@@ -195,7 +195,6 @@ extension Loop {
         }
         // After the callback, which may have filled the queue again: a stream takes in what is
         // there before it can be stopped, and with each relief more would be left unread.
-        guard connection.pointee.state == .open else { return }
         if wasThrottled {
             updateReading(connection)
             enqueue(connection)

@@ -1,5 +1,5 @@
 /// A TCP client of plain calls; each waits at most some seconds.
-import Foundation
+import Glibc
 
 final class RawClient {
     private let descriptor: CInt

@@ -1,5 +1,6 @@
 /// kv-server as a process, and programs that talk to it. Nothing here waits for ever.
-import Foundation
+import Glibc
+import TestSupport
 import Testing
 
 struct Failure: Error, CustomStringConvertible {
@@ -21,37 +22,35 @@ struct Form: Sendable, CustomTestStringConvertible {
 
 final class ServerProcess {
     let port: UInt16
-    private let process = Process()
+    private let program: Program
     private var clients: [RawClient] = []
 
+    static let repository = {
+        let parts = #filePath.split(separator: "/").dropLast(5)
+        return "/" + parts.joined(separator: "/")
+    }()
+    static let path =
+        getenv("MILLRACE_KV_SERVER").map { String(cString: $0) }
+        ?? "\(repository)/.build/bin/kv-server"
+
     init(_ form: Form) throws {
-        let root = URL(filePath: #filePath).pathComponents.dropLast(5).joined(separator: "/")
-        let path =
-            ProcessInfo.processInfo.environment["MILLRACE_KV_SERVER"]
-            ?? "\(root)/.build/bin/kv-server"
-        guard access(path, X_OK) == 0 else { throw Failure("no \(path): run make examples") }
-        process.executableURL = URL(filePath: path)
-        process.arguments = [
-            "--listen", "tcp://127.0.0.1:0", "--backend", form.backend, "--loops", "\(form.loops)",
-        ]
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
+        guard access(Self.path, X_OK) == 0 else {
+            throw Failure("no \(Self.path): run make examples")
+        }
+        program = try Program([
+            Self.path, "--listen", "tcp://127.0.0.1:0", "--backend", form.backend, "--loops",
+            "\(form.loops)",
+        ])
         // It says one line at once, or ends.
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+        let line = try program.readLine()
         let address = line.split(separator: " ").dropFirst(2).first ?? ""
         guard let port = UInt16(address.split(separator: ":").last ?? "") else {
-            process.terminate()
             throw Failure("not a listening line: \(line)")
         }
         self.port = port
     }
 
-    deinit {
-        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
-    }
-
-    func terminate() { process.terminate() }
+    func terminate() { kill(program.id, SIGTERM) }
 
     /// A client, closed by `stop`: the server would wait for it to end its side.
     func connect(receiveBuffer: CInt? = nil) throws -> RawClient {
@@ -60,40 +59,23 @@ final class ServerProcess {
         return client
     }
 
-    /// The exit status after SIGTERM.
-    func stop() throws -> Int32 {
+    /// The exit status after SIGTERM; nil if a signal ended it.
+    func stop() throws -> CInt? {
         for client in clients { client.close() }
         terminate()
-        return try Self.wait(for: process)
+        return try program.finish(within: 30).status
     }
 
     /// What a program of the PATH prints, standard output and errors together.
-    static func run(_ words: [String], input: String? = nil) throws -> (Int32, String) {
-        let program = Process()
-        program.executableURL = URL(filePath: "/usr/bin/env")
-        program.arguments = ["timeout", "20"] + words
-        let file = FileManager.default.temporaryDirectory.appending(path: "kv-\(UUID())")
-        defer { try? FileManager.default.removeItem(at: file) }
+    static func run(_ words: [String], input: String = "") throws -> (CInt?, String) {
         // A file, since a full pipe would stop the program.
-        _ = FileManager.default.createFile(atPath: file.path, contents: nil)
-        let handle = try FileHandle(forWritingTo: file)
-        program.standardOutput = handle
-        program.standardError = handle
-        let source = Pipe()
-        program.standardInput = source
-        try program.run()
-        if let input { source.fileHandleForWriting.write(Data(input.utf8)) }
-        try source.fileHandleForWriting.close()
-        let status = try wait(for: program)
-        return (status, try String(contentsOf: file, encoding: .utf8))
-    }
-
-    private static func wait(for process: Process) throws -> Int32 {
-        for _ in 0..<15_000 {
-            if !process.isRunning { return process.terminationStatus }
-            usleep(2000)
-        }
-        kill(process.processIdentifier, SIGKILL)
-        throw Failure("\(process.executableURL?.lastPathComponent ?? "") did not end in 30 s")
+        let path = "/tmp/millrace-kv-\(getpid())"
+        guard let file = fopen(path, "w") else { throw Failure("\(path): \(errno)") }
+        defer { unlink(path) }
+        fputs(input, file)
+        fclose(file)
+        let program = try Program(["timeout", "60"] + words, input: path, joinsErrors: true)
+        let (output, status) = try program.finish(within: 60)
+        return (status, String(decoding: output, as: UTF8.self))
     }
 }

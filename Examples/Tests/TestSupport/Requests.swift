@@ -1,10 +1,10 @@
 /// Requests, good and hostile, and what is to be read out of each.
-import Testing
 
-struct Row: CustomTestStringConvertible {
-    let name: String
-    let text: String
-    let expected: [String]
+/// Bytes, and what is read out of them: requests and bodies, or the status that refuses them.
+public struct Row: CustomStringConvertible, Sendable {
+    public let name: String
+    public let text: String
+    public let expected: [String]
 
     init(_ name: String, _ text: String, _ expected: String...) {
         self.name = name
@@ -12,11 +12,12 @@ struct Row: CustomTestStringConvertible {
         self.expected = expected
     }
 
-    var bytes: [UInt8] { Array(text.utf8) }
-    var testDescription: String { name }
+    public var bytes: [UInt8] { Array(text.utf8) }
+    public var description: String { name }
 }
 
-enum Requests {
+/// HTTP.
+public enum Requests {
     private static let host = "Host: a\r\n"
     private static func get(_ fields: String, _ target: String = "/") -> String {
         "GET \(target) HTTP/1.1\r\n\(host)\(fields)\r\n"
@@ -29,7 +30,7 @@ enum Requests {
     }
     private static func x(_ count: Int) -> String { String(repeating: "x", count: count) }
 
-    static let good = [
+    public static let good = [
         Row("get", get(""), "get /"),
         Row("head", "HEAD /a?b=c HTTP/1.1\r\nhOST:\ta:80 \t\r\n\r\n", "head /a?b=c"),
         Row("another method", "DELETE / HTTP/1.1\r\n\(host)\r\n", "other /"),
@@ -69,7 +70,7 @@ enum Requests {
         Row("part of a body", post("Content-Length: 5\r\n", "hel"), "post /e", "partial"),
     ]
 
-    static let hostile = [
+    public static let hostile = [
         Row("length twice", post("Content-Length: 5\r\nContent-Length: 6\r\n", "hello"), "400"),
         Row("same length twice", post("Content-Length: 5\r\nContent-Length: 5\r\n", "hi"), "400"),
         Row("list of lengths", post("Content-Length: 5, 5\r\n", "hello"), "400"),

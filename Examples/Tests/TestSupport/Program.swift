@@ -1,14 +1,21 @@
 /// A program run by a test: its first line, its end.
 import Glibc
 
-final class Program {
-    let id: pid_t
+public final class Program {
+    public let id: pid_t
     private let output: CInt
     private var status: CInt?
 
-    struct Failure: Error { let what: String }
+    public struct Failure: Error {
+        let what: String
+        public init(what: String) { self.what = what }
+    }
 
-    init(_ arguments: [String], environment: [String] = []) throws {
+    /// With the file `input` as its standard input, and perhaps its errors among its output.
+    public init(
+        _ arguments: [String], environment: [String] = [], input: String = "/dev/null",
+        joinsErrors: Bool = false
+    ) throws {
         var ends: [CInt] = [0, 0]
         guard pipe(&ends) == 0 else { throw Failure(what: "pipe") }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -17,8 +24,9 @@ final class Program {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+        if joinsErrors { posix_spawn_file_actions_adddup2(&actions, ends[1], 2) }
         var words = arguments.map { strdup($0) } + [nil]
         var variables = environment.map { strdup($0) }
         var place = environ
@@ -43,7 +51,7 @@ final class Program {
     }
 
     /// The next line of its output, without the LF; what there is at its end.
-    func readLine(within seconds: Int = 10) throws -> String {
+    public func readLine(within seconds: Int = 10) throws -> String {
         var line: [UInt8] = []
         while true {
             var wanted = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
@@ -56,8 +64,17 @@ final class Program {
         }
     }
 
+    /// Whether it has, without waiting.
+    public func hasEnded() -> Bool {
+        guard status == nil else { return true }
+        var found: CInt = 0
+        guard waitpid(id, &found, WNOHANG) == id else { return false }
+        status = found
+        return true
+    }
+
     /// All of its output until it ends, and its exit status; nil if a signal ended it.
-    func finish(within seconds: Int = 20) throws -> (output: [UInt8], status: CInt?) {
+    public func finish(within seconds: Int = 20) throws -> (output: [UInt8], status: CInt?) {
         var all: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 65_536)
         while true {
@@ -68,9 +85,7 @@ final class Program {
             all += piece[..<count]
         }
         for _ in 0..<seconds * 1000 {
-            var found: CInt = 0
-            if waitpid(id, &found, WNOHANG) == id {
-                status = found
+            if hasEnded(), let found = status {
                 return (all, found & 0x7F == 0 ? (found >> 8) & 0xFF : nil)
             }
             usleep(1000)

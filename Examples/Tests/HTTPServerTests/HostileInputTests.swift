@@ -1,0 +1,38 @@
+/// What the codec refuses, the running server refuses too, and with the same status.
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct HostileInputTests {
+    /// `make hostile` prints what this writes to the file that MILLRACE_HOSTILE_TABLE names.
+    @Test(arguments: Form.all)
+    func eachIsRefusedAndNothingBehindItIsRead(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        var table = ""
+        for row in Requests.hostile {
+            let client = try server.client()
+            client.send(row.text)
+            // Some are refused though they may go on.
+            if row.text.hasSuffix("\r\n") { client.send("GET /json HTTP/1.1\r\nHost: a\r\n\r\n") }
+            let response = try client.receiveResponse()
+            #expect(row.expected.last == "\(response.status)", "\(row)")
+            #expect(response["connection"] == "close", "\(row)")
+            #expect(try client.isAtEnd(), "\(row)")
+            let shown = row.text.prefix(60).debugDescription.replacing("|", with: "\\|")
+            table += "| \(row) | `\(shown)` | \(response.status) |\n"
+        }
+        let other = try server.client()
+        other.send("GET /json HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(try other.receiveResponse().status == 200)
+        other.close()
+        #expect(try server.stop() == 0)
+        if form.backend == "epoll", form.loops == 1 { try append(table) }
+    }
+
+    private func append(_ text: String) throws {
+        guard let path = getenv("MILLRACE_HOSTILE_TABLE") else { return }
+        let file = try #require(fopen(path, "a"))
+        fputs("| to http-server | begins | gets |\n|---|---|---|\n\(text)\n", file)
+        fclose(file)
+    }
+}

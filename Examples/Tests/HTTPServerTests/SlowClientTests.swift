@@ -1,0 +1,85 @@
+/// Clients that are slow on purpose, or never read: they cost little, are closed in time, and hold
+/// up nobody else.
+import Glibc
+import TestSupport
+import Testing
+
+/// An attack of slowhttptest, with a hundred connections.
+struct Attack: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let path: String
+    let options: [String]
+
+    static let all = [
+        Attack(testDescription: "slow heads", path: "/plaintext", options: ["-H"]),
+        Attack(testDescription: "slow bodies", path: "/echo", options: ["-B"]),
+        Attack(
+            testDescription: "slow reading", path: "/big",
+            options: ["-X", "-k", "3", "-w", "10", "-y", "20", "-n", "1", "-z", "5"]),
+    ]
+}
+
+@Suite struct SlowClientTests {
+    private static let connections = 100
+
+    @Test(arguments: ["epoll", "io_uring"], Attack.all)
+    func anAttackByTime(_ backend: String, _ attack: Attack) throws {
+        let server = try ServerUnderTest(
+            Form(backend: backend, loops: 1),
+            ["--head-timeout", "1000", "--body-timeout", "1000", "--idle-timeout", "1500"])
+        let attacker = try Program(
+            [
+                "slowhttptest", "-u", "http://127.0.0.1:\(server.port)\(attack.path)", "-l", "14",
+                "-c", "\(Self.connections)", "-r", "200", "-i", "1",
+            ] + attack.options)
+        // Every request of a good client is answered meanwhile. The tool does not notice that a
+        // connection which it reads slowly was closed, so the server is asked.
+        var good = 0
+        var isOver = false
+        while !isOver, !attacker.hasEnded() {
+            let client = try server.client()
+            good += 2
+            for _ in 0..<10 {
+                client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n")
+                #expect(try client.receiveResponse().text == "Hello, World!")
+            }
+            client.close()
+            let metrics = try server.metrics()
+            let accepted = try #require(metrics["connections_accepted_total"])
+            isOver =
+                try accepted - good >= Self.connections
+                && #require(metrics["connections_open"]) < 10
+            usleep(10_000)
+        }
+        #expect(isOver, "the attack went on to its end")
+        #expect(good > 20)
+        kill(attacker.id, SIGTERM)
+        #expect(try server.stop() == 0)
+    }
+
+    /// Pipelines without end, of requests whose answers are small, large, or files. Whatever the
+    /// answers would come to, no connection may hold more than its marks and what it sent.
+    @Test(arguments: ["epoll", "io_uring"], ["/plaintext", "/metrics", "/big"])
+    func whoNeverReadsCostsBoundedMemory(_ backend: String, _ path: String) throws {
+        let server = try ServerUnderTest(Form(backend: backend, loops: 1))
+        let floods = 3
+        let before = try server.residentBytes()
+        var clients: [Client] = []
+        for _ in 0..<floods {
+            let client = try server.client()
+            let sent = client.flood("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n", most: 64 << 20)
+            #expect(sent < 64 << 20, "everything was taken")
+            clients.append(client)
+        }
+        let after = try server.residentBytes()
+        // Their marks, unread input, and once the buffers that a ring receives into.
+        #expect(after - before < (floods + 8) << 20, "from \(before) to \(after)")
+        let other = try server.client()
+        other.send("GET /json HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(try other.receiveResponse().status == 200)
+        #expect(try #require(server.metrics()["overflow_closes_total"]) == 0)
+        for client in clients { client.close() }
+        other.close()
+        #expect(try server.stop() == 0)
+    }
+}

@@ -1,0 +1,36 @@
+/// What the parser refuses, the running server refuses too, in the same words.
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct HostileInputTests {
+    /// `make hostile` prints what this writes to the file that MILLRACE_HOSTILE_TABLE names.
+    @Test(arguments: Form.all)
+    func eachIsToldAndTheConnectionEnds(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        var table = ""
+        for row in ParserRow.hostile {
+            let client = try server.connect()
+            try client.send(row.input)
+            let reply = try client.receiveUntilEnd()
+            let answered = String(repeating: "+PONG\r\n", count: row.requests.count)
+            #expect(reply == "\(answered)-\(row.error ?? "")\r\n", "\(row)")
+            client.close()
+            let error = reply.dropFirst(answered.count).dropLast(1)
+            let shown = row.input.prefix(40).debugDescription
+            table += "| `\(shown)` | `\(error)` |\n"
+        }
+        let other = try server.connect()
+        try other.send("PING\r\n")
+        #expect(try other.receive(as: "+PONG\r\n") == "+PONG\r\n")
+        #expect(try server.stop() == 0)
+        if form.backend == "epoll", form.loops == 1 { try append(table) }
+    }
+
+    private func append(_ text: String) throws {
+        guard let path = getenv("MILLRACE_HOSTILE_TABLE") else { return }
+        let file = try #require(fopen(path, "a"))
+        fputs("| to kv-server | gets |\n|---|---|\n\(text)\n", file)
+        fclose(file)
+    }
+}
