@@ -56,7 +56,8 @@ def raise_descriptor_limit():
 
 
 def newest():
-    found = [path for folder in (OUT, RECORDS) for path in folder.glob("*.json")]
+    found = [path for folder in (OUT, RECORDS) for path in folder.glob("*.json")
+             if "cells" in json.loads(path.read_text())]
     if not found:
         raise Failure("no result yet; `make bench` makes one")
     return max(found, key=lambda path: path.stat().st_mtime)
@@ -142,7 +143,10 @@ def main(arguments=None):
     try:
         if options.plot is not None:
             path = pathlib.Path(options.plot) if options.plot else newest()
-            print(write(json.loads(path.read_text()), path))
+            result = json.loads(path.read_text())
+            if "cells" not in result:
+                raise Failure(f"{path} is not a result of this program")
+            print(write(result, path))
         else:
             measure(options)
     except (Failure, OSError) as failure:

@@ -131,6 +131,11 @@ class CommandTests(unittest.TestCase):
         for words in (["--groups", "nosuch"], ["--servers", "nosuch"], ["--rounds", "0"]):
             self.assertEqual(self.run_bench(*words).returncode, 2)
         self.assertEqual(self.run_bench("--plot", "/nonexistent.json").returncode, 1)
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as other:
+            other.write('{"rows": []}')
+            other.flush()
+            done = self.run_bench("--plot", other.name)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1))
 
 
 if __name__ == "__main__":

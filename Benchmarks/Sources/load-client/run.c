@@ -193,16 +193,16 @@ static const struct exchange *exchange_for(const struct options *options) {
 /// The first request of each connection; later ones follow answers, or the schedule.
 static void begin(struct run *run) {
     const struct options *options = run->options;
-    run->last_heard_ns = monotonic_ns();
+    if (options->warmup_requests == 0) { begin_measuring(run); }
+    run->last_heard_ns = options->warmup_requests == 0 ? run->started_ns : monotonic_ns();
     if (options->rate != 0) {
         run->schedule = (struct schedule){
             .interval_ns = 1e9 / options->rate,
             .origin_ns = run->last_heard_ns,
             .connections = options->connections,
         };
+        return;
     }
-    if (options->warmup_requests == 0) { begin_measuring(run); }
-    if (options->rate != 0) { return; }
     for (unsigned index = 0; index < options->connections; index += 1) {
         run->exchange->issue(run, &run->connections[index], monotonic_ns());
     }
