@@ -50,15 +50,14 @@ package final class UringDriver: Driver {
     static let largeSend = 8_192
 
     package static let bufferSize: UInt32 = 65_536
-    /// Completions of a turn after which more are likely to be on their way.
-    private static let busyBatch: UInt32 = 8
-    /// So many are worth the entry: to collect more would only let them wait.
-    private static let largestBatch: UInt32 = 32
+    /// Completions of a turn after which so many more are likely to be on their way. With fewer, a
+    /// wait for what does not come costs more than it saves.
+    private static let busyBatch: UInt32 = 32
 
     /// On the thread that will use it: the kernel knows the ring's only submitter by that.
     ///
-    /// After many completions, a wait goes on for `minimumWait` microseconds in order to collect as
-    /// many again.
+    /// After many completions, a wait goes on for up to `minimumWait` microseconds in order to
+    /// collect as many again.
     package init(
         _ wanted: UringSizes = UringSizes(), minimumWait: UInt32 = 0
     ) throws(SystemError) {
@@ -151,7 +150,7 @@ package final class UringDriver: Driver {
             counters.kernelEntries.add()
             let result =
                 collects && left != 0
-                ? mr_enter(ring, min(batch, Self.largestBatch), left, minimumWait)
+                ? mr_enter(ring, Self.busyBatch, left, minimumWait)
                 : mr_enter(ring, left == 0 ? 0 : 1, left, 0)
             if result != -EINTR || mr_has_completions(ring) { return result }
         }

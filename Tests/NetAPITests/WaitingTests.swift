@@ -62,6 +62,18 @@ import Testing
         }
     }
 
+    @Test(arguments: Setup.backends)
+    func thePresetsServe(_ backend: Backend) throws {
+        for preset in [Options.lowLatency, .highThroughput] {
+            let options = preset.with { $0.backend = backend }
+            try withServer(Setup(backend: backend, loops: 1), options: options) { server in
+                let client = try server.connect()
+                let isEchoed = try client.roundTrip("ping")
+                #expect(isEchoed)
+            }
+        }
+    }
+
     @Test(arguments: Setup.all)
     func aMinimumWaitLosesNothingUnderLoad(_ setup: Setup) throws {
         let options = setup.options { $0.minimumWait = .microseconds(200) }
