@@ -119,6 +119,8 @@ def measure(options):
         print(f"bench: not measured: {line}", file=sys.stderr)
     raise_descriptor_limit()
     facts, date = machine.facts(), datetime.datetime.now().astimezone()
+    # First, and so that what cannot be counted costs no measurement.
+    counted = counts.count(found) if options.counts else {}
     samples, failures = rounds.run(planned, options)
     server_cores, client_cores, apart = process.cores(1)
     result = {
@@ -128,7 +130,7 @@ def measure(options):
                     "server_cores": f"core {server_cores}", "client_cores": f"{client_cores}"},
         "cells": [summary.of_cell(cell, baseline, samples[index], failures[index])
                   for index, (cell, baseline, _) in enumerate(planned)],
-        "counts": counts.count(found) if options.counts else {},
+        "counts": counted,
     }
     name = options.name or f"{date.strftime('%Y-%m-%d-%H%M')}-{facts['commit']}"
     report = write(result, options.out / f"{name}.json")

@@ -31,7 +31,8 @@ def count(found):
     script = guards()
     counted = {}
     with tempfile.TemporaryDirectory() as directory:
-        bench = script.Bench(CONFIG, CLIENT, pathlib.Path(directory))
+        client = [str(CLIENT), "--size", str(CONFIG["size"])]
+        bench = script.Bench(CONFIG, client, pathlib.Path(directory))
         for server in found:
             if not server.serves(CELL):
                 continue

@@ -87,11 +87,25 @@ package final class EpollDriver: Driver {
         return take(bytes, entry)
     }
 
+    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
+        guard let entry = entries.find(token), !entry.pointee.isFull else { return 0 }
+        precondition(entry.pointee.pendingSend == nil, "two sends in flight")
+        let result = mr_send(entry.pointee.descriptor, bytes.baseAddress, bytes.count)
+        entry.pointee.isFull = result < bytes.count
+        if result < 0 && ![EAGAIN, EINTR].contains(CInt(-result)) {
+            entry.pointee.sendError = CInt(-result)
+        }
+        return max(0, result)
+    }
+
     /// Everything is tried when it is submitted.
     package func handOver() {}
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
-        guard eventIndex == eventCount else { return }
+        guard eventIndex == eventCount else {
+            now = clock
+            return
+        }
         counters.kernelEntries.add()
         var count: CInt
         repeat {
@@ -271,6 +285,9 @@ package final class EpollDriver: Driver {
         entry.pointee.pendingSend = bytes.baseAddress
         entry.pointee.pendingCount = bytes.count
         let token = entry.pointee.token
+        let error = entry.pointee.sendError
+        entry.pointee.sendError = 0
+        let result = error == 0 ? result : -Int(error)
         if let completion = sendCompletion(entry, token, result) { ready.append(completion) }
         register(entry, token)
     }

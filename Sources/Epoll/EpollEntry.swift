@@ -10,6 +10,8 @@ struct EpollEntry: TokenEntry {
     /// The last send was short: only the kernel knows when there is room again.
     var isFull = false
     var isConnecting = false
+    /// What `sendNow` met and nobody has been told of; 0: nothing.
+    var sendError: CInt = 0
     var streams: EpollStreams = []
     /// The events that the registration asks for.
     var interest: UInt32 = 0

@@ -28,7 +28,7 @@ extension Connection {
         var newline: UInt8 = 0x0A
         guard let end = find(&newline, 1, key: 1) else {
             // One more may be the CR.
-            if buffered > limit + 1 { throw .frameTooLong(buffered, limit) }
+            if buffered - 1 > limit { throw .frameTooLong(buffered, limit) }
             return nil
         }
         let piece = withCore { $0.peek(record, end) } ?? nil

@@ -1,6 +1,7 @@
 internal import EventLoop
 
-/// Writing. Bytes are gathered, copied once, and go out together when the callback returns. Writing
+/// Writing. Bytes are gathered, copied once, and go out together when the callback returns; but a
+/// piece of 16 KiB or more with nothing before it goes to the socket at once, uncopied. Writing
 /// never blocks and does nothing after a close; how much is waiting shows in `outboundBuffered` and
 /// `isWritable`.
 extension Connection {

@@ -43,7 +43,7 @@ public struct Statistics: Sendable {
     public var datagramsOut = 0
     /// Messages to the kernel that held several of them, with `Options.udp.segmentationOffload`.
     public var segmentedSends = 0
-    /// Those of them that the kernel refused, so that their datagrams went one by one.
+    /// Such messages that the kernel refused, so that their datagrams went one by one.
     public var segmentationFallBacks = 0
     /// Pieces that held several received datagrams, with `Options.udp.receiveOffload`.
     public var coalescedReceives = 0

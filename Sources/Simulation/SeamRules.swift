@@ -85,6 +85,15 @@ package struct SeamRules {
         lives[token] = life
     }
 
+    package mutating func sendNow(for token: Token) {
+        guard let life = lives[token] else {
+            return loop("sendNow on a token that is not attached", token)
+        }
+        if life.isClosing { loop("sendNow after close", token) }
+        if life.sending != nil { loop("sendNow while a send is in flight", token) }
+        if life.hasShutDown { loop("sendNow after shutdownWrite", token) }
+    }
+
     package mutating func deliver(_ completion: Completion) {
         let token = completion.token
         guard var life = lives[token] else {

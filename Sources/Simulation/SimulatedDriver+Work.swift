@@ -24,7 +24,7 @@ extension SimulatedDriver {
     }
 
     /// Only what is sure to be taken whole: anything else is a completion's business.
-    func canTakeAtOnce(_ bytes: UnsafeRawBufferPointer, _ port: Port) -> Bool {
+    func canTakeAtOnce(_ bytes: some Collection<UInt8>, _ port: Port) -> Bool {
         guard port.closeTime == nil, case .none = port.send,
             port.endpoint?.room ?? 0 >= bytes.count
         else { return false }

@@ -121,6 +121,14 @@ package final class SimulatedDriver: Driver {
         return true
     }
 
+    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
+        rules.sendNow(for: token)
+        guard let port = ports[token], canTakeAtOnce(bytes.prefix(1), port) else { return 0 }
+        let part = UnsafeRawBufferPointer(rebasing: bytes.prefix(random.within(1...bytes.count)))
+        guard case .taken(let count)? = port.endpoint?.write(part) else { return 0 }
+        return count
+    }
+
     package func handOver() {}
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {

@@ -9,6 +9,11 @@ extension UringDriver {
         switch operation {
         case .send(let bytes):
             precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
+            if entry.pointee.sendError != 0 {
+                let error = SystemError(entry.pointee.sendError, "send")
+                entry.pointee.sendError = 0
+                return ready.append(Completion(token, .failed(.send, error)))
+            }
             prepareSend(entry, bytes, submission())
         case .receive:
             entry.pointee.state.insert(.receiving)
@@ -29,7 +34,8 @@ extension UringDriver {
 
     package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
         guard bytes.count < Self.largeSend, let entry = entries.find(token),
-            !entry.pointee.state.contains(.sendArmed), let submission = mr_submission(ring)
+            entry.pointee.sendError == 0, !entry.pointee.state.contains(.sendArmed),
+            let submission = mr_submission(ring)
         else { return sendRest(bytes, token) }
         prepareSend(entry, bytes, submission)
         return false
@@ -39,23 +45,25 @@ extension UringDriver {
     /// can be used again at once, which is worth more than the kernel entry.
     @inline(never)
     private func sendRest(_ bytes: UnsafeRawBufferPointer, _ token: Token) -> Bool {
-        guard bytes.count >= Self.largeSend, let entry = entries.find(token) else {
+        let count = bytes.count < Self.largeSend ? 0 : sendNow(bytes, for: token)
+        if count == bytes.count { return true }
+        if count > 0 {
+            ready.append(Completion(token, .sent(count)))
+        } else {
             submit(.send(bytes), for: token)
-            return false
         }
+        return false
+    }
+
+    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
+        guard let entry = entries.find(token), entry.pointee.sendError == 0 else { return 0 }
         precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
         let count = Glibc.send(
             entry.pointee.descriptor, bytes.baseAddress, bytes.count,
             CInt(MSG_NOSIGNAL | MSG_DONTWAIT))
-        if count == bytes.count { return true }
-        if count > 0 {
-            ready.append(Completion(token, .sent(count)))
-        } else if [EAGAIN, EINTR].contains(errno) {
-            submit(.send(bytes), for: token)
-        } else {
-            ready.append(Completion(token, .failed(.send, SystemError(errno, "send"))))
-        }
-        return false
+        let number = errno
+        if count < 0 && number != EAGAIN && number != EINTR { entry.pointee.sendError = number }
+        return max(0, count)
     }
 
     func armWaker() {

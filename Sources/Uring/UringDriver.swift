@@ -148,9 +148,11 @@ package final class UringDriver: Driver {
             let left = nanoseconds(until: deadline)
             if left == 0 && !mr_has_work(ring) { return 0 }
             counters.kernelEntries.add()
+            // The kernel looks at the deadline only when the minimum has passed.
+            let minimum = left < 0 ? minimumWait : min(minimumWait, UInt32(clamping: left / 1000))
             let result =
-                collects && left != 0
-                ? mr_enter(ring, Self.busyBatch, left, minimumWait)
+                collects && minimum > 0
+                ? mr_enter(ring, Self.busyBatch, left, minimum)
                 : mr_enter(ring, left == 0 ? 0 : 1, left, 0)
             if result != -EINTR || mr_has_completions(ring) { return result }
         }

@@ -4,6 +4,8 @@ internal import EventLoop
 struct UringEntry: TokenEntry {
     var descriptor: CInt = -1
     var token = Token.none
+    /// What `sendNow` met and nobody has been told of; 0: nothing.
+    var sendError: CInt = 0
     var state: UringState = []
 }
 

@@ -74,6 +74,50 @@ extension DriverContract {
             }
         }
 
+        /// `sendNow(_:for:)` leaves nothing behind: neither bytes that follow later, nor an answer.
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func whatIsSentNowIsBeforeTheNextSend(
+            _ kind: DriverKind, _ transport: Transport
+        ) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport, smallBuffer: true)
+                var sent = 0
+                for number in 0..<300 {
+                    peer.readLimit = number % 30 < 20 ? 100_000 : 0
+                    let size = 1 + number * 397 % 60_000
+                    sent += session.sendNow(pattern(size, from: sent), token)
+                    // Perhaps more than was refused just now: that is not to come.
+                    let before = session.seen[token]?.sentCount ?? 0
+                    session.sendOnce(pattern(1 + size / 2, from: sent), token)
+                    peer.readLimit = 100_000
+                    try session.run(until: "send \(number) is answered") {
+                        !session.isSending(token)
+                    }
+                    sent += (session.seen[token]?.sentCount ?? 0) - before
+                    #expect(session.seen[token]?.answers == number + 1)
+                }
+                peer.readLimit = .max
+                try session.run(until: "the peer has it") { peer.received.count >= sent }
+                try session.run(for: 5_000_000)
+                #expect(session.seen[token]?.answers == 300)
+                #expect(mismatch(peer.received, pattern(sent)) == nil)
+            }
+        }
+
+        /// Nobody is told twice, and nobody not at all.
+        @Test(arguments: DriverKind.allCases)
+        func anErrorOfSendNowIsToldByTheNextSend(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair()
+                peer.reset()
+                try session.run(for: 5_000_000)
+                for _ in 0..<3 { #expect(session.sendNow(pattern(20_000), token) == 0) }
+                session.sendOnce(pattern(100), token)
+                try session.run(until: "the send is answered") { !session.isSending(token) }
+                #expect(session.seen[token]?.failures.map(\.kind) == [.send])
+            }
+        }
+
         @Test(arguments: DriverKind.allCases)
         func whileOneWaitsOthersGoOn(_ kind: DriverKind) throws {
             try withSession(kind) { session in

@@ -21,7 +21,9 @@ import Testing
                 let size = prefix
                 handler.traffic = { connection in
                     connection.discardAll()
-                    connection.write([UInt8](repeating: 1, count: size))
+                    // Behind a small piece a large one is gathered, and so above the mark.
+                    connection.write([1])
+                    connection.write([UInt8](repeating: 1, count: size - 1))
                     return .none
                 }
                 handler.writable = body

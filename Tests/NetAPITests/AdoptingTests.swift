@@ -62,6 +62,29 @@ import Testing
         try bounded("stop") { client.stop() }
     }
 
+    @Test(arguments: Setup.all)
+    func whatAnAdoptedStreamWritesFirstGoesOut(_ setup: Setup) throws {
+        let handler = TestHandler(open: { connection in
+            connection.write("hello")
+            return .none
+        })
+        let client = try Client(handler, options: setup.options())
+        try client.start()
+        var ends: [CInt] = [-1, -1]
+        #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        client.adopt(ends[0])
+        let (descriptor, greeting) = (ends[1], Shared(0))
+        let reader = Worker {
+            var buffer = [UInt8](repeating: 0, count: 16)
+            greeting.value = read(descriptor, &buffer, 16)
+        }
+        try reader.join("the greeting")
+        #expect(greeting.value == 5)
+        close(ends[1])
+        try eventually("it closed") { client.connectionCount == 0 }
+        try bounded("stop") { client.stop() }
+    }
+
     @Test(arguments: Setup.single)
     func deferredAcceptsServeWhoSpeaksFirst(_ setup: Setup) throws {
         let options = setup.options { $0.tcp.deferAccept = .seconds(5) }

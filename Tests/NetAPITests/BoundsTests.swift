@@ -265,7 +265,7 @@ import Testing
         })
         try withServer(setup, handler) { server in
             #expect(try server.connect().roundTrip("slow"))
-            try eventually("it is counted") { server.server.statistics.slowTurns == 1 }
+            try eventually("it is counted") { server.server.statistics.slowTurns >= 1 }
             #expect(server.server.statistics.longestTurn >= .milliseconds(140))
         }
     }
@@ -278,10 +278,11 @@ import Testing
         })
         try withServer(setup, handler) { server in
             let client = try server.connect()
-            try eventually("the timer is") { server.server.statistics.slowTurns == 1 }
-            server.server.forEachConnection { _ in pause(.milliseconds(180)) }
-            try eventually("the closure is") { server.server.statistics.slowTurns == 2 }
-            #expect(server.server.statistics.longestTurn >= .milliseconds(170))
+            try eventually("the timer is") { server.server.statistics.slowTurns >= 1 }
+            server.server.forEachConnection { _ in pause(.milliseconds(400)) }
+            try eventually("the closure is") {
+                server.server.statistics.longestTurn >= .milliseconds(390)
+            }
             #expect(try client.roundTrip("x"))
         }
     }

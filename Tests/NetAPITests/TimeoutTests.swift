@@ -45,6 +45,26 @@ import Testing
         }
     }
 
+    /// Whoever is not read from cannot time out as silent, and that must not make it look busy.
+    @Test(arguments: Setup.all)
+    func anIdleConnectionThatIsNotReadIsClosedToo(_ setup: Setup) throws {
+        let options = setup.options {
+            $0.timeouts.read = .milliseconds(100)
+            $0.timeouts.idle = .milliseconds(400)
+        }
+        let handler = TestHandler(open: { connection in
+            connection.pauseReading()
+            return .none
+        })
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            let time = try elapsed { try handler.log.waitFor(.close) }
+            #expect(time >= .milliseconds(380), "\(time)")
+            #expect(handler.log.reasons == ["timeout"])
+            client.close()
+        }
+    }
+
     @Test(arguments: Setup.all)
     func aReadTimeoutIsNotPutOffByWhatIsSent(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.read = .milliseconds(300) }

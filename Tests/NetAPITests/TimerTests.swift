@@ -220,9 +220,6 @@ import Testing
             let calls = server.server.statistics.kernelEntries - entries
             #expect(calls < count / 10, "\(calls) kernel entries")
             #expect(Probe.residentBytes - memory < 1 << 29 || Probe.isSanitized)
-            print(
-                "FIGS", calls, (Probe.residentBytes - memory) >> 20,
-                server.server.statistics.longestTurn)
         }
     }
 }

@@ -8,11 +8,11 @@ import Testing
         let options = setup.options { $0.busyPoll = .milliseconds(20) }
         try withServer(setup, options: options) { server in
             let client = try server.connect()
-            for _ in 0..<50 { #expect(try client.roundTrip("ping")) }
-            // Turns go on without events, and end.
             let statistics = { server.server.statistics }
-            let busy = statistics().turns
-            try eventually("it looked again and again") { statistics().turns > busy }
+            let before = statistics().turns
+            for _ in 0..<50 { #expect(try client.roundTrip("ping")) }
+            // Turns go on without events, and end. With events alone there would be few.
+            try eventually("it looked again and again") { statistics().turns > before + 1000 }
             try eventually("it sleeps") {
                 let before = statistics().turns
                 pause(.milliseconds(50))
@@ -52,19 +52,24 @@ import Testing
         let options = setup.options { $0.minimumWait = .milliseconds(10) }
         try withServer(setup, options: options) { server in
             let client = try server.connect()
-            let time = try elapsed {
-                for _ in 0..<300 {
+            var quickest = Duration.seconds(1)
+            for _ in 0..<300 {
+                let time = try elapsed {
                     let isEchoed = try client.roundTrip("ping")
                     #expect(isEchoed)
                 }
+                quickest = min(quickest, time)
             }
-            #expect(time < .seconds(2), "300 waits of 10 ms would be 3 s: \(time)")
+            #expect(quickest < .milliseconds(5), "each waited: \(quickest)")
         }
     }
 
     @Test(arguments: Setup.backends)
     func thePresetsServe(_ backend: Backend) throws {
-        for preset in [Options.lowLatency, .highThroughput] {
+        #expect(Options.lowLatency.busyPoll > .zero && Options.lowLatency.loops == .one)
+        let fast = Options.highThroughput
+        #expect(fast.loops == .perCore && fast.reusePort && fast.pinLoops)
+        for preset in [Options.lowLatency, fast] {
             let options = preset.with { $0.backend = backend }
             try withServer(Setup(backend: backend, loops: 1), options: options) { server in
                 let client = try server.connect()

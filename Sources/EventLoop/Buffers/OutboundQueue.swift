@@ -47,12 +47,18 @@ package struct OutboundQueue {
     /// readers cost what they hold.
     static let smallRest = 16_384
 
-    /// Most replies fit into one chunk, and most queues are empty. False if this one is not, or is
-    /// not, or there are no bytes.
+    /// Pieces above this are worth a kernel entry of their own to save the copy.
+    static let largePiece = 16_383
+
+    /// Nothing is owed, and nothing on its way.
+    var isIdle: Bool { first == nil }
+
+    /// Most replies fit into one chunk, and most queues are empty. False, and nothing done, for a
+    /// long one, for one behind others, and for no bytes.
     @inline(__always)
     mutating func appendFirst(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) -> Bool {
         guard first == nil, let source = bytes.baseAddress,
-            UInt(bitPattern: bytes.count &- 1) < UInt(Chunk.standardCapacity)
+            UInt(bitPattern: bytes.count &- 1) < UInt(Self.largePiece)
         else { return false }
         let chunk = pool.take()
         first = chunk

@@ -166,12 +166,19 @@ extension Loop {
         var deadline: Nanoseconds?
         func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
         if let idle = configuration.idleTimeout { add(connection.pointee.lastProgress + idle) }
-        if let read = configuration.readTimeout { add(connection.pointee.lastReceived + read) }
+        if let read = configuration.readTimeout {
+            // Whoever does not read does not miss anything either.
+            add((isReading(connection) ? connection.pointee.lastReceived : now) + read)
+        }
         if let write = configuration.writeTimeout {
             let isOwed = !connection.pointee.outbound.isEmpty
             add(isOwed ? connection.pointee.lastSent + write : now + write / 4)
         }
         return deadline
+    }
+
+    private func isReading(_ connection: ConnectionReference) -> Bool {
+        connection.pointee.flags.isDisjoint(with: .notReading)
     }
 
     private func isOverdue(_ connection: ConnectionReference) -> Bool {
@@ -180,10 +187,10 @@ extension Loop {
         {
             return true
         }
-        // Whoever does not read does not miss anything either.
-        if let read = configuration.readTimeout, connection.pointee.lastReceived + read <= now {
-            if connection.pointee.flags.isDisjoint(with: .notReading) { return true }
-            connection.pointee.lastReceived = now
+        if let read = configuration.readTimeout, isReading(connection),
+            connection.pointee.lastReceived + read <= now
+        {
+            return true
         }
         guard let write = configuration.writeTimeout, !connection.pointee.outbound.isEmpty else {
             return false

@@ -52,7 +52,7 @@ extension Loop {
             let details = connection.pointee.details?.takeUnretainedValue(),
             let job = details.offloads.first
         else { return }
-        connection.pointee.lastReceived = now
+        connection.pointee.lastSent = now
         runClosure(for: token) { _ in try job.done(result) }
         // The closure may have closed it, but a slot is never freed inside one.
         if !details.offloads.isEmpty { details.offloads.removeFirst() }

@@ -23,6 +23,8 @@ extension Loop {
         driver.attach(descriptor, as: connection.pointee.token)
         armTimer(connection)
         callback(connection) { try $0.opened(connection) }
+        // Inside a closure of the program, nobody has sent what it wrote.
+        if depth > 0 { enqueue(connection) }
         updateReading(connection)
     }
 

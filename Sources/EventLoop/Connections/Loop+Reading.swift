@@ -112,6 +112,8 @@ extension Loop {
         let isDatagram = flags.contains(.datagrams)
         if isWanted && !flags.contains(.receiving) {
             connection.pointee.flags.insert(.receiving)
+            // A peer has as long again as it would have had without the pause.
+            connection.pointee.lastReceived = now
             driver.submit(isDatagram ? .receiveDatagrams : .receive, for: connection.pointee.token)
         } else if !isWanted && flags.contains(.receiving) && !flags.contains(.stopping)
             && !flags.contains(.peerEnded)

@@ -8,6 +8,7 @@ extension Loop {
             && connection.pointee.flags.isDisjoint(with: .needsWrite)
             && connection.pointee.outbound.appendFirst(bytes, chunks)
         {
+            connection.pointee.lastSent = now
             return wrote(connection)
         }
         writeRest(connection, bytes)
@@ -20,6 +21,8 @@ extension Loop {
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "a write inside write(reserving:) on the same connection")
+        let bytes = sendAhead(connection, bytes)
+        guard bytes.count > 0 else { return }
         if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
         if connection.pointee.flags.contains(.datagrams) {
             connection.pointee.outbound.appendWhole(bytes, chunks)
@@ -27,6 +30,23 @@ extension Loop {
             connection.pointee.outbound.append(bytes, chunks)
         }
         wrote(connection)
+    }
+
+    /// A large piece with nothing before it goes to the socket at once, uncopied, as far as that
+    /// takes it. What is left is gathered like anything else.
+    private func sendAhead(
+        _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
+    ) -> UnsafeRawBufferPointer {
+        guard bytes.count > OutboundQueue.largePiece, connection.pointee.outbound.isIdle,
+            connection.pointee.state == .open, !handlerWantsWillWrite,
+            connection.pointee.flags.isDisjoint(with: .needsSent)
+        else { return bytes }
+        let count = driver.sendNow(bytes, for: connection.pointee.token)
+        guard count > 0 else { return bytes }
+        connection.pointee.lastSent = now
+        connection.pointee.sentTotal += count
+        port.counters.bytesOut.add(count)
+        return UnsafeRawBufferPointer(rebasing: bytes[count...])
     }
 
     /// Room for at least `capacity` bytes behind what is gathered, or nil when nothing more is
@@ -44,6 +64,7 @@ extension Loop {
 
     package func commit(_ connection: ConnectionReference, _ count: Int) {
         connection.pointee.flags.remove(.reserving)
+        if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
         connection.pointee.outbound.commit(count, chunks)
         if count > 0 { wrote(connection) }
     }

@@ -124,6 +124,8 @@ extension Loop {
         if connection.pointee.flags.contains(.piped) { return passOn(connection, bytes) }
         connection.pointee.inbound.release()
         if !connection.pointee.flags.isDisjoint(with: .notReading) {
+            // Only the last one is kept through a pause, as if the socket had room for one.
+            if connection.pointee.flags.contains(.trafficDue) { port.counters.datagramDrops.add() }
             connection.pointee.inbound.append(bytes)
             connection.pointee.flags.insert(.trafficDue)
             return

@@ -40,8 +40,10 @@ package final class Loop {
     @exclusivity(unchecked) var phase = LoopPhase.running
     /// While draining: when it should be looked at again.
     @exclusivity(unchecked) var drainDeadline: Nanoseconds?
-    /// The clock when a turn's callbacks had returned.
-    @exclusivity(unchecked) private var lastLook: Nanoseconds
+    /// The clock when a turn's callbacks had returned; nil before the first turn.
+    @exclusivity(unchecked) private var lastLook: Nanoseconds?
+    /// The last turn left completions in the driver.
+    @exclusivity(unchecked) var isBehind = false
     /// Until then the loop looks for events without sleeping.
     @exclusivity(unchecked) private var busyUntil: Nanoseconds = 0
     @exclusivity(unchecked) private var messages: [LoopMessage] = []
@@ -63,7 +65,6 @@ package final class Loop {
         self.owner = owner
         self.balancer = Balancer(balancer)
         now = driver.now
-        lastLook = now
         self.listeners = listeners.map { Listener(bound: $0.bound, spreads: $0.spreads) }
         table.loop = Unmanaged.passUnretained(self)
     }
@@ -113,12 +114,14 @@ package final class Loop {
     /// One turn, in the steps that `DESIGN.md` numbers. False once the loop has ended.
     package func turn() -> Bool {
         port.counters.turns.add()
-        let hasMessages = takeMessages()
+        let start = lastLook ?? driver.clock
+        var isBusy = takeMessages()
         guard phase != .ended else { return false }
-        if runDueTimers() || hasMessages { noteLag(since: lastLook) }
+        isBusy = runDueTimers() || isBusy || !refusals.isEmpty || !attention.isEmpty
         if !refusals.isEmpty { tellRefusals() }
         attend()
         flushDatagrams()
+        if isBusy { noteLag(since: start) }
         do throws(SystemError) {
             try driver.wait(until: isBusyPolling ? now : waitDeadline())
         } catch {
@@ -126,9 +129,10 @@ package final class Loop {
             return false
         }
         now = driver.now
-        if pull() && configuration.busyPoll > 0 { busyUntil = now + configuration.busyPoll }
+        let hadEvents = pull()
         attend()
-        noteLag(since: now)
+        let end = noteLag(since: now)
+        if hadEvents && configuration.busyPoll > 0 { busyUntil = end + configuration.busyPoll }
         advanceDrain()
         return phase != .ended
     }
@@ -144,13 +148,16 @@ package final class Loop {
     }
 
     /// How long callbacks took: every connection of the loop has waited for them.
-    private func noteLag(since start: Nanoseconds) {
-        lastLook = driver.clock
-        let lag = lastLook - start
-        guard lag > configuration.slowTurn else { return }
+    @discardableResult
+    private func noteLag(since start: Nanoseconds) -> Nanoseconds {
+        let end = driver.clock
+        lastLook = end
+        let lag = end - start
+        guard lag > configuration.slowTurn else { return end }
         port.counters.slowTurns.add()
         port.counters.longestTurn.raise(to: Int(lag))
         owner.report(.slowTurn(loop: index, lag))
+        return end
     }
 
     /// True if there was anything.
@@ -168,6 +175,7 @@ package final class Loop {
             case let event: handle(event, of: connection)
             }
         }
+        isBehind = left == 0
         return left < configuration.completionsPerTurn
     }
 

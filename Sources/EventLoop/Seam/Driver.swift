@@ -22,6 +22,11 @@ package protocol Driver: AnyObject {
     /// queued for them.
     func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool
 
+    /// Sends what the socket takes this moment and says how much that was: nothing of it stays
+    /// pending, and no completion follows. Not while a send is in flight. An error is told by the
+    /// next send.
+    func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int
+
     /// Hands over what is queued and waits for at least one completion, a wake-up or the deadline
     /// (nil: none; a deadline that has passed: do not wait). May also return with nothing. Returns
     /// at once while completions are left to pull.
@@ -51,6 +56,8 @@ extension Driver {
         submit(.send(bytes), for: token)
         return false
     }
+
+    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int { 0 }
 }
 
 /// Ends a driver's wait from any thread: the one in progress, or else the next one.

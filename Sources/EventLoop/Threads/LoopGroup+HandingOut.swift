@@ -51,13 +51,14 @@ struct OpenListeners {
         }
     }
 
-    /// Whether it was ours alone, so that its path may go.
+    /// Whether it was ours alone, so that its path may go. False for one that closes already: who
+    /// asked first has seen to it.
     mutating func remove(_ listener: BoundListener) -> Bool {
         guard
             let index = entries.firstIndex(where: {
                 $0.listener.descriptor == listener.descriptor
             })
-        else { return true }
+        else { return false }
         return !entries.remove(at: index).isHandedOut
     }
 }

@@ -72,6 +72,12 @@ final class Session {
         return true
     }
 
+    /// How much the socket took.
+    func sendNow(_ bytes: [UInt8], _ token: Token) -> Int {
+        rules.sendNow(for: token)
+        return bytes.withUnsafeBytes { driver.sendNow($0, for: token) }
+    }
+
     func isSending(_ token: Token) -> Bool { outboxes[token] != nil }
 
     // MARK: Connections
