@@ -50,7 +50,7 @@ test: setup examples ## every suite, then the guards on what a request may cost
 	python3 -m unittest discover -s Benchmarks/tests
 	Scripts/guards
 
-test-unit: ## the pure parts only: seconds
+test-unit: setup ## the pure parts only: seconds
 	$(TEST) --filter EventLoopTests
 
 test-examples: setup examples ## the codecs, http-server and kv-server only
@@ -63,7 +63,7 @@ fuzz: setup ## the HTTP and the Redis codec under the fuzzer, each for SECONDS=6
 	Scripts/fuzz $(SECONDS)
 	FUZZ_SECONDS=$(SECONDS) Scripts/fuzz-resp
 
-tidy: ## layout, words, documentation, imports
+tidy: setup ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests
 
 examples: setup ## release builds of every example and benchmark program in .build/bin
@@ -94,10 +94,10 @@ hostile: setup examples ## what http-server and kv-server answer to hostile inpu
 planted-bugs: setup ## plant known bugs one by one; each must make a test fail
 	Scripts/planted-bugs
 
-seeds: ## simulate SEEDS=2000 runs from FIRST=1
+seeds: setup ## simulate SEEDS=2000 runs from FIRST=1
 	MILLRACE_SEEDS=$(SEEDS) MILLRACE_SEED_FIRST=$(FIRST) $(TEST) --filter SimulationTests
 
-seed: ## replay one run: make seed SEED=17
+seed: setup ## replay one run: make seed SEED=17
 	@test -n "$(SEED)" || { echo "which one? make seed SEED=17" >&2; exit 2; }
 	MILLRACE_SEED=$(SEED) $(TEST) --filter SimulationTests
 
@@ -143,7 +143,7 @@ format: ## rewrite the Swift files in the house style
 lint: ## say what `make format` would change, and more
 	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)
 
-docs: ## reference documentation of NetAPI in .build/docs
+docs: setup ## reference documentation of NetAPI in .build/docs
 	$(SWIFT) build --target NetAPI --scratch-path .build/symbols \
 		-Xswiftc -emit-symbol-graph -Xswiftc -emit-symbol-graph-dir -Xswiftc .build/symbols
 	mkdir -p .build/symbols/netapi && cp .build/symbols/NetAPI.symbols.json .build/symbols/netapi/

@@ -15,8 +15,7 @@ extension Command {
     private static func subscribe(_ call: Call, _ channel: UnsafeRawBufferPointer) {
         let session = call.session
         if session.channels.insert(Bytes(copying: channel)).inserted {
-            call.database.hub.subscribe(
-                session.subscriber, version: session.version, to: [UInt8](channel))
+            call.database.hub.subscribe(session.id, to: [UInt8](channel), session.deliver)
         }
         confirm(call, "subscribe", channel)
     }

@@ -42,13 +42,15 @@ public struct Request {
 }
 
 /// The places of a request's arguments: memory that is made once and used again.
+@usableFromInline
 struct Parts: ~Copyable {
     private static let usual = 8
-    private static let kept = 1024
+    /// Arguments whose places are kept for the next request.
+    @usableFromInline static let kept = 1024
 
     private(set) var base: UnsafeMutablePointer<Request.Part>
     private(set) var count = 0
-    private var capacity = usual
+    private(set) var capacity = usual
 
     init() { base = .allocate(capacity: Self.usual) }
 
@@ -64,7 +66,7 @@ struct Parts: ~Copyable {
     @inline(__always)
     mutating func reserve(_ wanted: Int) {
         count = 0
-        if wanted > capacity || capacity > Self.kept { resize(to: max(wanted, Self.usual)) }
+        if wanted > capacity { resize(to: wanted) }
     }
 
     /// For who wrote so many.

@@ -168,9 +168,18 @@ public struct RequestParser: ~Copyable {
     public mutating func withRequest<R>(
         in bytes: UnsafeRawBufferPointer, _ body: (Request) throws -> R
     ) rethrows -> R {
-        guard isInline else { return try body(request(in: bytes)) }
-        return try unquoted.withUnsafeBytes { try body(request(in: $0)) }
+        let request = request(in: bytes)
+        // The client may be idle from here on.
+        defer { if request.count > Parts.kept { forgetParts() } }
+        guard isInline else { return try body(request) }
+        return try unquoted.withUnsafeBytes { try body(self.request(in: $0)) }
     }
+
+    @usableFromInline
+    mutating func forgetParts() { parts.removeAll() }
+
+    /// Arguments for whose places it has memory.
+    package var argumentCapacity: Int { parts.capacity }
 
     @usableFromInline
     func request(in bytes: UnsafeRawBufferPointer) -> Request {

@@ -17,14 +17,15 @@ final class OpenFile {
     var offset = 0
     var remaining: Int
 
-    /// Takes over `descriptor`; nil if it is no regular file.
-    init?(descriptor: CInt, type: StaticString) {
+    /// Takes over `descriptor`; throws EISDIR for whatever is no regular file.
+    init(descriptor: CInt, type: StaticString) throws(FileError) {
         self.descriptor = descriptor
         self.type = type
         var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        let code = fstat(descriptor, &status) == 0 ? EISDIR : errno
+        guard code == EISDIR, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
-            return nil
+            throw FileError(code: code)
         }
         size = status.st_size
         remaining = size

@@ -2,6 +2,20 @@
 import Glibc
 import HTTPCodec
 
+/// Why a file cannot be opened.
+struct FileError: Error {
+    let code: CInt
+
+    /// What is not there and what is not allowed look alike from outside. What the server ran out
+    /// of (descriptors, memory) or a disk that fails is no reason to say that a file is gone.
+    var status: Status {
+        switch code {
+        case ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, EACCES, EPERM, ENXIO, ENODEV: .notFound
+        default: .internalError
+        }
+    }
+}
+
 final class StaticFiles: Sendable {
     private let root: CInt
 
@@ -18,21 +32,25 @@ final class StaticFiles: Sendable {
 
     deinit { close(root) }
 
-    /// A status for what is not there or not allowed, which look alike from outside.
+    /// A status for what cannot be had.
     func reply(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Reply {
         let path = head.path(in: bytes)
         guard var names = FilePath.names(in: path) else { return .status(.badRequest) }
         if path.last == 0x2F { names.append(Array("index.html".utf8)) }
-        guard let descriptor = find(names),
-            let file = OpenFile(descriptor: descriptor, type: Self.type(of: names.last ?? []))
-        else { return .status(.notFound) }
-        decide(file, head, bytes)
-        return .file(file)
+        do throws(FileError) {
+            let file = try OpenFile(
+                descriptor: find(names), type: Self.type(of: names.last ?? []))
+            decide(file, head, bytes)
+            return .file(file)
+        } catch {
+            return .status(error.status)
+        }
     }
 
     /// One folder after the other, none through a symbolic link: nothing outside can be reached,
     /// whatever is renamed meanwhile.
-    private func find(_ names: [[UInt8]]) -> CInt? {
+    private func find(_ names: [[UInt8]]) throws(FileError) -> CInt {
+        guard !names.isEmpty else { throw FileError(code: ENOENT) }
         var folder = root
         for (index, name) in names.enumerated() {
             let isLast = index == names.count - 1
@@ -41,11 +59,12 @@ final class StaticFiles: Sendable {
             let next = (name + [0]).withUnsafeBytes { buffer in
                 openat(folder, buffer.assumingMemoryBound(to: CChar.self).baseAddress!, flags)
             }
+            let code = errno
             if folder != root { close(folder) }
-            guard next >= 0 else { return nil }
+            guard next >= 0 else { throw FileError(code: code) }
             folder = next
         }
-        return names.isEmpty ? nil : folder
+        return folder
     }
 
     /// Conditions and ranges, in the order of RFC 9110, 13.2.2.

@@ -3,6 +3,7 @@ import KVStore
 import NetAPI
 import RESPCodec
 import ServerCommand
+import Synchronization
 
 /// One for all loops: what belongs to a client is kept with its connection, the rest has locks.
 struct KVHandler: EventHandler {
@@ -13,10 +14,7 @@ struct KVHandler: EventHandler {
 
     init(_ database: Database) {
         self.database = database
-        clients = PerConnection { connection in
-            let session = Session(deliver: { [handle = connection.handle] in handle.deliver($0) })
-            return Client(database, session)
-        }
+        clients = PerConnection { _ in Client(database) }
     }
 
     func onBoot(_ loop: Loop) -> Action {
@@ -30,7 +28,15 @@ struct KVHandler: EventHandler {
     }
 
     func onOpen(_ connection: Connection) -> Action {
-        database.opened(connection[clients].session)
+        let session = connection[clients].session
+        session.deliver = { [clients, handle = connection.handle] message in
+            let delivery = Delivery(handle)
+            handle.execute { connection in
+                delivery.begin()
+                connection[clients].tell(message, on: connection)
+            }
+        }
+        database.opened(session)
         return .none
     }
 
@@ -53,6 +59,9 @@ struct KVHandler: EventHandler {
 private final class Client {
     /// Replies gathered before they are handed over.
     private static let replyBytes = 16 << 10
+    /// Unsent bytes above which a subscriber is cut off instead of being told more: Redis's
+    /// client-output-buffer-limit for them.
+    private static let subscriberBytes = 32 << 20
 
     @exclusivity(unchecked) private var parser = RequestParser()
     let session: Session
@@ -60,9 +69,9 @@ private final class Client {
     private let call: Call
     private let database: Database
 
-    init(_ database: Database, _ session: Session) {
+    init(_ database: Database) {
         self.database = database
-        self.session = session
+        session = Session()
         replies = ReplyWriter()
         call = Call(database, session, replies)
     }
@@ -96,6 +105,15 @@ private final class Client {
         return session.isEnding ? .close : .none
     }
 
+    /// Hands a message over, unless the client has left its channel.
+    func tell(_ message: Message, on connection: Connection) {
+        guard connection.outboundBuffered <= Self.subscriberBytes else {
+            return connection.abort()
+        }
+        session.write(message, to: replies)
+        send(to: connection)
+    }
+
     private func send(to connection: Connection) {
         guard replies.count > 0 else { return }
         connection.write(replies.bytes)
@@ -103,12 +121,19 @@ private final class Client {
     }
 }
 
-extension ConnectionHandle {
-    /// Hands a message over to the subscriber's loop. Who cannot be told is cut off: to miss a
-    /// message and not know is worse.
-    fileprivate func deliver(_ message: [UInt8]) {
-        write(message) { [self] result in
-            if case .failure(let error) = result, error.code == .overloaded { abort() }
-        }
+/// A message on its way to a subscriber's loop. Who cannot be told is cut off: to miss a message
+/// and not know is worse. A loop that is overloaded drops what it is given without a word, so the
+/// end of what was dropped is what tells.
+private final class Delivery: Sendable {
+    private let handle: ConnectionHandle
+    private let hasBegun = Atomic(false)
+
+    init(_ handle: ConnectionHandle) { self.handle = handle }
+
+    /// It has not been dropped.
+    func begin() { hasBegun.store(true, ordering: .relaxed) }
+
+    deinit {
+        if !hasBegun.load(ordering: .relaxed) { handle.abort() }
     }
 }

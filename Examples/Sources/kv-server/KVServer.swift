@@ -16,6 +16,9 @@ struct KVServer: ServerCommand {
         let options = try common.options().with {
             // A request is read whole: this is Redis's client-query-buffer-limit.
             $0.limits.inboundBytes = 1 << 30
+            // Replies stop at the high mark, so one of them can go above it: for that there must be
+            // room, since a value may have 512 MiB. Messages have a limit of their own.
+            $0.limits.outboundBytes = 1 << 30
         }
         let server = try Server(
             KVHandler(Database()), listen: try common.addresses(defaultPort: 6379),

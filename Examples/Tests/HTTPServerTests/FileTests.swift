@@ -1,5 +1,6 @@
 /// Files: whole, in parts, under conditions; and what is not to be had.
 import Glibc
+import TestSupport
 import Testing
 
 @Suite struct FileTests {
@@ -56,6 +57,29 @@ import Testing
             client.send(get(path))
             #expect(try client.receiveResponse().status == status, "\(path)")
         }
+    }
+
+    /// What the server lacks must not look as if the file were gone: caches keep a 404.
+    @Test(arguments: Form.all)
+    func aServerOutOfDescriptorsSaysSo(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        func limit(_ most: String) throws {
+            let words = ["prlimit", "--pid", "\(server.program.id)", "--nofile=\(most):"]
+            #expect(try Program(words).finish().status == 0)
+        }
+        func status(_ path: String) throws -> Int {
+            client.send(get(path))
+            return try client.receiveResponse().status
+        }
+        let client = try server.client()
+        #expect(try status("/ten.txt") == 200)
+        try limit("3")
+        #expect(try status("/ten.txt") == 500)
+        try limit("1024")
+        #expect(try status("/ten.txt") == 200)
+        #expect(try status("/none") == 404)
+        client.close()
+        #expect(try server.stop() == 0)
     }
 
     /// Far more than a connection holds, to a client that waits before it reads, and with requests

@@ -87,6 +87,74 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
+    /// One reply may be longer than the library's own limit on what a connection holds.
+    @Test(arguments: ["epoll", "io_uring"])
+    func aLargeValueComesBack(_ backend: String) throws {
+        let server = try ServerProcess(Form(backend: backend, loops: 1))
+        let client = try server.connect()
+        // Above that limit also without what the kernel takes at once.
+        let size = 80 << 20
+        try client.send("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$\(size)\r\n")
+        try client.send([UInt8](repeating: 0x76, count: size))
+        try client.send("\r\n")
+        #expect(try client.receive(as: "+OK\r\n") == "+OK\r\n")
+        try client.send("GET a\r\nQUIT\r\n")
+        var count = 0
+        while true {
+            let more = try client.receiveSome()
+            if more.isEmpty { break }
+            count += more.count
+        }
+        #expect(count == 11 + size + 2 + 5)
+        #expect(try server.stop() == 0)
+    }
+
+    @Test(arguments: Form.all)
+    func noMessageFollowsTheEndOfASubscription(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let (publisher, subscriber) = (try server.connect(), try server.connect())
+        let left = "*3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n"
+        let published = String(repeating: "PUBLISH news m\r\n", count: 500)
+        for _ in 0..<40 {
+            try subscriber.send("SUBSCRIBE news\r\n")
+            let joined = "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n"
+            #expect(try subscriber.receive(as: joined) == joined)
+            try publisher.send(published)
+            try subscriber.send("UNSUBSCRIBE\r\nECHO end\r\n")
+            var text = ""
+            while !text.hasSuffix("$3\r\nend\r\n") {
+                let more = try subscriber.receiveSome()
+                guard !more.isEmpty else { throw Failure("ended after \(text)") }
+                text += String(decoding: more, as: UTF8.self)
+            }
+            #expect(text.hasSuffix(left + "$3\r\nend\r\n"), "\(text.suffix(200))")
+            // Every PUBLISH of the round is answered before the next subscription.
+            for _ in 0..<500 { _ = try publisher.receive(as: ":1\r\n") }
+        }
+        #expect(try server.stop() == 0)
+    }
+
+    /// A subscriber that takes nothing is cut off; that its connection ended shows in the count of
+    /// whom a message goes to.
+    @Test(arguments: Form.all)
+    func aSubscriberThatNeverReadsIsCutOff(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let subscriber = try server.connect(receiveBuffer: 4096)
+        try subscriber.send("SUBSCRIBE news\r\n")
+        let joined = "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n"
+        #expect(try subscriber.receive(as: joined) == joined)
+        let publisher = try server.connect()
+        let message = String(repeating: "m", count: 1 << 20)
+        var told = 0
+        while told < 200 {
+            try publisher.send("*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n$1048576\r\n\(message)\r\n")
+            guard try publisher.receive(as: ":1\r\n") == ":1\r\n" else { break }
+            told += 1
+        }
+        #expect(30..<200 ~= told, "\(told) MiB")
+        #expect(try server.stop() == 0)
+    }
+
     @Test(arguments: Form.all)
     func whatWasAskedBeforeSIGTERMIsAnswered(_ form: Form) throws {
         let server = try ServerProcess(form)

@@ -46,10 +46,11 @@ import Testing
     /// The same commands to redis-server, which is another name of a program of redis-tools.
     @Test(arguments: ["epoll", "io_uring"])
     func repliesAreThoseOfRedis(_ backend: String) throws {
-        let (status, text) = try ServerProcess.run([
-            "\(ServerProcess.repository)/Scripts/differential-redis", "--backend", backend,
-            "--seed", backend == "epoll" ? "1" : "2", ServerProcess.path,
-        ])
+        let (status, text) = try ServerProcess.run(
+            [
+                "\(ServerProcess.repository)/Scripts/differential-redis", "--backend", backend,
+                "--seed", backend == "epoll" ? "1" : "2", ServerProcess.path,
+            ], within: 180)
         #expect(status == 0, "\(text)")
     }
 

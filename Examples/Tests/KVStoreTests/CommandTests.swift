@@ -10,10 +10,11 @@ final class Dialogue {
     private var parser = RequestParser()
     private let call: Call
     private var reply: ReplyWriter { call.reply }
+    var session: Session { call.session }
 
     init(_ database: Database = Database()) {
         self.database = database
-        call = Call(database, Session(deliver: { _ in }), ReplyWriter())
+        call = Call(database, Session(), ReplyWriter())
     }
 
     /// The reply to one inline request, with `|` for each line end.
@@ -24,7 +25,18 @@ final class Dialogue {
             guard case .request = parser.parse(bytes) else { return }
             parser.withRequest(in: bytes) { call.execute($0, now: now) }
         }
-        return String(decoding: reply.bytes, as: UTF8.self).split(
+        return shown
+    }
+
+    /// The same for messages that were delivered.
+    func write(_ messages: [Message]) -> String {
+        reply.removeAll()
+        for message in messages { session.write(message, to: reply) }
+        return shown
+    }
+
+    private var shown: String {
+        String(decoding: reply.bytes, as: UTF8.self).split(
             separator: "\r\n", omittingEmptySubsequences: false
         ).joined(separator: "|")
     }

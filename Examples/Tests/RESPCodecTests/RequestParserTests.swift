@@ -34,6 +34,27 @@ struct ParserRun {
     }
 }
 
+@Suite struct RequestParserMemoryTests {
+    /// Whether it came as an array or in a line.
+    @Test(arguments: [true, false])
+    func oneLongRequestLeavesNoMemoryBehind(_ isArray: Bool) {
+        let count = 20_000
+        let text =
+            isArray
+            ? "*\(count)\r\n" + String(repeating: "$1\r\na\r\n", count: count)
+            : String(repeating: "a ", count: count) + "\r\n"
+        var parser = RequestParser()
+        Array(text.utf8).withUnsafeBytes { bytes in
+            #expect(parser.parse(bytes) == .request(bytes: bytes.count))
+            let found = parser.withRequest(in: bytes) { request in
+                (request.count, request[count - 1].elementsEqual("a".utf8))
+            }
+            #expect(found == (count, true))
+        }
+        #expect(parser.argumentCapacity <= 1024)
+    }
+}
+
 /// SplitMix64: a failing seed is in the test's arguments.
 struct Dice: RandomNumberGenerator {
     var state: UInt64

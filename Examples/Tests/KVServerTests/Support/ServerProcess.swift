@@ -67,15 +67,18 @@ final class ServerProcess {
     }
 
     /// What a program of the PATH prints, standard output and errors together.
-    static func run(_ words: [String], input: String = "") throws -> (CInt?, String) {
+    static func run(
+        _ words: [String], input: String = "", within seconds: Int = 60
+    ) throws -> (CInt?, String) {
         // A file, since a full pipe would stop the program.
         let path = "/tmp/millrace-kv-\(getpid())"
         guard let file = fopen(path, "w") else { throw Failure("\(path): \(errno)") }
         defer { unlink(path) }
         fputs(input, file)
         fclose(file)
-        let program = try Program(["timeout", "60"] + words, input: path, joinsErrors: true)
-        let (output, status) = try program.finish(within: 60)
+        let program = try Program(
+            ["timeout", "\(seconds)"] + words, input: path, joinsErrors: true)
+        let (output, status) = try program.finish(within: seconds)
         return (status, String(decoding: output, as: UTF8.self))
     }
 }
