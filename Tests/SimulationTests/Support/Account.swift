@@ -14,6 +14,8 @@ final class Account {
     /// Everything written while the connection was open.
     var written: [UInt8] = []
     var reason: CloseReason?
+    /// The handler has ended its side.
+    var hasEnded = false
     /// The handler ended it in a way that may lose bytes.
     var isAborted = false
     var mistakes: [String] = []

@@ -87,7 +87,10 @@ final class SeedHandler: EventHandler {
             }
         case .halfClosing:
             echo(connection, connection.buffered)
-            if random.happens(200) { connection.shutdownWrite() }
+            if random.happens(200) {
+                connection.shutdownWrite()
+                account.hasEnded = true
+            }
         }
         return .none
     }
@@ -118,11 +121,14 @@ final class SeedHandler: EventHandler {
     }
 
     private func write(_ connection: Connection, _ bytes: [UInt8]) {
-        let account = account(connection)
-        let before = connection.outboundBuffered
+        note(bytes, account(connection), connection)
         connection.write(bytes)
-        // After shutdownWrite nothing is taken, and nothing may be expected.
-        if connection.outboundBuffered == before + bytes.count { account.written += bytes }
+    }
+
+    /// Before the write: a large piece may be at the peer when that returns. After a close or
+    /// `shutdownWrite` nothing is taken, and nothing may be expected.
+    private func note(_ bytes: [UInt8], _ account: Account, _ connection: Connection) {
+        if connection.isOpen && !account.hasEnded { account.written += bytes }
     }
 
     private func some(_ count: Int) -> [UInt8] {
@@ -139,9 +145,8 @@ final class SeedHandler: EventHandler {
             account.mistakes.append("not what was sent, from byte \(account.taken) on")
         }
         account.taken += count
-        let before = connection.outboundBuffered
+        note(copy, account, connection)
         connection.write(bytes)
-        if connection.outboundBuffered == before + count { account.written += copy }
     }
 
     private func echoPart(_ connection: Connection) {
