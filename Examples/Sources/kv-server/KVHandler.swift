@@ -14,7 +14,7 @@ struct KVHandler: EventHandler {
 
     init(_ database: Database) {
         self.database = database
-        clients = PerConnection { _ in Client(database) }
+        clients = PerConnection { Client(database, Route($0.handle)) }
     }
 
     func onBoot(_ loop: Loop) -> Action {
@@ -28,15 +28,11 @@ struct KVHandler: EventHandler {
     }
 
     func onOpen(_ connection: Connection) -> Action {
-        let session = connection[clients].session
-        session.deliver = { [clients, handle = connection.handle] message in
-            let delivery = Delivery(handle)
-            handle.execute { connection in
-                delivery.begin()
-                connection[clients].tell(message, on: connection)
-            }
+        let client = connection[clients]
+        client.session.deliver = { [clients, route = client.route] message in
+            route.run { $0[clients].tell(message, on: $0) }
         }
-        database.opened(session)
+        database.opened(client.session)
         return .none
     }
 
@@ -46,7 +42,9 @@ struct KVHandler: EventHandler {
     func onWritable(_ connection: Connection) -> Action { serve(connection) }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
-        database.closed(connection[clients].session)
+        let client = connection[clients]
+        client.route.end()
+        database.closed(client.session)
         return .none
     }
 
@@ -65,12 +63,14 @@ private final class Client {
 
     @exclusivity(unchecked) private var parser = RequestParser()
     let session: Session
+    let route: Route
     private let replies: ReplyWriter
     private let call: Call
     private let database: Database
 
-    init(_ database: Database) {
+    init(_ database: Database, _ route: Route) {
         self.database = database
+        self.route = route
         session = Session()
         replies = ReplyWriter()
         call = Call(database, session, replies)
@@ -121,19 +121,40 @@ private final class Client {
     }
 }
 
-/// A message on its way to a subscriber's loop. Who cannot be told is cut off: to miss a message
-/// and not know is worse. A loop that is overloaded drops what it is given without a word, so the
-/// end of what was dropped is what tells.
-private final class Delivery: Sendable {
+/// The way of messages to a subscriber's loop. Who cannot be told is cut off: to miss a message
+/// and not know is worse. A loop that is overloaded drops what it is given without a word, so that
+/// the end of what was dropped has to tell.
+private final class Route: Sendable {
+    private final class Parcel: Sendable {
+        let route: Route
+        let hasArrived = Atomic(false)
+
+        init(_ route: Route) { self.route = route }
+
+        deinit {
+            if !hasArrived.load(ordering: .relaxed) { route.cutOff() }
+        }
+    }
+
     private let handle: ConnectionHandle
-    private let hasBegun = Atomic(false)
+    private let hasEnded = Atomic(false)
 
     init(_ handle: ConnectionHandle) { self.handle = handle }
 
-    /// It has not been dropped.
-    func begin() { hasBegun.store(true, ordering: .relaxed) }
+    func run(_ body: @escaping @Sendable (Connection) -> Void) {
+        guard !hasEnded.load(ordering: .relaxed) else { return }
+        let parcel = Parcel(self)
+        handle.execute { connection in
+            parcel.hasArrived.store(true, ordering: .relaxed)
+            body(connection)
+        }
+    }
 
-    deinit {
-        if !hasBegun.load(ordering: .relaxed) { handle.abort() }
+    /// The connection is closed: what is dropped from here on is no loss.
+    func end() { hasEnded.store(true, ordering: .relaxed) }
+
+    /// Once, however many messages are lost.
+    private func cutOff() {
+        if !hasEnded.exchange(true, ordering: .relaxed) { handle.abort() }
     }
 }

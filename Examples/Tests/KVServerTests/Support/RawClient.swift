@@ -49,8 +49,15 @@ final class RawClient {
 
     /// Takes what comes next; nothing at the end.
     func receiveSome() throws -> [UInt8] {
+        guard let bytes = try receiveSomeUntilReset() else { throw Failure("reset") }
+        return bytes
+    }
+
+    /// The same; nil if the connection was reset.
+    func receiveSomeUntilReset() throws -> [UInt8]? {
         var buffer = [UInt8](repeating: 0, count: 65_536)
         let count = recv(descriptor, &buffer, buffer.count, 0)
+        if count < 0, errno == ECONNRESET { return nil }
         guard count >= 0 else { throw Failure("recv: \(errno)") }
         return Array(buffer[..<count])
     }
