@@ -66,7 +66,7 @@ package final class EpollDriver: Driver {
         guard let entry = entries.find(token) else { return }
         switch operation {
         case .send(let bytes):
-            guard take(bytes, entry) else { break }
+            guard let start = bytes.baseAddress, take(start, bytes.count, entry) else { break }
             ready.append(Completion(token, .sent(bytes.count)))
         case .receive: entry.pointee.streams.insert(.receive)
         case .accept: entry.pointee.streams.insert(.accept)
@@ -82,9 +82,9 @@ package final class EpollDriver: Driver {
         register(entry, token)
     }
 
-    package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
+    package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
         guard let entry = entries.find(token) else { return false }
-        return take(bytes, entry)
+        return take(bytes, count, entry)
     }
 
     package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
@@ -265,25 +265,26 @@ package final class EpollDriver: Driver {
     /// True if the socket took everything at once. If not, the bytes are pending.
     @inline(__always)
     private func take(
-        _ bytes: UnsafeRawBufferPointer, _ entry: UnsafeMutablePointer<EpollEntry>
+        _ bytes: UnsafeRawPointer, _ count: Int, _ entry: UnsafeMutablePointer<EpollEntry>
     ) -> Bool {
         precondition(entry.pointee.pendingSend == nil, "two sends in flight")
         var result = -Int(EAGAIN)
         // After a short send the socket is full: trying again at once would be a wasted call.
         if !entry.pointee.isFull {
-            result = mr_send(entry.pointee.descriptor, bytes.baseAddress, bytes.count)
-            if result == bytes.count { return true }
+            result = mr_send(entry.pointee.descriptor, bytes, count)
+            if result == count { return true }
         }
-        sendLater(bytes, entry, result)
+        sendLater(bytes, count, entry, result)
         return false
     }
 
     @inline(never)
     private func sendLater(
-        _ bytes: UnsafeRawBufferPointer, _ entry: UnsafeMutablePointer<EpollEntry>, _ result: Int
+        _ bytes: UnsafeRawPointer, _ count: Int, _ entry: UnsafeMutablePointer<EpollEntry>,
+        _ result: Int
     ) {
-        entry.pointee.pendingSend = bytes.baseAddress
-        entry.pointee.pendingCount = bytes.count
+        entry.pointee.pendingSend = bytes
+        entry.pointee.pendingCount = count
         let token = entry.pointee.token
         let error = entry.pointee.sendError
         entry.pointee.sendError = 0
@@ -329,7 +330,7 @@ package final class EpollDriver: Driver {
 
     @inline(__always)
     private func received(_ token: Token, _ count: Int) -> Completion {
-        Completion(token, .received(UnsafeRawBufferPointer(start: scratch, count: count)))
+        Completion(token, .received(scratch, count: count))
     }
 
     @inline(never)

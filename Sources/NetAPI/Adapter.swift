@@ -6,9 +6,7 @@ internal import EventLoop
 final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     private let handler: Handler
     private let loops: any LoopHandler
-    private let datagrams: (any DatagramHandler)?
-    /// By their place among the loop's listeners.
-    private var sockets: [Int: DatagramSocket] = [:]
+    private let datagrams: (any DatagramReceiver)?
     /// A handler shared by all loops boots, ticks and shuts down on one of them.
     private let isPrimary: Bool
     let server: Server
@@ -19,7 +17,7 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     ) {
         self.handler = handler
         self.loops = loops
-        datagrams = loops as? any DatagramHandler
+        datagrams = (loops as? any DatagramHandler).map { $0.receiver }
         self.isPrimary = isPrimary
         self.server = server
     }
@@ -38,6 +36,7 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
         try handler.onOpen(Connection(connection)).asked
     }
 
+    @inline(__always)
     func traffic(_ connection: ConnectionReference) throws -> LoopAction {
         try handler.onTraffic(Connection(connection)).asked
     }
@@ -66,17 +65,45 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
         _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket place: Int
     ) throws -> LoopAction {
         guard let datagrams else { return .none }
-        let socket = sockets[place] ?? makeSocket(place, loop)
-        return try datagrams.onDatagram(Datagram(datagram, loop, socket)).asked
+        return try datagrams.receive(datagram, on: loop, socket: place)
+    }
+}
+
+/// A handler's side that takes datagrams, generic for the same reason as `Adapter`.
+private protocol DatagramReceiver: AnyObject {
+    func receive(
+        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket index: Int
+    ) throws -> LoopAction
+}
+
+private final class DatagramAdapter<Handler: DatagramHandler>: DatagramReceiver {
+    private let handler: Handler
+    /// By their place among the loop's listeners, as far as datagrams have come by them.
+    @exclusivity(unchecked) private var places: [DatagramPlace?] = []
+
+    init(_ handler: Handler) { self.handler = handler }
+
+    func receive(
+        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket index: Int
+    ) throws -> LoopAction {
+        if index < places.count, let place = places[index] {
+            return try handler.onDatagram(Datagram(datagram, loop, place)).asked
+        }
+        return try handler.onDatagram(Datagram(datagram, loop, makePlace(index, loop))).asked
     }
 
-    private func makeSocket(_ place: Int, _ loop: EventLoop.Loop) -> DatagramSocket {
-        let socket = DatagramSocket(
-            port: loop.port, place: place,
-            localAddress: Address(loop.boundAddress(place), isDatagram: true))
-        sockets[place] = socket
-        return socket
+    private func makePlace(_ index: Int, _ loop: EventLoop.Loop) -> DatagramPlace {
+        while places.count <= index { places.append(nil) }
+        let place = DatagramPlace(
+            port: loop.port, index: index,
+            localAddress: Address(loop.boundAddress(index), isDatagram: true))
+        places[index] = place
+        return place
     }
+}
+
+extension DatagramHandler {
+    fileprivate var receiver: any DatagramReceiver { DatagramAdapter(self) }
 }
 
 /// What a loop's `server` is asked of.

@@ -1,4 +1,4 @@
-internal import EventLoop
+public import EventLoop
 
 /// Reading. Lent bytes are valid until the callback returns, whatever is called meanwhile.
 extension Connection {
@@ -30,6 +30,7 @@ extension Connection {
 
     /// Takes everything unread, perhaps nothing.
     @_lifetime(borrow self)
+    @inlinable
     public func next() -> RawSpan { lend(withCore { $0.takeAll(record) }) }
 
     /// Takes `count` bytes, or nothing and nil if fewer are there.
@@ -104,6 +105,7 @@ extension Connection {
     // MARK: Lending
 
     @_lifetime(borrow self)
+    @inlinable @inline(__always)
     func lend(_ bytes: UnsafeRawBufferPointer?) -> RawSpan {
         let span = RawSpan(_unsafeBytes: bytes ?? UnsafeRawBufferPointer(start: nil, count: 0))
         // The memory belongs to the loop, which keeps it until the callback has returned.

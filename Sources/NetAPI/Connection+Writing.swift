@@ -1,4 +1,4 @@
-internal import EventLoop
+public import EventLoop
 
 /// Writing. Bytes are gathered, copied once, and go out together when the callback returns; but a
 /// piece of 16 KiB or more with nothing before it goes to the socket at once, uncopied. Writing
@@ -6,6 +6,7 @@ internal import EventLoop
 /// `isWritable`.
 extension Connection {
     /// Writes lent bytes, of this connection or of another.
+    @inlinable
     public func write(_ bytes: RawSpan) {
         bytes.withUnsafeBytes { write($0) }
     }
@@ -33,8 +34,10 @@ extension Connection {
     }
 
     /// Writes the bytes behind a pointer, which are copied before this returns.
+    @inlinable
     public func write(_ bytes: UnsafeRawBufferPointer) {
-        _ = withCore { $0.write(record, bytes) }
+        guard let start = bytes.baseAddress else { return }
+        _ = withCore { $0.write(record, start, bytes.count) }
     }
 
     /// Writes several pieces, in order.

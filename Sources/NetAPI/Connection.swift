@@ -1,4 +1,4 @@
-package import EventLoop
+public import EventLoop
 
 /// One stream, confined to its loop: use it in callbacks, or in closures that its loop runs.
 /// Elsewhere use `handle`.
@@ -6,8 +6,8 @@ package import EventLoop
 /// A value of two words that may be copied and kept: once the connection has closed, every copy
 /// reads as closed and every call does nothing.
 public struct Connection: Hashable {
-    package let record: ConnectionReference
-    package let token: Token
+    @usableFromInline package let record: ConnectionReference
+    @usableFromInline package let token: Token
 
     package init(_ record: ConnectionReference) {
         self.record = record
@@ -15,7 +15,7 @@ public struct Connection: Hashable {
     }
 
     /// Its slot has not been given to another connection.
-    @inline(__always)
+    @inlinable @inline(__always)
     var isCurrent: Bool { record.pointee.token == token }
 
     var core: EventLoop.Loop? {
@@ -23,7 +23,7 @@ public struct Connection: Hashable {
     }
 
     /// Runs `body` with the loop, without counting references; nil after the close.
-    @inline(__always)
+    @inlinable @inline(__always)
     func withCore<R>(_ body: (EventLoop.Loop) -> R) -> R? {
         guard isCurrent else { return nil }
         return record.pointee.loop._withUnsafeGuaranteedRef { body($0) }

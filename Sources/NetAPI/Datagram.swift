@@ -4,19 +4,22 @@ internal import Glibc
 /// One datagram, lent until `onDatagram` returns: the compiler forbids keeping it.
 public struct Datagram: ~Escapable {
     let received: UnsafePointer<ReceivedDatagram>
+    // Both outlive the callback, and are not counted for each datagram.
     let core: Unmanaged<EventLoop.Loop>
-    /// The Sendable socket that it came by; keep it to send later or to others.
-    public let socket: DatagramSocket
+    let place: Unmanaged<DatagramPlace>
 
     @_lifetime(immortal)
     init(
         _ received: UnsafePointer<ReceivedDatagram>, _ core: EventLoop.Loop,
-        _ socket: DatagramSocket
+        _ place: DatagramPlace
     ) {
         self.received = received
         self.core = .passUnretained(core)
-        self.socket = socket
+        self.place = .passUnretained(place)
     }
+
+    /// The Sendable socket that it came by; keep it to send later or to others.
+    public var socket: DatagramSocket { DatagramSocket(place: place.takeUnretainedValue()) }
 
     /// What was sent, 0 to 65,507 bytes.
     public var bytes: RawSpan {
@@ -59,29 +62,40 @@ public struct Datagram: ~Escapable {
     }
 
     private func send(_ bytes: UnsafeRawBufferPointer) {
+        let index = place._withUnsafeGuaranteedRef { $0.index }
         core._withUnsafeGuaranteedRef {
-            $0.sendDatagram(bytes, to: received.pointee.sender, socket: socket.place)
+            $0.sendDatagram(bytes, to: received.pointee.sender, socket: index)
         }
+    }
+}
+
+/// Where a datagram socket is: made once for each.
+final class DatagramPlace: Sendable {
+    let port: LoopPort
+    /// Among the sockets that its loop listens on.
+    let index: Int
+    let localAddress: Address
+
+    init(port: LoopPort, index: Int, localAddress: Address) {
+        self.port = port
+        self.index = index
+        self.localAddress = localAddress
     }
 }
 
 /// A bound UDP socket, for any thread. Sends never block: what the socket does not take is dropped
 /// and counted in `Statistics.datagramDrops`.
 public struct DatagramSocket: Sendable, Hashable {
-    let port: LoopPort
-    /// Among the sockets that its loop listens on.
-    let place: Int
+    let place: DatagramPlace
+
     /// Where it is bound: the real port.
-    public let localAddress: Address
+    public var localAddress: Address { place.localAddress }
 
     public static func == (one: DatagramSocket, other: DatagramSocket) -> Bool {
-        one.port === other.port && one.place == other.place
+        one.place === other.place
     }
 
-    public func hash(into hasher: inout Hasher) {
-        hasher.combine(ObjectIdentifier(port))
-        hasher.combine(place)
-    }
+    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(place)) }
 
     /// Sends to anybody, also to a broadcast address or a multicast group; at the end of this turn
     /// when called on the socket's loop, soon otherwise.
@@ -89,18 +103,19 @@ public struct DatagramSocket: Sendable, Hashable {
     public func send(_ bytes: [UInt8], to address: Address) {
         guard address.isDatagram, let target = address.socketAddress,
             let name = try? target.kernelCopy()
-        else { return port.counters.datagramDrops.add() }
-        if let loop = EventLoop.Loop.current, loop.port === port {
+        else { return place.port.counters.datagramDrops.add() }
+        let index = place.index
+        if let loop = EventLoop.Loop.current, loop.port === place.port {
             defer { name.deallocate() }
             return bytes.withUnsafeBytes {
-                loop.sendDatagram($0, to: UnsafeRawBufferPointer(name), socket: place)
+                loop.sendDatagram($0, to: UnsafeRawBufferPointer(name), socket: index)
             }
         }
         let receiver = Array(name)
         name.deallocate()
-        port.run { [place] loop in
+        place.port.run { loop in
             bytes.withUnsafeBytes { bytes in
-                receiver.withUnsafeBytes { loop.sendDatagram(bytes, to: $0, socket: place) }
+                receiver.withUnsafeBytes { loop.sendDatagram(bytes, to: $0, socket: index) }
             }
         }
     }
@@ -119,15 +134,16 @@ public struct DatagramSocket: Sendable, Hashable {
         guard group.isDatagram, let target = group.socketAddress else {
             throw .invalidAddress(group.description)
         }
-        if let loop = EventLoop.Loop.current, loop.port === port {
+        let index = place.index
+        if let loop = EventLoop.Loop.current, loop.port === place.port {
             do throws(SystemError) {
-                return try loop.joinGroup(target, interface: interface, socket: place)
+                return try loop.joinGroup(target, interface: interface, socket: index)
             } catch {
                 throw NetError(joining: group, interface, error)
             }
         }
-        port.run { [place] loop in
-            try? loop.joinGroup(target, interface: interface, socket: place)
+        place.port.run { loop in
+            try? loop.joinGroup(target, interface: interface, socket: index)
         }
     }
 }

@@ -14,11 +14,11 @@ package enum QueuedEvent {
 
     /// The event as it crosses the seam; `lend` puts the bytes where they can be read in place.
     func event(
-        lending lend: ([UInt8]) -> UnsafeRawBufferPointer,
+        lending lend: ([UInt8]) -> UnsafeRawPointer,
         datagram lendDatagram: (DatagramArrival) -> UnsafePointer<ReceivedDatagram>
     ) -> Event {
         switch self {
-        case .received(let bytes): .received(lend(bytes))
+        case .received(let bytes): .received(lend(bytes), count: bytes.count)
         case .datagram(let arrival): .datagram(lendDatagram(arrival))
         case .accepted(let descriptor): .accepted(descriptor)
         case .endOfStream: .endOfStream

@@ -109,12 +109,12 @@ package final class ScriptedDriver: Driver {
         isShutDown = true
     }
 
-    private func lend(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
+    private func lend(_ bytes: [UInt8]) -> UnsafeRawPointer {
         let memory = UnsafeMutableRawBufferPointer.allocate(
             byteCount: bytes.count, alignment: 16)
         memory.copyBytes(from: bytes)
         loan = memory
-        return UnsafeRawBufferPointer(memory)
+        return UnsafeRawPointer(memory.baseAddress!)
     }
 
     /// Memory of its own for each loan, freed at its end, so that a sanitizer sees a late reader.

@@ -109,7 +109,8 @@ package final class SimulatedDriver: Driver {
         }
     }
 
-    package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
+    package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
+        let bytes = UnsafeRawBufferPointer(start: bytes, count: count)
         guard let port = ports[token], canTakeAtOnce(bytes, port),
             case .taken(bytes.count)? = port.endpoint?.write(bytes)
         else {
@@ -166,10 +167,10 @@ package final class SimulatedDriver: Driver {
 
     // MARK: Lent bytes
 
-    private func lend(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
+    private func lend(_ bytes: [UInt8]) -> UnsafeRawPointer {
         lentCount = bytes.count
         scratch.copyBytes(from: bytes)
-        return UnsafeRawBufferPointer(rebasing: scratch[..<lentCount])
+        return UnsafeRawPointer(scratch.baseAddress!)
     }
 
     private func endLoan() {

@@ -42,7 +42,8 @@ extension UringDriver {
             try wait(until: end)
             while let completion = next() {
                 switch completion.event {
-                case .received(let bytes): return bytes.elementsEqual("x".utf8)
+                case .received:
+                    return completion.event.receivedBytes?.elementsEqual("x".utf8) == true
                 case .failed(_, let error): throw error
                 default: return false
                 }

@@ -55,8 +55,7 @@ extension UringDriver {
         let index = flags >> UInt32(MR_CQE_BUFFER_SHIFT)
         lentBuffer = Int32(bitPattern: index)
         return Completion(
-            token,
-            .received(UnsafeRawBufferPointer(start: mr_buffer(ring, index), count: Int(result))))
+            token, .received(mr_buffer(ring, index), count: Int(result)))
     }
 
     private func completeReceive(

@@ -14,7 +14,7 @@ extension UringDriver {
                 entry.pointee.sendError = 0
                 return ready.append(Completion(token, .failed(.send, error)))
             }
-            prepareSend(entry, bytes, submission())
+            prepareSend(entry, bytes.baseAddress, bytes.count, submission())
         case .receive:
             entry.pointee.state.insert(.receiving)
             armReceive(entry)
@@ -32,12 +32,12 @@ extension UringDriver {
         }
     }
 
-    package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
-        guard bytes.count < Self.largeSend, let entry = entries.find(token),
+    package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
+        guard count < Self.largeSend, let entry = entries.find(token),
             entry.pointee.sendError == 0, !entry.pointee.state.contains(.sendArmed),
             let submission = mr_submission(ring)
-        else { return sendRest(bytes, token) }
-        prepareSend(entry, bytes, submission)
+        else { return sendRest(UnsafeRawBufferPointer(start: bytes, count: count), token) }
+        prepareSend(entry, bytes, count, submission)
         return false
     }
 
@@ -110,11 +110,11 @@ extension UringDriver {
 
     @inline(__always)
     private func prepareSend(
-        _ entry: UnsafeMutablePointer<UringEntry>, _ bytes: UnsafeRawBufferPointer,
+        _ entry: UnsafeMutablePointer<UringEntry>, _ bytes: UnsafeRawPointer?, _ count: Int,
         _ submission: UnsafeMutablePointer<io_uring_sqe>
     ) {
         mr_prepare_send(
-            submission, entry.pointee.descriptor, bytes.baseAddress, bytes.count,
+            submission, entry.pointee.descriptor, bytes, count,
             UringKind.send.userData(entry.pointee.token))
         entry.pointee.state.insert(.sendArmed)
         inFlight &+= 1

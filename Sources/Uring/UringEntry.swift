@@ -1,12 +1,18 @@
 internal import EventLoop
 
 /// What the driver knows of one token: its descriptor, and which operations the kernel still has.
+/// Four fit into a cache line.
 struct UringEntry: TokenEntry {
-    var descriptor: CInt = -1
     var token = Token.none
-    /// What `sendNow` met and nobody has been told of; 0: nothing.
-    var sendError: CInt = 0
+    var descriptor: CInt = -1
     var state: UringState = []
+    private var storedError: UInt16 = 0
+
+    /// What `sendNow` met and nobody has been told of; 0: nothing.
+    var sendError: CInt {
+        get { CInt(storedError) }
+        set { storedError = UInt16(newValue) }
+    }
 }
 
 struct UringState: OptionSet {

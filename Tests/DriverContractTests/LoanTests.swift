@@ -14,7 +14,7 @@ extension DriverContract {
                     peer.readLimit = .max
                 }
                 session.onCompletion = { completion in
-                    guard case .received(let bytes) = completion.event else { return }
+                    guard let bytes = completion.event.receivedBytes else { return }
                     let before = Array(bytes)
                     // Everything a handler may do while it reads.
                     for (token, _) in pairs where !session.isSending(token) {
@@ -45,7 +45,7 @@ extension DriverContract {
                 peer.send(pattern(5000))
                 var looks = 0
                 session.onCompletion = { completion in
-                    guard completion.token == token, case .received(let bytes) = completion.event
+                    guard completion.token == token, let bytes = completion.event.receivedBytes
                     else { return }
                     let before = Array(bytes)
                     if looks == 0 { for (other, _) in others { session.submit(.receive, other) } }

@@ -10,7 +10,7 @@ extension DriverContract {
             var waiting: [Token: [UInt8]] = [:]
             session.onCompletion = { completion in
                 let token = completion.token
-                if case .received(let bytes) = completion.event {
+                if let bytes = completion.event.receivedBytes {
                     waiting[token, default: []] += bytes
                 }
                 guard !session.isSending(token), let bytes = waiting[token], !bytes.isEmpty else {

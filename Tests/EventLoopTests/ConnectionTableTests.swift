@@ -36,6 +36,16 @@ import Testing
         try trial.check(count == 0, "\(count) slots in use at the end")
     }
 
+    @Test func recordsBeginWhereCacheLinesDo() throws {
+        var table = makeTable()
+        for _ in 0..<300 {
+            let allocated = table.allocate()
+            let record = try #require(allocated)
+            #expect(UInt(bitPattern: record) % 64 == 0)
+            record.pointee.state = .open
+        }
+    }
+
     @Test func slotsAreReusedFirstInFirstOut() throws {
         var table = makeTable()
         var records: [ConnectionReference] = []
@@ -114,7 +124,7 @@ import Testing
         record.pointee.descriptor = Descriptor(7)
         let slot = record.pointee.token.slot
         table.release(record)
-        #expect(record.pointee.state == .free && record.pointee.flags.isEmpty)
+        #expect(record.pointee.state == .free && record.pointee.flags == .notOpen)
         #expect(record.pointee.sentTotal == 0 && record.pointee.descriptor == Descriptor(-1))
         #expect(record.pointee.token.slot == slot)
     }

@@ -49,15 +49,20 @@ import Testing
 
     @Test(arguments: Setup.all)
     func onWritableComesOnceForEachTimeAboveTheMark(_ setup: Setup) throws {
+        let written = Shared(0)
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
             connection.write([UInt8](repeating: 1, count: 8 << 20))
+            written.update { $0 += 1 }
             return .none
         })
         try withServer(setup, handler, options: marks(setup, high: 65_536, low: 0)) { server in
-            let client = try server.connect()
+            // A buffer that does not grow, and nobody who empties it during the write: otherwise
+            // the kernel might take it all, and the mark would not be passed.
+            let client = try server.connect(receiveBuffer: 65_536)
             for round in 1...3 {
                 try client.send("x")
+                try eventually("the write of round \(round)") { written.value == round }
                 _ = try client.receive(exactly: 8 << 20)
                 try handler.log.waitFor(.writable, count: round)
             }

@@ -102,7 +102,14 @@ package final class ChunkPool {
 
     @inline(__always)
     func give(_ chunk: UnsafeMutablePointer<Chunk>) {
-        guard chunk.pointee.isStandard, freeCount < limit else { return giveRare(chunk) }
+        guard chunk.pointee.isStandard else { return giveRare(chunk) }
+        giveStandard(chunk)
+    }
+
+    /// As `give`, of a chunk of the standard size that anything may still join.
+    @inline(__always)
+    func giveStandard(_ chunk: UnsafeMutablePointer<Chunk>) {
+        guard freeCount < limit else { return giveRare(chunk) }
         chunk.pointee.next = free
         free = chunk
         freeCount &+= 1

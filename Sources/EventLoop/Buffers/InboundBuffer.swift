@@ -11,8 +11,12 @@ package struct InboundBuffer {
     @usableFromInline package private(set) var count = 0
     /// The storage belongs to the driver.
     package private(set) var isLent = false
-    /// How many unread bytes a search has already seen in vain.
-    package var searched = 0
+    private var searchedStorage: UInt32 = 0
+    /// How many unread bytes a search has already seen in vain; fewer where that would not fit.
+    package var searched: Int {
+        get { Int(searchedStorage) }
+        set { searchedStorage = UInt32(clamping: newValue) }
+    }
     /// What that search was for.
     package var searchKey: UInt = 0
 
@@ -48,10 +52,10 @@ package struct InboundBuffer {
 
     /// As `lend`, of a buffer that owns nothing.
     @inline(__always)
-    mutating func lendFirst(_ bytes: UnsafeRawBufferPointer) {
-        base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
-        capacity = bytes.count
-        count = bytes.count
+    mutating func lendFirst(_ bytes: UnsafeRawPointer, _ count: Int) {
+        base = UnsafeMutableRawPointer(mutating: bytes)
+        capacity = count
+        self.count = count
         isLent = true
     }
 

@@ -7,38 +7,42 @@ package struct OutboundQueue {
     private var last: UnsafeMutablePointer<Chunk>?
     /// Unsent bytes.
     package private(set) var count = 0
-    /// The front is submitted; it stays put until `complete` or `clear`.
-    package private(set) var isInFlight = false
+    /// Only while files are waiting: most queues never have any.
+    private var files: UnsafeMutablePointer<FileBacklog>?
+    private var shape = Shape.general
 
     package init() {}
 
+    /// The front is submitted; it stays put until `complete` or `clear`.
+    package private(set) var isInFlight: Bool {
+        get { shape.contains(.inFlight) }
+        set { if newValue { shape.insert(.inFlight) } else { shape.remove(.inFlight) } }
+    }
+
     /// Bytes of files that have not been read yet: they take no memory.
-    package private(set) var fileCount = 0
-    private var fileParts = 0
+    package var fileCount: Int { files?.pointee.count ?? 0 }
 
     /// What the marks are measured against: files count too, and each has a descriptor open.
     package var backlog: Int {
-        fileParts == 0 ? count : count + fileCount + fileParts * Self.smallRest
+        guard let files else { return count }
+        return count + files.pointee.count + files.pointee.parts * Self.smallRest
     }
 
     /// Why a file could not be read.
-    package private(set) var fileError: Int32?
+    package var fileError: Int32? { files?.pointee.error }
 
-    package var isEmpty: Bool { count | fileCount == 0 }
+    package var isEmpty: Bool { count == 0 && fileCount == 0 }
 
-    /// All there is to send, if that lies in one chunk and is not on its way.
+    /// All there is to send, if that is one reply and is not on its way.
     @inline(__always)
-    var single: UnsafeRawBufferPointer? {
-        guard let first, first.pointee.next == nil, fileParts == 0, !isInFlight,
-            first.pointee.count > 0
-        else { return nil }
-        return UnsafeRawBufferPointer(
-            start: first.bytes + first.pointee.start, count: first.pointee.count)
+    var single: (bytes: UnsafeRawPointer, count: Int)? {
+        guard shape == .single, let first else { return nil }
+        return (UnsafeRawPointer(first.bytes), count)
     }
 
     /// It was handed over without an answer.
     @inline(__always)
-    mutating func singleTookOff() { isInFlight = true }
+    mutating func singleTookOff() { shape = .singleInFlight }
 
     /// Bytes of the piece in front.
     package var frontCount: Int { first?.pointee.count ?? 0 }
@@ -56,16 +60,19 @@ package struct OutboundQueue {
     /// Most replies fit into one chunk, and most queues are empty. False, and nothing done, for a
     /// long one, for one behind others, and for no bytes.
     @inline(__always)
-    mutating func appendFirst(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) -> Bool {
-        guard first == nil, let source = bytes.baseAddress,
-            UInt(bitPattern: bytes.count &- 1) < UInt(Self.largePiece)
-        else { return false }
+    mutating func appendFirst(
+        _ bytes: UnsafeRawPointer, _ count: Int, _ pool: ChunkPool
+    ) -> Bool {
+        guard first == nil, UInt(bitPattern: count &- 1) < UInt(Self.largePiece) else {
+            return false
+        }
         let chunk = pool.take()
         first = chunk
         last = chunk
-        chunk.bytes.copyMemory(from: source, byteCount: bytes.count)
-        chunk.pointee.end = bytes.count
-        count = bytes.count
+        chunk.bytes.copyMemory(from: bytes, byteCount: count)
+        chunk.pointee.end = count
+        self.count = count
+        shape = .single
         return true
     }
 
@@ -89,7 +96,9 @@ package struct OutboundQueue {
 
     /// What was written so far is a datagram of its own.
     package mutating func seal() {
-        if let last, last.pointee.count > 0 { last.pointee.seal() }
+        guard let last, last.pointee.count > 0 else { return }
+        last.pointee.seal()
+        shape.remove(.single)
     }
 
     @inline(never)
@@ -144,13 +153,10 @@ package struct OutboundQueue {
         return first.pointee.count > 0 || fill(first)
     }
 
-    /// As `complete`, if that was the only chunk and all of it; else false, and nothing is done.
+    /// As `complete`, if that was one reply and all of it; else false, and nothing is done.
     @inline(__always)
     mutating func completeWhole(_ amount: Int, _ pool: ChunkPool) -> Bool {
-        guard isInFlight, amount == count, let chunk = first, chunk.pointee.next == nil,
-            fileParts == 0
-        else { return false }
-        isInFlight = false
+        guard shape == .singleInFlight, amount == count else { return false }
         completeSingle(pool)
         return true
     }
@@ -161,7 +167,7 @@ package struct OutboundQueue {
             preconditionFailure("a send was answered that was not in flight")
         }
         precondition(amount <= chunk.pointee.count, "more sent than submitted")
-        isInFlight = false
+        shape = .general
         completePart(amount, chunk, pool)
     }
 
@@ -169,9 +175,10 @@ package struct OutboundQueue {
     @inline(__always)
     mutating func completeSingle(_ pool: ChunkPool) {
         count = 0
-        if let chunk = first { pool.give(chunk) }
+        if let chunk = first { pool.giveStandard(chunk) }
         first = nil
         last = nil
+        shape = .general
     }
 
     private mutating func completePart(
@@ -185,7 +192,7 @@ package struct OutboundQueue {
             // Its next piece is read when it is its turn.
         } else if chunk.pointee.count == 0 {
             first = chunk.pointee.next
-            if chunk.pointee.file != nil { fileParts -= 1 }
+            if chunk.pointee.file != nil { filePartGone() }
             pool.give(chunk)
         } else if chunk.pointee.count <= Self.smallRest && chunk.pointee.next == nil {
             shrinkOnly(chunk, pool)
@@ -198,13 +205,27 @@ package struct OutboundQueue {
         // Small files get small chunks: there may be many.
         let chunk = pool.take(capacity: min(file.left, Chunk.standardCapacity))
         chunk.pointee.file = file
-        fileParts += 1
         if let last { last.pointee.next = chunk } else { first = chunk }
         last = chunk
-        fileCount += file.left
+        shape.remove(.single)
+        let files = self.files ?? .allocate(capacity: 1)
+        if self.files == nil { files.initialize(to: FileBacklog()) }
+        files.pointee.parts += 1
+        files.pointee.count += file.left
+        self.files = files
     }
 
-    package mutating func clearFileError() { fileError = nil }
+    package mutating func clearFileError() { files?.pointee.error = nil }
+
+    private mutating func filePartGone() {
+        files?.pointee.parts -= 1
+        if files?.pointee.parts == 0 { forgetFiles() }
+    }
+
+    private mutating func forgetFiles() {
+        files?.deallocate()
+        files = nil
+    }
 
     /// Reads a file's next piece into its chunk. A file that has become shorter is an error: its
     /// length was promised.
@@ -217,7 +238,7 @@ package struct OutboundQueue {
                 off_t(file.offset))
         } while result < 0 && errno == EINTR
         guard result > 0 else {
-            fileError = result == 0 ? ENODATA : errno
+            files?.pointee.error = result == 0 ? ENODATA : errno
             return false
         }
         file.offset += result
@@ -225,7 +246,7 @@ package struct OutboundQueue {
         chunk.pointee.file = file
         chunk.pointee.start = 0
         chunk.pointee.end = result
-        fileCount -= result
+        files?.pointee.count -= result
         count += result
         return true
     }
@@ -237,11 +258,9 @@ package struct OutboundQueue {
 
     /// Drops everything; what was in flight must have been answered.
     package mutating func clear(_ pool: ChunkPool) {
-        isInFlight = false
+        shape = .general
         count = 0
-        fileCount = 0
-        fileParts = 0
-        fileError = nil
+        forgetFiles()
         while let chunk = first {
             first = chunk.pointee.next
             pool.give(chunk)
@@ -253,6 +272,8 @@ package struct OutboundQueue {
     {
         if let last, last.pointee.room >= room { return last }
         let chunk = pool.take(capacity: max(room, Chunk.standardCapacity))
+        shape.remove(.single)
+        if first == nil && chunk.pointee.isStandard { shape = .single }
         if let last { last.pointee.next = chunk } else { first = chunk }
         last = chunk
         return chunk
@@ -264,7 +285,7 @@ package struct OutboundQueue {
             let next = chunk.pointee.next
         {
             first = next
-            if chunk.pointee.file != nil { fileParts -= 1 }
+            if chunk.pointee.file != nil { filePartGone() }
             pool.give(chunk)
         }
     }
@@ -279,4 +300,25 @@ package struct OutboundQueue {
         first = small
         last = small
     }
+}
+
+/// How a queue's bytes lie, as far as the common case can tell by one comparison.
+private struct Shape: OptionSet {
+    let rawValue: UInt8
+
+    /// The front is on its way.
+    static let inFlight = Shape(rawValue: 1 << 0)
+    /// All bytes lie in one standard chunk, from its start.
+    static let single = Shape(rawValue: 1 << 1)
+
+    static let general: Shape = []
+    static let singleInFlight: Shape = [.single, .inFlight]
+}
+
+/// What is to be sent of files.
+private struct FileBacklog {
+    /// Bytes that have not been read yet.
+    var count = 0
+    var parts = 0
+    var error: Int32?
 }

@@ -2,19 +2,46 @@
 ///
 /// Type-stable on purpose: who kept a reference beyond the connection's life still finds a record
 /// there, with another generation, and so reads it as closed.
+///
+/// Three cache lines, and an echo touches the first two: with thousands of connections each line is
+/// a miss. A test holds the layout.
 @usableFromInline
 package struct ConnectionRecord {
     /// This life's name.
     @usableFromInline package internal(set) var token: Token
-    package internal(set) var state = ConnectionState.free
-    package internal(set) var flags: ConnectionFlags = []
-    package internal(set) var descriptor = Descriptor(-1)
-    package internal(set) var loop: Unmanaged<Loop>
+    private var storedState = ConnectionState.free
+    package internal(set) var flags: ConnectionFlags = .notOpen
+    @usableFromInline package internal(set) var loop: Unmanaged<Loop>
     package var inbound = InboundBuffer()
     package internal(set) var outbound = OutboundQueue()
-    package internal(set) var details: Unmanaged<ConnectionDetails>?
     var lastReceived: Nanoseconds = 0
     var lastSent: Nanoseconds = 0
+
+    // MARK: What a request seldom touches
+
+    package internal(set) var details: Unmanaged<ConnectionDetails>?
+    package internal(set) var descriptor = Descriptor(-1)
+    /// While draining: the turn in which bytes last came.
+    var lastReceiveTurn = 0
+    var timer = TimerQueue<TimerAction>.ID.none
+    /// Bytes sent while anybody waited to hear of it: what the promises of `sent` closures are
+    /// measured against.
+    var sentTotal = 0
+    /// How much unread input the handler has said it is waiting for; above the inbound cap if it
+    /// says so. Counts while `.awaiting`.
+    package var awaited = 0
+    /// Bytes thrown away since the close began.
+    var discarded = 0
+    /// To the end of the third line.
+    private let filler: UInt64 = 0
+
+    package internal(set) var state: ConnectionState {
+        get { storedState }
+        set {
+            storedState = newValue
+            if newValue == .open { flags.remove(.notOpen) } else { flags.insert(.notOpen) }
+        }
+    }
     /// When bytes last moved, in either direction, or the connection's state changed.
     var lastProgress: Nanoseconds {
         get { max(lastReceived, lastSent) }
@@ -23,16 +50,6 @@ package struct ConnectionRecord {
             lastSent = newValue
         }
     }
-    /// While draining: the turn in which bytes last came.
-    var lastReceiveTurn = 0
-    var timer = TimerQueue<TimerAction>.ID.none
-    /// Bytes sent since the open: what the promises of `sent` closures are measured against.
-    var sentTotal = 0
-    /// How much unread input the handler has said it is waiting for; above the inbound cap if it
-    /// says so.
-    package var awaited = 0
-    /// Bytes thrown away since the close began.
-    var discarded = 0
 
     init(loop: Unmanaged<Loop>, token: Token) {
         self.loop = loop
@@ -41,6 +58,7 @@ package struct ConnectionRecord {
 }
 
 /// How the loop's code and the public API hold a record.
+@usableFromInline
 package typealias ConnectionReference = UnsafeMutablePointer<ConnectionRecord>
 
 /// A connection's life, in order. `DESIGN.md` draws it.
@@ -109,19 +127,23 @@ package struct ConnectionFlags: OptionSet, Sendable {
     static let awaitingOther = ConnectionFlags(rawValue: 1 << 21)
     /// In the middle of something, says its handler: a stop waits for it.
     static let busy = ConnectionFlags(rawValue: 1 << 22)
+    /// In another state than `open`: here too, so that one test tells the usual case.
+    static let notOpen = ConnectionFlags(rawValue: 1 << 23)
+    /// The handler waits for more input than is there: see `awaited`.
+    static let awaiting = ConnectionFlags(rawValue: 1 << 24)
 
     /// Reasons not to read.
     static let notReading: ConnectionFlags = [.paused, .throttled, .pipeFull, .awaitingOther]
     /// Reasons why fresh input is more than a callback.
     static let needsReceived: ConnectionFlags = [
-        .paused, .throttled, .pipeFull, .awaitingOther, .piped,
+        .notOpen, .paused, .throttled, .pipeFull, .awaitingOther, .piped,
     ]
     /// Reasons why a completed send is more than a count.
     static let needsSent: ConnectionFlags = [
-        .sendAwaited, .throttled, .congested, .writeEnded, .datagrams, .reserving,
+        .notOpen, .sendAwaited, .throttled, .congested, .writeEnded, .datagrams, .reserving,
     ]
     /// Reasons why a write is more than a copy.
-    static let needsWrite: ConnectionFlags = [.writeEnded, .datagrams, .reserving]
+    static let needsWrite: ConnectionFlags = [.notOpen, .writeEnded, .datagrams, .reserving]
 }
 
 /// Why a connection closes.

@@ -86,13 +86,20 @@ private enum RecordChunks {
 
     static func take(loop: Unmanaged<Loop>, firstSlot: UInt32) -> ConnectionReference {
         let used = free.withLock { $0.popLast() }.flatMap { ConnectionReference(bitPattern: $0) }
-        let chunk = used ?? .allocate(capacity: size)
+        let chunk = used ?? allocate()
         for index in 0..<size {
             let generation = used == nil ? 0 : chunk[index].token.generation &+ 1
             let token = Token(slot: firstSlot + UInt32(index), generation: generation)
             (chunk + index).initialize(to: ConnectionRecord(loop: loop, token: token))
         }
         return chunk
+    }
+
+    /// At the start of a cache line: see `ConnectionRecord`.
+    private static func allocate() -> ConnectionReference {
+        UnsafeMutableRawPointer.allocate(
+            byteCount: size * MemoryLayout<ConnectionRecord>.stride, alignment: 64
+        ).bindMemory(to: ConnectionRecord.self, capacity: size)
     }
 
     static func give(_ chunk: ConnectionReference) {

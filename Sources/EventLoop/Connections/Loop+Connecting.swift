@@ -68,7 +68,7 @@ extension Loop {
         connection.pointee.details = Unmanaged.passRetained(details)
         connection.pointee.descriptor = descriptor
         connection.pointee.state = .connecting
-        connection.pointee.flags = isDatagram ? [.datagrams] : []
+        if isDatagram { connection.pointee.flags.insert(.datagrams) }
         _ = owner.connectionAccepted()
         port.counters.opened.add()
         driver.attach(descriptor, as: connection.pointee.token)

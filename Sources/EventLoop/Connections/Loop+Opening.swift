@@ -17,7 +17,7 @@ extension Loop {
         connection.pointee.details = Unmanaged.passRetained(details)
         connection.pointee.descriptor = descriptor
         connection.pointee.state = .open
-        connection.pointee.flags = [.opened]
+        connection.pointee.flags.insert(.opened)
         connection.pointee.lastProgress = now
         port.counters.opened.add()
         driver.attach(descriptor, as: connection.pointee.token)

@@ -2,14 +2,13 @@
 
 extension Loop {
     @inline(__always)
-    func received(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
+    func received(_ connection: ConnectionReference, _ bytes: UnsafeRawPointer, _ count: Int) {
         connection.pointee.lastReceived = now
-        port.counters.bytesIn.add(bytes.count)
-        guard connection.pointee.state == .open,
-            connection.pointee.flags.isDisjoint(with: .needsReceived),
+        counters.bytesIn.add(count)
+        guard connection.pointee.flags.isDisjoint(with: .needsReceived),
             connection.pointee.inbound.base == nil
-        else { return receivedRest(connection, bytes) }
-        connection.pointee.inbound.lendFirst(bytes)
+        else { return receivedRest(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
+        connection.pointee.inbound.lendFirst(bytes, count)
         traffic(connection)
     }
 
@@ -171,9 +170,10 @@ extension Loop {
         return bytes
     }
 
+    @usableFromInline
     package func takeAll(_ connection: ConnectionReference) -> UnsafeRawBufferPointer {
-        guard connection.pointee.inbound.isLent else { return takeAllKept(connection) }
-        connection.pointee.awaited = 0
+        guard connection.pointee.inbound.isLent, !connection.pointee.flags.contains(.awaiting)
+        else { return takeAllKept(connection) }
         if !isCurrent(connection) { enqueue(connection) }
         return connection.pointee.inbound.takeLent()
     }
@@ -189,7 +189,7 @@ extension Loop {
     @inline(__always)
     package func consume(_ connection: ConnectionReference, _ count: Int) {
         connection.pointee.inbound.consume(count)
-        connection.pointee.awaited = 0
+        connection.pointee.flags.remove(.awaiting)
         // Outside its own callback nobody else would give the memory back.
         if !isCurrent(connection) { enqueue(connection) }
     }
@@ -198,5 +198,6 @@ extension Loop {
     /// them.
     package func await(_ connection: ConnectionReference, _ count: Int) {
         connection.pointee.awaited = count
+        connection.pointee.flags.insert(.awaiting)
     }
 }

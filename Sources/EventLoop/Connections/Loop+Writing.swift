@@ -4,14 +4,21 @@ extension Loop {
     /// Gathers bytes; they go out when the callback ends. Copied once; never blocks; nothing after
     /// a close.
     package func write(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
-        if connection.pointee.state == .open
-            && connection.pointee.flags.isDisjoint(with: .needsWrite)
-            && connection.pointee.outbound.appendFirst(bytes, chunks)
+        if let start = bytes.baseAddress { write(connection, start, bytes.count) }
+    }
+
+    /// As `write`, of a pointer and a count.
+    @usableFromInline
+    package func write(
+        _ connection: ConnectionReference, _ bytes: UnsafeRawPointer, _ count: Int
+    ) {
+        if connection.pointee.flags.isDisjoint(with: .needsWrite)
+            && connection.pointee.outbound.appendFirst(bytes, count, chunks)
         {
             connection.pointee.lastSent = now
             return wrote(connection)
         }
-        writeRest(connection, bytes)
+        writeRest(connection, UnsafeRawBufferPointer(start: bytes, count: count))
     }
 
     /// Whatever is not the first and short piece of a reply.
@@ -38,13 +45,11 @@ extension Loop {
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) -> UnsafeRawBufferPointer {
         guard bytes.count > OutboundQueue.largePiece, connection.pointee.outbound.isIdle,
-            connection.pointee.state == .open, !handlerWantsWillWrite,
-            connection.pointee.flags.isDisjoint(with: .needsSent)
+            !handlerWantsWillWrite, connection.pointee.flags.isDisjoint(with: .needsSent)
         else { return bytes }
         let count = driver.sendNow(bytes, for: connection.pointee.token)
         guard count > 0 else { return bytes }
         connection.pointee.lastSent = now
-        connection.pointee.sentTotal += count
         port.counters.bytesOut.add(count)
         return UnsafeRawBufferPointer(rebasing: bytes[count...])
     }
@@ -103,19 +108,17 @@ extension Loop {
     /// gone.
     @inline(__always)
     func flush(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open, !handlerWantsWillWrite,
-            connection.pointee.flags.isDisjoint(with: .needsSent),
-            let bytes = connection.pointee.outbound.single
+        guard !handlerWantsWillWrite, connection.pointee.flags.isDisjoint(with: .needsSent),
+            let (bytes, count) = connection.pointee.outbound.single
         else { return flushRest(connection) }
         connection.pointee.flags.remove(.dirty)
         connection.pointee.lastSent = now
-        guard driver.send(bytes, for: connection.pointee.token) else {
+        guard driver.send(bytes, count, for: connection.pointee.token) else {
             connection.pointee.outbound.singleTookOff()
             return throttleIfCongested(connection)
         }
-        connection.pointee.sentTotal &+= bytes.count
         connection.pointee.outbound.completeSingle(chunks)
-        port.counters.bytesOut.add(bytes.count)
+        counters.bytesOut.add(count)
     }
 
     @inline(never)
@@ -173,13 +176,11 @@ extension Loop {
 
     @inline(__always)
     func sent(_ connection: ConnectionReference, _ count: Int) {
-        guard connection.pointee.state == .open,
-            connection.pointee.flags.isDisjoint(with: .needsSent),
+        guard connection.pointee.flags.isDisjoint(with: .needsSent),
             connection.pointee.outbound.completeWhole(count, chunks)
         else { return sentPart(connection, count) }
         connection.pointee.lastSent = now
-        connection.pointee.sentTotal &+= count
-        port.counters.bytesOut.add(count)
+        counters.bytesOut.add(count)
     }
 
     /// Whatever is not the whole of a reply that nobody waits for.

@@ -7,8 +7,8 @@ import Glibc
 final class DatagramOutbox {
     private let memory: UnsafeMutableRawPointer
     private let entries: UnsafeMutablePointer<OutgoingDatagram>
-    private(set) var count = 0
-    private var used = 0
+    @exclusivity(unchecked) private(set) var count = 0
+    @exclusivity(unchecked) private var used = 0
 
     /// What one call to the kernel takes.
     static let most = 64
@@ -16,7 +16,7 @@ final class DatagramOutbox {
     static let capacity = 262_144
 
     /// Whether neighbours of one size and receiver go as one message.
-    private var bundles: Bool
+    @exclusivity(unchecked) private var bundles: Bool
 
     init(bundles: Bool) {
         self.bundles = bundles

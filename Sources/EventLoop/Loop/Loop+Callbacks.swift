@@ -45,7 +45,7 @@ extension Loop {
         if !retired.isEmpty { retired.free() }
         if action != .none { apply(action, to: connection) }
         if connection.pointee.flags.contains(.dirty) { flush(connection) }
-        if connection.pointee.state != .open && connection.pointee.state != .closing {
+        if connection.pointee.flags.contains(.notOpen) && connection.pointee.state != .closing {
             attend(connection)
         }
     }
@@ -53,7 +53,8 @@ extension Loop {
     @inline(never)
     private func settle(_ connection: ConnectionReference) {
         connection.pointee.inbound.settle()
-        let cap = max(configuration.inboundLimit, connection.pointee.awaited)
+        let isAwaiting = connection.pointee.flags.contains(.awaiting)
+        let cap = max(configuration.inboundLimit, isAwaiting ? connection.pointee.awaited : 0)
         if connection.pointee.state == .open && connection.pointee.inbound.count > cap {
             port.counters.inboundOverflows.add()
             close(connection, .inboundOverflow)

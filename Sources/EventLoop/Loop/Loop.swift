@@ -5,9 +5,12 @@ import CLinux
 /// Confined to one thread. Its methods are spread over this folder and `Connections/` by what they
 /// are about. Hot stored properties carry `@exclusivity(unchecked)`: the dynamic check costs more
 /// than the work, and nothing re-enters them.
+@usableFromInline
 package final class Loop {
     package let index: Int
     package let port: LoopPort
+    // The port's own, which keeps them alive.
+    @exclusivity(unchecked) unowned(unsafe) let counters: LoopCounters
     package let configuration: LoopConfiguration
     package let sockets: any Sockets
     /// The loops that connections accepted here may go to, this one among them.
@@ -57,6 +60,7 @@ package final class Loop {
     ) {
         self.index = index
         self.port = port
+        counters = port.counters
         self.driver = driver
         self.sockets = sockets
         self.delegate = delegate
@@ -170,7 +174,7 @@ package final class Loop {
                 continue
             }
             switch completion.event {
-            case .received(let bytes): received(connection, bytes)
+            case .received(let bytes, let count): received(connection, bytes, count)
             case .sent(let count): sent(connection, count)
             case let event: handle(event, of: connection)
             }

@@ -16,7 +16,7 @@ package enum Event {
     /// A connected, non-blocking descriptor, which now belongs to who pulled it.
     case accepted(Descriptor)
     /// Bytes, never none, lent until the next `next()` or `wait(until:)`.
-    case received(UnsafeRawBufferPointer)
+    case received(UnsafeRawPointer, count: Int)
     /// The peer ended its side. The stream's last word.
     case endOfStream
     /// One datagram, lent with its sender until the next `next()` or `wait(until:)`.
@@ -31,6 +31,12 @@ package enum Event {
     case closed
     /// The operation ended with an error; for a stream, its last word.
     case failed(OperationKind, SystemError)
+
+    /// The bytes of a `received`, lent as there.
+    package var receivedBytes: UnsafeRawBufferPointer? {
+        guard case .received(let start, let count) = self else { return nil }
+        return UnsafeRawBufferPointer(start: start, count: count)
+    }
 }
 
 /// A datagram where the driver has it. Errors that it may bring with it from earlier sends (ICMP)

@@ -20,7 +20,7 @@ package protocol Driver: AnyObject {
     /// As `submit(.send)`; but if the kernel takes all bytes at once, true is answered instead of a
     /// completion. For who has nothing else to do then: most replies go this way, and nothing is
     /// queued for them.
-    func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool
+    func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool
 
     /// Sends what the socket takes this moment and says how much that was: nothing of it stays
     /// pending, and no completion follows. Not while a send is in flight. An error is told by the
@@ -52,8 +52,8 @@ package protocol Driver: AnyObject {
 
 extension Driver {
     /// A backend of completions has no answer yet.
-    package func send(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Bool {
-        submit(.send(bytes), for: token)
+    package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
+        submit(.send(UnsafeRawBufferPointer(start: bytes, count: count)), for: token)
         return false
     }
 

@@ -14,7 +14,7 @@ extension TokenEntry {
 /// Entries are moved when the table grows, so no pointer is kept across an `attach`.
 @usableFromInline
 package struct TokenTable<Entry: TokenEntry>: ~Copyable {
-    @usableFromInline var storage = UnsafeMutablePointer<Entry>.allocate(capacity: 0)
+    @usableFromInline var storage = Self.allocate(capacity: 0)
     @usableFromInline var capacity = 0
 
     @inlinable package init() {}
@@ -57,11 +57,19 @@ package struct TokenTable<Entry: TokenEntry>: ~Copyable {
     mutating func grow(toHold needed: Int) {
         var size = max(256, capacity)
         while size < needed { size *= 2 }
-        let bigger = UnsafeMutablePointer<Entry>.allocate(capacity: size)
+        let bigger = Self.allocate(capacity: size)
         bigger.moveInitialize(from: storage, count: capacity)
         (bigger + capacity).initialize(repeating: Entry(), count: size - capacity)
         storage.deallocate()
         storage = bigger
         capacity = size
+    }
+
+    /// At the start of a cache line, so that no small entry lies in two.
+    @usableFromInline
+    static func allocate(capacity: Int) -> UnsafeMutablePointer<Entry> {
+        UnsafeMutableRawPointer.allocate(
+            byteCount: capacity * MemoryLayout<Entry>.stride, alignment: 64
+        ).bindMemory(to: Entry.self, capacity: capacity)
     }
 }

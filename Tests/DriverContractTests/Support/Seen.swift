@@ -20,8 +20,8 @@ struct Seen {
         case .accepted(let descriptor):
             accepted.append(descriptor)
             add("accepted")
-        case .received(let more):
-            bytes += more
+        case .received(let start, let count):
+            bytes += UnsafeRawBufferPointer(start: start, count: count)
             if events.last != "received" { add("received") }
         case .endOfStream:
             endCount += 1

@@ -65,7 +65,9 @@ final class Session {
         let outbox = Outbox(bytes, isRepeated: false)
         outboxes[token] = outbox
         rules.submit(.send(outbox.all), for: token)
-        guard driver.send(outbox.all, for: token) else { return false }
+        guard let start = outbox.all.baseAddress, driver.send(start, bytes.count, for: token) else {
+            return false
+        }
         let answer = Completion(token, .sent(bytes.count))
         rules.deliver(answer)
         note(answer)

@@ -35,7 +35,11 @@ struct OutboundTwin {
         trial.begin("append \(bytes.count)")
         let isShort = trial.random.happens(50)
         bytes.withUnsafeBytes { bytes in
-            if isShort && queue.appendFirst(bytes, pool) { return }
+            if isShort, let start = bytes.baseAddress,
+                queue.appendFirst(start, bytes.count, pool)
+            {
+                return
+            }
             queue.append(bytes, pool)
         }
         model += bytes
@@ -57,7 +61,7 @@ struct OutboundTwin {
 
     private mutating func takeOff(_ trial: inout Trial) throws {
         trial.begin("takeOff")
-        var taken = trial.random.happens(50) ? queue.single : nil
+        var taken = trial.random.happens(50) ? single : nil
         if taken == nil { taken = queue.takeOff(pool) } else { queue.singleTookOff() }
         if inFlight != nil || model.isEmpty {
             try trial.check(taken == nil, "\(taken?.count ?? 0) bytes although none are due")
@@ -70,13 +74,17 @@ struct OutboundTwin {
 
     private mutating func takeAtOnce(_ trial: inout Trial) throws {
         trial.begin("take at once")
-        guard let bytes = queue.single else { return }
+        guard let bytes = single else { return }
         try trial.check(inFlight == nil, "a second piece while one is in flight")
         let isSame = model.withUnsafeBytes { isEqual(bytes, $0.prefix($0.count)) }
         try trial.check(isSame, "not all there is")
         queue.completeSingle(pool)
         model = []
         if !mayHoldRoom { try trial.check(pool.inUse == 0, "\(pool.inUse) chunks in use") }
+    }
+
+    private var single: UnsafeRawBufferPointer? {
+        queue.single.map { UnsafeRawBufferPointer(start: $0.bytes, count: $0.count) }
     }
 
     private mutating func complete(_ trial: inout Trial) throws {

@@ -60,7 +60,8 @@ struct TestHandler: EventHandler, Sendable {
     }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
-        log.add(.close, connection, reason: reason)
+        // Noted when the closure has run: who waits for it looks at what that did.
+        defer { log.add(.close, connection, reason: reason) }
         return close(connection, reason)
     }
 }
