@@ -9,7 +9,7 @@ extension EpollDriver {
     ) -> Completion? {
         if datagrams.owner == token {
             if let datagram = datagrams.next() { return Completion(token, .datagram(datagram)) }
-            datagrams.owner = nil
+            datagrams.owner = .none
             // One call for each report: the other sockets have their turn before this one's next.
             return nil
         }
@@ -33,14 +33,14 @@ extension EpollDriver {
 /// What the last call received and nobody has pulled yet.
 struct DatagramBatch: ~Copyable {
     /// Whose datagrams they are.
-    var owner: Token?
+    var owner = Token.none
     private var messages: UnsafeMutablePointer<mr_datagram>?
     private var memory: UnsafeMutableRawPointer?
     private let current = UnsafeMutablePointer<ReceivedDatagram>.allocate(capacity: 1)
     private var count = 0
     private var index = 0
 
-    private static let capacity = 32
+    private static let capacity = 64
     /// One more than the largest, so that no datagram of IPv4 looks cut.
     private static let size = 65_536
 

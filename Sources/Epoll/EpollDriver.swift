@@ -150,12 +150,24 @@ package final class EpollDriver: Driver {
         if !ready.isEmpty {
             servedReady.toggle()
             if servedReady { return ready.popFirst() }
+        } else if let completion = nextOfBatch() {
+            return completion
         }
         while eventIndex < eventCount {
             if let completion = complete(events + eventIndex) { return completion }
             eventIndex &+= 1
         }
         return ready.popFirst()
+    }
+
+    /// One more of the datagrams that were received together: their event is the current one.
+    @inline(__always)
+    private func nextOfBatch() -> Completion? {
+        let token = datagrams.owner
+        guard let entry = entries.find(token), entry.pointee.streams == .datagrams,
+            let datagram = datagrams.next()
+        else { return nil }
+        return Completion(token, .datagram(datagram))
     }
 
     package func shutDown() {

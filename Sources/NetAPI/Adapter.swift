@@ -6,7 +6,9 @@ internal import EventLoop
 final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     private let handler: Handler
     private let loops: any LoopHandler
-    private let datagrams: (any DatagramReceiver)?
+    private let ownDatagrams: (any DatagramReceiver)?
+    // Not counted for each datagram.
+    private unowned(unsafe) let datagrams: (any DatagramReceiver)?
     /// A handler shared by all loops boots, ticks and shuts down on one of them.
     private let isPrimary: Bool
     let server: Server
@@ -17,7 +19,8 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     ) {
         self.handler = handler
         self.loops = loops
-        datagrams = (loops as? any DatagramHandler).map { $0.receiver }
+        ownDatagrams = (loops as? any DatagramHandler).map { $0.receiver }
+        datagrams = ownDatagrams
         self.isPrimary = isPrimary
         self.server = server
     }
@@ -78,10 +81,13 @@ private protocol DatagramReceiver: AnyObject {
 
 private final class DatagramAdapter<Handler: DatagramHandler>: DatagramReceiver {
     private let handler: Handler
-    /// By their place among the loop's listeners, as far as datagrams have come by them.
-    @exclusivity(unchecked) private var places: [DatagramPlace?] = []
+    /// By their place among the loop's listeners, as far as datagrams have come by them. Not
+    /// counted for each datagram; let go of in the end.
+    @exclusivity(unchecked) private var places: [Unmanaged<DatagramPlace>?] = []
 
     init(_ handler: Handler) { self.handler = handler }
+
+    deinit { for place in places { place?.release() } }
 
     func receive(
         _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket index: Int
@@ -92,11 +98,14 @@ private final class DatagramAdapter<Handler: DatagramHandler>: DatagramReceiver 
         return try handler.onDatagram(Datagram(datagram, loop, makePlace(index, loop))).asked
     }
 
-    private func makePlace(_ index: Int, _ loop: EventLoop.Loop) -> DatagramPlace {
+    private func makePlace(
+        _ index: Int, _ loop: EventLoop.Loop
+    ) -> Unmanaged<DatagramPlace> {
         while places.count <= index { places.append(nil) }
-        let place = DatagramPlace(
-            port: loop.port, index: index,
-            localAddress: Address(loop.boundAddress(index), isDatagram: true))
+        let place = Unmanaged.passRetained(
+            DatagramPlace(
+                port: loop.port, index: index,
+                localAddress: Address(loop.boundAddress(index), isDatagram: true)))
         places[index] = place
         return place
     }

@@ -11,11 +11,11 @@ public struct Datagram: ~Escapable {
     @_lifetime(immortal)
     init(
         _ received: UnsafePointer<ReceivedDatagram>, _ core: EventLoop.Loop,
-        _ place: DatagramPlace
+        _ place: Unmanaged<DatagramPlace>
     ) {
         self.received = received
         self.core = .passUnretained(core)
-        self.place = .passUnretained(place)
+        self.place = place
     }
 
     /// The Sendable socket that it came by; keep it to send later or to others.

@@ -55,31 +55,29 @@ extension KernelSockets {
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
         bundling: Bool
     ) -> DatagramsSent {
-        withUnsafeTemporaryAllocation(of: mr_outgoing.self, capacity: datagrams.count) { list in
-            for (index, datagram) in datagrams.enumerated() {
-                list.initializeElement(
-                    at: index,
-                    to: mr_outgoing(
-                        bytes: datagram.bytes.baseAddress, name: datagram.name.baseAddress,
-                        length: UInt32(datagram.bytes.count),
-                        name_length: UInt32(datagram.name.count)))
-            }
-            var (result, bundles) = (DatagramsSent(), CInt(0))
-            let sent =
-                bundling
-                ? mr_send_bundled(
-                    descriptor.number, list.baseAddress, CInt(datagrams.count), &bundles)
-                : mr_send_datagrams(
-                    descriptor.number, list.baseAddress, CInt(datagrams.count))
-            if sent < 0 {
-                result.error = errno
-                result.refused = max(1, Int(bundles))
-            } else {
-                result.count = Int(sent)
-                result.bundles = Int(bundles)
-            }
-            return result
+        // On the stack: more than a kilobyte of temporary memory would come from the heap.
+        var list = InlineArray<64, mr_outgoing>(repeating: mr_outgoing())
+        let count = min(datagrams.count, list.count)
+        for index in 0..<count {
+            let datagram = datagrams[index]
+            list[index] = mr_outgoing(
+                bytes: datagram.bytes.baseAddress, name: datagram.name.baseAddress,
+                length: UInt32(datagram.bytes.count), name_length: UInt32(datagram.name.count))
         }
+        var (result, bundles) = (DatagramsSent(), CInt(0))
+        let sent = list.span.withUnsafeBufferPointer { list in
+            bundling
+                ? mr_send_bundled(descriptor.number, list.baseAddress, CInt(count), &bundles)
+                : mr_send_datagrams(descriptor.number, list.baseAddress, CInt(count))
+        }
+        if sent < 0 {
+            result.error = errno
+            result.refused = max(1, Int(bundles))
+        } else {
+            result.count = Int(sent)
+            result.bundles = Int(bundles)
+        }
+        return result
     }
 
     package func join(
