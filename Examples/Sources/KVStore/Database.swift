@@ -21,9 +21,9 @@ public final class Database: Sendable {
     /// Nothing is delivered to it from here on.
     public func closed(_ session: Session) {
         clients.subtract(1, ordering: .relaxed)
-        for channel in session.channels {
+        for channel in session.channels.keys {
             channel.withBytes { hub.unsubscribe(session.id, from: [UInt8]($0)) }
         }
-        session.channels = []
+        session.leaveAll()
     }
 }

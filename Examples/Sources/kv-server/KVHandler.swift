@@ -29,8 +29,8 @@ struct KVHandler: EventHandler {
 
     func onOpen(_ connection: Connection) -> Action {
         let client = connection[clients]
-        client.session.deliver = { [clients, route = client.route] message in
-            route.run { $0[clients].tell(message, on: $0) }
+        client.session.deliver = { [clients, route = client.route] message, subscription in
+            route.run { $0[clients].tell(message, subscription, on: $0) }
         }
         database.opened(client.session)
         return .none
@@ -105,12 +105,12 @@ private final class Client {
         return session.isEnding ? .close : .none
     }
 
-    /// Hands a message over, unless the client has left its channel.
-    func tell(_ message: Message, on connection: Connection) {
+    /// Hands a message over, unless the client has ended that subscription.
+    func tell(_ message: Message, _ subscription: Int, on connection: Connection) {
         guard connection.outboundBuffered <= Self.subscriberBytes else {
             return connection.abort()
         }
-        session.write(message, to: replies)
+        session.write(message, subscription, to: replies)
         send(to: connection)
     }
 

@@ -56,6 +56,42 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
+    /// Left and joined again while messages are on their way. A counter that the publisher takes
+    /// on, read in between, tells what was published before the new subscription and what after.
+    @Test(arguments: Form.all)
+    func aNewSubscriptionGetsNoEarlierMessages(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let (publisher, subscriber) = (try server.connect(), try server.connect())
+        // In RESP3 other commands are allowed to who has subscribed.
+        try subscriber.send("HELLO 3\r\nSUBSCRIBE news\r\n")
+        let joined = ">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n"
+        _ = try subscriber.receive(until: joined)
+        let numbers = 1000..<1500
+        let published = numbers.map { "SET c \($0)\r\nPUBLISH news \($0)\r\n" }.joined()
+        let answered = String(repeating: "+OK\r\n:1\r\n", count: numbers.count).utf8.count
+        for _ in 0..<60 {
+            try publisher.send("SET c 1000\r\n")
+            #expect(try publisher.receive(as: "+OK\r\n") == "+OK\r\n")
+            try publisher.send(published)
+            try subscriber.send(
+                "UNSUBSCRIBE news\r\nGET c\r\nSUBSCRIBE news\r\nGET c\r\n")
+            // Whom each went to is not of interest, and every answer is of one length.
+            _ = try publisher.receive(count: answered)
+            var text = ""
+            while !text.contains(joined) { text += try subscriber.receive(until: "\r\n") }
+            try publisher.send("PUBLISH news end\r\n")
+            #expect(try publisher.receive(as: ":1\r\n") == ":1\r\n")
+            text += try subscriber.receive(until: "$3\r\nend\r\n")
+            let round = try Resubscription(text, joined)
+            #expect(round.messages.allSatisfy { $0 >= round.before })
+            // None is missing either.
+            #expect(round.messages.suffix(1) == [1499] || round.after == 1499)
+            #expect(zip(round.messages, round.messages.dropFirst()).allSatisfy { $0 + 1 == $1 })
+            #expect((round.messages.first ?? 1500) <= round.after + 1)
+        }
+        #expect(try server.stop() == 0)
+    }
+
     /// A subscriber that takes nothing is cut off; that its connection ended shows in the count of
     /// whom a message goes to.
     @Test(arguments: Form.all)
@@ -111,5 +147,33 @@ import Testing
         }
         #expect(cutOff > 0)
         #expect(try server.stop() == 0)
+    }
+}
+
+/// What a subscriber was sent that left a channel and joined it again.
+private struct Resubscription {
+    /// The counter before and after it joined.
+    let before: Int
+    let after: Int
+    /// What came after it had joined, but for the last message.
+    let messages: [Int]
+
+    init(_ text: String, _ joined: String) throws {
+        let halves = text.split(separator: joined)
+        guard halves.count == 2, let before = Int(halves[0].split(separator: "\r\n").last ?? "")
+        else { throw Failure("not a confirmation: \(text)") }
+        self.before = before
+        let lines = halves[1].split(separator: "\r\n")
+        var (messages, after) = ([Int](), 0)
+        var index = 0
+        while index < lines.count {
+            // A message is seven lines, the counter two.
+            let isMessage = lines[index] == ">3"
+            index += isMessage ? 7 : 2
+            guard index <= lines.count else { throw Failure("cut short: \(lines)") }
+            guard let number = Int(lines[index - 1]) else { continue }
+            if isMessage { messages.append(number) } else { after = number }
+        }
+        (self.messages, self.after) = (messages, after)
     }
 }

@@ -4,6 +4,9 @@ import KVStore
 import RESPCodec
 import Testing
 
+/// What a session is given: a message, and to which of its subscriptions.
+typealias Delivery = (message: Message, subscription: Int)
+
 /// A client of a database, without a server between them.
 final class Dialogue {
     let database: Database
@@ -29,9 +32,11 @@ final class Dialogue {
     }
 
     /// The same for messages that were delivered.
-    func write(_ messages: [Message]) -> String {
+    func write(_ messages: [Delivery]) -> String {
         reply.removeAll()
-        for message in messages { session.write(message, to: reply) }
+        for (message, subscription) in messages {
+            session.write(message, subscription, to: reply)
+        }
         return shown
     }
 
