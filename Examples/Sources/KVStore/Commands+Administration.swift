@@ -23,6 +23,8 @@ extension Command {
             "", "# Clients", "connected_clients:\(database.clients.load(ordering: .relaxed))",
             "", "# Stats",
             "total_commands_processed:\(database.executed.load(ordering: .relaxed))",
+            "replies_refused:\(database.repliesRefused.load(ordering: .relaxed))",
+            "subscribers_cut_off:\(database.subscribersCutOff.load(ordering: .relaxed))",
             "", "# Replication", "role:master", "connected_slaves:0",
             "", "# Keyspace", "db0:keys=\(keys),expires=\(expiring),avg_ttl=0", "",
         ]

@@ -12,9 +12,10 @@ struct KVHandler: EventHandler {
     private let database: Database
     private let clients: PerConnection<Client>
 
-    init(_ database: Database) {
+    /// `replyBytes` is the most that a reply, or a message, may have.
+    init(_ database: Database, replyBytes: Int) {
         self.database = database
-        clients = PerConnection { Client(database, Route($0.handle)) }
+        clients = PerConnection { Client(database, Route($0.handle), replyBytes) }
     }
 
     func onBoot(_ loop: Loop) -> Action {
@@ -68,11 +69,11 @@ private final class Client {
     private let call: Call
     private let database: Database
 
-    init(_ database: Database, _ route: Route) {
+    init(_ database: Database, _ route: Route, _ replyBytes: Int) {
         self.database = database
         self.route = route
         session = Session()
-        replies = ReplyWriter()
+        replies = ReplyWriter(limit: replyBytes)
         call = Call(database, session, replies)
     }
 
@@ -108,10 +109,17 @@ private final class Client {
     /// Hands a message over, unless the client has ended that subscription.
     func tell(_ message: Message, _ subscription: Int, on connection: Connection) {
         guard connection.outboundBuffered <= Self.subscriberBytes else {
-            return connection.abort()
+            return cutOff(connection)
         }
         session.write(message, subscription, to: replies)
+        if replies.hasOverflowed { return cutOff(connection) }
         send(to: connection)
+    }
+
+    private func cutOff(_ connection: Connection) {
+        replies.removeAll()
+        database.countSubscriberCutOff()
+        connection.abort()
     }
 
     private func send(to connection: Connection) {
