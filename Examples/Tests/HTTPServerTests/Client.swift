@@ -20,6 +20,9 @@ final class Client {
 
     func endSending() { raw.endSending() }
 
+    /// Takes some bytes and forgets them. Returns how many, 0 at the end, nil after a reset.
+    func take(most: Int) throws -> Int? { try raw.receiveSomeUntilReset(most: most)?.count }
+
     /// False at the end of the stream; throws for a reset or when nothing comes.
     private func receive() throws -> Bool {
         let piece = try raw.receiveSome()
