@@ -82,6 +82,21 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
+    /// What a page makes a browser send is no request, and nothing behind it is one.
+    @Test(arguments: Form.all)
+    func aBrowserIsNotServed(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        for start in ["POST / HTTP/1.1\r\n", "hOST: a\r\n"] {
+            let browser = try server.connect()
+            try browser.send("PING\r\n\(start)\r\nSET a 1\r\nPING\r\n")
+            #expect(try browser.receiveUntilEnd() == "+PONG\r\n")
+        }
+        let client = try server.connect()
+        try client.send("EXISTS a\r\n")
+        #expect(try client.receive(as: ":0\r\n") == ":0\r\n")
+        #expect(try server.stop() == 0)
+    }
+
     @Test(arguments: Form.all)
     func whatWasAskedBeforeSIGTERMIsAnswered(_ form: Form) throws {
         let server = try ServerProcess(form)
