@@ -42,6 +42,7 @@ final class ServerProcess {
         defer { unlink(path) }
         fputs(input, file)
         fclose(file)
+        let seconds = Patience.seconds(atLeast: seconds)
         let program = try Program(
             ["timeout", "\(seconds)"] + words, input: path, joinsErrors: true)
         let (output, status) = try program.finish(within: seconds)

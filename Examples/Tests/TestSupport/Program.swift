@@ -45,8 +45,10 @@ public final class Program {
         close(output)
     }
 
-    /// The next line of its output, without the LF; what there is at its end.
+    /// The next line of its output, without the LF; what there is at its end. Waits so many seconds
+    /// at least for each byte.
     public func readLine(within seconds: Int = 10) throws -> String {
+        let seconds = Patience.seconds(atLeast: seconds)
         var line: [UInt8] = []
         while true {
             var wanted = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
@@ -68,8 +70,10 @@ public final class Program {
         return true
     }
 
-    /// All of its output until it ends, and its exit status; nil if a signal ended it.
+    /// All of its output until it ends, and its exit status; nil if a signal ended it. Waits so
+    /// many seconds at least for each piece, and for the end.
     public func finish(within seconds: Int = 20) throws -> (output: [UInt8], status: CInt?) {
+        let seconds = Patience.seconds(atLeast: seconds)
         var all: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 65_536)
         while true {

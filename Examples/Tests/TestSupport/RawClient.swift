@@ -13,8 +13,9 @@ public final class RawClient {
         if var receiveBuffer {
             setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, 4)
         }
-        setTime(SO_RCVTIMEO, milliseconds: 10_000)
-        setTime(SO_SNDTIMEO, milliseconds: 10_000)
+        let limit = Patience.seconds(atLeast: 10) * 1000
+        setTime(SO_RCVTIMEO, milliseconds: limit)
+        setTime(SO_SNDTIMEO, milliseconds: limit)
         var one: CInt = 1
         setsockopt(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY, &one, 4)
         var address = sockaddr_in()
