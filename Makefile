@@ -8,6 +8,7 @@ BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmar
 # The suites of Examples, against servers that are built with the same sanitizer. Its shadow memory
 # is resident too, so the test of what a server has in memory is left out.
 SANITIZED = \
+	MILLRACE_TEST_PATIENCE=240 \
 	MILLRACE_HTTP_SERVER=$(CURDIR)/.build/$(2)-examples/debug/http-server \
 	MILLRACE_KV_SERVER=$(CURDIR)/.build/$(2)-examples/debug/kv-server \
 	$(TEST) --sanitize=$(1) --package-path Examples --scratch-path .build/$(2)-examples \

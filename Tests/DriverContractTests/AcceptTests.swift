@@ -98,25 +98,12 @@ extension DriverContract {
         /// What was accepted and not pulled yet belongs to the driver, which closes it.
         @Test(arguments: DriverKind.allCases)
         func aCloseInTheMiddleOfAcceptingLeaksNoDescriptor(_ kind: DriverKind) throws {
-            struct Outcome {
-                var descriptors: (before: Int, after: Int) = (0, 0)
-                var trouble: (any Error)?
+            let (before, after) = try withOwnDescriptors(kind) { session in
+                let before = openDescriptorCount()
+                for _ in 0..<10 { try closeWhileAccepting(session) }
+                return (before, openDescriptorCount())
             }
-            let outcome = withOwnDescriptors {
-                var outcome = Outcome()
-                do {
-                    try withSession(kind) { session in
-                        outcome.descriptors.before = openDescriptorCount()
-                        for _ in 0..<10 { try closeWhileAccepting(session) }
-                        outcome.descriptors.after = openDescriptorCount()
-                    }
-                } catch {
-                    outcome.trouble = error
-                }
-                return outcome
-            }
-            if let trouble = outcome.trouble { throw trouble }
-            #expect(outcome.descriptors.before == outcome.descriptors.after)
+            #expect(before == after)
         }
 
         private func closeWhileAccepting(_ session: Session) throws {

@@ -81,38 +81,24 @@ extension DriverContract {
 
         @Test(arguments: DriverKind.allCases)
         func anyOrderLeavesNothingBehind(_ kind: DriverKind) throws {
-            struct Outcome {
-                var descriptors: (before: Int, after: Int) = (0, 0)
-                var trouble: (any Error)?
-            }
-            let outcome = withOwnDescriptors {
-                var outcome = Outcome()
-                do {
-                    try withSession(kind) { session in
-                        _ = try session.listen()
-                        try session.run(for: 1_000_000)
-                        outcome.descriptors.before = openDescriptorCount()
-                        for seed in 0..<20 as Range<UInt64> {
-                            try interleave(100, seed, session)
-                        }
-                        outcome.descriptors.after = openDescriptorCount()
-                        // A pool that had lost its buffers would leave these without.
-                        let pairs = try (0..<20).map { _ in try session.makePair() }
-                        for (token, peer) in pairs {
-                            session.submit(.receive, token)
-                            peer.send(pattern(1000))
-                        }
-                        try session.run(until: "all hear again") {
-                            pairs.allSatisfy { session.seen[$0.token]?.bytes.count == 1000 }
-                        }
-                    }
-                } catch {
-                    outcome.trouble = error
+            let (before, after) = try withOwnDescriptors(kind) { session in
+                _ = try session.listen()
+                try session.run(for: 1_000_000)
+                let before = openDescriptorCount()
+                for seed in 0..<20 as Range<UInt64> { try interleave(100, seed, session) }
+                let after = openDescriptorCount()
+                // A pool that had lost its buffers would leave these without.
+                let pairs = try (0..<20).map { _ in try session.makePair() }
+                for (token, peer) in pairs {
+                    session.submit(.receive, token)
+                    peer.send(pattern(1000))
                 }
-                return outcome
+                try session.run(until: "all hear again") {
+                    pairs.allSatisfy { session.seen[$0.token]?.bytes.count == 1000 }
+                }
+                return (before, after)
             }
-            if let trouble = outcome.trouble { throw trouble }
-            #expect(outcome.descriptors.before == outcome.descriptors.after)
+            #expect(before == after)
         }
 
         private struct Opened {

@@ -58,6 +58,17 @@ extension DriverContract {
             }
         }
 
+        private func expectNoSpinning(_ session: Session) throws {
+            var returns = 0
+            let end = session.world.clock + 200_000_000
+            while session.world.clock < end {
+                try session.world.wait(until: end)
+                try session.pullAll()
+                returns += 1
+            }
+            #expect(returns <= 20, "wait returned \(returns) times in 200 ms")
+        }
+
         /// H19: a hang-up cannot be masked, and who does not listen must not be told forever.
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func aHangUpWhileStoppedDoesNotSpin(_ kind: DriverKind, _ transport: Transport) throws {
@@ -71,14 +82,7 @@ extension DriverContract {
                 peer.close()
                 resetter.reset()
                 leaver.close()
-                var returns = 0
-                let end = session.world.clock + 200_000_000
-                while session.world.clock < end {
-                    try session.world.wait(until: end)
-                    try session.pullAll()
-                    returns += 1
-                }
-                #expect(returns <= 20, "wait returned \(returns) times in 200 ms")
+                try expectNoSpinning(session)
                 #expect(session.seen[token]?.events == ["stopped(receive)"])
                 #expect(session.seen[never]?.events == [])
                 session.submit(.receive, token)
@@ -98,14 +102,7 @@ extension DriverContract {
                 session.send(pattern(4_000_000), token)
                 try session.run(for: 20_000_000)
                 peer.shutdownWrite()
-                var returns = 0
-                let end = session.world.clock + 200_000_000
-                while session.world.clock < end {
-                    try session.world.wait(until: end)
-                    try session.pullAll()
-                    returns += 1
-                }
-                #expect(returns <= 20, "wait returned \(returns) times in 200 ms")
+                try expectNoSpinning(session)
                 peer.readLimit = .max
                 try session.run(until: "the peer has it") { peer.received.count >= 4_000_000 }
                 #expect(mismatch(peer.received, pattern(4_000_000)) == nil)

@@ -5,14 +5,19 @@ import NetAPI
 import Testing
 
 @Suite struct PauseTests {
-    @Test(arguments: Setup.all)
-    func nothingIsDeliveredWhilePausedAndEverythingAfterwards(_ setup: Setup) throws {
-        let handles = Shared<[ConnectionHandle]>([])
-        let handler = TestHandler(open: { connection in
+    /// Reads nothing until who finds the handle says so.
+    private func pausing(_ handles: Shared<[ConnectionHandle]>) -> TestHandler {
+        TestHandler(open: { connection in
             connection.pauseReading()
             handles.update { [handle = connection.handle] in $0.append(handle) }
             return .none
         })
+    }
+
+    @Test(arguments: Setup.all)
+    func nothingIsDeliveredWhilePausedAndEverythingAfterwards(_ setup: Setup) throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = pausing(handles)
         try withServer(setup, handler) { server in
             let client = try server.connect()
             let pattern = Pattern(stream: 2)
@@ -28,11 +33,7 @@ import Testing
     @Test(arguments: Setup.all)
     func thePeersEndIsToldAfterResume(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
-        let handler = TestHandler(open: { connection in
-            connection.pauseReading()
-            handles.update { [handle = connection.handle] in $0.append(handle) }
-            return .none
-        })
+        let handler = pausing(handles)
         try withServer(setup, handler) { server in
             let client = try server.connect()
             try client.send("before the end")
@@ -50,11 +51,7 @@ import Testing
     @Test(arguments: Setup.all)
     func aUnixPeerThatLeavesDuringAPauseCostsNothing(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
-        let handler = TestHandler(open: { connection in
-            connection.pauseReading()
-            handles.update { [handle = connection.handle] in $0.append(handle) }
-            return .none
-        })
+        let handler = pausing(handles)
         let address = Address.unix(TemporaryPath.make())
         try withServer(setup, handler, listen: [address]) { server in
             let client = try server.connect()

@@ -42,14 +42,16 @@ public enum ByteRange: Sendable, Equatable {
     }
 }
 
-/// Whether a list in If-None-Match names `tag`, which is in quotes; `*` names every one. Compares
-/// weakly, as that field asks for.
-public func entityTags(_ list: UnsafeRawBufferPointer, name tag: UnsafeRawBufferPointer) -> Bool {
+/// Whether a list in If-None-Match or If-Match names `tag`, which is in quotes; `*` names every
+/// one. The first field compares weakly, the second strongly: there a weak tag names nothing.
+public func entityTags(
+    _ list: UnsafeRawBufferPointer, name tag: UnsafeRawBufferPointer, strongly: Bool = false
+) -> Bool {
     if list.equals("*") { return true }
     var isFound = false
     list.forEachElement { element in
         let isWeak = element.count > 2 && element[0] == 0x57 && element[1] == Byte.slash
-        let plain = isWeak ? UnsafeRawBufferPointer(rebasing: element[2...]) : element
+        let plain = isWeak && !strongly ? UnsafeRawBufferPointer(rebasing: element[2...]) : element
         isFound = plain.count == tag.count && zip(plain, tag).allSatisfy { $0 == $1 }
         return !isFound
     }

@@ -27,6 +27,8 @@ public struct RequestHead: Sendable, Equatable {
     public internal(set) var expectsContinue = false
     public internal(set) var body = BodyFraming.none
     // Empty where the field is absent.
+    public internal(set) var ifMatch = Slice()
+    public internal(set) var ifUnmodifiedSince = Slice()
     public internal(set) var ifNoneMatch = Slice()
     public internal(set) var ifModifiedSince = Slice()
     public internal(set) var ifRange = Slice()

@@ -15,11 +15,13 @@ extension RequestParser {
         case 5 where name.equalsIgnoringCase("range"): head.range = slice
         case 6 where name.equalsIgnoringCase("expect"): return takeExpect(value)
         case 8 where name.equalsIgnoringCase("if-range"): head.ifRange = slice
+        case 8 where name.equalsIgnoringCase("if-match"): head.ifMatch = slice
         case 10 where name.equalsIgnoringCase("connection"): takeConnection(value)
         case 13 where name.equalsIgnoringCase("if-none-match"): head.ifNoneMatch = slice
         case 14 where name.equalsIgnoringCase("content-length"): return takeLength(value)
         case 17 where name.equalsIgnoringCase("if-modified-since"): head.ifModifiedSince = slice
         case 17 where name.equalsIgnoringCase("transfer-encoding"): return takeEncoding(value)
+        case 19 where name.equalsIgnoringCase("if-unmodified-since"): head.ifUnmodifiedSince = slice
         default: break
         }
         return nil

@@ -8,6 +8,7 @@ public enum Status: Int, Sendable {
     case notFound = 404
     case methodNotAllowed = 405
     case requestTimeout = 408
+    case preconditionFailed = 412
     case contentTooLarge = 413
     case uriTooLong = 414
     case rangeNotSatisfiable = 416
@@ -27,6 +28,7 @@ public enum Status: Int, Sendable {
         case .notFound: "404 Not Found"
         case .methodNotAllowed: "405 Method Not Allowed"
         case .requestTimeout: "408 Request Timeout"
+        case .preconditionFailed: "412 Precondition Failed"
         case .contentTooLarge: "413 Content Too Large"
         case .uriTooLong: "414 URI Too Long"
         case .rangeNotSatisfiable: "416 Range Not Satisfiable"

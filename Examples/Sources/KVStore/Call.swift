@@ -22,10 +22,21 @@ public final class Call {
         guard request.count > 0 else { return }
         self.request = request
         self.now = now
+        let start = reply.count
         // It lives as long as the database, like the store below.
         Unmanaged.passUnretained(database.commands)._withUnsafeGuaranteedRef { $0.run(self) }
+        if reply.hasOverflowed { refuse(from: start) }
         // What it lent is gone soon.
         self.request = .none
+    }
+
+    /// Who asks for too much is told so, and nothing has been taken from the database.
+    private func refuse(from start: Int) {
+        reply.replace(from: start, Complaint.replyTooLong)
+        database.repliesRefused.add(1, ordering: .relaxed)
+        // SUBSCRIBE has one confirmation for each channel. Without them the client does not know
+        // what it listens to.
+        if database.commands.find(self[0])?.isForSubscribers == true { session.end() }
     }
 
     var count: Int { request.count }
@@ -65,5 +76,8 @@ enum Complaint {
     static let wrongType =
         "WRONGTYPE Operation against a key holding the wrong kind of value"
     static let syntax = "ERR syntax error"
+    /// Not Redis's: it closes the connection, if it is told to have a limit at all.
+    static let replyTooLong =
+        "ERR reply exceeds maximum allowed size (client-output-buffer-limit)"
     static let overflow = "ERR increment or decrement would overflow"
 }

@@ -83,6 +83,8 @@ final class CommandTable: Sendable {
 
     /// Redis shows at most 128 bytes of the name and of the arguments together.
     private func unknown(_ call: Call) {
+        // A browser can be made to send these from any page, with commands in the body behind them.
+        if isWord(call[0], "POST") || isWord(call[0], "HOST:") { return call.session.end() }
         var shown = ""
         for index in 1..<max(1, call.count) where shown.utf8.count < 128 {
             let room = 128 - shown.utf8.count

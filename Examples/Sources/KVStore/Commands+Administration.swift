@@ -17,16 +17,35 @@ extension Command {
             keys += $0.count
             expiring += $0.expiring
         }
-        let lines = [
-            "# Server", "redis_version:\(version)", "redis_mode:standalone", "os:Linux",
-            "process_id:\(getpid())", "uptime_in_seconds:\((call.now - database.started) / 1000)",
-            "", "# Clients", "connected_clients:\(database.clients.load(ordering: .relaxed))",
-            "", "# Stats",
-            "total_commands_processed:\(database.executed.load(ordering: .relaxed))",
-            "", "# Replication", "role:master", "connected_slaves:0",
-            "", "# Keyspace", "db0:keys=\(keys),expires=\(expiring),avg_ttl=0", "",
+        let sections = [
+            (
+                "Server",
+                [
+                    "redis_version:\(version)", "redis_mode:standalone", "os:Linux",
+                    "process_id:\(getpid())",
+                    "uptime_in_seconds:\((call.now - database.started) / 1000)",
+                ]
+            ),
+            ("Clients", ["connected_clients:\(database.clients.load(ordering: .relaxed))"]),
+            (
+                "Stats",
+                [
+                    "total_commands_processed:\(database.executed.load(ordering: .relaxed))",
+                    "replies_refused:\(database.repliesRefused.load(ordering: .relaxed))",
+                    "subscribers_cut_off:\(database.subscribersCutOff.load(ordering: .relaxed))",
+                ]
+            ),
+            ("Replication", ["role:master", "connected_slaves:0"]),
+            ("Keyspace", keys == 0 ? [] : ["db0:keys=\(keys),expires=\(expiring),avg_ttl=0"]),
         ]
-        call.reply.bulk(lines.joined(separator: "\r\n"))
+        let wanted = (1..<call.count).map { text(call[$0]).lowercased() }
+        let isAllWanted =
+            wanted.isEmpty || wanted.contains { ["all", "default", "everything"].contains($0) }
+        let shown = sections.compactMap { name, lines in
+            let isWanted = isAllWanted || wanted.contains(name.lowercased())
+            return isWanted ? (["# " + name] + lines).map { $0 + "\r\n" }.joined() : nil
+        }
+        call.reply.bulk(shown.joined(separator: "\r\n"))
     }
 
     private static let settings: [(name: String, value: String)] = [

@@ -14,8 +14,9 @@ extension Command {
 
     private static func subscribe(_ call: Call, _ channel: UnsafeRawBufferPointer) {
         let session = call.session
-        if session.channels.insert(Bytes(copying: channel)).inserted {
-            call.database.hub.subscribe(session.id, to: [UInt8](channel), session.deliver)
+        if let subscription = session.join(channel) {
+            call.database.hub.subscribe(
+                session.id, to: [UInt8](channel), subscription, session.deliver)
         }
         confirm(call, "subscribe", channel)
     }
@@ -30,12 +31,12 @@ extension Command {
             call.reply.null()
             call.reply.integer(0)
         } else {
-            for channel in session.channels { channel.withBytes { leave(call, $0) } }
+            for channel in session.channels.keys { channel.withBytes { leave(call, $0) } }
         }
     }
 
     private static func leave(_ call: Call, _ channel: UnsafeRawBufferPointer) {
-        if call.session.channels.remove(.lent(channel)) != nil {
+        if call.session.leave(channel) {
             call.database.hub.unsubscribe(call.session.id, from: [UInt8](channel))
         }
         confirm(call, "unsubscribe", channel)

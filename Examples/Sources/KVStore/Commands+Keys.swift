@@ -41,13 +41,13 @@ extension Command {
     }
 
     private static func keys(_ call: Call) {
-        var found: [[UInt8]] = []
+        var found = FoundKeys(room: call.reply.room)
         call.database.store.forEachShard { shard in
             shard.forEach(call.now) { entry in
-                if matches(call[1], entry.key.bytes) { found.append([UInt8](entry.key.bytes)) }
+                if matches(call[1], entry.key.bytes) { found.add(entry.key.bytes) }
             }
         }
-        writeKeys(found, call.reply)
+        found.write(to: call.reply)
     }
 
     private static func scan(_ call: Call) {
@@ -71,19 +71,35 @@ extension Command {
                 return call.reply.error(Complaint.syntax)
             }
         }
-        var found: [[UInt8]] = []
+        var found = FoundKeys(room: call.reply.room)
         let store = call.database.store
         let next = store.scan(UInt(bitPattern: cursor), atLeast: count, call.now) { entry in
             if let type, type != "\(entry.typeName)" { return }
             let isWanted = pattern.map { matches($0, entry.key.bytes) } ?? true
-            if isWanted { found.append([UInt8](entry.key.bytes)) }
+            if isWanted { found.add(entry.key.bytes) }
         }
         call.reply.array(2)
         call.reply.bulk("\(next)")
-        writeKeys(found, call.reply)
+        found.write(to: call.reply)
+    }
+}
+
+/// Copies of keys, as many as one reply can hold: how many there are has to be known before the
+/// first is written.
+private struct FoundKeys {
+    private var keys: [[UInt8]] = []
+    private var room: Int
+
+    init(room: Int) { self.room = room }
+
+    mutating func add(_ key: UnsafeRawBufferPointer) {
+        guard room >= 0 else { return }
+        room -= key.count
+        if room >= 0 { keys.append([UInt8](key)) }
     }
 
-    private static func writeKeys(_ keys: [[UInt8]], _ reply: ReplyWriter) {
+    func write(to reply: ReplyWriter) {
+        guard room >= 0 else { return reply.overflow() }
         reply.array(keys.count)
         for key in keys { reply.bulk(key) }
     }

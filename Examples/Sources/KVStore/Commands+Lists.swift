@@ -5,8 +5,12 @@ extension Command {
     static let lists = [
         Command("lpush", -3) { call in push(call) { $0.prepend($1) } },
         Command("rpush", -3) { call in push(call) { $0.append($1) } },
-        Command("lpop", -2) { call in pop(call, "lpop") { $0.removeFirst() } },
-        Command("rpop", -2) { call in pop(call, "rpop") { $0.removeLast() } },
+        Command("lpop", -2) { call in
+            pop(call, "lpop", { list, number in list[number] }) { $0.removeFirst() }
+        },
+        Command("rpop", -2) { call in
+            pop(call, "rpop", { list, number in list[list.count - 1 - number] }) { $0.removeLast() }
+        },
         Command("llen", 2) { call in
             withList(call) { _, _, list in call.reply.integer(list?.count ?? 0) }
         },
@@ -40,7 +44,12 @@ extension Command {
         }
     }
 
-    private static func pop(_ call: Call, _ name: String, _ take: (ByteList) -> [UInt8]) {
+    /// `element` tells which one is taken after so many others. Nothing is taken before all of it
+    /// has been written: the reply may become too long.
+    private static func pop(
+        _ call: Call, _ name: String, _ element: (ByteList, Int) -> [UInt8],
+        _ remove: (ByteList) -> Void
+    ) {
         guard call.count <= 3 else { return call.wrongCount(name) }
         var wanted: Int?
         if call.count == 3 {
@@ -53,13 +62,11 @@ extension Command {
             guard let entry, let list else {
                 return wanted == nil ? call.reply.null() : call.reply.nullArray()
             }
-            if let wanted {
-                let amount = min(wanted, list.count)
-                call.reply.array(amount)
-                for _ in 0..<amount { call.reply.bulk(take(list)) }
-            } else {
-                call.reply.bulk(take(list))
-            }
+            let amount = min(wanted ?? 1, list.count)
+            if wanted != nil { call.reply.array(amount) }
+            for number in 0..<amount { call.reply.bulk(element(list, number)) }
+            guard !call.reply.hasOverflowed else { return }
+            for _ in 0..<amount { remove(list) }
             if list.count == 0 { shard.remove(entry) }
         }
     }

@@ -37,7 +37,8 @@ extension Command {
         }
     }
 
-    /// A bulk string, a null or an error; false after an error.
+    /// A bulk string, a null or an error; false after an error, and if the string is too long for a
+    /// reply.
     @inline(__always)
     private static func writeString(_ entry: Entry?, _ call: Call) -> Bool {
         guard let entry else {
@@ -49,7 +50,7 @@ extension Command {
             return false
         }
         call.reply.bulk(entry.string.bytes)
-        return true
+        return !call.reply.hasOverflowed
     }
 
     private static func set(_ call: Call) {
@@ -73,7 +74,7 @@ extension Command {
             let old = shard.find(call[1], hash, call.now)
             if options.returnsOld, old?.container != nil { return call.wrongType() }
             let isWanted = old == nil ? !options.onlyIfThere : !options.onlyIfAbsent
-            if options.returnsOld { _ = writeString(old, call) }
+            if options.returnsOld, !writeString(old, call) { return }
             guard isWanted else {
                 if !options.returnsOld { call.reply.null() }
                 return

@@ -10,20 +10,25 @@ public final class Database: Sendable {
     let started = Clock.milliseconds()
     let clients = Atomic(0)
     let executed = Atomic(0)
+    let repliesRefused = Atomic(0)
+    let subscribersCutOff = Atomic(0)
 
     public init() {}
 
     /// Counts requests in groups: one shared counter for each would be fought over.
     public func count(executed number: Int) { executed.add(number, ordering: .relaxed) }
 
+    /// Counts one that did not take its messages.
+    public func countSubscriberCutOff() { subscribersCutOff.add(1, ordering: .relaxed) }
+
     public func opened(_ session: Session) { clients.add(1, ordering: .relaxed) }
 
     /// Nothing is delivered to it from here on.
     public func closed(_ session: Session) {
         clients.subtract(1, ordering: .relaxed)
-        for channel in session.channels {
+        for channel in session.channels.keys {
             channel.withBytes { hub.unsubscribe(session.id, from: [UInt8]($0)) }
         }
-        session.channels = []
+        session.leaveAll()
     }
 }

@@ -75,19 +75,15 @@ final class ByteList {
         count += 1
     }
 
-    func removeFirst() -> [UInt8] {
-        let bytes = take(start)
+    func removeFirst() {
+        slots[start] = []
+        count -= 1
         start = (start + 1) & (slots.count - 1)
-        return bytes
     }
 
-    func removeLast() -> [UInt8] { take((start + count - 1) & (slots.count - 1)) }
-
-    private func take(_ slot: Int) -> [UInt8] {
+    func removeLast() {
         count -= 1
-        let bytes = slots[slot]
-        slots[slot] = []
-        return bytes
+        slots[(start + count) & (slots.count - 1)] = []
     }
 
     private func growIfFull() {

@@ -15,13 +15,19 @@ public final class Message: Sendable {
 /// in their order, since both the lock and the way to a loop keep it.
 // `channels` is touched only under the lock.
 final class Hub: @unchecked Sendable {
-    typealias Deliver = @Sendable (Message) -> Void
-
     private let lock = Lock()
-    private var channels: [[UInt8]: [Int: Deliver]] = [:]
+    private var channels: [[UInt8]: [Int: Member]] = [:]
 
-    func subscribe(_ id: Int, to channel: [UInt8], _ deliver: @escaping Deliver) {
-        lock.alone { channels[channel, default: [:]][id] = deliver }
+    private struct Member {
+        let subscription: Int
+        let deliver: Session.Deliver
+    }
+
+    func subscribe(
+        _ id: Int, to channel: [UInt8], _ subscription: Int, _ deliver: @escaping Session.Deliver
+    ) {
+        let member = Member(subscription: subscription, deliver: deliver)
+        lock.alone { channels[channel, default: [:]][id] = member }
     }
 
     func unsubscribe(_ id: Int, from channel: [UInt8]) {
@@ -37,7 +43,7 @@ final class Hub: @unchecked Sendable {
         let message = Message(channel: [UInt8](channel), text: [UInt8](text))
         return lock.alone {
             guard let members = channels[message.channel] else { return 0 }
-            for deliver in members.values { deliver(message) }
+            for member in members.values { member.deliver(message, member.subscription) }
             return members.count
         }
     }

@@ -1,25 +1,51 @@
 /// Writes replies in RESP2 or RESP3 into memory of its own, which is used again: a server sends
 /// what one turn of requests gathered with a single write.
+///
+/// A reply that would go above the limit is not written on: `hasOverflowed` is true, and what else
+/// is written is dropped, until `replace(from:_:)` or `removeAll()`.
 public final class ReplyWriter {
     /// Each connection has one, and most are idle.
     public static let initialBytes = 512
     private static let keptBytes = 64 << 10
+    /// A smaller limit might leave no room for an error behind what was gathered before.
+    public static let smallestLimit = 64 << 10
 
     /// 2 or 3: what the peer chose with HELLO.
     @exclusivity(unchecked) public var version = 2
     @exclusivity(unchecked) private var memory: UnsafeMutableRawBufferPointer
+    /// Above every limit after an overflow, so that the next write too finds no room.
     @exclusivity(unchecked) private var used = 0
+    private let limit: Int
 
-    public init(capacity: Int = initialBytes) {
+    /// `limit`, in bytes, is what may be gathered: at least `smallestLimit`.
+    public init(capacity: Int = initialBytes, limit: Int = 1 << 40) {
+        precondition(limit >= Self.smallestLimit && limit >= capacity)
+        self.limit = limit
         memory = .allocate(byteCount: capacity, alignment: 16)
     }
 
     deinit { memory.deallocate() }
 
-    /// Bytes gathered. Not stored itself, since another module would check each access to it.
+    /// Bytes gathered; meaningless after an overflow. Not stored itself, since another module would
+    /// check each access to it.
     public var count: Int { used }
 
-    /// What was gathered; valid until the next call.
+    /// Bytes that can still be gathered.
+    public var room: Int { limit - used }
+
+    /// What was written is incomplete, since it went above the limit.
+    public var hasOverflowed: Bool { used > limit }
+
+    /// Puts an error in the place of what was written since `count` was `start`.
+    public func replace(from start: Int, _ text: String) {
+        used = start
+        error(text)
+    }
+
+    /// As if more had been written than there is room for.
+    public func overflow() { used = .max }
+
+    /// What was gathered; valid until the next call, and not after an overflow.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<used]) }
 
     /// Forgets what was gathered. Memory that one large reply needed is given back.
@@ -34,7 +60,7 @@ public final class ReplyWriter {
 
     /// A simple string; it must not contain line ends.
     public func simple(_ text: StaticString) {
-        reserve(text.utf8CodeUnitCount + 3)
+        guard reserve(text.utf8CodeUnitCount + 3) else { return }
         put(UInt8(ascii: "+"))
         put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
         putLineEnd()
@@ -42,7 +68,7 @@ public final class ReplyWriter {
 
     /// An error, with its code in front. Line ends become blanks, as Redis does it.
     public func error(_ text: String) {
-        reserve(text.utf8.count + 3)
+        guard reserve(text.utf8.count + 3) else { return }
         put(UInt8(ascii: "-"))
         for byte in text.utf8 { put(byte == carriageReturn || byte == lineFeed ? 0x20 : byte) }
         putLineEnd()
@@ -51,7 +77,7 @@ public final class ReplyWriter {
     public func integer(_ value: Int) { header(UInt8(ascii: ":"), value) }
 
     public func bulk(_ bytes: UnsafeRawBufferPointer) {
-        reserve(bytes.count + 25)
+        guard reserve(bytes.count + 25) else { return }
         header(UInt8(ascii: "$"), bytes.count)
         put(bytes)
         putLineEnd()
@@ -87,14 +113,14 @@ public final class ReplyWriter {
     // MARK: Bytes
 
     private func raw(_ text: StaticString) {
-        reserve(text.utf8CodeUnitCount)
+        guard reserve(text.utf8CodeUnitCount) else { return }
         put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
     /// A mark, decimal digits and a line end.
     private func header(_ mark: UInt8, _ value: Int) {
         // A mark, a sign, 19 digits, CR LF.
-        reserve(23)
+        guard reserve(23) else { return }
         put(mark)
         if 0...9 ~= value {
             put(UInt8(truncatingIfNeeded: value) + 0x30)
@@ -140,15 +166,18 @@ public final class ReplyWriter {
     }
 
     @inline(__always)
-    private func reserve(_ more: Int) {
-        if memory.count - used < more { grow(more) }
-    }
+    private func reserve(_ more: Int) -> Bool { memory.count - used >= more || grow(more) }
 
-    private func grow(_ more: Int) {
+    private func grow(_ more: Int) -> Bool {
+        guard more <= limit - used else {
+            overflow()
+            return false
+        }
         let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(memory.count * 2, used + more), alignment: 16)
+            byteCount: min(limit, max(memory.count * 2, used + more)), alignment: 16)
         larger.copyMemory(from: bytes)
         memory.deallocate()
         memory = larger
+        return true
     }
 }

@@ -26,6 +26,10 @@ final class Exchange {
     @exclusivity(unchecked) var owed: Owed?
     @exclusivity(unchecked) var timer: Timer?
     @exclusivity(unchecked) var requests = 0
+    /// Bytes of answers, those of files too, since it was last seen to have taken all.
+    @exclusivity(unchecked) var handedOver = 0
+    /// Whether `SlowReaders` has it.
+    @exclusivity(unchecked) var isNoted = false
     // Of the request being answered.
     @exclusivity(unchecked) var isHead = false
     @exclusivity(unchecked) var isVersion11 = true

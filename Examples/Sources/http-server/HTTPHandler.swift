@@ -8,6 +8,8 @@ struct HTTPSettings: Sendable {
     var limits = RequestLimits()
     var headTimeout = Duration.seconds(10)
     var bodyTimeout = Duration.seconds(30)
+    var response = ResponseLimit()
+    let slowReaders = SlowReaderCount()
     let files: StaticFiles?
 
     init(files: StaticFiles?) { self.files = files }
@@ -17,13 +19,17 @@ struct HTTPSettings: Sendable {
 final class HTTPHandler: EventHandler {
     private let settings: HTTPSettings
     private let responder = Responder()
+    private let slowReaders: SlowReaders
     private let exchanges: PerConnection<Exchange>
 
     init(_ settings: HTTPSettings) {
         self.settings = settings
+        slowReaders = SlowReaders(settings.response, settings.slowReaders)
         let limits = settings.limits
         exchanges = PerConnection(Exchange(limits: limits))
     }
+
+    func onTick(_ loop: Loop) -> Tick { .after(slowReaders.look()) }
 
     func onTraffic(_ connection: Connection) throws -> Action { try serve(connection) }
 
@@ -38,7 +44,10 @@ final class HTTPHandler: EventHandler {
         responder.refreshDate()
         let exchange = connection[exchanges]
         // Also what was answered before something was thrown.
-        defer { responder.flush(connection) }
+        defer {
+            responder.flush(connection, exchange)
+            slowReaders.note(connection, exchange)
+        }
         while connection.isWritable {
             let step: Step
             switch exchange.phase {
@@ -46,7 +55,7 @@ final class HTTPHandler: EventHandler {
             case .body(let reply): step = try takeBody(connection, exchange, reply)
             }
             // Before what it wrote is looked at.
-            responder.flush(connection)
+            responder.flush(connection, exchange)
             if step == .close { return .close }
             if step == .wait { break }
         }
@@ -144,13 +153,17 @@ final class HTTPHandler: EventHandler {
                 connection, exchange, type: "application/octet-stream", exchange.body)
             exchange.body = []
         case .metrics:
-            let text = Metrics.text(of: connection.server)
+            let text = Metrics.text(
+                of: connection.server, slowReaders: settings.slowReaders.value)
             responder.send(connection, exchange, type: "text/plain; version=0.0.4", text)
         case .status(let status):
             responder.send(exchange, status, "")
         case .file(let file):
             responder.sendHead(of: file, connection, exchange)
-            if !exchange.isHead { try file.send(to: connection) }
+            if !exchange.isHead {
+                exchange.handedOver &+= file.remaining
+                try file.send(to: connection)
+            }
         }
         return exchange.keepsAlive ? .again : .close
     }
@@ -201,7 +214,8 @@ final class HTTPHandler: EventHandler {
         exchange.timer = connection.schedule(after: limit) { [unowned self] connection in
             self.responder.refreshDate()
             _ = self.refuse(exchange, .requestTimeout)
-            self.responder.flush(connection)
+            self.responder.flush(connection, exchange)
+            self.slowReaders.note(connection, exchange)
             connection.close()
         }
     }

@@ -21,12 +21,21 @@ struct HTTPServer: ServerCommand {
     @Option(help: "For a request's body, in milliseconds.")
     var bodyTimeout = 30_000
 
+    @Option(help: "For a response to be taken, in milliseconds; more by its length.")
+    var responseTimeout = 30_000
+
+    @Option(help: "For every so many bytes of a response a second more.")
+    var responseRate = 1000
+
     @Option(help: "Between requests, in milliseconds.")
     var idleTimeout = 60_000
 
     func validate() throws {
-        for value in [headTimeout, bodyTimeout, idleTimeout] where value <= 0 {
+        for value in [headTimeout, bodyTimeout, responseTimeout, idleTimeout] where value <= 0 {
             throw ValidationError("a time-out of \(value) ms; give at least 1")
+        }
+        guard responseRate > 0 else {
+            throw ValidationError("a rate of \(responseRate) bytes; give at least 1")
         }
     }
 
@@ -34,6 +43,8 @@ struct HTTPServer: ServerCommand {
         var settings = HTTPSettings(files: try root.map { try StaticFiles(root: $0) })
         settings.headTimeout = .milliseconds(headTimeout)
         settings.bodyTimeout = .milliseconds(bodyTimeout)
+        settings.response = ResponseLimit(
+            timeout: .milliseconds(responseTimeout), bytesPerSecond: responseRate)
         var options = try common.options()
         options.timeouts.idle = .milliseconds(idleTimeout)
         // A peer that was silent so long will hardly take what it is still owed.

@@ -2,7 +2,7 @@
 import NetAPI
 
 enum Metrics {
-    static func text(of server: Server) -> [UInt8] {
+    static func text(of server: Server, slowReaders: Int) -> [UInt8] {
         let counters = server.statistics
         var text = ""
         func add(_ name: String, _ kind: String, _ help: String, _ value: Int) {
@@ -19,6 +19,7 @@ enum Metrics {
         add("read_pauses_total", "counter", "Reading paused for a slow peer.", counters.readPauses)
         add("overflow_closes_total", "counter", "Closed for too much.", counters.overflowCloses)
         add("timeout_closes_total", "counter", "Closed as idle.", counters.timeouts)
+        add("slow_readers_total", "counter", "Reset, too slow for an answer.", slowReaders)
         add("refused_posts_total", "counter", "Messages refused.", counters.refusedPosts)
         add("failed_loops_total", "counter", "Loops that ended early.", counters.failedLoops)
         return Array(text.utf8)

@@ -36,8 +36,9 @@ final class Responder {
 
     /// Hands over what was gathered for this connection. Before another's turn, a close, and what
     /// is written directly.
-    func flush(_ connection: Connection) {
+    func flush(_ connection: Connection, _ exchange: Exchange) {
         guard writer.count > 0 else { return }
+        exchange.handedOver &+= writer.count
         connection.write(writer.bytes)
         writer.clear()
     }
@@ -76,8 +77,10 @@ final class Responder {
         writer.field("Content-Type", type)
         writer.contentLength(body.count)
         writer.endHead()
-        flush(connection)
-        if !exchange.isHead { connection.write(body) }
+        flush(connection, exchange)
+        guard !exchange.isHead else { return }
+        exchange.handedOver &+= body.count
+        connection.write(body)
     }
 
     /// The head of a file's answer; its bytes are the sender's.
@@ -104,7 +107,7 @@ final class Responder {
             writer.append("\r\n")
         }
         writer.endHead()
-        flush(connection)
+        flush(connection, exchange)
     }
 
     private func begin(_ exchange: Exchange, _ status: Status) {

@@ -69,6 +69,7 @@ final class StaticFiles: Sendable {
 
     /// Conditions and ranges, in the order of RFC 9110, 13.2.2.
     private func decide(_ file: OpenFile, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer) {
+        guard isAsExpected(file, head, bytes) else { return leaveOut(file, .preconditionFailed) }
         if !head.ifNoneMatch.isEmpty {
             let isNamed = file.tag.withUnsafeBytes {
                 entityTags(head.ifNoneMatch.of(bytes), name: $0)
@@ -93,6 +94,22 @@ final class StaticFiles: Sendable {
             file.select(range)
         case .unsatisfiable: leaveOut(file, .rangeNotSatisfiable)
         }
+    }
+
+    /// What a client that goes on with an earlier answer insists on.
+    private func isAsExpected(
+        _ file: OpenFile, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer
+    ) -> Bool {
+        if !head.ifMatch.isEmpty {
+            return file.tag.withUnsafeBytes {
+                entityTags(head.ifMatch.of(bytes), name: $0, strongly: true)
+            }
+        }
+        // What is no date is no condition.
+        guard !head.ifUnmodifiedSince.isEmpty,
+            let since = HTTPDate.parse(head.ifUnmodifiedSince.of(bytes))
+        else { return true }
+        return file.modified <= since
     }
 
     private func leaveOut(_ file: OpenFile, _ status: Status) {

@@ -12,9 +12,10 @@ struct KVHandler: EventHandler {
     private let database: Database
     private let clients: PerConnection<Client>
 
-    init(_ database: Database) {
+    /// `replyBytes` is the most that a reply, or a message, may have.
+    init(_ database: Database, replyBytes: Int) {
         self.database = database
-        clients = PerConnection { Client(database, Route($0.handle)) }
+        clients = PerConnection { Client(database, Route($0.handle), replyBytes) }
     }
 
     func onBoot(_ loop: Loop) -> Action {
@@ -29,8 +30,8 @@ struct KVHandler: EventHandler {
 
     func onOpen(_ connection: Connection) -> Action {
         let client = connection[clients]
-        client.session.deliver = { [clients, route = client.route] message in
-            route.run { $0[clients].tell(message, on: $0) }
+        client.session.deliver = { [clients, route = client.route] message, subscription in
+            route.run { $0[clients].tell(message, subscription, on: $0) }
         }
         database.opened(client.session)
         return .none
@@ -68,11 +69,11 @@ private final class Client {
     private let call: Call
     private let database: Database
 
-    init(_ database: Database, _ route: Route) {
+    init(_ database: Database, _ route: Route, _ replyBytes: Int) {
         self.database = database
         self.route = route
         session = Session()
-        replies = ReplyWriter()
+        replies = ReplyWriter(limit: replyBytes)
         call = Call(database, session, replies)
     }
 
@@ -105,13 +106,20 @@ private final class Client {
         return session.isEnding ? .close : .none
     }
 
-    /// Hands a message over, unless the client has left its channel.
-    func tell(_ message: Message, on connection: Connection) {
+    /// Hands a message over, unless the client has ended that subscription.
+    func tell(_ message: Message, _ subscription: Int, on connection: Connection) {
         guard connection.outboundBuffered <= Self.subscriberBytes else {
-            return connection.abort()
+            return cutOff(connection)
         }
-        session.write(message, to: replies)
+        session.write(message, subscription, to: replies)
+        if replies.hasOverflowed { return cutOff(connection) }
         send(to: connection)
+    }
+
+    private func cutOff(_ connection: Connection) {
+        replies.removeAll()
+        database.countSubscriberCutOff()
+        connection.abort()
     }
 
     private func send(to connection: Connection) {

@@ -12,16 +12,28 @@ struct KVServer: ServerCommand {
 
     @OptionGroup var common: ServerOptions
 
+    @Option(
+        help: "The longest reply and the longest message, in MiB: a request for more gets an error."
+    )
+    var replyLimit = 1024
+
+    func validate() throws {
+        guard 1...1_048_576 ~= replyLimit else {
+            throw ValidationError("a reply limit of \(replyLimit) MiB; give 1 to 1048576")
+        }
+    }
+
     func run() throws {
         let options = try common.options().with {
             // A request is read whole: this is Redis's client-query-buffer-limit.
             $0.limits.inboundBytes = 1 << 30
-            // Replies stop at the high mark, so one of them can go above it: for that there must be
-            // room, since a value may have 512 MiB. Messages have a limit of their own.
-            $0.limits.outboundBytes = 1 << 30
+            // Replies stop at the high mark and messages at their own, so one of them can go above
+            // that: for it there is always room.
+            $0.limits.outboundBytes = replyLimit << 20 + 64 << 20
         }
         let server = try Server(
-            KVHandler(Database()), listen: try common.addresses(defaultPort: 6379),
+            KVHandler(Database(), replyBytes: replyLimit << 20),
+            listen: try common.addresses(defaultPort: 6379),
             options: options)
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }

@@ -10,7 +10,7 @@ import Testing
         #expect(Transcript.of(bytes) == row.expected)
         #expect(Transcript.of(bytes, cuts: Array(bytes.indices)) == row.expected)
         for seed in 1...20 {
-            var random = SplitMix64(state: UInt64(seed))
+            var random = SplitMix64(seed: UInt64(seed))
             let count = Int.random(in: 1...8, using: &random)
             let cuts = (0..<count).map { _ in Int.random(in: 0...bytes.count, using: &random) }
             #expect(Transcript.of(bytes, cuts: cuts.sorted()) == row.expected, "seed \(seed)")
@@ -57,17 +57,5 @@ import Testing
         let text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body
         let expected = ["post /", "body " + String(repeating: "x", count: count)]
         #expect(Transcript.of(Array(text.utf8)) == expected)
-    }
-}
-
-struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }

@@ -41,11 +41,17 @@ import Testing
     }
 
     @Test(arguments: [
-        ("\"a\"", true), ("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("\"b\"", false),
-        ("a", false), ("", false), ("W/", false),
+        ("\"a\"", true, true), ("W/\"a\"", true, false), ("\"b\", \"a\"", true, true),
+        ("\"b\", W/\"a\"", true, false), ("*", true, true), ("\"b\"", false, false),
+        ("a", false, false), ("", false, false), ("W/", false, false),
     ])
-    func entityTagsCompareWeakly(_ list: String, _ expected: Bool) {
-        #expect(with(list) { list in with("\"a\"") { entityTags(list, name: $0) } } == expected)
+    func entityTagsCompareWeaklyAndStrongly(_ list: String, _ weakly: Bool, _ strongly: Bool) {
+        with(list) { list in
+            with("\"a\"") { tag in
+                #expect(entityTags(list, name: tag) == weakly)
+                #expect(entityTags(list, name: tag, strongly: true) == strongly)
+            }
+        }
     }
 
     @Test(arguments: [

@@ -38,6 +38,20 @@ import Testing
         #expect(try ask("/ten.txt", "If-Modified-Since: \(past)\r\n").status == 200)
         let fields = "If-None-Match: \"x\"\r\nIf-Modified-Since: \(date)\r\n"
         #expect(try ask("/ten.txt", fields).status == 200)
+        #expect(try ask("/ten.txt", "If-Match: \"x\", \(tag)\r\n").status == 200)
+        #expect(try ask("/ten.txt", "If-Match: *\r\n").status == 200)
+        #expect(try ask("/ten.txt", "If-Unmodified-Since: \(date)\r\n").status == 200)
+        #expect(try ask("/ten.txt", "If-Unmodified-Since: never\r\n").status == 200)
+        // The tag decides, if there is one.
+        let both = "If-Match: \(tag)\r\nIf-Unmodified-Since: \(past)\r\n"
+        #expect(try ask("/ten.txt", both).status == 200)
+        for field in [
+            "If-Match: \"x\"", "If-Match: W/\(tag)", "If-Unmodified-Since: \(past)",
+            "If-None-Match: \(tag)\r\nIf-Match: \"x\"",
+        ] {
+            let changed = try ask("/ten.txt", "\(field)\r\n")
+            #expect(changed.status == 412 && changed.text.isEmpty, "\(field)")
+        }
         #expect(try ask("/?q").text == "<p>hello")
         client.send(get("/big", method: "HEAD"))
         #expect(try client.receiveResponse(toHead: true)["content-length"] == "3000000")

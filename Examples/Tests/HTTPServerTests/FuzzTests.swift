@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct FuzzTests {
     @Test func aShortRunFindsNothing() throws {
-        let script = "\(ServerUnderTest.repository)/Scripts/fuzz"
+        let script = "\(ServerProgram.repository)/Scripts/fuzz"
         let result = try Program([script, "3"]).finish(within: 120)
         #expect(result.status == 0, "see .build/fuzz for the input")
     }

@@ -1,5 +1,6 @@
 /// `http-server` as its clients meet it, on every backend and with one loop and two.
 import Glibc
+import TestSupport
 import Testing
 
 @Suite struct HTTPServerTests {

@@ -53,7 +53,7 @@ import Testing
     func h11AgreesOnWhatIsAccepted(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let seed = form.loops + (form.backend == "epoll" ? 0 : 2)
-        let script = "\(ServerUnderTest.repository)/Scripts/differential-h11"
+        let script = "\(ServerProgram.repository)/Scripts/differential-h11"
         let result = try Program([script, "\(server.port)", "2000", "\(seed)"]).finish()
         #expect(
             result.status == 0, "seed \(seed): \(String(decoding: result.output, as: UTF8.self))")

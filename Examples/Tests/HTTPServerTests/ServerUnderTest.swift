@@ -3,30 +3,18 @@ import Glibc
 import TestSupport
 import Testing
 
-struct Form: CustomTestStringConvertible {
-    let backend: String
-    let loops: Int
-    var testDescription: String { "\(backend), \(loops)" }
-
-    static let all = ["epoll", "io_uring"].flatMap { backend in
-        [1, 2].map { Form(backend: backend, loops: $0) }
-    }
-}
-
 final class ServerUnderTest {
-    let program: Program
-    let port: UInt16
+    private let server: ServerProgram
     let folder: String
     static let bigFile = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 8) }
 
-    static let repository = {
-        let parts = #filePath.split(separator: "/").dropLast(4)
-        return "/" + parts.joined(separator: "/")
-    }()
+    var program: Program { server.program }
+    var port: UInt16 { server.port }
+    static let path = ServerProgram.path(of: "http-server", or: "MILLRACE_HTTP_SERVER")
 
     init(_ form: Form, _ options: [String] = [], environment: [String] = []) throws {
         var template = Array("/tmp/millrace-http-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Program.Failure(what: "mkdtemp") }
+        guard mkdtemp(&template) != nil else { throw Failure("mkdtemp") }
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         mkdir("\(folder)/root", 0o755)
         Self.write(Array("outside".utf8), "\(folder)/secret")
@@ -35,22 +23,8 @@ final class ServerUnderTest {
         Self.write(Self.bigFile, "\(folder)/root/big")
         symlink("\(folder)/secret", "\(folder)/root/link")
         mkfifo("\(folder)/root/fifo", 0o644)
-        let path =
-            getenv("MILLRACE_HTTP_SERVER").map { String(cString: $0) }
-            ?? "\(Self.repository)/.build/bin/http-server"
-        guard access(path, X_OK) == 0 else {
-            throw Program.Failure(what: "no \(path): run make examples")
-        }
-        program = try Program(
-            [
-                path, "--listen", "tcp://127.0.0.1:0", "--backend", form.backend, "--loops",
-                "\(form.loops)", "--root", "\(folder)/root",
-            ] + options, environment: environment)
-        let words = try program.readLine().split(separator: " ")
-        guard words.count > 2, let port = UInt16(words[2].split(separator: ":").last ?? "") else {
-            throw Program.Failure(what: "not a listening line: \(words)")
-        }
-        self.port = port
+        server = try ServerProgram(
+            Self.path, form, ["--root", "\(folder)/root"] + options, environment: environment)
     }
 
     deinit {
@@ -68,7 +42,9 @@ final class ServerUnderTest {
         close(file)
     }
 
-    func client() throws -> Client { try Client(port: port) }
+    func client(receiveBuffer: CInt? = nil) throws -> Client {
+        try Client(port: port, receiveBuffer: receiveBuffer)
+    }
 
     /// Its counters by their names, as `/metrics` tells them.
     func metrics() throws -> [Substring: Int] {
@@ -83,16 +59,8 @@ final class ServerUnderTest {
         return found
     }
 
-    /// What it has in memory now.
-    func residentBytes() throws -> Int {
-        let pages = try Program(["cat", "/proc/\(program.id)/statm"]).finish().output
-        let words = String(decoding: pages, as: UTF8.self).split(separator: " ")
-        return try #require(Int(words[1])) * sysconf(CInt(_SC_PAGESIZE))
-    }
+    func residentBytes() throws -> Int { try server.residentBytes() }
 
     /// Status of its orderly end.
-    func stop() throws -> CInt? {
-        kill(program.id, SIGTERM)
-        return try program.finish().status
-    }
+    func stop() throws -> CInt? { try server.stop() }
 }

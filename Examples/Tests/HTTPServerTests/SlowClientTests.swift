@@ -60,6 +60,44 @@ struct Attack: CustomTestStringConvertible, Sendable {
         #expect(try server.stop() == 0)
     }
 
+    /// It always takes something, so it is never idle, and still it cannot stay: neither if it
+    /// keeps its connection nor if that is only there for the rest of the answer.
+    @Test(arguments: Form.all, ["keep-alive", "close"])
+    func whoTakesALittleNowAndThenIsReset(_ form: Form, _ connection: String) throws {
+        let server = try ServerUnderTest(
+            form, ["--response-timeout", "500", "--response-rate", "6000000"])
+        let client = try server.client(receiveBuffer: 4096)
+        client.send("GET /big HTTP/1.1\r\nHost: a\r\nConnection: \(connection)\r\n\r\n")
+        var taken = 0
+        while let count = try client.take(most: 1000) {
+            taken += count
+            // It was served for ten times as long.
+            #expect(count > 0 && taken < 1_000_000, "\(taken) bytes")
+            guard count > 0, taken < 1_000_000 else { break }
+            usleep(10_000)
+        }
+        #expect(try server.metrics()["slow_readers_total"] == 1)
+        #expect(try server.metrics()["timeout_closes_total"] == 0)
+        #expect(try server.stop() == 0)
+    }
+
+    /// A long answer has longer than a short one, and the next one anew.
+    @Test(arguments: Form.all)
+    func whoTakesALongAnswerSlowlyGetsIt(_ form: Form) throws {
+        let server = try ServerUnderTest(
+            form, ["--response-timeout", "200", "--response-rate", "100000"])
+        let client = try server.client(receiveBuffer: 4096)
+        for _ in 0..<2 {
+            client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+            // Several times the time-out, and far less than what the length adds to it.
+            usleep(600_000)
+            #expect(try client.receiveResponse().body == ServerUnderTest.bigFile)
+        }
+        #expect(try server.metrics()["slow_readers_total"] == 0)
+        client.close()
+        #expect(try server.stop() == 0)
+    }
+
     /// Pipelines without end, of requests whose answers are small, large, or files. Whatever the
     /// answers would come to, no connection may hold more than its marks and what it sent.
     @Test(arguments: ["epoll", "io_uring"], ["/plaintext", "/metrics", "/big"])

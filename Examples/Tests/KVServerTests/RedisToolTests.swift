@@ -1,5 +1,6 @@
 /// Redis's own clients against kv-server.
 import Glibc
+import TestSupport
 import Testing
 
 @Suite struct RedisToolTests {
@@ -48,7 +49,7 @@ import Testing
     func repliesAreThoseOfRedis(_ backend: String) throws {
         let (status, text) = try ServerProcess.run(
             [
-                "\(ServerProcess.repository)/Scripts/differential-redis", "--backend", backend,
+                "\(ServerProgram.repository)/Scripts/differential-redis", "--backend", backend,
                 "--seed", backend == "epoll" ? "1" : "2", ServerProcess.path,
             ], within: 180)
         #expect(status == 0, "\(text)")

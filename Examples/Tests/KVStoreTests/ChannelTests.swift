@@ -6,13 +6,15 @@ import Testing
 
 @Suite struct ChannelTests {
     private final class Inbox: Sendable {
-        let messages = Mutex<[Message]>([])
+        let messages = Mutex<[Delivery]>([])
     }
 
     /// A client, what was delivered to it, and what it is then sent.
     private func subscriber() -> (client: Dialogue, inbox: Inbox) {
         let (client, inbox) = (Dialogue(), Inbox())
-        client.session.deliver = { message in inbox.messages.withLock { $0.append(message) } }
+        client.session.deliver = { message, subscription in
+            inbox.messages.withLock { $0.append((message, subscription)) }
+        }
         return (client, inbox)
     }
 
@@ -28,6 +30,19 @@ import Testing
         #expect(other.ask("PUBLISH b y") == ":1|")
         #expect(client.ask("UNSUBSCRIBE a") == "*3|$11|unsubscribe|$1|a|:1|")
         #expect(sent(client, inbox) == "*3|$7|message|$1|b|$1|y|")
+    }
+
+    @Test func aMessageToAnEarlierSubscriptionIsDropped() {
+        let (client, inbox) = subscriber()
+        let other = Dialogue(client.database)
+        #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
+        #expect(other.ask("PUBLISH a early") == ":1|")
+        #expect(client.ask("UNSUBSCRIBE a") == "*3|$11|unsubscribe|$1|a|:0|")
+        #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
+        #expect(other.ask("PUBLISH a late") == ":1|")
+        // Once more is no new subscription.
+        #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
+        #expect(sent(client, inbox) == "*3|$7|message|$1|a|$4|late|")
     }
 
     @Test func aMessageIsEncodedAsTheClientThenSpeaks() {

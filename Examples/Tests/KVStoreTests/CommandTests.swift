@@ -4,6 +4,9 @@ import KVStore
 import RESPCodec
 import Testing
 
+/// What a session is given: a message, and to which of its subscriptions.
+typealias Delivery = (message: Message, subscription: Int)
+
 /// A client of a database, without a server between them.
 final class Dialogue {
     let database: Database
@@ -29,9 +32,11 @@ final class Dialogue {
     }
 
     /// The same for messages that were delivered.
-    func write(_ messages: [Message]) -> String {
+    func write(_ messages: [Delivery]) -> String {
         reply.removeAll()
-        for message in messages { session.write(message, to: reply) }
+        for (message, subscription) in messages {
+            session.write(message, subscription, to: reply)
+        }
         return shown
     }
 
@@ -122,6 +127,9 @@ final class Dialogue {
             ("GET", "-ERR wrong number of arguments for 'get' command|"),
             ("PING a b", "-ERR wrong number of arguments for 'ping' command|"),
             ("nosuch a b", "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' |"),
+            ("INFO nosuch", "$0||"), ("INFO keyspace", "$12|# Keyspace||"),
+            ("SET a 1 EX 9", "+OK|"),
+            ("INFO KEYSPACE", "$44|# Keyspace|db0:keys=1,expires=1,avg_ttl=0||"), ("DEL a", ":1|"),
             ("SELECT 0", "+OK|"), ("SELECT 1", "-ERR DB index is out of range|"),
             ("CONFIG GET save", "*2|$4|save|$0||"), ("CONFIG GET nope", "*0|"),
             ("CLIENT GETNAME", "$-1|"), ("CLIENT SETNAME me", "+OK|"), ("CLIENT GETNAME", "$2|me|"),

@@ -27,6 +27,30 @@ import Testing
         #expect(text.withUTF8 { Decimal.parse(UnsafeRawBufferPointer($0)) } == value)
     }
 
+    /// What does not fit is no part of a reply, and what was there before stays.
+    @Test func aReplyAboveTheLimitIsReplaced() {
+        let limit = ReplyWriter.smallestLimit
+        let writer = ReplyWriter(capacity: 8, limit: limit)
+        let text = String(repeating: "x", count: 1000)
+        writer.simple("OK")
+        #expect(writer.room == limit - 5)
+        for _ in 0..<100 { writer.bulk(text) }
+        #expect(writer.hasOverflowed)
+        writer.replace(from: 5, "ERR too long")
+        #expect(
+            !writer.hasOverflowed && writer.bytes.elementsEqual("+OK\r\n-ERR too long\r\n".utf8))
+        // One piece alone.
+        writer.bulk(String(repeating: "x", count: limit))
+        #expect(writer.hasOverflowed)
+        writer.removeAll()
+        #expect(!writer.hasOverflowed && writer.count == 0)
+        // All the room is used.
+        for _ in 0..<limit / 5 { writer.simple("OK") }
+        #expect(!writer.hasOverflowed && writer.room == limit % 5)
+        writer.simple("OK")
+        #expect(writer.hasOverflowed)
+    }
+
     @Test func kindsThatDiffer() {
         #expect(written(2) { $0.null() } == "$-1\r\n" && written(3) { $0.null() } == "_\r\n")
         #expect(written(2) { $0.nullArray() } == "*-1\r\n")

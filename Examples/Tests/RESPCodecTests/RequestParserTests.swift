@@ -55,24 +55,11 @@ struct ParserRun {
     }
 }
 
-/// SplitMix64: a failing seed is in the test's arguments.
-struct Dice: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-}
-
 @Suite struct RequestParserTests {
     @Test(arguments: ParserRow.good + ParserRow.wide + ParserRow.hostile)
     func eachInputComesToTheSameHoweverItIsCut(_ row: ParserRow) {
         let input = Array(row.input.utf8)
-        var dice = Dice(state: UInt64(input.count))
+        var dice = SplitMix64(seed: UInt64(input.count))
         let runs =
             [ParserRun(input) { input.count }, ParserRun(input) { 1 }]
             + (0..<20).map { _ in
@@ -104,7 +91,7 @@ struct Dice: RandomNumberGenerator {
 
     @Test(arguments: 0..<200)
     func noiseNeverTrapsAndNeverDependsOnTheCut(_ seed: Int) {
-        var dice = Dice(state: UInt64(seed))
+        var dice = SplitMix64(seed: UInt64(seed))
         let alphabet = Array("*$0123-\r\n\r\n\"'\\x GET".utf8)
         let input = (0..<400).map { _ in alphabet.randomElement(using: &dice)! }
         let whole = ParserRun(input) { input.count }

@@ -6,18 +6,13 @@ public final class Program {
     private let output: CInt
     private var status: CInt?
 
-    public struct Failure: Error {
-        let what: String
-        public init(what: String) { self.what = what }
-    }
-
     /// With the file `input` as its standard input, and perhaps its errors among its output.
     public init(
         _ arguments: [String], environment: [String] = [], input: String = "/dev/null",
         joinsErrors: Bool = false
     ) throws {
         var ends: [CInt] = [0, 0]
-        guard pipe(&ends) == 0 else { throw Failure(what: "pipe") }
+        guard pipe(&ends) == 0 else { throw Failure("pipe") }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         output = ends[0]
         defer { close(ends[1]) }
@@ -38,7 +33,7 @@ public final class Program {
         defer { for word in words + variables { free(word) } }
         var child: pid_t = 0
         let result = posix_spawnp(&child, arguments[0], &actions, nil, &words, &variables)
-        guard result == 0 else { throw Failure(what: "spawn \(arguments[0]): \(result)") }
+        guard result == 0 else { throw Failure("spawn \(arguments[0]): \(result)") }
         id = child
     }
 
@@ -50,12 +45,14 @@ public final class Program {
         close(output)
     }
 
-    /// The next line of its output, without the LF; what there is at its end.
+    /// The next line of its output, without the LF; what there is at its end. Waits so many seconds
+    /// at least for each byte.
     public func readLine(within seconds: Int = 10) throws -> String {
+        let seconds = Patience.seconds(atLeast: seconds)
         var line: [UInt8] = []
         while true {
             var wanted = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
-            guard poll(&wanted, 1, CInt(seconds * 1000)) > 0 else { throw Failure(what: "no line") }
+            guard poll(&wanted, 1, CInt(seconds * 1000)) > 0 else { throw Failure("no line") }
             var byte: UInt8 = 0
             guard read(output, &byte, 1) == 1, byte != 0x0A else {
                 return String(decoding: line, as: UTF8.self)
@@ -73,13 +70,15 @@ public final class Program {
         return true
     }
 
-    /// All of its output until it ends, and its exit status; nil if a signal ended it.
+    /// All of its output until it ends, and its exit status; nil if a signal ended it. Waits so
+    /// many seconds at least for each piece, and for the end.
     public func finish(within seconds: Int = 20) throws -> (output: [UInt8], status: CInt?) {
+        let seconds = Patience.seconds(atLeast: seconds)
         var all: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 65_536)
         while true {
             var wanted = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
-            guard poll(&wanted, 1, CInt(seconds * 1000)) > 0 else { throw Failure(what: "no end") }
+            guard poll(&wanted, 1, CInt(seconds * 1000)) > 0 else { throw Failure("no end") }
             let count = read(output, &piece, piece.count)
             guard count > 0 else { break }
             all += piece[..<count]
@@ -90,6 +89,6 @@ public final class Program {
             }
             usleep(1000)
         }
-        throw Failure(what: "process \(id) did not end")
+        throw Failure("process \(id) did not end")
     }
 }

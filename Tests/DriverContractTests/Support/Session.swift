@@ -237,3 +237,16 @@ func withSession(_ world: any DriverWorld, _ body: (Session) throws -> Void) thr
     }
     try session.finish()
 }
+
+/// As `withSession`, on a thread with a descriptor table of its own. Returns what `body` does.
+func withOwnDescriptors<Value>(
+    _ kind: DriverKind, _ body: @escaping (Session) throws -> Value
+) throws -> Value {
+    try withOwnDescriptors {
+        Result {
+            var value: Value?
+            try withSession(kind) { value = try body($0) }
+            return value!
+        }
+    }.get()
+}

@@ -1,0 +1,102 @@
+/// Requests that are short and whose replies would be long: nothing is built that is above the
+/// limit, and who asked is told.
+import TestSupport
+import Testing
+
+@Suite struct ReplyLimitTests {
+    private static let refusal =
+        "-ERR reply exceeds maximum allowed size (client-output-buffer-limit)\r\n"
+    /// Three of them go into a reply of 1 MiB, four do not.
+    private let value = String(repeating: "v", count: 300_000)
+
+    private func request(_ words: String...) -> String {
+        "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()
+    }
+
+    private func ask(_ client: RawClient, _ request: String, _ reply: String) throws {
+        try client.send(request)
+        let received = try client.receive(as: reply)
+        #expect(received == reply, "\(request.prefix(40).debugDescription)")
+    }
+
+    @Test(arguments: Form.all)
+    func whoAsksForTooMuchIsToldSo(_ form: Form) throws {
+        let server = try ServerProcess(form, ["--reply-limit", "1"])
+        let client = try server.connect()
+        let members = (1...4).map { "\($0)\(value)" }
+        try ask(client, request("SET", "a", value), "+OK\r\n")
+        for (number, member) in members.enumerated() {
+            try ask(client, request("RPUSH", "l", member), ":\(number + 1)\r\n")
+            try ask(client, request("HSET", "h", member, ""), ":1\r\n")
+            try ask(client, request("SADD", "s", member), ":1\r\n")
+            try ask(client, request("SET", member, ""), "+OK\r\n")
+        }
+        let refused = [
+            "MGET a a a a", "LRANGE l 0 -1", "HGETALL h", "SMEMBERS s", "KEYS *",
+            "SCAN 0 COUNT 1000", "LPOP l 4", "RPOP l 4",
+        ]
+        // Alone and among others, whose replies are not touched.
+        for line in refused {
+            try ask(client, "\(line)\r\n", Self.refusal)
+            try ask(client, "PING\r\n\(line)\r\nPING\r\n", "+PONG\r\n\(Self.refusal)+PONG\r\n")
+        }
+        let bulk = "$300000\r\n\(value)\r\n"
+        try ask(client, "MGET a a a\r\n", "*3\r\n" + bulk + bulk + bulk)
+        // Nothing had been taken.
+        try ask(client, "LLEN l\r\n", ":4\r\n")
+        try ask(
+            client, "LPOP l 2\r\nRPOP l\r\n",
+            "*2\r\n" + [members[0], members[1]].map { "$300001\r\n\($0)\r\n" }.joined()
+                + "$300001\r\n\(members[3])\r\n")
+        try client.send("INFO\r\nECHO end\r\n")
+        let text = try client.receive(until: "$3\r\nend\r\n")
+        #expect(text.contains("\r\nreplies_refused:\(refused.count * 2)\r\n"), "\(text)")
+        #expect(try server.stop() == 0)
+    }
+
+    @Test(arguments: Form.all)
+    func aValueThatIsTooLongIsNotLost(_ form: Form) throws {
+        let server = try ServerProcess(form, ["--reply-limit", "1"])
+        let client = try server.connect()
+        let long = String(repeating: "v", count: 1 << 20)
+        try ask(client, request("SET", "a", long), "+OK\r\n")
+        for line in ["GET a", "GETDEL a", "SET a b GET"] {
+            try ask(client, "\(line)\r\n", Self.refusal)
+        }
+        try ask(client, "STRLEN a\r\n", ":\(1 << 20)\r\n")
+        #expect(try server.stop() == 0)
+    }
+
+    /// 300 MB of reply, of which hardly anything is made.
+    @Test(arguments: Form.all)
+    func whatIsRefusedTakesNoMemory(_ form: Form) throws {
+        let server = try ServerProcess(form, ["--reply-limit", "1"])
+        let client = try server.connect()
+        try ask(client, request("SET", "a", value), "+OK\r\n")
+        let before = try server.residentBytes()
+        let line = "MGET" + String(repeating: " a", count: 1000) + "\r\n"
+        for _ in 0..<3 { try ask(client, line, Self.refusal) }
+        let after = try server.residentBytes()
+        #expect(after - before < 32 << 20, "from \(before) to \(after)")
+        #expect(try server.stop() == 0)
+    }
+
+    /// Where a client could not know what it listens to, its connection ends.
+    @Test(arguments: Form.all)
+    func confirmationsAndMessagesThatAreTooLong(_ form: Form) throws {
+        let server = try ServerProcess(form, ["--reply-limit", "1"])
+        let greedy = try server.connect()
+        try greedy.send(request("SUBSCRIBE", value, value + "2", value + "3", value + "4"))
+        #expect(try greedy.receiveUntilEnd() == Self.refusal)
+        let (subscriber, publisher) = (try server.connect(), try server.connect())
+        let joined = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
+        try ask(subscriber, "SUBSCRIBE a\r\n", joined)
+        try ask(
+            publisher, request("PUBLISH", "a", String(repeating: "m", count: 1 << 20)), ":1\r\n")
+        #expect(try subscriber.receiveSomeUntilReset() == nil)
+        try ask(publisher, "PUBLISH a b\r\n", ":0\r\n")
+        try publisher.send("INFO\r\nECHO end\r\n")
+        #expect(try publisher.receive(until: "$3\r\nend\r\n").contains("subscribers_cut_off:1\r\n"))
+        #expect(try server.stop() == 0)
+    }
+}

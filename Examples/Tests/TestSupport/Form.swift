@@ -1,0 +1,21 @@
+/// How a server is started: tests run once for each.
+public struct Form: Sendable {
+    public let backend: String
+    public let loops: Int
+
+    public init(backend: String, loops: Int) {
+        self.backend = backend
+        self.loops = loops
+    }
+
+    public static let all = ["epoll", "io_uring"].flatMap { backend in
+        [1, 2].map { Form(backend: backend, loops: $0) }
+    }
+
+    /// The one whose results `make hostile` prints.
+    public var isFirst: Bool { backend == "epoll" && loops == 1 }
+}
+
+extension Form: CustomStringConvertible {
+    public var description: String { "\(backend), \(loops) loops" }
+}

@@ -1,0 +1,54 @@
+/// An example server as a child process, from its listening line to its end.
+import Glibc
+
+public final class ServerProgram {
+    public let program: Program
+    public let port: UInt16
+
+    public static let repository = {
+        let parts = #filePath.split(separator: "/").dropLast(4)
+        return "/" + parts.joined(separator: "/")
+    }()
+
+    /// The built program, or another one that `variable` of the environment names.
+    public static func path(of name: String, or variable: String) -> String {
+        getenv(variable).map { String(cString: $0) } ?? "\(repository)/.build/bin/\(name)"
+    }
+
+    /// Starts it on a free port and waits for the line that it says at once; throws if it ends
+    /// instead.
+    public init(
+        _ path: String, _ form: Form, _ options: [String] = [], environment: [String] = []
+    ) throws {
+        guard access(path, X_OK) == 0 else { throw Failure("no \(path): run make examples") }
+        program = try Program(
+            [
+                path, "--listen", "tcp://127.0.0.1:0", "--backend", form.backend, "--loops",
+                "\(form.loops)",
+            ] + options, environment: environment)
+        let line = try program.readLine()
+        let address = line.split(separator: " ").dropFirst(2).first ?? ""
+        guard let port = UInt16(address.split(separator: ":").last ?? "") else {
+            throw Failure("not a listening line: \(line)")
+        }
+        self.port = port
+    }
+
+    /// What it has in memory now.
+    public func residentBytes() throws -> Int {
+        let pages = try Program(["cat", "/proc/\(program.id)/statm"]).finish().output
+        let words = String(decoding: pages, as: UTF8.self).split(separator: " ")
+        guard words.count > 1, let count = Int(words[1]) else {
+            throw Failure("not a statm: \(words)")
+        }
+        return count * sysconf(CInt(_SC_PAGESIZE))
+    }
+
+    public func terminate() { kill(program.id, SIGTERM) }
+
+    /// The exit status after SIGTERM; nil if a signal ended it.
+    public func stop() throws -> CInt? {
+        terminate()
+        return try program.finish(within: 30).status
+    }
+}
