@@ -84,6 +84,14 @@ package final class ScriptedDriver: Driver {
 
     package func handOver() {}
 
+    /// No answer at once: the script has one.
+    package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
+        submit(.send(UnsafeRawBufferPointer(start: bytes, count: count)), for: token)
+        return false
+    }
+
+    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int { 0 }
+
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
         endLoan()
         deadlines.append(deadline)

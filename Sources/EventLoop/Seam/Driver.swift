@@ -50,16 +50,6 @@ package protocol Driver: AnyObject {
     func shutDown()
 }
 
-extension Driver {
-    /// A backend of completions has no answer yet.
-    package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
-        submit(.send(UnsafeRawBufferPointer(start: bytes, count: count)), for: token)
-        return false
-    }
-
-    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int { 0 }
-}
-
 /// Ends a driver's wait from any thread: the one in progress, or else the next one.
 ///
 /// Outlives its driver: a wake-up after the loop has ended is harmless, and never reaches a reused
