@@ -18,16 +18,30 @@ public final class PerConnection<Value>: Sendable {
     /// Each connection starts with what `make` returns for it.
     public init(make: @escaping @Sendable (Connection) -> Value) { self.make = make }
 
-    fileprivate func box(for connection: Connection) -> PerConnectionBox<Value> {
-        if let details = connection.details {
-            for entry in details.values where entry.variable == number {
-                return unsafeDowncast(entry.box, to: PerConnectionBox<Value>.self)
-            }
+    @usableFromInline
+    func box(for connection: Connection) -> PerConnectionBox<Value> {
+        if let box = madeBox(for: connection) {
+            return unsafeDowncast(box, to: PerConnectionBox<Value>.self)
         }
         // Made before it is stored: `make` may use other variables of the same connection.
         let box = PerConnectionBox(make(connection))
         connection.details?.values.append((number, box))
         return box
+    }
+
+    /// Counts no references on its way: the connection keeps its details.
+    @inline(__always)
+    private func madeBox(for connection: Connection) -> AnyObject? {
+        guard connection.isCurrent, let details = connection.record.pointee.details else {
+            return nil
+        }
+        return details._withUnsafeGuaranteedRef { details in
+            let values = details.values
+            for index in values.indices where values[index].variable == number {
+                return values[index].box
+            }
+            return nil
+        }
     }
 }
 
@@ -37,8 +51,9 @@ enum PerConnectionNumbers {
     static func next() -> Int { last.add(1, ordering: .relaxed).newValue }
 }
 
-private final class PerConnectionBox<Value> {
-    @exclusivity(unchecked) var value: Value
+@usableFromInline
+final class PerConnectionBox<Value> {
+    @usableFromInline @exclusivity(unchecked) var value: Value
 
     init(_ value: Value) { self.value = value }
 }
@@ -47,7 +62,8 @@ extension Connection {
     /// This connection's copy of a variable. After the close: a fresh one each time, so that
     /// nothing is kept.
     public subscript<Value>(_ variable: PerConnection<Value>) -> Value {
-        get { variable.box(for: self).value }
+        // Inlined, so that a value is not moved by way of its type's metadata.
+        @inlinable get { variable.box(for: self).value }
         nonmutating _modify { yield &variable.box(for: self).value }
     }
 }

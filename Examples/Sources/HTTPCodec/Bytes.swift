@@ -1,24 +1,5 @@
-// Which bytes may stand where in HTTP, and comparing them without making strings.
-import Glibc
-
-/// A set of ASCII bytes as two words, so that a look-up touches no memory.
-struct ByteSet {
-    let low: UInt64
-    let high: UInt64
-
-    /// `tchar` of RFC 9110, 5.6.2.
-    static let token = ByteSet(low: 0x03FF_6CFA_0000_0000, high: 0x57FF_FFFF_C7FF_FFFE)
-    /// What RFC 3986 allows in a path and a query.
-    static let target = ByteSet(low: 0xAFFF_FFF2_0000_0000, high: 0x47FF_FFFE_AFFF_FFFF)
-    /// A host and a port: no slash, no question mark, no user before an `@`.
-    static let host = ByteSet(low: 0x2FFF_7FF2_0000_0000, high: 0x47FF_FFFE_AFFF_FFFE)
-
-    @inline(__always)
-    func contains(_ byte: UInt8) -> Bool {
-        let word = byte < 64 ? low : high
-        return byte < 128 && (word &>> UInt64(byte & 63)) & 1 == 1
-    }
-}
+// Bytes of HTTP, and comparing them without making strings.
+public import Glibc
 
 enum Byte {
     static let tab: UInt8 = 0x09
@@ -35,38 +16,6 @@ enum Byte {
     @inline(__always)
     static func isFieldValue(_ byte: UInt8) -> Bool {
         byte >= 0x20 ? byte != 0x7F : byte == tab
-    }
-
-    /// Whether all of `bytes` from `start` on are such, eight at a time. Those before must be known
-    /// to be, since the last eight may reach into them.
-    @inline(__always)
-    static func areFieldValues(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Bool {
-        guard bytes.count >= 8 else { return areFieldValues(bytes, start..<bytes.count) }
-        var index = start
-        while index < bytes.count {
-            let place = min(index, bytes.count &- 8)
-            let word = bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self)
-            if hasControl(word), !areFieldValues(bytes, place..<place &+ 8) { return false }
-            index = place &+ 8
-        }
-        return true
-    }
-
-    private static func areFieldValues(
-        _ bytes: UnsafeRawBufferPointer, _ places: Range<Int>
-    ) -> Bool {
-        for place in places where !isFieldValue(bytes[place]) { return false }
-        return true
-    }
-
-    /// Whether one of these eight bytes is below 0x20, or 0x7F. A borrow may also set the highest
-    /// bit of the byte after such a one, but of none otherwise.
-    @inline(__always)
-    private static func hasControl(_ word: UInt64) -> Bool {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let deletes = word ^ (0x7F &* ones)
-        let low = (word &- 0x20 &* ones) & ~word
-        return (low | (deletes &- ones) & ~deletes) & (0x80 &* ones) != 0
     }
 
     @inline(__always)
@@ -90,7 +39,7 @@ public struct Slice: Sendable, Equatable {
 
     init(_ range: Range<Int>) {
         start = Int32(range.lowerBound)
-        count = Int32(range.count)
+        count = Int32(range.upperBound - range.lowerBound)
     }
 
     init() {}
@@ -109,6 +58,7 @@ extension UnsafeRawBufferPointer {
     ///
     /// Setting bit 5 also joins control characters with signs and digits: only for bytes that were
     /// checked to be printable.
+    @inline(__always)
     func equalsIgnoringCase(_ text: StaticString) -> Bool {
         guard count == text.utf8CodeUnitCount else { return false }
         let wanted = text.utf8Start
@@ -117,6 +67,7 @@ extension UnsafeRawBufferPointer {
     }
 
     /// Whether these bytes are exactly `text`.
+    @inlinable
     @inline(__always)
     public func equals(_ text: StaticString) -> Bool {
         guard count == text.utf8CodeUnitCount else { return false }

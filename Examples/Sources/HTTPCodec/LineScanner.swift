@@ -18,19 +18,21 @@ struct LineScanner {
     private var scanned = 0
 
     /// After a line the scanner stands at the next one. `bytes` must begin where they began before.
+    @inline(__always)
     mutating func next(in bytes: UnsafeRawBufferPointer, limit: Int) -> Found {
         guard scanned < bytes.count, let base = bytes.baseAddress else { return .partial }
-        guard let found = memchr(base + scanned, CInt(Byte.lineFeed), bytes.count - scanned) else {
+        let unseen = bytes.count &- scanned
+        guard let found = memchr(base + scanned, CInt(Byte.lineFeed), unseen) else {
             scanned = bytes.count
             // The last byte may be the CR.
             return bytes.count - start > limit + 1 ? .tooLong : .partial
         }
         let end = UnsafeRawPointer(found) - base
-        let hasReturn = end > start && bytes[end - 1] == Byte.carriageReturn
-        let line = start..<(hasReturn ? end - 1 : end)
-        if line.count > limit { return .tooLong }
+        let hasReturn = end > start && bytes[end &- 1] == Byte.carriageReturn
+        let line = start..<(hasReturn ? end &- 1 : end)
+        if line.upperBound &- line.lowerBound > limit { return .tooLong }
         guard hasReturn else { return .bareLineFeed }
-        start = end + 1
+        start = end &+ 1
         scanned = start
         return .line(line)
     }

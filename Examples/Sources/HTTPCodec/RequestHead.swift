@@ -20,6 +20,8 @@ public struct RequestHead: Sendable, Equatable {
     public internal(set) var method = Method.get
     /// Path and query. The path is empty if the target was `http://host`; see `path(in:)`.
     public internal(set) var target = Slice()
+    /// The target without its query.
+    var path = Slice()
     /// HTTP/1.1 or a later 1.x; otherwise 1.0.
     public internal(set) var isVersion11 = true
     public internal(set) var keepsAlive = true
@@ -37,14 +39,11 @@ public struct RequestHead: Sendable, Equatable {
     /// The target without its query, out of the bytes that the parser was given. An empty path is
     /// `/` (RFC 9112, 3.2.2).
     public func path(in bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        let target = target.of(bytes)
-        var end = 0
-        while end < target.count, target[end] != Byte.questionMark { end &+= 1 }
-        guard end > 0 else {
+        guard !path.isEmpty else {
             let root: StaticString = "/"
             return UnsafeRawBufferPointer(start: root.utf8Start, count: 1)
         }
-        return UnsafeRawBufferPointer(rebasing: target[..<end])
+        return path.of(bytes)
     }
 }
 

@@ -1,36 +1,60 @@
 // Header fields: their form, and the few that this server acts on.
 
 extension RequestParser {
+    @inline(__always)
     mutating func takeField(_ line: UnsafeRawBufferPointer, at offset: Int) -> Status? {
         guard let colon = FieldLine.colon(in: line) else { return .badRequest }
         let name = UnsafeRawBufferPointer(rebasing: line[..<colon])
-        var (start, end) = (colon + 1, line.count)
-        while start < end, Byte.isBlank(line[start]) { start += 1 }
-        while end > start, Byte.isBlank(line[end - 1]) { end -= 1 }
-        let value = UnsafeRawBufferPointer(rebasing: line[start..<end])
-        let slice = Slice(offset + start..<offset + end)
-        // The length decides for most fields that the name need not be looked at.
-        switch name.count {
-        case 4 where name.equalsIgnoringCase("host"): return takeHost(value)
-        case 5 where name.equalsIgnoringCase("range"): head.range = slice
-        case 6 where name.equalsIgnoringCase("expect"): return takeExpect(value)
-        case 8 where name.equalsIgnoringCase("if-range"): head.ifRange = slice
-        case 8 where name.equalsIgnoringCase("if-match"): head.ifMatch = slice
-        case 10 where name.equalsIgnoringCase("connection"): takeConnection(value)
-        case 13 where name.equalsIgnoringCase("if-none-match"): head.ifNoneMatch = slice
-        case 14 where name.equalsIgnoringCase("content-length"): return takeLength(value)
-        case 17 where name.equalsIgnoringCase("if-modified-since"): head.ifModifiedSince = slice
-        case 17 where name.equalsIgnoringCase("transfer-encoding"): return takeEncoding(value)
-        case 19 where name.equalsIgnoringCase("if-unmodified-since"): head.ifUnmodifiedSince = slice
+        // The length decides for most fields that neither name nor value need be looked at.
+        switch colon {
+        case 4 where name.equalsIgnoringCase("host"): return takeHost(line, value(line, colon))
+        case 5 where name.equalsIgnoringCase("range"):
+            head.range = slice(line, colon, offset)
+        case 6 where name.equalsIgnoringCase("expect"): return takeExpect(text(line, colon))
+        case 8 where name.equalsIgnoringCase("if-range"):
+            head.ifRange = slice(line, colon, offset)
+        case 8 where name.equalsIgnoringCase("if-match"):
+            head.ifMatch = slice(line, colon, offset)
+        case 10 where name.equalsIgnoringCase("connection"): takeConnection(text(line, colon))
+        case 13 where name.equalsIgnoringCase("if-none-match"):
+            head.ifNoneMatch = slice(line, colon, offset)
+        case 14 where name.equalsIgnoringCase("content-length"):
+            return takeLength(text(line, colon))
+        case 17 where name.equalsIgnoringCase("if-modified-since"):
+            head.ifModifiedSince = slice(line, colon, offset)
+        case 17 where name.equalsIgnoringCase("transfer-encoding"):
+            return takeEncoding(text(line, colon))
+        case 19 where name.equalsIgnoringCase("if-unmodified-since"):
+            head.ifUnmodifiedSince = slice(line, colon, offset)
         default: break
         }
         return nil
     }
 
-    private mutating func takeHost(_ value: UnsafeRawBufferPointer) -> Status? {
+    /// Where the value is, without the blanks around it.
+    @inline(__always)
+    private func value(_ line: UnsafeRawBufferPointer, _ colon: Int) -> Range<Int> {
+        var (start, end) = (colon &+ 1, line.count)
+        while start < end, Byte.isBlank(line[start]) { start &+= 1 }
+        while end > start, Byte.isBlank(line[end &- 1]) { end &-= 1 }
+        return start..<end
+    }
+
+    private func text(_ line: UnsafeRawBufferPointer, _ colon: Int) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: line[value(line, colon)])
+    }
+
+    private func slice(_ line: UnsafeRawBufferPointer, _ colon: Int, _ offset: Int) -> Slice {
+        let value = value(line, colon)
+        return Slice(offset + value.lowerBound..<offset + value.upperBound)
+    }
+
+    private mutating func takeHost(
+        _ line: UnsafeRawBufferPointer, _ value: Range<Int>
+    ) -> Status? {
         guard seen.insert(.host).inserted else { return .badRequest }
-        for byte in value where !ByteSet.host.contains(byte) { return .badRequest }
-        return nil
+        let end = ByteSet.host.end(in: line, from: value.lowerBound, to: value.upperBound)
+        return end == value.upperBound ? nil : .badRequest
     }
 
     private mutating func takeExpect(_ value: UnsafeRawBufferPointer) -> Status? {
@@ -85,17 +109,5 @@ extension RequestParser {
             return true
         }
         return isList ? .notImplemented : .badRequest
-    }
-}
-
-/// The form of one field line, in headers and trailers.
-enum FieldLine {
-    /// Where the colon is; nil if the line is malformed. A line that begins with a blank continues
-    /// the one before it in old HTTP, and is malformed since: its name would be empty.
-    static func colon(in line: UnsafeRawBufferPointer) -> Int? {
-        var colon = 0
-        while colon < line.count, ByteSet.token.contains(line[colon]) { colon &+= 1 }
-        guard colon > 0, colon < line.count, line[colon] == Byte.colon else { return nil }
-        return Byte.areFieldValues(line, from: colon &+ 1) ? colon : nil
     }
 }

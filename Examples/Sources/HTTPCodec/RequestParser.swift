@@ -48,46 +48,48 @@ public struct RequestParser: Sendable {
     /// `bytes` are all that came since the head began; those that were shown before must still be
     /// there. After `.refused`, only `reset` makes sense.
     public mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Progress {
+        while state == .requestLine {
+            switch lines.next(in: bytes, limit: limits.requestLine) {
+            case .partial: return .needsMore
+            case .tooLong: return .refused(.uriTooLong)
+            case .bareLineFeed: return .refused(.badRequest)
+            case .line(let range):
+                // One empty line is left over by old clients after a body (RFC 9112, 2.2).
+                if range.isEmpty, mayBeginEmpty {
+                    mayBeginEmpty = false
+                    continue
+                }
+                let line = UnsafeRawBufferPointer(rebasing: bytes[range])
+                if let status = takeRequestLine(line, at: range.lowerBound) {
+                    return .refused(status)
+                }
+                state = .fields
+            }
+        }
+        return parseFields(bytes)
+    }
+
+    @inline(__always)
+    private mutating func parseFields(_ bytes: UnsafeRawBufferPointer) -> Progress {
         while true {
             // What is left for the head bounds a line too, so that both limits are found at the
             // same byte however the bytes are cut.
-            let left = max(0, limits.head - lines.start)
-            let limit = state == .requestLine ? limits.requestLine : min(limits.field, left)
-            switch lines.next(in: bytes, limit: limit) {
+            let left = max(0, limits.head &- lines.start)
+            switch lines.next(in: bytes, limit: min(limits.field, left)) {
             case .partial: return .needsMore
-            case .tooLong:
-                return .refused(state == .requestLine ? .uriTooLong : .headerFieldsTooLarge)
+            case .tooLong: return .refused(.headerFieldsTooLarge)
             case .bareLineFeed: return .refused(.badRequest)
             case .line(let range):
+                if range.isEmpty {
+                    if let status = finish() { return .refused(status) }
+                    return .complete(lines.start)
+                }
+                fieldCount &+= 1
+                if fieldCount > limits.fields { return .refused(.headerFieldsTooLarge) }
                 let line = UnsafeRawBufferPointer(rebasing: bytes[range])
-                if let progress = take(line, at: range.lowerBound) { return progress }
+                if let status = takeField(line, at: range.lowerBound) { return .refused(status) }
             }
         }
-    }
-
-    /// Nil: go on with the next line.
-    private mutating func take(
-        _ line: UnsafeRawBufferPointer, at offset: Int
-    ) -> Progress? {
-        switch state {
-        case .requestLine:
-            // One empty line is left over by old clients after a body (RFC 9112, 2.2).
-            if line.isEmpty, mayBeginEmpty {
-                mayBeginEmpty = false
-                return nil
-            }
-            if let status = takeRequestLine(line, at: offset) { return .refused(status) }
-            state = .fields
-        case .fields:
-            if line.isEmpty {
-                if let status = finish() { return .refused(status) }
-                return .complete(lines.start)
-            }
-            fieldCount += 1
-            if fieldCount > limits.fields { return .refused(.headerFieldsTooLarge) }
-            if let status = takeField(line, at: offset) { return .refused(status) }
-        }
-        return nil
     }
 
     /// What can be told only from all fields together.

@@ -71,14 +71,15 @@ final class HTTPHandler: EventHandler {
     private func takeHeads(_ connection: Connection, _ exchange: Exchange) throws -> Step {
         let isStopping = connection.loop.isStopping
         var taken = 0
-        let step: Step = try connection.withUnsafeBytes { bytes in
+        // Lent until the callback ends, whatever is written or dropped meanwhile.
+        let step: Step = try connection.bytes.withUnsafeBytes { bytes in
             while taken < bytes.count {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
                 switch exchange.parser.parse(rest) {
                 case .needsMore: return .wait
                 case .refused(let status): return refuse(exchange, status)
                 case .complete(let count):
-                    taken += count
+                    taken &+= count
                     let reply = begin(rest, exchange, isStopping)
                     guard case .head = exchange.phase else {
                         // One that sent the body along does not wait for it.
@@ -203,7 +204,7 @@ final class HTTPHandler: EventHandler {
             isBusy = true
         }
         // What waits unread for a peer that does not take its answers is not owed.
-        if !connection.isWritable { owed = nil }
+        if owed != nil, !connection.isWritable { owed = nil }
         connection.isBusy = isBusy
         guard owed != exchange.owed else { return }
         exchange.owed = owed
