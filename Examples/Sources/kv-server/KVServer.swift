@@ -21,7 +21,8 @@ struct KVServer: ServerCommand {
             $0.limits.outboundBytes = 1 << 30
         }
         let server = try Server(
-            KVHandler(Database()), listen: try common.addresses(defaultPort: 6379),
+            KVHandler(Database(isShared: common.loops != 1)),
+            listen: try common.addresses(defaultPort: 6379),
             options: options)
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }
