@@ -8,8 +8,8 @@ public final class Call {
     public let session: Session
     public let reply: ReplyWriter
     @exclusivity(unchecked) var request = Request.none
-    /// Milliseconds since 1970.
-    @exclusivity(unchecked) private(set) var now = 0
+    /// What `now` was found to be; 0 before anybody asked.
+    @exclusivity(unchecked) private var time = 0
 
     public init(_ database: Database, _ session: Session, _ reply: ReplyWriter) {
         self.database = database
@@ -17,11 +17,26 @@ public final class Call {
         self.reply = reply
     }
 
+    /// Milliseconds since 1970, the same for all requests until `forgetTime`. The clock is read
+    /// only for who asks, since most requests have nothing to do with time.
+    var now: Int {
+        if time == 0 { time = Clock.milliseconds() }
+        return time
+    }
+
+    /// Requests from here on may be of a later time.
+    public func forgetTime() { time = 0 }
+
+    /// Executes one request as if it were this time.
+    package func execute(_ request: Request, now: Int) {
+        time = now
+        execute(request)
+    }
+
     /// Executes one request and writes its reply.
-    public func execute(_ request: Request, now: Int) {
+    public func execute(_ request: Request) {
         guard request.count > 0 else { return }
         self.request = request
-        self.now = now
         let start = reply.count
         // It lives as long as the database, like the store below.
         Unmanaged.passUnretained(database.commands)._withUnsafeGuaranteedRef { $0.run(self) }
@@ -40,6 +55,8 @@ public final class Call {
     }
 
     var count: Int { request.count }
+
+    @inline(__always)
     subscript(_ index: Int) -> UnsafeRawBufferPointer { request[index] }
 
     var keys: some Sequence<UnsafeRawBufferPointer> { (1..<count).lazy.map { self[$0] } }

@@ -3,16 +3,16 @@ import RESPCodec
 // What concerns the client's connection and not the keys.
 extension Command {
     static let connections = [
-        forSubscribers("ping", -1) { ping($0) },
+        forSubscribers("ping", -1, ping),
         Command("echo", 2) { call in call.reply.bulk(call[1]) },
         forSubscribers("quit", -1) { call in
             call.session.end()
-            call.reply.simple("OK")
+            call.reply.ok()
         },
         Command("select", 2) { call in
             guard let number = call.number(1) else { return }
             guard number == 0 else { return call.reply.error("ERR DB index is out of range") }
-            call.reply.simple("OK")
+            call.reply.ok()
         },
         Command("hello", -1) { hello($0) },
         Command("client", -2) { client($0) },
@@ -89,7 +89,7 @@ extension Command {
             guard call.count == 3 else { return call.wrongCount("client|setname") }
             guard isName(call[2]) else { return badName(call) }
             call.session.name = [UInt8](call[2])
-            call.reply.simple("OK")
+            call.reply.ok()
         } else if isWord(word, "GETNAME") {
             guard call.count == 2 else { return call.wrongCount("client|getname") }
             let name = call.session.name
@@ -101,7 +101,7 @@ extension Command {
             let name = String(decoding: call.session.name, as: UTF8.self)
             call.reply.bulk("id=\(call.session.id) name=\(name) resp=\(call.session.version)\n")
         } else if isWord(word, "SETINFO"), call.count == 4 {
-            call.reply.simple("OK")
+            call.reply.ok()
         } else {
             unknownSubcommand(call, "CLIENT")
         }

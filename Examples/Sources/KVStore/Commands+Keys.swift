@@ -21,7 +21,7 @@ extension Command {
             let isKnown = call.count == 2 && (isWord(call[1], "ASYNC") || isWord(call[1], "SYNC"))
             guard call.count == 1 || isKnown else { return call.reply.error(Complaint.syntax) }
             call.database.store.removeAll()
-            call.reply.simple("OK")
+            call.reply.ok()
         },
     ]
 

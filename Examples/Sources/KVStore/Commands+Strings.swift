@@ -3,8 +3,8 @@ import RESPCodec
 // GET, SET and the other commands on strings.
 extension Command {
     static let strings = [
-        Command("get", 2) { get($0) },
-        Command("set", -3) { set($0) },
+        Command("get", 2, get),
+        Command("set", -3, set),
         Command("getdel", 2) { call in
             call.withEntry { shard, entry in
                 if writeString(entry, call), let entry { shard.remove(entry) }
@@ -33,13 +33,17 @@ extension Command {
     private static func get(_ call: Call) {
         call.withKey { shard, hash in
             guard let lent = shard.lend(call[1], hash, call.now) else { return call.reply.null() }
-            lent._withUnsafeGuaranteedRef { _ = writeString($0, call) }
+            // Asked for its bytes alone, the entry is not retained.
+            let bytes = lent._withUnsafeGuaranteedRef {
+                $0.container == nil ? $0.string.bytes : nil
+            }
+            guard let bytes else { return call.wrongType() }
+            call.reply.bulk(bytes)
         }
     }
 
     /// A bulk string, a null or an error; false after an error, and if the string is too long for a
     /// reply.
-    @inline(__always)
     private static func writeString(_ entry: Entry?, _ call: Call) -> Bool {
         guard let entry else {
             call.reply.null()
@@ -64,7 +68,7 @@ extension Command {
                 if entry.expiry != .max { shard.setExpiry(of: entry, .max) }
             }
         }
-        call.reply.simple("OK")
+        call.reply.ok()
     }
 
     private static func setWithOptions(_ call: Call) {
@@ -84,7 +88,7 @@ extension Command {
             if !options.keepsExpiry, entry.expiry != options.expiry {
                 shard.setExpiry(of: entry, options.expiry)
             }
-            if !options.returnsOld { call.reply.simple("OK") }
+            if !options.returnsOld { call.reply.ok() }
         }
     }
 
@@ -130,7 +134,7 @@ extension Command {
                 shard.setExpiry(of: entry, .max)
             }
         }
-        call.reply.simple("OK")
+        call.reply.ok()
     }
 }
 

@@ -2,9 +2,9 @@ import Glibc
 import RESPCodec
 import Synchronization
 
-/// Keys, channels and commands: everything but the network. Any thread may execute requests.
+/// Keys, channels and commands: everything but the network.
 public final class Database: Sendable {
-    public let store = Store()
+    public let store: Store
     let hub = Hub()
     let commands = CommandTable()
     let started = Clock.milliseconds()
@@ -13,7 +13,9 @@ public final class Database: Sendable {
     let repliesRefused = Atomic(0)
     let subscribersCutOff = Atomic(0)
 
-    public init() {}
+    /// If shared, any thread may execute requests; else one alone may, and sweep, which spares it
+    /// the locks.
+    public init(isShared: Bool = true) { store = Store(isShared: isShared) }
 
     /// Counts requests in groups: one shared counter for each would be fought over.
     public func count(executed number: Int) { executed.add(number, ordering: .relaxed) }

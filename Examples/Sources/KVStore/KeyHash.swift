@@ -27,7 +27,7 @@ struct KeyHash: Sendable {
     func hash(_ bytes: UnsafeRawBufferPointer, rounds: Int, lastRounds: Int) -> UInt64 {
         var state = SipState(first, second)
         var place = 0
-        while bytes.count - place >= 8 {
+        while bytes.count &- place >= 8 {
             state.take(bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self), rounds)
             place &+= 8
         }
@@ -39,6 +39,12 @@ struct KeyHash: Sendable {
     /// The last seven bytes or fewer, as the low ones of a word.
     @inline(__always)
     private func tail(_ bytes: UnsafeRawBufferPointer, _ place: Int) -> UInt64 {
+        // What is before them is shifted out.
+        if bytes.count >= 8 {
+            let last = bytes.loadUnaligned(fromByteOffset: bytes.count &- 8, as: UInt64.self)
+            return place == bytes.count
+                ? 0 : UInt64(littleEndian: last) >> UInt64(8 &* (8 &- (bytes.count &- place)))
+        }
         var word: UInt64 = 0
         for index in stride(from: bytes.count - 1, through: place, by: -1) {
             word = word << 8 | UInt64(bytes[index])

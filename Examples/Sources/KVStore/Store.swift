@@ -13,9 +13,14 @@ public final class Store: Sendable {
     private static let sweptBuckets = 64
 
     private let shards: [Shard]
+    /// The same without counting references: the one that a command uses is not retained.
+    private let lent: [Unmanaged<Shard>]
     private let hasher = KeyHash()
 
-    public init() { shards = (0..<Self.shardCount).map { _ in Shard() } }
+    init(isShared: Bool) {
+        shards = (0..<Self.shardCount).map { _ in Shard(isShared: isShared) }
+        lent = shards.map { Unmanaged.passUnretained($0) }
+    }
 
     func hash(_ key: UnsafeRawBufferPointer) -> UInt { hasher(key) }
 
@@ -25,9 +30,9 @@ public final class Store: Sendable {
     @inline(__always)
     func withShard<R>(of key: UnsafeRawBufferPointer, _ body: (Shard, UInt) -> R) -> R {
         let hash = hasher(key)
-        // The store keeps its shards, so the one that a command uses need not be retained.
-        return Unmanaged.passUnretained(shards[Self.shard(of: hash)])
-            ._withUnsafeGuaranteedRef { shard in shard.alone { body(shard, hash) } }
+        return lent[Self.shard(of: hash)]._withUnsafeGuaranteedRef { shard in
+            shard.alone { body(shard, hash) }
+        }
     }
 
     /// Runs `body` alone with all the shards of `keys`, which it gets by `shard(_:)`.
@@ -88,29 +93,39 @@ public final class Store: Sendable {
     }
 }
 
-// `table` and what it leads to are touched only inside `alone`, which holds the lock.
+// `table` and what it leads to are touched only inside `alone`, which holds the lock, or by the one
+// thread that there is.
 final class Shard: @unchecked Sendable {
     private let lock = Lock()
+    private let isShared: Bool
     @exclusivity(unchecked) private var table = Table()
     @exclusivity(unchecked) private var sweepCursor: UInt = 0
     /// Keys that have an end.
     @exclusivity(unchecked) private(set) var expiring = 0
 
+    init(isShared: Bool) { self.isShared = isShared }
+
     @inline(__always)
-    func alone<R>(_ body: () -> R) -> R { lock.alone(body) }
+    func alone<R>(_ body: () -> R) -> R { isShared ? lock.alone(body) : body() }
 
     var count: Int { table.count }
 
     /// The live entry of a key; one whose time is over is removed first.
-    func find(_ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: Int) -> Entry? {
-        lend(key, hash, now)?.takeUnretainedValue()
+    func find(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: @autoclosure () -> Int
+    ) -> Entry? {
+        lend(key, hash, now())?.takeUnretainedValue()
     }
 
     /// The same without retaining it: for the commonest commands, and only until it is removed.
     @inline(__always)
-    func lend(_ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: Int) -> Unmanaged<Entry>? {
+    func lend(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: @autoclosure () -> Int
+    ) -> Unmanaged<Entry>? {
         guard let entry = table.find(key, hash) else { return nil }
-        guard entry._withUnsafeGuaranteedRef({ $0.expiry }) > now else {
+        let expiry = entry._withUnsafeGuaranteedRef { $0.expiry }
+        // Most keys have no end, and then the clock need not be read.
+        guard expiry == .max || expiry > now() else {
             remove(entry.takeUnretainedValue())
             return nil
         }
@@ -118,11 +133,14 @@ final class Shard: @unchecked Sendable {
     }
 
     /// As `find`, or a new entry without a value.
-    func findOrInsert(_ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: Int) -> Entry {
-        find(key, hash, now) ?? insert(key, hash)
+    func findOrInsert(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: @autoclosure () -> Int
+    ) -> Entry {
+        find(key, hash, now()) ?? insert(key, hash)
     }
 
     /// The key must not be there.
+    @inline(never)
     func insert(_ key: UnsafeRawBufferPointer, _ hash: UInt) -> Entry {
         let entry = Entry(key: key, hash: hash)
         table.insert(entry)

@@ -66,6 +66,14 @@ public final class ReplyWriter {
         putLineEnd()
     }
 
+    /// As `simple("OK")`, the commonest of them, in one piece.
+    public func ok() {
+        let line: UInt64 = 0x0A0D_4B4F_2B
+        guard reserve(8) else { return }
+        memory.storeBytes(of: line.littleEndian, toByteOffset: used, as: UInt64.self)
+        used &+= 5
+    }
+
     /// An error, with its code in front. Line ends become blanks, as Redis does it.
     public func error(_ text: String) {
         guard reserve(text.utf8.count + 3) else { return }
@@ -77,8 +85,8 @@ public final class ReplyWriter {
     public func integer(_ value: Int) { header(UInt8(ascii: ":"), value) }
 
     public func bulk(_ bytes: UnsafeRawBufferPointer) {
-        guard reserve(bytes.count + 25) else { return }
-        header(UInt8(ascii: "$"), bytes.count)
+        guard reserve(bytes.count + Self.headerBytes + 2) else { return }
+        putHeader(UInt8(ascii: "$"), bytes.count)
         put(bytes)
         putLineEnd()
     }
@@ -117,16 +125,27 @@ public final class ReplyWriter {
         put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
+    /// A mark, a sign, 19 digits, CR LF.
+    private static let headerBytes = 23
+
     /// A mark, decimal digits and a line end.
     private func header(_ mark: UInt8, _ value: Int) {
-        // A mark, a sign, 19 digits, CR LF.
-        guard reserve(23) else { return }
+        guard reserve(Self.headerBytes) else { return }
+        putHeader(mark, value)
+    }
+
+    @inline(__always)
+    private func putHeader(_ mark: UInt8, _ value: Int) {
+        guard 0...9 ~= value else { return putLongHeader(mark, value) }
+        let line = 0x0A0D_3000 | UInt32(truncatingIfNeeded: value) << 8 | UInt32(mark)
+        memory.storeBytes(of: line.littleEndian, toByteOffset: used, as: UInt32.self)
+        used &+= 4
+    }
+
+    @inline(never)
+    private func putLongHeader(_ mark: UInt8, _ value: Int) {
         put(mark)
-        if 0...9 ~= value {
-            put(UInt8(truncatingIfNeeded: value) + 0x30)
-        } else {
-            putDigits(value)
-        }
+        putDigits(value)
         putLineEnd()
     }
 
@@ -149,25 +168,27 @@ public final class ReplyWriter {
     @inline(__always)
     private func put(_ byte: UInt8) {
         memory[used] = byte
-        used += 1
+        used &+= 1
     }
 
     @inline(__always)
     private func put(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return }
         memory.baseAddress!.advanced(by: used).copyMemory(from: start, byteCount: bytes.count)
-        used += bytes.count
+        used &+= bytes.count
     }
 
     @inline(__always)
     private func putLineEnd() {
-        put(carriageReturn)
-        put(lineFeed)
+        let end: UInt16 = 0x0A0D
+        memory.storeBytes(of: end.littleEndian, toByteOffset: used, as: UInt16.self)
+        used &+= 2
     }
 
     @inline(__always)
-    private func reserve(_ more: Int) -> Bool { memory.count - used >= more || grow(more) }
+    private func reserve(_ more: Int) -> Bool { memory.count &- used >= more || grow(more) }
 
+    @inline(never)
     private func grow(_ more: Int) -> Bool {
         guard more <= limit - used else {
             overflow()

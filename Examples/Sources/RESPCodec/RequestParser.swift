@@ -65,16 +65,15 @@ public struct RequestParser: ~Copyable {
     /// that is wrong or has not come yet to the careful way, which begins anew.
     @inline(__always)
     private mutating func parseWhole(_ bytes: UnsafeRawBufferPointer) -> Int? {
-        var position = 1
-        guard bytes.count > 4, bytes[0] == UInt8(ascii: "*"),
-            let count = Self.takeLength(bytes, &position, min(99, limits.arguments)), count > 0
+        let end = bytes.count
+        var position = 0
+        guard let count = Self.takeLength(bytes, end, &position, UInt8(ascii: "*")),
+            1...min(99, limits.arguments) ~= count
         else { return nil }
         parts.reserve(count)
         for index in 0..<count {
-            guard position < bytes.count, bytes[position] == UInt8(ascii: "$") else { return nil }
-            position &+= 1
-            guard let length = Self.takeLength(bytes, &position, limits.bulkBytes),
-                bytes.count - position >= length + 2
+            guard let length = Self.takeLength(bytes, end, &position, UInt8(ascii: "$")),
+                length <= limits.bulkBytes, end &- position >= length &+ 2
             else { return nil }
             parts.base[index] = Request.Part(start: position, count: length)
             position &+= length &+ 2
@@ -84,24 +83,45 @@ public struct RequestParser: ~Copyable {
         return position
     }
 
-    /// At most nine digits without a leading zero, and the two bytes of a line end.
+    /// A mark, a length and the two bytes of a line end. No request ends in fewer than six bytes
+    /// from there on, so that a length of two digits is read with one look at how many there are.
     @inline(__always)
     private static func takeLength(
-        _ bytes: UnsafeRawBufferPointer, _ position: inout Int, _ most: Int
+        _ bytes: UnsafeRawBufferPointer, _ end: Int, _ position: inout Int, _ mark: UInt8
     ) -> Int? {
-        let last = min(bytes.count - 2, position + 9)
-        guard position < last else { return nil }
-        var length = Int(bytes[position] &- UInt8(ascii: "0"))
-        guard length <= 9 else { return nil }
-        position &+= 1
-        while bytes[position] != carriageReturn {
-            let digit = Int(bytes[position] &- UInt8(ascii: "0"))
-            guard digit <= 9, length > 0, position < last else { return nil }
-            length = length &* 10 &+ digit
-            position &+= 1
+        guard end &- position >= 6, bytes[position] == mark else { return nil }
+        let first = Int(bytes[position &+ 1] &- UInt8(ascii: "0"))
+        guard first <= 9 else { return nil }
+        if bytes[position &+ 2] == carriageReturn {
+            position &+= 4
+            return first
         }
-        position &+= 2
-        return length <= most ? length : nil
+        let second = Int(bytes[position &+ 2] &- UInt8(ascii: "0"))
+        guard first > 0, second <= 9 else { return nil }
+        guard bytes[position &+ 3] == carriageReturn else {
+            return takeLongLength(bytes, end, &position)
+        }
+        position &+= 5
+        return first &* 10 &+ second
+    }
+
+    /// As `takeLength`, of up to nine digits, the first of which is known to be none but 1 to 9.
+    @inline(never)
+    private static func takeLongLength(
+        _ bytes: UnsafeRawBufferPointer, _ end: Int, _ position: inout Int
+    ) -> Int? {
+        var place = position &+ 1
+        let last = min(end &- 2, place &+ 9)
+        var length = 0
+        while place <= last, bytes[place] != carriageReturn {
+            let digit = Int(bytes[place] &- UInt8(ascii: "0"))
+            guard digit <= 9 else { return nil }
+            length = length &* 10 &+ digit
+            place &+= 1
+        }
+        guard place <= last else { return nil }
+        position = place &+ 2
+        return length
     }
 
     private mutating func parseOn(_ bytes: UnsafeRawBufferPointer) -> Step {

@@ -79,9 +79,9 @@ private final class Client {
 
     /// Executes the requests that are complete, as long as the peer takes the replies.
     func serve(_ connection: Connection) -> Action {
-        let now = Clock.milliseconds()
         var (taken, executed) = (0, 0)
-        connection.withUnsafeBytes { bytes in
+        call.forgetTime()
+        connection.bytes.withUnsafeBytes { bytes in
             while taken < bytes.count, !session.isEnding {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
                 switch parser.parse(rest) {
@@ -90,7 +90,7 @@ private final class Client {
                     replies.error(error.text)
                     session.end()
                 case .request(let count):
-                    parser.withRequest(in: rest) { call.execute($0, now: now) }
+                    parser.withRequest(in: rest) { call.execute($0) }
                     taken += count
                     executed += 1
                     if replies.count >= Self.replyBytes {

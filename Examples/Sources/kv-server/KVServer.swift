@@ -32,7 +32,7 @@ struct KVServer: ServerCommand {
             $0.limits.outboundBytes = replyLimit << 20 + 64 << 20
         }
         let server = try Server(
-            KVHandler(Database(), replyBytes: replyLimit << 20),
+            KVHandler(Database(isShared: common.loops != 1), replyBytes: replyLimit << 20),
             listen: try common.addresses(defaultPort: 6379),
             options: options)
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
