@@ -103,5 +103,5 @@ extension Connection {
     public var outboundBuffered: Int { isCurrent ? record.pointee.outbound.count : 0 }
 
     /// False above `Options.Limits.outboundHighMark`, until `onWritable`; and after a close.
-    public var isWritable: Bool { isOpen && !record.pointee.flags.contains(.congested) }
+    public var isWritable: Bool { isCurrent && record.pointee.isWritable }
 }

@@ -35,13 +35,7 @@ public final class PerConnection<Value>: Sendable {
         guard connection.isCurrent, let details = connection.record.pointee.details else {
             return nil
         }
-        return details._withUnsafeGuaranteedRef { details in
-            let values = details.values
-            for index in values.indices where values[index].variable == number {
-                return values[index].box
-            }
-            return nil
-        }
+        return details._withUnsafeGuaranteedRef { $0.box(of: number) }
     }
 }
 

@@ -189,3 +189,18 @@ package final class ConnectionDetails {
 
 /// Called once, with nil when the kernel has all the bytes, or with why it never will.
 package typealias SendResult = (CloseCause?) -> Void
+
+extension ConnectionRecord {
+    /// Here, and not where it is asked: a set of flags is compared by its witness table elsewhere.
+    package var isWritable: Bool { state == .open && !flags.contains(.congested) }
+}
+
+extension ConnectionDetails {
+    /// The value of the variable with this number. Here, where access to `values` is not checked.
+    package func box(of variable: Int) -> AnyObject? {
+        for index in values.indices where values[index].variable == variable {
+            return values[index].box
+        }
+        return nil
+    }
+}

@@ -158,7 +158,8 @@ extension Loop {
         if count > connection.pointee.inbound.front.count {
             connection.pointee.inbound.merge(&retired)
         }
-        return UnsafeRawBufferPointer(rebasing: connection.pointee.inbound.front.prefix(count))
+        return UnsafeRawBufferPointer(
+            start: connection.pointee.inbound.front.baseAddress, count: count)
     }
 
     /// As `peek`, and takes them.
