@@ -8,7 +8,7 @@ STYLES = {
     "epoll": ("#d55e00", False), "io_uring": ("#d55e00", True),
     "c-epoll": ("#24292f", False), "c-uring": ("#24292f", True), "c-udp": ("#24292f", False),
     "nio": ("#0072b2", False), "libuv": ("#009e73", False), "libevent": ("#cc79a7", False),
-    "go": ("#e69f00", False),
+    "go": ("#e69f00", False), "gnet": ("#8c564b", False),
     "timeout-epoll": ("#56b4e9", False), "timeout-uring": ("#56b4e9", True),
 }
 MEASURES = {
