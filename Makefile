@@ -32,7 +32,7 @@ BENCH_HTTP ?= --rounds 5 --seconds 2
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
 	conformance demo guards hostile planted-bugs seeds seed tsan asan peers bench bench-full \
-	bench-record bench-gate bench-http bench-kv plot format lint docs clean
+	bench-open bench-record bench-gate bench-http bench-kv plot format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \

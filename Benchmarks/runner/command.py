@@ -121,6 +121,7 @@ def measure(options):
     facts, date = machine.facts(), datetime.datetime.now().astimezone()
     # First, and so that what cannot be counted costs no measurement.
     counted = counts.count(found) if options.counts else {}
+    planned, closed = rounds.with_rates(planned, options)
     samples, failures = rounds.run(planned, options)
     server_cores, client_cores, apart = process.cores(1)
     result = {
@@ -128,7 +129,8 @@ def measure(options):
         "options": {"preset": options.preset, "rounds": options.rounds,
                     "seconds": options.seconds, "cores_apart": apart,
                     "server_cores": f"core {server_cores}", "client_cores": f"{client_cores}"},
-        "cells": [summary.of_cell(cell, baseline, samples[index], failures[index])
+        "cells": [summary.of_cell(cell, baseline, samples[index], failures[index],
+                                  closed.get(index))
                   for index, (cell, baseline, _) in enumerate(planned)],
         "counts": counted,
     }

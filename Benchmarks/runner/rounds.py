@@ -1,5 +1,6 @@
 """The measuring: rounds in which all servers of a cell take turns."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -96,6 +97,36 @@ def plan(cells, found, wanted):
         named[baseline + AGAIN] = named[baseline]
         planned.append((cell, baseline, named))
     return planned
+
+
+def closed_loop(cell, arms, options):
+    """What each server does at most, in requests per second; without those that fail."""
+    closed, found = dataclasses.replace(cell, share=0), {}
+    for name, server in arms.items():
+        if name.endswith(AGAIN):
+            continue
+        try:
+            runs = [measure(server, closed, options) for _ in range(2)]
+            found[name] = max(sample["requests_per_second"] for sample in runs)
+        except Failure as failure:
+            print(f"no rate of {name}: {failure}", file=sys.stderr)
+    return found
+
+
+def with_rates(planned, options):
+    """The plan, with a rate in each cell that has a share; and by the cell's number what the
+    servers do in a closed loop."""
+    rated, closed = [], {}
+    for index, (cell, baseline, arms) in enumerate(planned):
+        if cell.share:
+            print(f"finding a rate: {cell.name}", file=sys.stderr)
+            closed[index] = closed_loop(cell, arms, options)
+            if not closed[index]:
+                raise Failure(f"no server gives a rate for {cell.name}")
+            rate = round(cell.share * min(closed[index].values()), -2)
+            cell = dataclasses.replace(cell, rate=max(100, int(rate)))
+        rated.append((cell, baseline, arms))
+    return rated, closed
 
 
 def run(planned, options):

@@ -1,17 +1,22 @@
 """The runner's own arithmetic, tables and charts, and that it tells of servers that fail."""
 
+import contextlib
+import dataclasses
+import io
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 from xml.etree import ElementTree
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BENCHMARKS))
 
 from runner import cells, counts, markdown, plots, rounds, servers, summary, svg  # noqa: E402
+from runner.failure import Failure  # noqa: E402
 
 BENCH = BENCHMARKS / "bench"
 
@@ -67,6 +72,39 @@ class SummaryTests(unittest.TestCase):
         self.assertIn("percentiles-echo.svg", charts)
         for chart in charts.values():
             self.assertTrue(ElementTree.fromstring(chart).tag.endswith("svg"))
+
+
+class OpenTests(unittest.TestCase):
+    def result(self):
+        cell = dataclasses.replace(cells.of_the_slowest((0.7,))[0], rate=700)
+        samples = {name: [sample(1.0) | {"p999_us": value} for value in row] for name, row in
+                   {"epoll": [10.0, 30.0, 20.0], "c-epoll": [10.0, 10.0, 90.0]}.items()}
+        return summary.of_cell(cell, "c-epoll", samples, {}, {"epoll": 2000.0, "c-epoll": 1000.0})
+
+    def test_latencies_are_medians_beside_the_least_and_the_most(self):
+        text = "\n".join(markdown.cell_lines(self.result()))
+        self.assertIn("64 x 64 B, 700/s, 70% of the slowest", text)
+        row = next(line for line in text.splitlines() if line.startswith("| Millrace, epoll |"))
+        self.assertIn("| 20 |", row)
+        self.assertTrue(row.endswith("| 10 | 30 | 2.00 | 9 | 2,000 |"), row)
+
+    def test_the_rate_is_of_the_slowest_that_works(self):
+        cell = cells.of_the_slowest((0.7,))[0]
+        speeds = {"fast": [3000.0, 2000.0], "slow": [900.0, 1000.0], "broken": []}
+
+        def measure(server, asked, _):
+            self.assertEqual(asked.share, 0)
+            if not speeds[server]:
+                raise Failure("it fell over")
+            return {"requests_per_second": speeds[server].pop()}
+
+        arms = {name: name for name in (*speeds, "fast" + rounds.AGAIN)}
+        with mock.patch.object(rounds, "measure", measure), \
+                contextlib.redirect_stderr(io.StringIO()) as told:
+            planned, closed = rounds.with_rates([(cell, "fast", arms)], None)
+        self.assertEqual(planned[0][0].rate, 700)
+        self.assertEqual(closed, {0: {"fast": 3000.0, "slow": 1000.0}})
+        self.assertIn("no rate of broken: it fell over", told.getvalue())
 
 
 class ScaleTests(unittest.TestCase):
