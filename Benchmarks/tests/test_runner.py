@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from unittest import mock
 from xml.etree import ElementTree
@@ -101,10 +102,34 @@ class OpenTests(unittest.TestCase):
         arms = {name: name for name in (*speeds, "fast" + rounds.AGAIN)}
         with mock.patch.object(rounds, "measure", measure), \
                 contextlib.redirect_stderr(io.StringIO()) as told:
-            planned, closed = rounds.with_rates([(cell, "fast", arms)], None)
+            options = mock.Mock(rate=0)
+            planned, closed = rounds.with_rates([(cell, "fast", arms)], options)
         self.assertEqual(planned[0][0].rate, 700)
         self.assertEqual(closed, {0: {"fast": 3000.0, "slow": 1000.0}})
         self.assertIn("no rate of broken: it fell over", told.getvalue())
+
+
+class QuietTests(unittest.TestCase):
+    def chosen(self, disturbances, quiet):
+        samples = iter([{"others": others} for others in disturbances])
+        with mock.patch.object(rounds, "measure", lambda *_: next(samples)), \
+                mock.patch.object(rounds, "wait_for_quiet", lambda _: None):
+            return rounds.measure_quietly(None, None, mock.Mock(quiet=quiet))["others"]
+
+    def test_a_disturbed_sample_is_repeated_and_the_quietest_kept(self):
+        self.assertEqual(self.chosen([0.05], 1), 0.05)
+        self.assertEqual(self.chosen([0.9, 0.02, 0.01], 1), 0.02)
+        self.assertEqual(self.chosen([0.9, 0.3, 0.5], 1), 0.3)
+        self.assertEqual(self.chosen([0.9, 0.1], 0), 0.9)
+
+    def test_waiting_for_quiet_ends(self):
+        clock = iter(range(100))
+        with mock.patch.object(rounds, "busy_seconds", lambda: (next(clock), 0)):
+            started = time.monotonic()
+            rounds.wait_for_quiet(0.4)
+        self.assertGreaterEqual(time.monotonic() - started, 0.4)
+        with mock.patch.object(rounds, "busy_seconds", lambda: (0, 0)):
+            rounds.wait_for_quiet(3600)
 
 
 class ScaleTests(unittest.TestCase):
