@@ -17,7 +17,7 @@ FORMATTED = Package.swift Sources Tests \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
 EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo
-BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply
+BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply c-uring-trial
 
 SEEDS ?= 2000
 FIRST ?= 1

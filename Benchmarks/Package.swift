@@ -20,5 +20,8 @@ let package = Package(
         .executableTarget(
             name: "c-uring-echo", dependencies: ["serving"], cSettings: strict,
             linkerSettings: [.linkedLibrary(":liburing.a")]),
+        .executableTarget(
+            name: "c-uring-trial", dependencies: ["serving"], cSettings: strict,
+            linkerSettings: [.linkedLibrary(":liburing.a")]),
     ]
 )
