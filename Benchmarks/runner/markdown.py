@@ -58,7 +58,8 @@ def row(name, arm, cell):
     if cell["group"] in keys:
         found.append(count(arm[keys[cell["group"]]]))
     if cell["group"] == "open":
-        found.append(count(cell["closed_loop"][name]) if name in cell["closed_loop"] else "")
+        closed = cell["closed_loop"] or {}
+        found.append(count(closed[name]) if name in closed else "")
     return found
 
 

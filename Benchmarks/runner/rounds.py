@@ -132,7 +132,7 @@ def closed_loop(cell, arms, options):
         if name.endswith(AGAIN):
             continue
         try:
-            runs = [measure(server, closed, options) for _ in range(2)]
+            runs = [measure_quietly(server, closed, options) for _ in range(3)]
             found[name] = max(sample["requests_per_second"] for sample in runs)
         except Failure as failure:
             print(f"no rate of {name}: {failure}", file=sys.stderr)
@@ -144,13 +144,15 @@ def with_rates(planned, options):
     servers do in a closed loop."""
     rated, closed = [], {}
     for index, (cell, baseline, arms) in enumerate(planned):
-        if cell.share:
+        if cell.share and options.rate:
+            cell = dataclasses.replace(cell, rate=options.rate)
+        elif cell.share:
             print(f"finding a rate: {cell.name}", file=sys.stderr)
             closed[index] = closed_loop(cell, arms, options)
             if not closed[index]:
                 raise Failure(f"no server gives a rate for {cell.name}")
             rate = round(cell.share * min(closed[index].values()), -2)
-            cell = dataclasses.replace(cell, rate=options.rate or max(100, int(rate)))
+            cell = dataclasses.replace(cell, rate=max(100, int(rate)))
         rated.append((cell, baseline, arms))
     return rated, closed
 

@@ -91,22 +91,29 @@ class OpenTests(unittest.TestCase):
 
     def test_the_rate_is_of_the_slowest_that_works(self):
         cell = cells.of_the_slowest((0.7,))[0]
-        speeds = {"fast": [3000.0, 2000.0], "slow": [900.0, 1000.0], "broken": []}
+        speeds = {"fast": [3000.0, 2000.0, 1.0], "slow": [9.0, 900.0, 1000.0], "broken": []}
 
         def measure(server, asked, _):
             self.assertEqual(asked.share, 0)
             if not speeds[server]:
                 raise Failure("it fell over")
-            return {"requests_per_second": speeds[server].pop()}
+            return {"requests_per_second": speeds[server].pop(), "others": 0}
 
         arms = {name: name for name in (*speeds, "fast" + rounds.AGAIN)}
         with mock.patch.object(rounds, "measure", measure), \
                 contextlib.redirect_stderr(io.StringIO()) as told:
-            options = mock.Mock(rate=0)
+            options = mock.Mock(rate=0, quiet=0)
             planned, closed = rounds.with_rates([(cell, "fast", arms)], options)
         self.assertEqual(planned[0][0].rate, 700)
         self.assertEqual(closed, {0: {"fast": 3000.0, "slow": 1000.0}})
         self.assertIn("no rate of broken: it fell over", told.getvalue())
+
+    def test_a_given_rate_needs_no_finding(self):
+        cell = cells.of_the_slowest((0.7,))[0]
+        planned, closed = rounds.with_rates([(cell, "fast", {})], mock.Mock(rate=500))
+        self.assertEqual((planned[0][0].rate, closed), (500, {}))
+        unfound = self.result() | {"closed_loop": None}
+        self.assertIn("| 2.00 | 9 |  |", "\n".join(markdown.cell_lines(unfound)))
 
 
 class QuietTests(unittest.TestCase):
