@@ -1,5 +1,5 @@
-// The floor of a request: a server that answers each with the same bytes and reads none of them. Who
-// parses, looks up and writes cannot be cheaper on the same interface.
+// The floor of a request: a server that answers each with the same bytes and reads none of them.
+// Who parses, looks up and writes cannot be cheaper on the same interface.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,5 +1,5 @@
-// What io_uring can do beyond what the baseline and the library use, to be measured: each an option.
-// Without any it is c-uring-echo, whose code a choice at every step would make half as long again.
+// What io_uring can do beyond what the baseline and the library use, each as an option. Without any
+// it is c-uring-echo, whose code a choice at every step would make half as long again.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
