@@ -18,6 +18,7 @@ AGAIN = " again"
 QUIET_SHARE = 0.1
 QUIET_SECONDS = 0.3
 TRIES = 3
+MORE_TRIES = 5
 # The client repeats what it was told.
 OF_THE_CELL = ("transport", "connections", "size", "pipeline", "idle", "churn", "rate")
 
@@ -50,6 +51,10 @@ def measure(server, cell, options):
         if done.returncode != 0:
             raise Failure(f"{done.stderr.strip()} (against {shlex.join(running.words)})")
     report = json.loads(done.stdout)
+    # Answers that were on their way already, of a server that got no turn: no figure of it is one.
+    if report["server_cpu_us_per_request"] <= 0:
+        raise Failure(f"the server had no processor time in {options.seconds:g} s, "
+                      f"{report['requests']} requests")
     sample = {key: value for key, value in report.items() if key not in OF_THE_CELL}
     per_request = sample["server_cpu_us_per_request"] + sample["client_cpu_us_per_request"]
     ours = per_request * sample["requests"] / 1e6
@@ -136,6 +141,14 @@ def closed_loop(cell, arms, options):
             found[name] = max(sample["requests_per_second"] for sample in runs)
         except Failure as failure:
             print(f"no rate of {name}: {failure}", file=sys.stderr)
+    # Other work only ever slows down: whoever seems to be the slowest has more tries.
+    for _ in range(MORE_TRIES if found else 0):
+        slowest = min(found, key=found.get)
+        try:
+            again = measure_quietly(arms[slowest], closed, options)["requests_per_second"]
+        except Failure:
+            continue
+        found[slowest] = max(found[slowest], again)
     return found
 
 

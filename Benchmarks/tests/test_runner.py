@@ -75,6 +75,23 @@ class SummaryTests(unittest.TestCase):
             self.assertTrue(ElementTree.fromstring(chart).tag.endswith("svg"))
 
 
+class MeasureTests(unittest.TestCase):
+    def measured(self, cost):
+        told = json.dumps({"server_cpu_us_per_request": cost, "client_cpu_us_per_request": 1.0,
+                           "requests": 7})
+        done = mock.Mock(returncode=0, stdout=told)
+        running = mock.MagicMock()
+        running.return_value.__exit__.return_value = False
+        with mock.patch.object(rounds.process, "Running", running), \
+                mock.patch.object(rounds.subprocess, "run", lambda *_, **__: done):
+            return rounds.measure(None, cells.QUICK[0], mock.Mock(seconds=0.3))
+
+    def test_a_server_that_got_no_turn_has_no_figure(self):
+        self.assertEqual(self.measured(2.0)["requests"], 7)
+        with self.assertRaisesRegex(Failure, "no processor time in 0.3 s, 7 requests"):
+            self.measured(0.0)
+
+
 class OpenTests(unittest.TestCase):
     def result(self):
         cell = dataclasses.replace(cells.of_the_slowest((0.7,))[0], rate=700)
@@ -91,13 +108,15 @@ class OpenTests(unittest.TestCase):
 
     def test_the_rate_is_of_the_slowest_that_works(self):
         cell = cells.of_the_slowest((0.7,))[0]
-        speeds = {"fast": [3000.0, 2000.0, 1.0], "slow": [9.0, 900.0, 1000.0], "broken": []}
+        speeds = {"fast": [3000.0, 2000.0, 1.0], "slow": [1000.0, 900.0, 9.0], "broken": [],
+                  "disturbed": [4000.0, 4.0, 4.0, 4.0, 4.0]}
 
         def measure(server, asked, _):
             self.assertEqual(asked.share, 0)
             if not speeds[server]:
                 raise Failure("it fell over")
-            return {"requests_per_second": speeds[server].pop(), "others": 0}
+            return {"requests_per_second": speeds[server].pop() if len(speeds[server]) > 1
+                    else speeds[server][0], "others": 0}
 
         arms = {name: name for name in (*speeds, "fast" + rounds.AGAIN)}
         with mock.patch.object(rounds, "measure", measure), \
@@ -105,7 +124,8 @@ class OpenTests(unittest.TestCase):
             options = mock.Mock(rate=0, quiet=0)
             planned, closed = rounds.with_rates([(cell, "fast", arms)], options)
         self.assertEqual(planned[0][0].rate, 700)
-        self.assertEqual(closed, {0: {"fast": 3000.0, "slow": 1000.0}})
+        self.assertEqual(closed, {0: {"fast": 3000.0, "slow": 1000.0,
+                                      "disturbed": 4000.0}})
         self.assertIn("no rate of broken: it fell over", told.getvalue())
 
     def test_a_given_rate_needs_no_finding(self):
