@@ -18,7 +18,7 @@ FORMATTED = Package.swift Sources Tests \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
 EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo
-BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo
+BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply c-uring-trial
 
 SEEDS ?= 2000
 FIRST ?= 1
@@ -33,7 +33,7 @@ BENCH_HTTP ?= --rounds 5 --seconds 2
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
 	conformance demo guards hostile planted-bugs seeds seed tsan asan peers bench bench-full \
-	bench-record bench-gate bench-http bench-kv plot format lint docs clean
+	bench-open bench-record bench-gate bench-http bench-kv plot format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \

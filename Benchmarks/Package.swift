@@ -15,9 +15,13 @@ let package = Package(
         .executableTarget(name: "load-client", cSettings: strict),
         .target(name: "serving", cSettings: strict),
         .executableTarget(name: "c-epoll-echo", dependencies: ["serving"], cSettings: strict),
+        .executableTarget(name: "c-fixed-reply", dependencies: ["serving"], cSettings: strict),
         .executableTarget(name: "c-udp-echo", dependencies: ["serving"], cSettings: strict),
         .executableTarget(
             name: "c-uring-echo", dependencies: ["serving"], cSettings: strict,
+            linkerSettings: [.linkedLibrary(":liburing.a")]),
+        .executableTarget(
+            name: "c-uring-trial", dependencies: ["serving"], cSettings: strict,
             linkerSettings: [.linkedLibrary(":liburing.a")]),
     ]
 )

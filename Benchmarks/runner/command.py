@@ -36,6 +36,11 @@ def parse(arguments):
     parser.add_argument("--baseline", choices=keys, help="what ratios are to, where it takes part")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.7)
+    parser.add_argument("--quiet", type=float, default=0, metavar="S",
+                        help="wait up to S seconds for a quiet machine before each measurement, "
+                             "and repeat disturbed ones")
+    parser.add_argument("--rate", type=int, default=0,
+                        help="requests per second instead of a share of the slowest")
     parser.add_argument("--counts", action="store_true",
                         help="also system calls and allocations, in runs of their own")
     parser.add_argument("--out", type=pathlib.Path, default=OUT, metavar="DIR")
@@ -44,7 +49,7 @@ def parse(arguments):
     parser.add_argument("--plot", nargs="?", const="", metavar="JSON",
                         help="write report and plots of the newest result, or of this one, again")
     options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.seconds <= 0:
+    if options.rounds < 1 or options.seconds <= 0 or options.quiet < 0 or options.rate < 0:
         parser.error("--rounds and --seconds must be positive")
     return options
 
@@ -121,6 +126,7 @@ def measure(options):
     facts, date = machine.facts(), datetime.datetime.now().astimezone()
     # First, and so that what cannot be counted costs no measurement.
     counted = counts.count(found) if options.counts else {}
+    planned, closed = rounds.with_rates(planned, options)
     samples, failures = rounds.run(planned, options)
     server_cores, client_cores, apart = process.cores(1)
     result = {
@@ -128,7 +134,8 @@ def measure(options):
         "options": {"preset": options.preset, "rounds": options.rounds,
                     "seconds": options.seconds, "cores_apart": apart,
                     "server_cores": f"core {server_cores}", "client_cores": f"{client_cores}"},
-        "cells": [summary.of_cell(cell, baseline, samples[index], failures[index])
+        "cells": [summary.of_cell(cell, baseline, samples[index], failures[index],
+                                  closed.get(index))
                   for index, (cell, baseline, _) in enumerate(planned)],
         "counts": counted,
     }

@@ -9,6 +9,7 @@ TITLES = {
     "churn": "A connection for each request",
     "idle": "Eight busy connections among many idle ones",
     "schedule": "Echo over TCP at a fixed rate, latency from when a request was due",
+    "open": "Echo over TCP at a share of what the slowest does, latency from when one was due",
     "udp": "Echo over UDP",
     "unix": "Echo over Unix sockets",
     "loops": "Two loops",
@@ -31,7 +32,9 @@ def columns(group):
     found = ["server", "CPU us/request", "median", "spread", "CPU ratio", "requests/s", "p50 us",
              "p99 us", "p99.9 us", "switches/request", "peak MiB"]
     extra = {"idle": ["bytes per idle"], "udp": ["lost"], "churn": ["failed"],
-             "schedule": ["not sent in time"]}
+             "schedule": ["not sent in time"],
+             "open": ["p99.9 least", "p99.9 most", "p99.9 ratio", "not sent in time",
+                      "requests/s in a closed loop"]}
     return found + extra.get(group, [])
 
 
@@ -42,13 +45,21 @@ def row(name, arm, cell):
     found = [label(name, cell["baseline"]), f"{cpu['best']:.2f}", f"{cpu['median']:.2f}",
              f"{arm['spread']:.0%}", f"{arm['cpu_ratio']:.2f}" if "cpu_ratio" in arm else "",
              count(arm["requests_per_second"]["best"])]
-    found += [f"{arm[key]['best']:.0f}" for key in ("p50_us", "p99_us", "p999_us")]
+    # Of a rate that all keep, the middle is what one meets: whoever is lucky once is not quick.
+    which = "median" if cell["group"] == "open" else "best"
+    found += [f"{arm[key][which]:.0f}" for key in ("p50_us", "p99_us", "p999_us")]
     found += [f"{switches:.3f}", f"{arm['server_peak_rss_bytes'] / 1048576:.1f}"]
     if cell["group"] == "idle":
         found.append(count(arm["server_rss_bytes_per_idle"]))
-    keys = {"udp": "lost", "churn": "errors", "schedule": "unsent"}
+    if cell["group"] == "open":
+        found += [f"{arm['p999_us'][which]:.0f}" for which in ("best", "worst")]
+        found.append(f"{arm['p999_median_ratio']:.2f}" if "p999_median_ratio" in arm else "")
+    keys = {"udp": "lost", "churn": "errors", "schedule": "unsent", "open": "unsent"}
     if cell["group"] in keys:
         found.append(count(arm[keys[cell["group"]]]))
+    if cell["group"] == "open":
+        closed = cell["closed_loop"] or {}
+        found.append(count(closed[name]) if name in closed else "")
     return found
 
 
@@ -128,7 +139,8 @@ def report(result, plots):
              f"turn. Server on {options['server_cores']}, client on {options['client_cores']}.",
              "CPU is the processor time of the server, of all its threads. Times are the least of",
              "the rounds, requests/s the most; the spread is between the dearest and the cheapest",
-             "round. Ratios are to the baseline of the load. A load was quiet if the same command",
+             "round; at a share of the slowest, latencies are medians of the rounds. Ratios are to",
+             "the baseline of the load. A load was quiet if the same command",
              f"twice gave the same within {QUIET:.0%}: {quiet} of {len(result['cells'])}.",
              f"Other work took up to {max(shares, default=0):.0%} of a core, warming up included.",
              "", "## Processor time beside the baseline", "", *overview(result["cells"]), ""]

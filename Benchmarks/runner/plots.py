@@ -8,7 +8,7 @@ STYLES = {
     "epoll": ("#d55e00", False), "io_uring": ("#d55e00", True),
     "c-epoll": ("#24292f", False), "c-uring": ("#24292f", True), "c-udp": ("#24292f", False),
     "nio": ("#0072b2", False), "libuv": ("#009e73", False), "libevent": ("#cc79a7", False),
-    "go": ("#e69f00", False),
+    "go": ("#e69f00", False), "gnet": ("#8c564b", False),
     "timeout-epoll": ("#56b4e9", False), "timeout-uring": ("#56b4e9", True),
 }
 MEASURES = {
@@ -63,11 +63,13 @@ def line_charts(result, pipeline):
 
 
 def percentile_chart(cell):
-    series = series_of([cell], lambda arm: [arm[key]["best"] for key in
+    which = "median" if cell["group"] == "open" else "best"
+    series = series_of([cell], lambda arm: [arm[key][which] for key in
                                             ("p50_us", "p99_us", "p999_us")])
     series = [(label, colour, dashed, values[0]) for label, colour, dashed, values in series]
     title = f"Latency: {cell['group']}, {cell['name']}"
-    return svg.bars(title, "us, best round", ["p50", "p99", "p99.9"], series)
+    unit = "us, median of rounds" if which == "median" else "us, best round"
+    return svg.bars(title, unit, ["p50", "p99", "p99.9"], series)
 
 
 def charts(result):
@@ -77,7 +79,7 @@ def charts(result):
         found |= line_charts(result, pipeline)
     for cell in result["cells"]:
         shape = (cell["connections"], cell["size"], cell["pipeline"])
-        if shape == (64, 64, 1) and cell["group"] in ("echo", "schedule"):
-            rate = f"-{cell['rate']}" if cell["rate"] else ""
+        if shape == (64, 64, 1) and cell["group"] in ("echo", "schedule", "open"):
+            rate = f"-{cell['rate']}" if cell["group"] == "schedule" else ""
             found[f"percentiles-{cell['group']}{rate}.svg"] = percentile_chart(cell)
     return found

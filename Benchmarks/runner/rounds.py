@@ -1,5 +1,6 @@
 """The measuring: rounds in which all servers of a cell take turns."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,6 +14,11 @@ from runner.failure import Failure
 
 CLIENT = servers.BIN / "load-client"
 AGAIN = " again"
+# Of one core, by work that is not measured.
+QUIET_SHARE = 0.1
+QUIET_SECONDS = 0.3
+TRIES = 3
+MORE_TRIES = 5
 # The client repeats what it was told.
 OF_THE_CELL = ("transport", "connections", "size", "pipeline", "idle", "churn", "rate")
 
@@ -45,6 +51,10 @@ def measure(server, cell, options):
         if done.returncode != 0:
             raise Failure(f"{done.stderr.strip()} (against {shlex.join(running.words)})")
     report = json.loads(done.stdout)
+    # Answers that were on their way already, of a server that got no turn: no figure of it is one.
+    if report["server_cpu_us_per_request"] <= 0:
+        raise Failure(f"the server had no processor time in {options.seconds:g} s, "
+                      f"{report['requests']} requests")
     sample = {key: value for key, value in report.items() if key not in OF_THE_CELL}
     per_request = sample["server_cpu_us_per_request"] + sample["client_cpu_us_per_request"]
     ours = per_request * sample["requests"] / 1e6
@@ -52,6 +62,28 @@ def measure(server, cell, options):
     sample["others"] = max(0, (after[0] - before[0] - ours) / elapsed)
     sample["stolen"] = (after[1] - before[1]) / elapsed
     return sample
+
+
+def wait_for_quiet(seconds):
+    """Until little else runs, or so long."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        before = busy_seconds()[0]
+        time.sleep(min(QUIET_SECONDS, left))
+        if busy_seconds()[0] - before <= QUIET_SHARE * QUIET_SECONDS:
+            return
+
+
+def measure_quietly(server, cell, options):
+    """The sample with the least other work beside it: which is chosen by that alone, and not by
+    what it measured."""
+    found = []
+    for _ in range(TRIES if options.quiet else 1):
+        wait_for_quiet(options.quiet)
+        found.append(measure(server, cell, options))
+        if found[-1]["others"] <= QUIET_SHARE:
+            break
+    return min(found, key=lambda sample: sample["others"])
 
 
 class Progress:
@@ -98,6 +130,46 @@ def plan(cells, found, wanted):
     return planned
 
 
+def closed_loop(cell, arms, options):
+    """What each server does at most, in requests per second; without those that fail."""
+    closed, found = dataclasses.replace(cell, share=0), {}
+    for name, server in arms.items():
+        if name.endswith(AGAIN):
+            continue
+        try:
+            runs = [measure_quietly(server, closed, options) for _ in range(3)]
+            found[name] = max(sample["requests_per_second"] for sample in runs)
+        except Failure as failure:
+            print(f"no rate of {name}: {failure}", file=sys.stderr)
+    # Other work only ever slows down: whoever seems to be the slowest has more tries.
+    for _ in range(MORE_TRIES if found else 0):
+        slowest = min(found, key=found.get)
+        try:
+            again = measure_quietly(arms[slowest], closed, options)["requests_per_second"]
+        except Failure:
+            continue
+        found[slowest] = max(found[slowest], again)
+    return found
+
+
+def with_rates(planned, options):
+    """The plan, with a rate in each cell that has a share; and by the cell's number what the
+    servers do in a closed loop."""
+    rated, closed = [], {}
+    for index, (cell, baseline, arms) in enumerate(planned):
+        if cell.share and options.rate:
+            cell = dataclasses.replace(cell, rate=options.rate)
+        elif cell.share:
+            print(f"finding a rate: {cell.name}", file=sys.stderr)
+            closed[index] = closed_loop(cell, arms, options)
+            if not closed[index]:
+                raise Failure(f"no server gives a rate for {cell.name}")
+            rate = round(cell.share * min(closed[index].values()), -2)
+            cell = dataclasses.replace(cell, rate=max(100, int(rate)))
+        rated.append((cell, baseline, arms))
+    return rated, closed
+
+
 def run(planned, options):
     """Samples by the cell's number and the server's name; a failed sample is the reason instead."""
     total = options.rounds * sum(len(arms) for _, _, arms in planned)
@@ -115,7 +187,7 @@ def run(planned, options):
                         progress.step(what)
                         continue
                     try:
-                        sample = measure(arms[name], cell, options)
+                        sample = measure_quietly(arms[name], cell, options)
                         samples[index][name].append(sample)
                         what += f": {sample['server_cpu_us_per_request']:.2f} us"
                     except Failure as failure:

@@ -27,7 +27,8 @@ def of_arm(samples):
              "requests_per_second": {"best": max(rates), "median": statistics.median(rates)}}
     for key in LOWEST:
         values = [sample[key] for sample in samples]
-        found[key] = {"best": min(values), "median": statistics.median(values)}
+        found[key] = {"best": min(values), "median": statistics.median(values),
+                      "worst": max(values)}
     costs = [sample["server_cpu_us_per_request"] for sample in samples]
     found["spread"] = max(costs) / min(costs) - 1
     for key in MEDIANS:
@@ -42,7 +43,7 @@ def ratio(over, under, key):
     return over[key]["best"] / under[key]["best"]
 
 
-def of_cell(cell, baseline, samples, failures):
+def of_cell(cell, baseline, samples, failures, closed_loop=None):
     arms = {name: of_arm(found) for name, found in samples.items()}
     base = arms[baseline]
     for name, arm in arms.items():
@@ -51,12 +52,14 @@ def of_cell(cell, baseline, samples, failures):
         arm["cpu_ratio"] = ratio(arm, base, "server_cpu_us_per_request")
         arm["rate_ratio"] = ratio(arm, base, "requests_per_second")
         arm["p99_ratio"] = ratio(arm, base, "p99_us")
+        arm["p999_median_ratio"] = arm["p999_us"]["median"] / base["p999_us"]["median"]
     control = arms.get(baseline + AGAIN)
     noise = abs(control["cpu_ratio"] - 1) if control and base else None
     return {
         "group": cell.group, "name": cell.name, "connections": cell.connections,
         "size": cell.size, "pipeline": cell.pipeline, "transport": cell.transport,
         "loops": cell.loops, "idle": cell.idle, "churn": cell.churn, "rate": cell.rate,
+        "share": cell.share, "closed_loop": closed_loop,
         "baseline": baseline, "control_off_by": noise,
         "quiet": noise is not None and noise <= QUIET,
         "arms": arms, "failures": failures, "samples": samples,

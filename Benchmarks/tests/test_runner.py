@@ -1,17 +1,23 @@
 """The runner's own arithmetic, tables and charts, and that it tells of servers that fail."""
 
+import contextlib
+import dataclasses
+import io
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+from unittest import mock
 from xml.etree import ElementTree
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BENCHMARKS))
 
 from runner import cells, counts, markdown, plots, rounds, servers, summary, svg  # noqa: E402
+from runner.failure import Failure  # noqa: E402
 
 BENCH = BENCHMARKS / "bench"
 
@@ -67,6 +73,90 @@ class SummaryTests(unittest.TestCase):
         self.assertIn("percentiles-echo.svg", charts)
         for chart in charts.values():
             self.assertTrue(ElementTree.fromstring(chart).tag.endswith("svg"))
+
+
+class MeasureTests(unittest.TestCase):
+    def measured(self, cost):
+        told = json.dumps({"server_cpu_us_per_request": cost, "client_cpu_us_per_request": 1.0,
+                           "requests": 7})
+        done = mock.Mock(returncode=0, stdout=told)
+        running = mock.MagicMock()
+        running.return_value.__exit__.return_value = False
+        with mock.patch.object(rounds.process, "Running", running), \
+                mock.patch.object(rounds.subprocess, "run", lambda *_, **__: done):
+            return rounds.measure(None, cells.QUICK[0], mock.Mock(seconds=0.3))
+
+    def test_a_server_that_got_no_turn_has_no_figure(self):
+        self.assertEqual(self.measured(2.0)["requests"], 7)
+        with self.assertRaisesRegex(Failure, "no processor time in 0.3 s, 7 requests"):
+            self.measured(0.0)
+
+
+class OpenTests(unittest.TestCase):
+    def result(self):
+        cell = dataclasses.replace(cells.of_the_slowest((0.7,))[0], rate=700)
+        samples = {name: [sample(1.0) | {"p999_us": value} for value in row] for name, row in
+                   {"epoll": [10.0, 30.0, 20.0], "c-epoll": [10.0, 10.0, 90.0]}.items()}
+        return summary.of_cell(cell, "c-epoll", samples, {}, {"epoll": 2000.0, "c-epoll": 1000.0})
+
+    def test_latencies_are_medians_beside_the_least_and_the_most(self):
+        text = "\n".join(markdown.cell_lines(self.result()))
+        self.assertIn("64 x 64 B, 700/s, 70% of the slowest", text)
+        row = next(line for line in text.splitlines() if line.startswith("| Millrace, epoll |"))
+        self.assertIn("| 20 |", row)
+        self.assertTrue(row.endswith("| 10 | 30 | 2.00 | 9 | 2,000 |"), row)
+
+    def test_the_rate_is_of_the_slowest_that_works(self):
+        cell = cells.of_the_slowest((0.7,))[0]
+        speeds = {"fast": [3000.0, 2000.0, 1.0], "slow": [1000.0, 900.0, 9.0], "broken": [],
+                  "disturbed": [4000.0, 4.0, 4.0, 4.0, 4.0]}
+
+        def measure(server, asked, _):
+            self.assertEqual(asked.share, 0)
+            if not speeds[server]:
+                raise Failure("it fell over")
+            return {"requests_per_second": speeds[server].pop() if len(speeds[server]) > 1
+                    else speeds[server][0], "others": 0}
+
+        arms = {name: name for name in (*speeds, "fast" + rounds.AGAIN)}
+        with mock.patch.object(rounds, "measure", measure), \
+                contextlib.redirect_stderr(io.StringIO()) as told:
+            options = mock.Mock(rate=0, quiet=0)
+            planned, closed = rounds.with_rates([(cell, "fast", arms)], options)
+        self.assertEqual(planned[0][0].rate, 700)
+        self.assertEqual(closed, {0: {"fast": 3000.0, "slow": 1000.0,
+                                      "disturbed": 4000.0}})
+        self.assertIn("no rate of broken: it fell over", told.getvalue())
+
+    def test_a_given_rate_needs_no_finding(self):
+        cell = cells.of_the_slowest((0.7,))[0]
+        planned, closed = rounds.with_rates([(cell, "fast", {})], mock.Mock(rate=500))
+        self.assertEqual((planned[0][0].rate, closed), (500, {}))
+        unfound = self.result() | {"closed_loop": None}
+        self.assertIn("| 2.00 | 9 |  |", "\n".join(markdown.cell_lines(unfound)))
+
+
+class QuietTests(unittest.TestCase):
+    def chosen(self, disturbances, quiet):
+        samples = iter([{"others": others} for others in disturbances])
+        with mock.patch.object(rounds, "measure", lambda *_: next(samples)), \
+                mock.patch.object(rounds, "wait_for_quiet", lambda _: None):
+            return rounds.measure_quietly(None, None, mock.Mock(quiet=quiet))["others"]
+
+    def test_a_disturbed_sample_is_repeated_and_the_quietest_kept(self):
+        self.assertEqual(self.chosen([0.05], 1), 0.05)
+        self.assertEqual(self.chosen([0.9, 0.02, 0.01], 1), 0.02)
+        self.assertEqual(self.chosen([0.9, 0.3, 0.5], 1), 0.3)
+        self.assertEqual(self.chosen([0.9, 0.1], 0), 0.9)
+
+    def test_waiting_for_quiet_ends(self):
+        clock = iter(range(100))
+        with mock.patch.object(rounds, "busy_seconds", lambda: (next(clock), 0)):
+            started = time.monotonic()
+            rounds.wait_for_quiet(0.4)
+        self.assertGreaterEqual(time.monotonic() - started, 0.4)
+        with mock.patch.object(rounds, "busy_seconds", lambda: (0, 0)):
+            rounds.wait_for_quiet(3600)
 
 
 class ScaleTests(unittest.TestCase):

@@ -1,0 +1,134 @@
+// The buffers that the kernel receives into, and the pieces of them that are to be sent. Included
+// once: what follows has state, and a call less for each request.
+#ifndef BUFFERS_H
+#define BUFFERS_H
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <liburing.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "options.h"
+#include "serving.h"
+
+struct piece {
+    unsigned char *bytes;
+    size_t length;
+    int buffer;
+    /// In a list of a connection's, or of those that are free.
+    int next;
+};
+
+struct buffer {
+    /// Received into it so far; more than once only when it is used incrementally.
+    size_t used;
+    /// Of it and not sent yet.
+    int pieces;
+    /// The kernel will not receive into it any more.
+    bool full;
+    /// Where in the ring it was put, which tells what followed it.
+    unsigned position;
+};
+
+static struct options options;
+static struct io_uring_buf_ring *buffer_ring;
+static unsigned char *memory;
+static struct buffer *buffers;
+/// By position in the ring.
+static unsigned *ring_order;
+static unsigned ring_tail;
+static unsigned free_buffers;
+static struct piece *pieces;
+static int piece_count, first_free_piece = -1;
+
+static void check(int result, const char *what) {
+    if (result >= 0) { return; }
+    errno = -result;
+    fail(what);
+}
+
+static void *pages(size_t size) {
+    void *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) { fail("mmap"); }
+    return start;
+}
+
+static void *zeroed(size_t count, size_t size) {
+    void *start = calloc(count, size);
+    if (start == NULL) { fail("calloc"); }
+    return start;
+}
+
+static void give_buffer(unsigned index) {
+    unsigned position = ring_tail++ & (options.buffers - 1);
+    buffers[index] = (struct buffer){.position = position};
+    ring_order[position] = index;
+    int mask = io_uring_buf_ring_mask(options.buffers);
+    io_uring_buf_ring_add(buffer_ring, memory + index * options.buffer_size,
+        (unsigned)options.buffer_size, (unsigned short)index, mask, 0);
+    io_uring_buf_ring_advance(buffer_ring, 1);
+    free_buffers += 1;
+}
+
+static void open_buffers(struct io_uring *ring) {
+    memory = pages(options.buffers * options.buffer_size);
+    buffers = zeroed(options.buffers, sizeof *buffers);
+    ring_order = zeroed(options.buffers, sizeof *ring_order);
+    buffer_ring = pages(options.buffers * sizeof(struct io_uring_buf));
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)buffer_ring, .ring_entries = options.buffers,
+        // `flags` to newer headers.
+        .pad = options.incremental ? BUFFERS_INCREMENTAL : 0};
+    check(io_uring_register_buf_ring(ring, &registration, 0), "io_uring_register");
+    io_uring_buf_ring_init(buffer_ring);
+    for (unsigned index = 0; index < options.buffers; index += 1) { give_buffer(index); }
+}
+
+static void more_pieces(void) {
+    int count = piece_count == 0 ? 4096 : 2 * piece_count;
+    pieces = realloc(pieces, (size_t)count * sizeof *pieces);
+    if (pieces == NULL) { fail("realloc"); }
+    for (int index = count - 1; index >= piece_count; index -= 1) {
+        pieces[index].next = first_free_piece;
+        first_free_piece = index;
+    }
+    piece_count = count;
+}
+
+/// What has just been received into a buffer.
+static int take_piece(unsigned index, size_t length, bool full) {
+    struct buffer *buffer = &buffers[index];
+    if (first_free_piece < 0) { more_pieces(); }
+    int piece = first_free_piece;
+    first_free_piece = pieces[piece].next;
+    pieces[piece] = (struct piece){
+        .bytes = memory + index * options.buffer_size + buffer->used, .length = length,
+        .buffer = (int)index, .next = -1};
+    buffer->used += length;
+    buffer->pieces += 1;
+    buffer->full = full;
+    if (full) { free_buffers -= 1; }
+    return piece;
+}
+
+/// The piece after it in its list.
+static int give_piece(int index) {
+    struct piece *piece = &pieces[index];
+    struct buffer *buffer = &buffers[piece->buffer];
+    buffer->pieces -= 1;
+    if (buffer->pieces == 0 && buffer->full) { give_buffer((unsigned)piece->buffer); }
+    int next = piece->next;
+    piece->next = first_free_piece;
+    first_free_piece = index;
+    return next;
+}
+
+/// The buffer that the kernel takes after this one.
+static unsigned following(unsigned index) {
+    return ring_order[(buffers[index].position + 1) & (options.buffers - 1)];
+}
+
+#endif
