@@ -7,18 +7,10 @@ extension EpollDriver {
     func completeDatagram(
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
     ) -> Completion? {
-        if datagrams.owner == token {
-            if let datagram = datagrams.next() { return Completion(token, .datagram(datagram)) }
-            datagrams.owner = .none
-            // One call for each report: the other sockets have their turn before this one's next.
-            return nil
-        }
+        // One call for each report: the other sockets have their turn before this one's next.
         while true {
-            let count = datagrams.receive(from: entry.pointee.descriptor)
-            if count > 0 {
-                datagrams.owner = token
-                return datagrams.next().map { Completion(token, .datagram($0)) }
-            }
+            let count = datagrams.receive(from: entry.pointee.descriptor, for: token)
+            if count > 0 { return datagrams.next().map { Completion(token, .datagram($0)) } }
             let number = errno
             if count == 0 || number == EAGAIN { return nil }
             // News of a datagram sent earlier that did not arrive, or a signal.
@@ -30,10 +22,12 @@ extension EpollDriver {
     }
 }
 
-/// What the last call received and nobody has pulled yet.
+/// What the last call received and nobody has pulled yet: pulled to the end before the next call.
 struct DatagramBatch: ~Copyable {
-    /// Whose datagrams they are.
-    var owner = Token.none
+    /// Whose datagrams they are, as long as one or the last word is still to be told.
+    private(set) var owner = Token.none
+    /// The stream was stopped when some were left.
+    private var isStopping = false
     private var messages: UnsafeMutablePointer<mr_datagram>?
     private var memory: UnsafeMutableRawPointer?
     private let current = UnsafeMutablePointer<ReceivedDatagram>.allocate(capacity: 1)
@@ -50,7 +44,7 @@ struct DatagramBatch: ~Copyable {
         current.deallocate()
     }
 
-    mutating func receive(from descriptor: CInt) -> CInt {
+    mutating func receive(from descriptor: CInt, for token: Token) -> CInt {
         // Made when first needed: most servers have no datagrams.
         let messages = self.messages ?? .allocate(capacity: Self.capacity)
         let memory =
@@ -61,7 +55,24 @@ struct DatagramBatch: ~Copyable {
             descriptor, messages, CInt(Self.capacity), memory, UInt32(Self.size))
         count = max(0, Int(received))
         index = 0
+        if count > 0 { owner = token }
         return received
+    }
+
+    /// True if its last word is to be told behind what is left.
+    mutating func isStopped(_ token: Token) -> Bool {
+        guard owner == token else { return false }
+        isStopping = true
+        return true
+    }
+
+    /// Drops what is left; true if the last word is still to be told.
+    mutating func end() -> Bool {
+        defer { isStopping = false }
+        owner = .none
+        count = 0
+        index = 0
+        return isStopping
     }
 
     mutating func next() -> UnsafePointer<ReceivedDatagram>? {
@@ -77,6 +88,7 @@ struct DatagramBatch: ~Copyable {
                 isTruncated: message.pointee.is_truncated != 0,
                 segmentSize: Int(message.pointee.segment_size)))
         index += 1
+        if index == count && !isStopping { owner = .none }
         return UnsafePointer(current)
     }
 }

@@ -75,6 +75,8 @@ package final class EpollDriver: Driver {
         case .stop(let kind):
             // Gone already if the stream has ended by itself: that end was its last word.
             guard entry.pointee.streams.remove(EpollStreams(kind)) != nil else { return }
+            // What was received with others is handed over before the last word.
+            if kind == .datagrams && datagrams.isStopped(token) { break }
             ready.append(Completion(token, .stopped(kind)))
         case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
         case .close: return close(entry, token)
@@ -102,7 +104,7 @@ package final class EpollDriver: Driver {
     package func handOver() {}
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
-        guard eventIndex == eventCount else {
+        guard eventIndex == eventCount && datagrams.owner == .none else {
             now = clock
             return
         }
@@ -150,9 +152,8 @@ package final class EpollDriver: Driver {
         if !ready.isEmpty {
             servedReady.toggle()
             if servedReady { return ready.popFirst() }
-        } else if let completion = nextOfBatch() {
-            return completion
         }
+        if let completion = nextOfBatch() { return completion }
         while eventIndex < eventCount {
             if let completion = complete(events + eventIndex) { return completion }
             eventIndex &+= 1
@@ -160,19 +161,19 @@ package final class EpollDriver: Driver {
         return ready.popFirst()
     }
 
-    /// One more of the datagrams that were received together: their event is the current one.
+    /// One more of the datagrams that were received together, before anything else is received.
     @inline(__always)
     private func nextOfBatch() -> Completion? {
         let token = datagrams.owner
-        guard let entry = entries.find(token), entry.pointee.streams == .datagrams,
-            let datagram = datagrams.next()
-        else { return nil }
-        return Completion(token, .datagram(datagram))
+        guard token != .none else { return nil }
+        if let datagram = datagrams.next() { return Completion(token, .datagram(datagram)) }
+        return datagrams.end() ? Completion(token, .stopped(.datagrams)) : nil
     }
 
     package func shutDown() {
         entries.forEachAttached { Glibc.close($0.pointee.descriptor) }
         entries.removeAll()
+        _ = datagrams.end()
         eventCount = 0
         eventIndex = 0
     }
@@ -212,9 +213,10 @@ package final class EpollDriver: Driver {
         if readable && entry.pointee.streams.contains(.accept) {
             return completeAccept(entry, token)
         }
-        // A datagram event until what was received with it has been pulled.
         if readable && entry.pointee.streams.contains(.datagrams) {
-            return completeDatagram(entry, token)
+            let completion = completeDatagram(entry, token)
+            if completion != nil { eventIndex &+= 1 }
+            return completion
         }
         if reported & trouble != 0 { unregisterTrouble(entry) }
         return nil
@@ -383,6 +385,7 @@ package final class EpollDriver: Driver {
             epoll_ctl(epoll, EPOLL_CTL_DEL, entry.pointee.descriptor, nil)
         }
         Glibc.close(entry.pointee.descriptor)
+        if datagrams.owner == token { _ = datagrams.end() }
         entries.detach(entry)
         ready.append(Completion(token, .closed))
     }

@@ -11,8 +11,7 @@ struct EpollEntry: TokenEntry {
     var descriptor: CInt = -1
     var streams: EpollStreams = []
     private var marks: EpollMarks = []
-    private var storedInterest: UInt8 = 0
-    private var storedError: UInt8 = 0
+    private var storedError: UInt16 = 0
 
     var isRegistered: Bool {
         get { marks.contains(.registered) }
@@ -29,13 +28,20 @@ struct EpollEntry: TokenEntry {
     }
     /// The events that the registration asks for: input, room, or both.
     var interest: UInt32 {
-        get { UInt32(storedInterest) }
-        set { storedInterest = UInt8(newValue) }
+        get {
+            (marks.contains(.input) ? UInt32(MR_EPOLLIN) : 0)
+                | (marks.contains(.room) ? UInt32(MR_EPOLLOUT) : 0)
+        }
+        set {
+            mark(.input, newValue & UInt32(MR_EPOLLIN) != 0)
+            mark(.room, newValue & UInt32(MR_EPOLLOUT) != 0)
+        }
     }
-    /// What `sendNow` met and nobody has been told of; 0: nothing. Linux has 133 of them.
+    /// What `sendNow` met and nobody has been told of; 0: nothing. A kernel's answer has 4095 of
+    /// them at most.
     var sendError: CInt {
         get { CInt(storedError) }
-        set { storedError = UInt8(newValue) }
+        set { storedError = UInt16(clamping: newValue) }
     }
 
     var wantedInterest: UInt32 {
@@ -55,6 +61,8 @@ private struct EpollMarks: OptionSet {
     static let registered = EpollMarks(rawValue: 1)
     static let full = EpollMarks(rawValue: 2)
     static let connecting = EpollMarks(rawValue: 4)
+    static let input = EpollMarks(rawValue: 8)
+    static let room = EpollMarks(rawValue: 16)
 }
 
 struct EpollStreams: OptionSet {

@@ -11,7 +11,7 @@ struct UringEntry: TokenEntry {
     /// What `sendNow` met and nobody has been told of; 0: nothing.
     var sendError: CInt {
         get { CInt(storedError) }
-        set { storedError = UInt16(newValue) }
+        set { storedError = UInt16(clamping: newValue) }
     }
 }
 

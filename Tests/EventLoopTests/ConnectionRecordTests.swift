@@ -16,8 +16,9 @@ import Testing
         var record = ConnectionRecord(
             loop: Unmanaged.fromOpaque(UnsafeRawPointer(bitPattern: 8)!), token: Token.none)
         #expect(record.flags.contains(.notOpen))
-        for state: ConnectionState in [.connecting, .open, .finishing, .lingering, .closing, .free]
-        {
+        for state: ConnectionState in [
+            .listening, .connecting, .open, .finishing, .lingering, .closing, .free,
+        ] {
             record.state = state
             #expect(record.flags.contains(.notOpen) == (state != .open), "\(state)")
         }

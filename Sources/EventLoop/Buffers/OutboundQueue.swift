@@ -14,10 +14,7 @@ package struct OutboundQueue {
     package init() {}
 
     /// The front is submitted; it stays put until `complete` or `clear`.
-    package private(set) var isInFlight: Bool {
-        get { shape.contains(.inFlight) }
-        set { if newValue { shape.insert(.inFlight) } else { shape.remove(.inFlight) } }
-    }
+    package var isInFlight: Bool { shape.contains(.inFlight) }
 
     /// Bytes of files that have not been read yet: they take no memory.
     package var fileCount: Int { files?.pointee.count ?? 0 }
@@ -138,7 +135,7 @@ package struct OutboundQueue {
         guard !isInFlight, let front = first else { return nil }
         if front.pointee.count == 0 && !makeFront(pool) { return nil }
         guard let first else { return nil }
-        isInFlight = true
+        shape.insert(.inFlight)
         return UnsafeRawBufferPointer(
             start: first.bytes + first.pointee.start, count: first.pointee.count)
     }
@@ -272,8 +269,11 @@ package struct OutboundQueue {
     {
         if let last, last.pointee.room >= room { return last }
         let chunk = pool.take(capacity: max(room, Chunk.standardCapacity))
-        shape.remove(.single)
-        if first == nil && chunk.pointee.isStandard { shape = .single }
+        if first == nil && chunk.pointee.isStandard {
+            shape = .single
+        } else {
+            shape.remove(.single)
+        }
         if let last { last.pointee.next = chunk } else { first = chunk }
         last = chunk
         return chunk

@@ -21,11 +21,9 @@ package struct ConnectionRecord {
 
     package internal(set) var details: Unmanaged<ConnectionDetails>?
     package internal(set) var descriptor = Descriptor(-1)
-    /// While draining: the turn in which bytes last came.
-    var lastReceiveTurn = 0
     var timer = TimerQueue<TimerAction>.ID.none
-    /// Bytes sent while anybody waited to hear of it: what the promises of `sent` closures are
-    /// measured against.
+    /// Bytes sent, at least while anybody waits to hear of it: what the promises of `sent` closures
+    /// are measured against.
     var sentTotal = 0
     /// How much unread input the handler has said it is waiting for; above the inbound cap if it
     /// says so. Counts while `.awaiting`.
@@ -33,7 +31,7 @@ package struct ConnectionRecord {
     /// Bytes thrown away since the close began.
     var discarded = 0
     /// To the end of the third line.
-    private let filler: UInt64 = 0
+    private let filler: (UInt64, UInt64) = (0, 0)
 
     package internal(set) var state: ConnectionState {
         get { storedState }

@@ -1,4 +1,5 @@
 /// Datagrams: received one by one, answered together.
+import Glibc
 
 extension Loop {
     func datagram(
@@ -57,11 +58,7 @@ extension Loop {
     package func sendDatagram(
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
     ) {
-        guard listeners.indices.contains(index), listeners[index].bound.isDatagram else { return }
-        switch listeners[index].state {
-        case .closing, .closed: return
-        case .idle, .accepting, .stopping, .backingOff, .full: break
-        }
+        guard isServed(index) else { return }
         let outbox =
             listeners[index].outbox
             ?? DatagramOutbox(bundles: configuration.segmentationOffload)
@@ -72,6 +69,17 @@ extension Loop {
         hasDatagramsToSend = true
         // Longer than an empty outbox: no network takes it either.
         if !outbox.append(bytes, to: name) { port.counters.datagramDrops.add() }
+    }
+
+    /// A datagram socket that has not closed.
+    private func isServed(_ index: Int) -> Bool {
+        guard listeners.indices.contains(index), listeners[index].bound.isDatagram else {
+            return false
+        }
+        return switch listeners[index].state {
+        case .closing, .closed: false
+        case .idle, .accepting, .stopping, .backingOff, .full: true
+        }
     }
 
     /// Sends what was gathered by every socket.
@@ -99,14 +107,11 @@ extension Loop {
     /// Where a listener of this loop is bound.
     package func boundAddress(_ index: Int) -> SocketAddress { listeners[index].bound.address }
 
-    /// The places of this loop's datagram sockets.
-    package var datagramPlaces: [Int] {
-        listeners.indices.filter { listeners[$0].bound.isDatagram }
-    }
-
     package func joinGroup(
         _ group: SocketAddress, interface: String?, socket index: Int
     ) throws(SystemError) {
+        // Its descriptor may be somebody else's by now.
+        guard isServed(index) else { throw SystemError(EBADF, "setsockopt") }
         try sockets.join(group, interface: interface, on: listeners[index].bound.descriptor)
     }
 

@@ -9,7 +9,7 @@ import CLinux
 package final class Loop {
     package let index: Int
     package let port: LoopPort
-    // The port's own, which keeps them alive.
+    // The port's own, which keeps them alive: at hand for what is counted with every request.
     @exclusivity(unchecked) unowned(unsafe) let counters: LoopCounters
     package let configuration: LoopConfiguration
     package let sockets: any Sockets

@@ -1,0 +1,102 @@
+import EventLoop
+import Testing
+
+/// What receives of datagrams tell: each once and in order, also when the stream is stopped between
+/// two that came together.
+extension DriverContract {
+    @Suite struct Datagrams {
+        private func bind(_ session: Session) throws -> BoundListener {
+            try session.sockets.bindDatagrams(on: session.world.address(.tcp), ListenOptions())
+        }
+
+        /// Ten at once, one byte each, before anybody receives.
+        private func send(
+            _ session: Session, from sender: BoundListener, to receiver: BoundListener
+        ) throws {
+            let name = try receiver.address.kernelCopy()
+            let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 10, alignment: 1)
+            bytes.copyBytes(from: 0..<10)
+            defer {
+                name.deallocate()
+                bytes.deallocate()
+            }
+            let list = (0..<10).map {
+                OutgoingDatagram(
+                    bytes: UnsafeRawBufferPointer(
+                        rebasing: UnsafeRawBufferPointer(bytes)[$0..<$0 + 1]),
+                    name: UnsafeRawBufferPointer(name))
+            }
+            let sent = list.withUnsafeBufferPointer {
+                session.sockets.send($0, on: sender.descriptor, bundling: false)
+            }
+            #expect(sent.count == 10)
+        }
+
+        private let all = (0..<10).map { [UInt8($0)] }
+
+        @Test(arguments: DriverKind.allCases)
+        func theyComeOnceAndInOrder(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (sender, receiver) = (try bind(session), try bind(session))
+                try send(session, from: sender, to: receiver)
+                let token = session.attach(receiver.descriptor)
+                session.submit(.receiveDatagrams, token)
+                try session.run(until: "all came") { session.seen[token]?.datagrams.count == 10 }
+                #expect(session.seen[token]?.datagrams == all)
+                session.sockets.discard(sender.descriptor)
+            }
+        }
+
+        /// The rest may come before the last word or after the next beginning, but nothing is lost,
+        /// whatever other sockets receive meanwhile.
+        @Test(arguments: DriverKind.allCases)
+        func aStopBetweenThoseThatCameTogetherLosesNone(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let sender = try bind(session)
+                let receivers = try (0..<3).map { _ in try bind(session) }
+                for receiver in receivers { try send(session, from: sender, to: receiver) }
+                let tokens = receivers.map { session.attach($0.descriptor) }
+                session.onCompletion = { completion in
+                    guard case .datagram = completion.event,
+                        session.seen[completion.token]?.datagrams.count == 1
+                    else { return }
+                    session.submit(.stop(.datagrams), completion.token)
+                }
+                for token in tokens { session.submit(.receiveDatagrams, token) }
+                try session.run(until: "all are stopped") {
+                    tokens.allSatisfy { session.seen[$0]?.stopCount == 1 }
+                }
+                for token in tokens { session.submit(.receiveDatagrams, token) }
+                try session.run(until: "all came") {
+                    tokens.allSatisfy { session.seen[$0]?.datagrams.count == 10 }
+                }
+                for token in tokens { #expect(session.seen[token]?.datagrams == all) }
+                session.sockets.discard(sender.descriptor)
+            }
+        }
+
+        @Test(arguments: DriverKind.allCases)
+        func aCloseBetweenThoseThatCameTogetherIsTheLastWord(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (sender, receiver) = (try bind(session), try bind(session))
+                try send(session, from: sender, to: receiver)
+                let token = session.attach(receiver.descriptor)
+                session.onCompletion = { completion in
+                    guard case .datagram = completion.event else { return }
+                    session.onCompletion = nil
+                    session.submit(.close, token)
+                }
+                session.submit(.receiveDatagrams, token)
+                try session.run(until: "it is closed") { session.seen[token]?.closedCount == 1 }
+                // Its rest is not taken for another socket's.
+                let other = try bind(session)
+                let next = session.attach(other.descriptor)
+                session.submit(.receiveDatagrams, next)
+                try send(session, from: sender, to: other)
+                try session.run(until: "all came") { session.seen[next]?.datagrams.count == 10 }
+                #expect(session.seen[next]?.datagrams == all)
+                session.sockets.discard(sender.descriptor)
+            }
+        }
+    }
+}
