@@ -154,6 +154,23 @@ import Testing
         }
     }
 
+    @Test("kept bytes come before those of the turn in which reading goes on, and nothing is left")
+    func resumedInTheMiddle() throws {
+        try withStage { stage in
+            let (paused, other) = (try stage.open(), try stage.open())
+            stage.pause(paused)
+            stage.turn((paused, .received([1])))
+            stage.delegate.onTraffic = { loop, connection, _ in
+                guard connection.pointee.token == other else { return }
+                if let connection = loop.find(paused) { loop.resumeReading(connection) }
+            }
+            stage.turn(
+                (other, .received([9])), (paused, .received([2])), (paused, .received([3])))
+            // No call for bytes that were due and have been shown with the others.
+            #expect(stage.delegate.take(paused) == [.traffic([1, 2]), .traffic([3])])
+        }
+    }
+
     // MARK: Sending
 
     @Test("a write during a flight waits for the answer", arguments: [true, false])
