@@ -90,7 +90,10 @@ package final class ScriptedDriver: Driver {
         return false
     }
 
-    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int { 0 }
+    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
+        rules.sendNow(for: token)
+        return 0
+    }
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
         endLoan()

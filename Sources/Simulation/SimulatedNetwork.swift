@@ -107,6 +107,12 @@ package final class SimulatedNetwork: @unchecked Sendable {
         return .joined(client)
     }
 
+    /// Gives an unconnected socket its peer, as a kernel does before it says so: for scripts.
+    package func establish(_ descriptor: Descriptor, with address: SocketAddress) {
+        guard case .joined(let endpoint) = joinListener(at: address) else { return }
+        socket(descriptor, for: "connect")?.kind = .stream(endpoint)
+    }
+
     func peerAddress(for address: SocketAddress) -> SocketAddress {
         defer { nextPeerPort = nextPeerPort == .max ? 50_000 : nextPeerPort + 1 }
         return switch address {

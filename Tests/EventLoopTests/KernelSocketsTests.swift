@@ -135,9 +135,10 @@ import Testing
     }
 
     @Test(.enabled(if: hasV6)) func onlyV6LeavesV4ToOthers() throws {
-        try withListener(Self.anyV6, ListenOptions(onlyV6: true)) { listener in
-            let port = try #require(listener.address.port)
-            try withListener(at(.v4(IPv4Bytes(0), port: 0), port)) { other in
+        // IPv4 first: a port that is free for IPv6 alone may be a client's for IPv4.
+        try withListener(.v4(IPv4Bytes(0), port: 0)) { other in
+            let port = try #require(other.address.port)
+            try withListener(at(Self.anyV6, port), ListenOptions(onlyV6: true)) { listener in
                 _ = try PlainSocket.connected(to: at(Self.loopback, port))
                 #expect(try sockets.acceptWaiting(on: listener.descriptor) == nil)
                 let waiting = try #require(try sockets.acceptWaiting(on: other.descriptor))

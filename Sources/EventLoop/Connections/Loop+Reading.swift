@@ -35,6 +35,8 @@ extension Loop {
         } else {
             connection.pointee.inbound.append(bytes)
         }
+        // What was due for kept bytes is this call, which shows them too.
+        connection.pointee.flags.remove(.trafficDue)
         callback(connection) { try $0.traffic(connection) }
     }
 

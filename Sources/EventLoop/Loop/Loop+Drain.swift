@@ -20,13 +20,14 @@ extension Loop {
 
     /// A second request may shorten the time, not lengthen it.
     func drain(within limit: Nanoseconds) {
-        drainDeadline = now
         switch phase {
         case .running, .acceptedLast: phase = .draining(since: now, deadline: now + limit)
         case .draining(let since, let deadline):
             phase = .draining(since: since, deadline: min(deadline, now + limit))
-        case .drained, .ended: break
+        // No look is due: nobody would take one, and the loop would not sleep until the others end.
+        case .drained, .ended: return
         }
+        drainDeadline = now
     }
 
     /// The server is asked to stop: nobody is accepted any more.

@@ -1,0 +1,175 @@
+import EventLoop
+import Glibc
+import Simulation
+import Testing
+
+/// Accepting when the kernel refuses, when the server is full, and when it stops.
+@Suite struct LoopAcceptTests {
+    private func failure(_ number: Int32) -> QueuedEvent {
+        .failed(.accept, SystemError(number, "accept"))
+    }
+
+    /// Turns until just before the back-off is over, and then past it. Returns what the listener
+    /// does then.
+    private func waitOut(_ delay: Nanoseconds, _ stage: Stage) -> [Stage.Request] {
+        #expect(stage.turn() == [])
+        #expect(stage.lastWait == delay)
+        #expect(stage.turn(after: delay - 1) == [])
+        #expect(stage.turn() == [])
+        #expect(stage.turn(after: 1) == [])
+        return stage.turn()
+    }
+
+    // MARK: Back-off
+
+    @Test("each failure in a row doubles the back-off up to half a second, an accept resets it")
+    func backOff() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            for milliseconds in [20, 40, 80, 160, 320, 500, 500] as [Nanoseconds] {
+                let delay = Nanoseconds.milliseconds(milliseconds)
+                #expect(stage.turn((listener, failure(EMFILE))) == [])
+                #expect(stage.owner.take() == [.backOff(EMFILE, retryIn: delay)])
+                #expect(waitOut(delay, stage) == [.accept(listener)])
+            }
+            #expect(stage.port.counters.acceptBackOffs.current == 7)
+            stage.turn((listener, .accepted(try stage.makeDescriptor())))
+            #expect(stage.turn((listener, failure(ENFILE))) == [])
+            #expect(stage.owner.take() == [.backOff(ENFILE, retryIn: .milliseconds(20))])
+        }
+    }
+
+    @Test("a close during the back-off accepts at once, and the timer not again")
+    func closeDuringBackOff() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            let token = try stage.open()
+            stage.turn((listener, failure(EMFILE)))
+            stage.abort(token)
+            #expect(stage.turn((token, .closed)) == [.accept(listener)])
+            stage.turn(after: .milliseconds(20))
+            #expect(stage.turn() == [])
+        }
+    }
+
+    @Test("a stop during the back-off closes at once, and the timer wakes nobody")
+    func stopDuringBackOff() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            stage.turn((listener, failure(EMFILE)))
+            _ = stage.owner.take()
+            #expect(stage.turn(message: .stopAccepting) == [.close(listener)])
+            stage.turn(after: .milliseconds(20))
+            #expect(stage.turn() == [])
+            #expect(stage.owner.take() == [])
+            #expect(stage.turn((listener, .closed)) == [])
+            #expect(stage.owner.take() == [.acceptingStopped])
+        }
+    }
+
+    // MARK: A full server
+
+    @Test("who is accepted beyond the limit waits for room, and so does the listener")
+    func full() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            stage.owner.limit = 1
+            let descriptors = try (0..<3).map { _ in try stage.makeDescriptor() }
+            // The driver was ahead of the loop: all three were accepted before it heard of the
+            // stop.
+            let first = stage.turn(
+                (listener, .accepted(descriptors[0])), (listener, .accepted(descriptors[1])),
+                (listener, .accepted(descriptors[2])))
+            var token = try #require(stage.delegate.lastOpened)
+            #expect(
+                first == [
+                    .attach(descriptors[0], token), .receive(token), .stop(.accept, listener),
+                ])
+            #expect(stage.owner.take() == [.acceptPaused])
+            #expect(stage.turn((listener, .stopped(.accept))) == [])
+            for parked in [descriptors[1], descriptors[2]] {
+                stage.abort(token)
+                #expect(stage.turn((token, .closed)) == [])
+                let next = stage.turn(message: .resumeAccepting)
+                token = try #require(stage.delegate.lastOpened)
+                #expect(next == [.attach(parked, token), .receive(token)])
+            }
+            stage.abort(token)
+            #expect(stage.turn((token, .closed)) == [])
+            #expect(stage.turn(message: .resumeAccepting) == [.accept(listener)])
+        }
+    }
+
+    @Test("room that is made before the stop is answered: accepting goes on at that answer")
+    func roomBeforeStopped() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            stage.owner.limit = 1
+            stage.turn((listener, .accepted(try stage.makeDescriptor())))
+            let token = try #require(stage.delegate.lastOpened)
+            stage.abort(token)
+            #expect(stage.turn((token, .closed)) == [])
+            #expect(stage.turn(message: .resumeAccepting) == [])
+            #expect(stage.turn((listener, .stopped(.accept))) == [.accept(listener)])
+        }
+    }
+
+    // MARK: Stopping
+
+    @Test("a stop serves who was accepted before its answer and who waits in the backlog")
+    func stop() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            let (early, late) = (try stage.makeDescriptor(), try stage.makeDescriptor())
+            stage.connectPeer()
+            #expect(stage.turn(message: .stopAccepting) == [.stop(.accept, listener)])
+            let accepted = stage.turn((listener, .accepted(early)))
+            let first = try #require(stage.delegate.lastOpened)
+            #expect(accepted == [.attach(early, first), .receive(first)])
+
+            let stopped = stage.turn((listener, .stopped(.accept)))
+            let second = try #require(stage.delegate.lastOpened)
+            #expect(second != first)
+            #expect(stopped.suffix(2) == [.receive(second), .close(listener)])
+
+            #expect(stage.turn((listener, .accepted(late))) == [])
+            #expect(!stage.isOpen(late))
+            #expect(stage.owner.take() == [])
+            #expect(stage.turn((listener, .closed)) == [])
+            #expect(stage.owner.take() == [.acceptingStopped])
+            #expect(stage.owner.alive == 2)
+        }
+    }
+
+    @Test("a stop of a full server serves who was parked, limit or not")
+    func stopWhileFull() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            stage.owner.limit = 1
+            let descriptors = try (0..<2).map { _ in try stage.makeDescriptor() }
+            stage.turn(
+                (listener, .accepted(descriptors[0])), (listener, .accepted(descriptors[1])))
+            // The stop that is running already serves for this one.
+            #expect(stage.turn(message: .stopAccepting) == [])
+            let stopped = stage.turn((listener, .stopped(.accept)))
+            let token = try #require(stage.delegate.lastOpened)
+            #expect(
+                stopped == [
+                    .attach(descriptors[1], token), .receive(token), .close(listener),
+                ])
+        }
+    }
+
+    @Test("an accept that fails while it is being stopped is the stop's answer")
+    func failureWhileStopping() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            stage.turn(message: .stopAccepting)
+            #expect(stage.turn((listener, failure(EMFILE))) == [.close(listener)])
+            #expect(stage.owner.take() == [])
+            stage.turn(message: .stopAccepting)
+            #expect(stage.turn((listener, .closed)) == [])
+            #expect(stage.owner.take() == [.acceptingStopped])
+        }
+    }
+}

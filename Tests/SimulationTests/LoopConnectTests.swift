@@ -1,0 +1,152 @@
+import EventLoop
+import Glibc
+import Simulation
+import Testing
+
+/// Connecting out when the kernel hesitates, errs or answers too late.
+@Suite struct LoopConnectTests {
+    private let retry = Nanoseconds.milliseconds(5)
+
+    /// Begins to connect to the stage's own listener; with a peer, as far as getpeername tells, if
+    /// `isEstablished`.
+    private func connect(
+        _ stage: Stage, within timeout: Nanoseconds, isEstablished: Bool = false,
+        _ outcomes: Monitor<[String]>
+    ) throws -> Token {
+        let address = stage.listener.address
+        let requests = stage.turn(
+            message: .run { loop in
+                loop.connect(to: address, isDatagram: false, timeout: timeout) { result in
+                    let outcome =
+                        switch result {
+                        case .success: "connected"
+                        case .failure(let error): error.name
+                        }
+                    outcomes.withLock { $0.append(outcome) }
+                }
+            })
+        guard requests.count == 2, case .attach(let descriptor, let token) = requests[0] else {
+            throw Stage.Unexpected(requests: requests)
+        }
+        if isEstablished { stage.network.establish(descriptor, with: address) }
+        guard case .connect(_, token) = requests[1] else {
+            throw Stage.Unexpected(requests: requests)
+        }
+        return token
+    }
+
+    private func isConnect(_ requests: [Stage.Request], _ token: Token) -> Bool {
+        guard requests.count == 1, case .connect(_, token) = requests[0] else { return false }
+        return true
+    }
+
+    @Test("a full backlog is tried again every 5 ms until the time is up, and told once")
+    func fullBacklog() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let token = try connect(stage, within: .milliseconds(12), outcomes)
+            let refusal = QueuedEvent.failed(.connect, SystemError(EAGAIN, "connect"))
+            for _ in 0..<2 {
+                #expect(stage.turn((token, refusal)) == [])
+                #expect(stage.turn(after: retry - 1) == [])
+                #expect(stage.turn() == [])
+                stage.turn(after: 1)
+                let again = stage.turn()
+                #expect(isConnect(again, token))
+            }
+            #expect(stage.turn((token, refusal)) == [])
+            #expect(stage.turn() == [])
+            #expect(stage.lastWait == .milliseconds(2))
+            stage.turn(after: .milliseconds(2))
+            // Not tried once more, although that is due at the same moment.
+            #expect(stage.turn() == [.close(token)])
+            #expect(stage.turn((token, .closed)) == [])
+            #expect(outcomes.withLock { $0 } == ["ETIMEDOUT"])
+            #expect(stage.delegate.take(token) == [])
+            #expect(stage.loop.slotsInUse == 0)
+        }
+    }
+
+    @Test("a success that comes when the time was up opens nothing")
+    func lateSuccess() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let token = try connect(
+                stage, within: .milliseconds(10), isEstablished: true, outcomes)
+            stage.turn(after: .milliseconds(10))
+            #expect(stage.turn() == [.close(token)])
+            let late = stage.turn(
+                (token, .connected), (token, .failed(.connect, SystemError(ECANCELED, "connect"))))
+            #expect(late == [])
+            #expect(outcomes.withLock { $0 } == ["ETIMEDOUT"])
+            #expect(stage.delegate.take(token) == [])
+            #expect(stage.loop.slotsInUse == 1)
+        }
+    }
+
+    @Test("a success tells who asked, then the handler, and ends the connect's deadline")
+    func success() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let token = try connect(
+                stage, within: .milliseconds(10), isEstablished: true, outcomes)
+            let heard = Monitor<[String]>([])
+            stage.delegate.onOpened = { _, _ in heard.withLock { $0 = outcomes.withLock { $0 } } }
+            #expect(stage.turn((token, .connected)) == [.receive(token)])
+            #expect(heard.withLock { $0 } == ["connected"])
+            stage.turn(after: .milliseconds(10), (token, .received([1])))
+            #expect(stage.turn() == [])
+            #expect(stage.delegate.take(token) == [.opened, .traffic([1])])
+            #expect(outcomes.withLock { $0 } == ["connected"])
+        }
+    }
+
+    @Test("a success of a socket that has no peer is a connect that had not begun: tried again")
+    func successWithoutPeer() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let token = try connect(stage, within: .milliseconds(1_000), outcomes)
+            #expect(stage.turn((token, .connected)) == [])
+            #expect(outcomes.withLock { $0 } == [])
+            stage.turn(after: retry)
+            let again = stage.turn()
+            #expect(isConnect(again, token))
+            let refusal = QueuedEvent.failed(.connect, SystemError(ECONNREFUSED, "connect"))
+            #expect(stage.turn((token, refusal)) == [.close(token)])
+            #expect(outcomes.withLock { $0 } == ["ECONNREFUSED"])
+            // The deadline is nobody's any more.
+            stage.turn(after: .milliseconds(1_000))
+            #expect(stage.turn() == [])
+            #expect(outcomes.withLock { $0 } == ["ECONNREFUSED"])
+        }
+    }
+
+    @Test("a stop ends a connect at once: who asked is told, no handler")
+    func drain() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let token = try connect(stage, within: .milliseconds(1_000), outcomes)
+            #expect(
+                stage.turn(message: .drain(within: .milliseconds(1_000))) == [.close(token)])
+            #expect(outcomes.withLock { $0 } == ["ECANCELED"])
+            #expect(stage.turn((token, .connected)) == [])
+            #expect(stage.owner.take() == [])
+            #expect(stage.turn((token, .closed)) == [])
+            #expect(stage.owner.take() == [.drained])
+            #expect(stage.delegate.take(token) == [])
+        }
+    }
+
+    @Test("a driver that fails tells who asked, once, and frees the rest")
+    func failedWait() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let token = try connect(stage, within: .milliseconds(1_000), outcomes)
+            stage.driver.waitError = SystemError(ENOMEM, "wait")
+            #expect(stage.turn() == [.close(token)])
+            #expect(outcomes.withLock { $0 } == ["ENOMEM"])
+            #expect(stage.delegate.take(token) == [])
+            #expect(stage.loop.slotsInUse == 0)
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import EventLoop
+
+/// What a handler is told, in order, and what a test has it do then.
+final class RecordingDelegate: LoopDelegate {
+    enum Told: Equatable {
+        case opened
+        /// With all that was unread: it leaves nothing.
+        case traffic([UInt8])
+        case writable
+        case peerEnded
+        case closed(String)
+    }
+
+    typealias Deed = (Loop, ConnectionReference) -> Void
+
+    var onOpened: Deed?
+    var onTraffic: ((Loop, ConnectionReference, [UInt8]) -> Void)?
+    var onWritable: Deed?
+    private(set) var lastOpened: Token?
+    /// Goodbyes of the loop.
+    private(set) var shutDowns = 0
+    private var told: [Token: [Told]] = [:]
+
+    /// What was told of a connection since the last call.
+    func take(_ token: Token) -> [Told] { told.removeValue(forKey: token) ?? [] }
+
+    private func note(_ event: Told, _ connection: ConnectionReference) -> Loop {
+        told[connection.pointee.token, default: []].append(event)
+        return connection.pointee.loop.takeUnretainedValue()
+    }
+
+    func boot(_ loop: Loop) -> LoopAction { .none }
+
+    func tick(_ loop: Loop) -> LoopTick { .never }
+
+    func opened(_ connection: ConnectionReference) -> LoopAction {
+        let loop = note(.opened, connection)
+        lastOpened = connection.pointee.token
+        onOpened?(loop, connection)
+        return .none
+    }
+
+    func traffic(_ connection: ConnectionReference) -> LoopAction {
+        let bytes = Array(connection.pointee.loop.takeUnretainedValue().takeAll(connection))
+        let loop = note(.traffic(bytes), connection)
+        onTraffic?(loop, connection, bytes)
+        return .none
+    }
+
+    func writable(_ connection: ConnectionReference) -> LoopAction {
+        let loop = note(.writable, connection)
+        onWritable?(loop, connection)
+        return .none
+    }
+
+    func peerEnded(_ connection: ConnectionReference) -> LoopAction {
+        _ = note(.peerEnded, connection)
+        return .none
+    }
+
+    func willWrite(_ connection: ConnectionReference) -> LoopAction { .none }
+
+    func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction {
+        _ = note(.closed(name(of: cause)), connection)
+        return .none
+    }
+
+    func datagram(
+        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int
+    ) -> LoopAction { .none }
+
+    func shutDown(_ loop: Loop) { shutDowns += 1 }
+
+    private func name(of cause: CloseCause) -> String {
+        if case .reset(let error) = cause { return "reset \(error.name)" }
+        return "\(cause)"
+    }
+}

@@ -1,0 +1,73 @@
+import EventLoop
+
+/// Who started a loop, as far as that one can tell: counts connections and keeps what it hears.
+final class RecordingOwner: LoopOwner {
+    enum Heard: Equatable {
+        case stopRequested(String)
+        case acceptingStopped
+        case drained
+        case backOff(Int32, retryIn: Nanoseconds)
+        case acceptPaused
+        case driverFailed(Int32)
+        case other(String)
+    }
+
+    private struct State {
+        var heard: [Heard] = []
+        var alive = 0
+        var limit = Int.max
+    }
+
+    private let state = Monitor(State())
+
+    /// Connections alive.
+    var alive: Int { state.withLock { $0.alive } }
+
+    /// As many as may be.
+    var limit: Int {
+        get { state.withLock { $0.limit } }
+        set { state.withLock { $0.limit = newValue } }
+    }
+
+    /// What it heard since the last call.
+    func take() -> [Heard] {
+        state.withLock { state in
+            defer { state.heard = [] }
+            return state.heard
+        }
+    }
+
+    private func note(_ word: Heard) { state.withLock { $0.heard.append(word) } }
+
+    func stopRequested(_ cause: StopCause) { note(.stopRequested("\(cause)")) }
+
+    func listenerCloses(_ listener: BoundListener) -> Bool { true }
+
+    func acceptingStopped(_ loop: Int) { note(.acceptingStopped) }
+
+    func drained(_ loop: Int) { note(.drained) }
+
+    func report(_ event: LoopReport) {
+        switch event {
+        case .acceptBackOff(let error, _, let delay): note(.backOff(error.number, retryIn: delay))
+        case .acceptPaused: note(.acceptPaused)
+        case .driverFailed(let error, _): note(.driverFailed(error.number))
+        default: note(.other("\(event)"))
+        }
+    }
+
+    func connectionAccepted() -> Bool {
+        state.withLock { state in
+            state.alive += 1
+            return state.alive < state.limit
+        }
+    }
+
+    func connectionClosed() { state.withLock { $0.alive -= 1 } }
+
+    func hostConnected(_ host: SocketAddress) -> Bool { true }
+
+    func hostDisconnected(_ host: SocketAddress) {}
+
+    var hasRoom: Bool { state.withLock { $0.alive < $0.limit } }
+}

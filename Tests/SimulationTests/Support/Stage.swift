@@ -1,0 +1,171 @@
+import EventLoop
+import Glibc
+import Simulation
+import Testing
+
+/// One loop over a driver that says what the test tells it to say. Time stands still unless a turn
+/// is told to begin later.
+final class Stage {
+    typealias Request = ScriptedDriver.Request
+
+    let driver = ScriptedDriver()
+    let network = SimulatedNetwork(seed: 1)
+    let delegate = RecordingDelegate()
+    let owner = RecordingOwner()
+    let listener: BoundListener
+    let sockets: SimulatedSockets
+    let port: LoopPort
+    let loop: Loop
+    /// The other ends, in the order in which they connected.
+    private(set) var peers: [Peer] = []
+
+    init(_ configuration: LoopConfiguration) throws {
+        sockets = SimulatedSockets(network: network)
+        listener = try sockets.listen(on: .v4(IPv4Bytes(0), port: 0), ListenOptions())
+        port = Loop.port(index: 0, capacity: 1_024, driver: driver)
+        loop = Loop(
+            index: 0, port: port, driver: driver, sockets: sockets, delegate: delegate,
+            configuration: configuration, listeners: [(listener, spreads: false)],
+            targets: [port], balancer: .roundRobin, owner: owner)
+    }
+
+    // MARK: Turning
+
+    /// One turn, in whose wait the clock moves on and the driver gets these completions. Returns
+    /// what the loop asked of the driver in it.
+    @discardableResult
+    func turn(
+        after delay: Nanoseconds = 0, _ completions: (Token, QueuedEvent)...
+    ) -> [Request] {
+        _ = driver.takeRequests()
+        driver.now += delay
+        driver.script(completions)
+        _ = loop.turn()
+        return driver.takeRequests()
+    }
+
+    /// A turn that begins with this message.
+    @discardableResult
+    func turn(
+        after delay: Nanoseconds = 0, message: LoopMessage,
+        _ completions: (Token, QueuedEvent)...
+    ) -> [Request] {
+        let outcome = port.post(message)
+        #expect(outcome == .accepted)
+        _ = driver.takeRequests()
+        driver.now += delay
+        driver.script(completions)
+        _ = loop.turn()
+        return driver.takeRequests()
+    }
+
+    /// A turn that begins with what a program does to one connection from outside its callbacks.
+    @discardableResult
+    func turn(
+        _ token: Token, does body: @escaping @Sendable (Loop, ConnectionReference) -> Void
+    ) -> [Request] {
+        turn(
+            message: .run { loop in
+                let connection = loop.find(token)
+                #expect(connection != nil)
+                if let connection { body(loop, connection) }
+            })
+    }
+
+    /// How long after the last turn's beginning its wait was to end; nil: never.
+    var lastWait: Nanoseconds? { driver.deadlines.last?.map { $0 - driver.now } }
+
+    // MARK: Connections
+
+    /// A descriptor as a kernel accepts it; nobody owns it yet.
+    func makeDescriptor() throws -> Descriptor {
+        connectPeer()
+        return try #require(try sockets.acceptWaiting(on: listener.descriptor))
+    }
+
+    /// It waits in the backlog.
+    func connectPeer() {
+        peers.append(network.connect(to: listener.address))
+        network.runDue()
+    }
+
+    func isOpen(_ descriptor: Descriptor) -> Bool { network.openDescriptors.contains(descriptor) }
+
+    /// A connection that another loop has accepted.
+    func open() throws -> Token {
+        _ = owner.connectionAccepted()
+        turn(message: .adopt(try makeDescriptor(), listener: 0, host: nil))
+        let token = try #require(delegate.lastOpened)
+        #expect(delegate.take(token) == [.opened])
+        return token
+    }
+
+    /// Starts to accept, and names the listener's token.
+    func startAccepting() throws -> Token {
+        let requests = turn(message: .startAccepting)
+        guard case .attach(listener.descriptor, let token) = requests.first else {
+            throw Unexpected(requests: requests)
+        }
+        #expect(requests == [.attach(listener.descriptor, token), .accept(token)])
+        return token
+    }
+
+    struct Unexpected: Error { let requests: [Request] }
+
+    // MARK: What a program does to a connection, each in a turn of its own
+
+    @discardableResult
+    func write(_ bytes: [UInt8], to token: Token) -> [Request] {
+        turn(token) { loop, connection in loop.write(connection, bytes) }
+    }
+
+    @discardableResult
+    func pause(_ token: Token) -> [Request] { turn(token) { $0.pauseReading($1) } }
+
+    @discardableResult
+    func resume(_ token: Token) -> [Request] { turn(token) { $0.resumeReading($1) } }
+
+    @discardableResult
+    func shutdownWrite(_ token: Token) -> [Request] { turn(token) { $0.shutdownWrite($1) } }
+
+    @discardableResult
+    func close(_ token: Token) -> [Request] { turn(token) { $0.close($1, .local) } }
+
+    @discardableResult
+    func abort(_ token: Token) -> [Request] { turn(token) { $0.abort($1, .local) } }
+
+    // MARK: Ending
+
+    /// Ends what is still open as after a failure of the driver, and looks whether anything is
+    /// left.
+    func finish() {
+        driver.waitError = SystemError(EIO, "wait")
+        _ = loop.turn()
+        #expect(driver.isShutDown)
+        #expect(delegate.shutDowns == 1)
+        #expect(driver.violations == [])
+        #expect(network.violations == [])
+        #expect(port.counters.open == 0)
+        #expect(owner.alive == 0)
+        #expect(loop.chunks.inUse == 0)
+    }
+}
+
+/// Gives `body` a loop, ends it, and holds what it did against the rules of the seam.
+func withStage(
+    _ configuration: LoopConfiguration = LoopConfiguration(), _ body: (Stage) throws -> Void
+) throws {
+    let stage = try Stage(configuration)
+    defer { stage.finish() }
+    try body(stage)
+}
+
+extension Loop {
+    func write(_ connection: ConnectionReference, _ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { write(connection, $0) }
+    }
+}
+
+extension Nanoseconds {
+    static func milliseconds(_ count: Nanoseconds) -> Nanoseconds { count * 1_000_000 }
+}
