@@ -2,8 +2,8 @@ internal import CURing
 internal import EventLoop
 import Glibc
 
-/// Datagrams: a multishot operation into buffers of their own, since 64 KiB do not hold the largest
-/// datagram together with its sender.
+/// Datagrams: a multishot operation into buffers of their own, each large enough for the largest
+/// datagram with its sender, so that streams and datagrams do not starve each other.
 extension UringDriver {
     func armDatagrams(_ entry: UnsafeMutablePointer<UringEntry>) {
         let result = mr_open_datagram_buffers(ring)

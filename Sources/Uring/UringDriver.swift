@@ -49,7 +49,8 @@ package final class UringDriver: Driver {
     /// Bytes from which a send is tried at once instead of with the next kernel entry.
     static let largeSend = 8_192
 
-    package static let bufferSize: UInt32 = 65_536
+    /// As much as a receive may bring before it is armed again.
+    package static let bufferSize: UInt32 = 131_072
     /// Completions of a turn after which so many more are likely to be on their way. With fewer, a
     /// wait for what does not come costs more than it saves.
     private static let busyBatch: UInt32 = 32

@@ -121,7 +121,7 @@ package struct UringSizes: Sendable {
     package var submissions: UInt32 = 1024
     /// More than submissions, since a multishot operation completes many times.
     package var completions: UInt32 = 8192
-    /// Receive buffers of 64 KiB that all connections share: a power of two.
+    /// Receive buffers of 128 KiB that all connections share: a power of two.
     package var buffers: UInt32 = 64
 
     package init() {}
