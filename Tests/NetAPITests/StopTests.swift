@@ -127,6 +127,25 @@ import Testing
         #expect(end.isReset, "what was cut off must not look complete")
     }
 
+    /// Whichever comes first, and whether the drain has begun when the other one comes.
+    @Test(arguments: Setup.all)
+    func ofTwoStopsTheShorterTimeCounts(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.write([UInt8](repeating: 1, count: 32 << 20))
+            return .none
+        })
+        let server = try started(setup, handler)
+        let client = try TestClient(to: server.boundAddresses[0], receiveBuffer: 4096)
+        try client.send("x")
+        try handler.log.waitFor(.traffic)
+        let stoppers = [Duration.seconds(300), .milliseconds(200)].map { limit in
+            Worker { server.stop(within: limit) }
+        }
+        for stopper in stoppers { try stopper.join("Server.stop") }
+        client.close()
+    }
+
     @Test(arguments: Setup.all)
     func runStartsTheServerAndReturnsWhenItStops(_ setup: Setup) throws {
         let handler = TestHandler()

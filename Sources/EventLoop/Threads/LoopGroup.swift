@@ -194,7 +194,8 @@ package final class LoopGroup: Sendable {
     package func stop(_ cause: StopCause, within limit: Nanoseconds) {
         let (isFirst, mayBegin, isDraining) = state.update { state in
             let isFirst = state.stop == nil
-            if isFirst { state.stop = (cause, limit) }
+            // A drain that has not begun yet takes the shorter time when it does.
+            state.stop = (state.stop?.cause ?? cause, min(state.stop?.within ?? limit, limit))
             return (isFirst, state.verdict == .run, state.accepting.isEmpty)
         }
         guard mayBegin else { return }
