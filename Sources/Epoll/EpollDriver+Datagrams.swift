@@ -59,8 +59,8 @@ struct DatagramBatch: ~Copyable {
         return received
     }
 
-    /// True if its last word is to be told behind what is left.
-    mutating func isStopped(_ token: Token) -> Bool {
+    /// Of this stream; true if its last word is to be told behind what is left.
+    mutating func stop(_ token: Token) -> Bool {
         guard owner == token else { return false }
         isStopping = true
         return true

@@ -78,7 +78,7 @@ package final class EpollDriver: Driver {
             // Gone already if the stream has ended by itself: that end was its last word.
             guard entry.pointee.streams.remove(EpollStreams(kind)) != nil else { return }
             // What was received with others is handed over before the last word.
-            if kind == .datagrams && datagrams.isStopped(token) { break }
+            if kind == .datagrams && datagrams.stop(token) { break }
             ready.append(Completion(token, .stopped(kind)))
         case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
         case .close: return close(entry, token)
