@@ -107,8 +107,10 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
-    func aPeerThatNeverReadsDoesNotHoldUpAStopBeyondItsLimit(_ setup: Setup) throws {
+    /// Owes its only client much more than the kernel takes.
+    private func startedWithAPeerThatNeverReads(
+        _ setup: Setup
+    ) throws -> (Server, TestHandler, TestClient) {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
             connection.write([UInt8](repeating: 1, count: 32 << 20))
@@ -118,6 +120,12 @@ import Testing
         let client = try TestClient(to: server.boundAddresses[0], receiveBuffer: 4096)
         try client.send("x")
         try handler.log.waitFor(.traffic)
+        return (server, handler, client)
+    }
+
+    @Test(arguments: Setup.all)
+    func aPeerThatNeverReadsDoesNotHoldUpAStopBeyondItsLimit(_ setup: Setup) throws {
+        let (server, handler, client) = try startedWithAPeerThatNeverReads(setup)
         let time = try bounded("Server.stop") { elapsed { server.stop(within: .seconds(1)) } }
         #expect(time < .seconds(3))
         #expect(server.connectionCount == 0)
@@ -130,15 +138,7 @@ import Testing
     /// Whichever comes first, and whether the drain has begun when the other one comes.
     @Test(arguments: Setup.all)
     func ofTwoStopsTheShorterTimeCounts(_ setup: Setup) throws {
-        let handler = TestHandler(traffic: { connection in
-            connection.discardAll()
-            connection.write([UInt8](repeating: 1, count: 32 << 20))
-            return .none
-        })
-        let server = try started(setup, handler)
-        let client = try TestClient(to: server.boundAddresses[0], receiveBuffer: 4096)
-        try client.send("x")
-        try handler.log.waitFor(.traffic)
+        let (server, _, client) = try startedWithAPeerThatNeverReads(setup)
         let stoppers = [Duration.seconds(300), .milliseconds(200)].map { limit in
             Worker { server.stop(within: limit) }
         }

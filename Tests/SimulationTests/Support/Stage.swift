@@ -37,6 +37,12 @@ final class Stage {
     func turn(
         after delay: Nanoseconds = 0, _ completions: (Token, QueuedEvent)...
     ) -> [Request] {
+        turn(after: delay, completions)
+    }
+
+    private func turn(
+        after delay: Nanoseconds, _ completions: [(Token, QueuedEvent)]
+    ) -> [Request] {
         _ = driver.takeRequests()
         driver.now += delay
         driver.script(completions)
@@ -52,11 +58,7 @@ final class Stage {
     ) -> [Request] {
         let outcome = port.post(message)
         #expect(outcome == .accepted)
-        _ = driver.takeRequests()
-        driver.now += delay
-        driver.script(completions)
-        _ = loop.turn()
-        return driver.takeRequests()
+        return turn(after: delay, completions)
     }
 
     /// A turn that begins with what a program does to one connection from outside its callbacks.
