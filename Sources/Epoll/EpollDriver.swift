@@ -130,6 +130,7 @@ package final class EpollDriver: Driver {
         return left <= 0 ? 0 : CInt(min((left + 999_999) / 1_000_000, 86_400_000))
     }
 
+    @inline(__always)
     package func next() -> Completion? {
         // Most of the time: nothing but events, and the next one tells of input.
         if ready.isEmpty && eventIndex < eventCount {

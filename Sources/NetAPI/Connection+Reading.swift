@@ -30,7 +30,7 @@ extension Connection {
 
     /// Takes everything unread, perhaps nothing.
     @_lifetime(borrow self)
-    @inlinable
+    @inlinable @inline(__always)
     public func next() -> RawSpan { lend(withCore { $0.takeAll(record) }) }
 
     /// Takes `count` bytes, or nothing and nil if fewer are there.

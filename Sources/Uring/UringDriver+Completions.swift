@@ -11,7 +11,7 @@ extension UringDriver {
     @inline(__always)
     func plainReceive(_ answer: UnsafePointer<io_uring_cqe>, _ token: Token) -> Completion? {
         let (result, flags) = (answer.pointee.res, answer.pointee.flags)
-        guard result > 0, flags & UInt32(MR_CQE_MORE) != 0, let entry = entries.find(token),
+        guard result > 0, let entry = entries.find(token), flags & UInt32(MR_CQE_MORE) != 0,
             !entry.pointee.state.contains(.closing)
         else { return nil }
         mr_seen(ring)
@@ -27,7 +27,7 @@ extension UringDriver {
         else { return nil }
         mr_seen(ring)
         inFlight &-= 1
-        entry.pointee.state.remove(.sendArmed)
+        entry.pointee.state.subtract(.sendArmed)
         return Completion(token, .sent(Int(result)))
     }
 

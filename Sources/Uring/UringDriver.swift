@@ -171,6 +171,7 @@ package final class UringDriver: Driver {
         throw SystemError(-result, "io_uring_enter")
     }
 
+    @inline(__always)
     package func next() -> Completion? {
         giveBackLent()
         // Most of the time: input with more to follow, or bytes that went out.

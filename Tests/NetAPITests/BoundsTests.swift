@@ -253,11 +253,13 @@ import Testing
                 let client = try server.connect()
                 client.reset()
             }
-            try eventually("all are gone") {
-                server.server.statistics.accepted >= 50 && server.server.connectionCount == 0
+            // The last of them may have been accepted and not yet opened: no count tells.
+            try eventually("three of the same host are served") {
+                let clients = try (0..<3).map { _ in try server.connect() }
+                defer { for client in clients { client.close() } }
+                return clients.allSatisfy { (try? $0.roundTrip("one of three")) == true }
             }
-            let clients = try (0..<3).map { _ in try server.connect() }
-            for client in clients { #expect(try client.roundTrip("one of three")) }
+            #expect(server.server.statistics.accepted >= 53)
         }
     }
 

@@ -173,6 +173,25 @@ import Testing
 
     // MARK: Sending
 
+    @Test("what a callback writes to another connection goes out after it, each once")
+    func writesElsewhere() throws {
+        try withStage { stage in
+            let (token, other) = (try stage.open(), try stage.open())
+            stage.delegate.onTraffic = { loop, connection, bytes in
+                loop.write(connection, bytes)
+                if let second = loop.find(other) { loop.write(second, bytes) }
+            }
+            // Twice: the second time with memory at hand that the first reply has given back.
+            for round in [UInt8(1), 2] {
+                let requests = stage.turn((token, .received([round])))
+                #expect(requests == [.send([round], token), .send([round], other)])
+                #expect(stage.turn((token, .sent(1)), (other, .sent(1))) == [])
+                #expect(stage.delegate.take(token) == [.traffic([round])])
+                #expect(stage.delegate.take(other) == [])
+            }
+        }
+    }
+
     @Test("a write during a flight waits for the answer", arguments: [true, false])
     func oneFlight(asksBeforeWriting: Bool) throws {
         try withStage { stage in

@@ -40,7 +40,7 @@ struct mr_ring {
     const unsigned *completion_tail;
     unsigned *completion_head;
     unsigned completion_mask;
-    // Ours to keep; the kernel learns of it by mr_seen.
+    // Ours to keep: the first completion that has not been seen.
     unsigned head;
     // The submission queue's flags tell when the kernel has deferred something.
     bool tells_work;
@@ -67,12 +67,13 @@ MR_INLINE bool mr_has_completions(const struct mr_ring *ring) {
 }
 // The next completion, until mr_seen, or NULL.
 MR_INLINE const struct io_uring_cqe *mr_peek(const struct mr_ring *ring) {
-    if (!mr_has_completions(ring)) return NULL;
-    return &ring->completions[ring->head & ring->completion_mask];
+    unsigned head = ring->head;
+    if (head == io_uring_smp_load_acquire(ring->completion_tail)) return NULL;
+    __builtin_assume(ring->completions != NULL);
+    return &ring->completions[head & ring->completion_mask];
 }
-MR_INLINE void mr_seen(struct mr_ring *ring) {
-    io_uring_smp_store_release(ring->completion_head, ++ring->head);
-}
+// The kernel learns of it when it is entered next, and not before: it needs the room only then.
+MR_INLINE void mr_seen(struct mr_ring *ring) { ++ring->head; }
 // The kernel holds completions that the queue had no room for, until it is entered.
 MR_INLINE bool mr_has_overflow(const struct mr_ring *ring) {
     return io_uring_cq_has_overflow(&ring->ring);
@@ -92,6 +93,10 @@ MR_INLINE bool mr_has_work(const struct mr_ring *ring) {
 MR_INLINE bool mr_has_minimum_wait(const struct mr_ring *ring) {
     return (ring->ring.features & (1U << 15)) != 0;
 }
+MR_INLINE void mr_publish(struct mr_ring *ring) {
+    io_uring_smp_store_release(ring->completion_head, ring->head);
+    io_uring_smp_store_release(ring->ring.sq.ktail, ring->ring.sq.sqe_tail);
+}
 // Submits what is queued, has the kernel do what it has deferred, and waits for `wanted`
 // completions or for so many nanoseconds (negative: without end). With `minimum` microseconds not 0
 // one completion suffices when these have passed. The kernel's answer, or a negative errno.
@@ -101,7 +106,7 @@ MR_INLINE int mr_enter(
     struct io_uring_getevents_arg argument = {
         .pad = minimum,  // `min_wait_usec` to newer headers
         .ts = nanoseconds < 0 ? 0 : (uint64_t)(uintptr_t)&time};
-    io_uring_smp_store_release(ring->ring.sq.ktail, ring->ring.sq.sqe_tail);
+    mr_publish(ring);
     return io_uring_enter2(
         (unsigned)ring->enter_descriptor, mr_unsubmitted(ring), wanted,
         ring->enter_flags | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, (void *)&argument,
@@ -109,15 +114,18 @@ MR_INLINE int mr_enter(
 }
 // Submits only: what completes meanwhile waits in the kernel.
 MR_INLINE int mr_submit(struct mr_ring *ring) {
-    io_uring_smp_store_release(ring->ring.sq.ktail, ring->ring.sq.sqe_tail);
+    mr_publish(ring);
     return io_uring_enter2(
         (unsigned)ring->enter_descriptor, mr_unsubmitted(ring), 0, ring->enter_flags, NULL, 0);
 }
 // The next free submission, or NULL when the queue is full.
 MR_INLINE struct io_uring_sqe *mr_submission(struct mr_ring *ring) {
     struct io_uring_sq *sq = &ring->ring.sq;
-    if (sq->sqe_tail - io_uring_smp_load_acquire(sq->khead) >= *sq->kring_entries) return NULL;
-    return &sq->sqes[sq->sqe_tail++ & *sq->kring_mask];
+    unsigned tail = sq->sqe_tail;
+    if (tail - io_uring_smp_load_acquire(sq->khead) >= sq->ring_entries) return NULL;
+    sq->sqe_tail = tail + 1;
+    __builtin_assume(sq->sqes != NULL);
+    return &sq->sqes[tail & sq->ring_mask];
 }
 
 MR_INLINE void mr_prepare_accept(struct io_uring_sqe *sqe, int descriptor, uint64_t user_data) {
@@ -158,7 +166,8 @@ MR_INLINE void mr_prepare_poll(struct io_uring_sqe *sqe, int descriptor, uint64_
     sqe->user_data = user_data;
 }
 
-MR_INLINE unsigned char *mr_buffer(struct mr_ring *ring, unsigned index) {
+__attribute__((returns_nonnull)) MR_INLINE unsigned char *mr_buffer(
+    struct mr_ring *ring, unsigned index) {
     return ring->memory + (size_t)index * ring->buffer_size;
 }
 MR_INLINE void mr_give_buffer(struct mr_ring *ring, unsigned index) {

@@ -6,10 +6,10 @@ import Glibc
 /// part behind is written.
 @usableFromInline
 package struct Chunk {
-    var next: UnsafeMutablePointer<Chunk>?
+    @usableFromInline var next: UnsafeMutablePointer<Chunk>?
     /// The bytes in use are `start..<end`.
-    var start = 0
-    var end = 0
+    @usableFromInline var start = 0
+    @usableFromInline var end = 0
     /// Where writing has to end: the capacity, or 0 when nothing may join what is there.
     private(set) var limit: Int
     let capacity: Int
@@ -49,6 +49,7 @@ package struct Chunk {
 }
 
 extension UnsafeMutablePointer<Chunk> {
+    @inlinable
     var bytes: UnsafeMutableRawPointer {
         UnsafeMutableRawPointer(self) + MemoryLayout<Chunk>.stride
     }
@@ -63,12 +64,15 @@ package struct FilePart {
 
 /// A loop's standard chunks, last in first out, so that the one in the cache is taken first. Keeps
 /// a bounded number.
+@usableFromInline
 package final class ChunkPool {
-    @exclusivity(unchecked) private var free: UnsafeMutablePointer<Chunk>?
-    @exclusivity(unchecked) private var freeCount = 0
+    @usableFromInline
+    @exclusivity(unchecked) var free: UnsafeMutablePointer<Chunk>?
+    @usableFromInline
+    @exclusivity(unchecked) var freeCount = 0
     /// Chunks that exist, of any size.
     @exclusivity(unchecked) private var total = 0
-    private let limit: Int
+    @usableFromInline let limit: Int
 
     /// Chunks in connections' hands.
     package var inUse: Int { total - freeCount }
@@ -82,9 +86,10 @@ package final class ChunkPool {
         }
     }
 
+    /// A standard one that has been given back; nil if there is none.
     @inline(__always)
-    func take() -> UnsafeMutablePointer<Chunk> {
-        guard let chunk = free else { return take(capacity: Chunk.standardCapacity) }
+    func takeFree() -> UnsafeMutablePointer<Chunk>? {
+        guard let chunk = free else { return nil }
         free = chunk.pointee.next
         freeCount &-= 1
         chunk.pointee.next = nil
@@ -95,7 +100,7 @@ package final class ChunkPool {
 
     @inline(never)
     func take(capacity: Int) -> UnsafeMutablePointer<Chunk> {
-        if capacity == Chunk.standardCapacity && free != nil { return take() }
+        if capacity == Chunk.standardCapacity, let chunk = takeFree() { return chunk }
         total += 1
         return Chunk.make(capacity: capacity)
     }
@@ -107,6 +112,7 @@ package final class ChunkPool {
     }
 
     /// As `give`, of a chunk of the standard size that anything may still join.
+    @inlinable
     @inline(__always)
     func giveStandard(_ chunk: UnsafeMutablePointer<Chunk>) {
         guard freeCount < limit else { return giveRare(chunk) }
@@ -115,8 +121,9 @@ package final class ChunkPool {
         freeCount &+= 1
     }
 
+    @usableFromInline
     @inline(never)
-    private func giveRare(_ chunk: UnsafeMutablePointer<Chunk>) {
+    func giveRare(_ chunk: UnsafeMutablePointer<Chunk>) {
         if let file = chunk.pointee.file {
             Glibc.close(file.descriptor)
         } else {

@@ -5,13 +5,13 @@
 /// handed to a `RetiredBlocks`, and lent bytes are taken over only by `settle`, after the callback.
 @usableFromInline
 package struct InboundBuffer {
-    @usableFromInline package private(set) var base: UnsafeMutableRawPointer?
-    package private(set) var capacity = 0
-    private var head = 0
-    @usableFromInline package private(set) var count = 0
+    @usableFromInline package internal(set) var base: UnsafeMutableRawPointer?
+    @usableFromInline package internal(set) var capacity = 0
+    @usableFromInline var head = 0
+    @usableFromInline package internal(set) var count = 0
     /// The storage belongs to the driver.
-    package private(set) var isLent = false
-    private var searchedStorage: UInt32 = 0
+    @usableFromInline package internal(set) var isLent = false
+    @usableFromInline var searchedStorage: UInt32 = 0
     /// How many unread bytes a search has already seen in vain; fewer where that would not fit.
     package var searched: Int {
         get { Int(searchedStorage) }
@@ -51,6 +51,7 @@ package struct InboundBuffer {
     }
 
     /// As `lend`, of a buffer that owns nothing.
+    @inlinable
     @inline(__always)
     mutating func lendFirst(_ bytes: UnsafeRawPointer, _ count: Int) {
         base = UnsafeMutableRawPointer(mutating: bytes)
@@ -60,6 +61,7 @@ package struct InboundBuffer {
     }
 
     /// Gives all unread bytes of those that are lent, and has nothing to do with them from then on.
+    @inlinable
     @inline(__always)
     mutating func takeLent() -> UnsafeRawBufferPointer {
         let bytes = UnsafeRawBufferPointer(start: base.map { $0 + head }, count: count)
@@ -67,7 +69,7 @@ package struct InboundBuffer {
         capacity = 0
         head = 0
         count = 0
-        searched = 0
+        searchedStorage = 0
         isLent = false
         return bytes
     }
@@ -166,15 +168,17 @@ package struct InboundBuffer {
 }
 
 /// Blocks that were replaced inside a callback, freed when it has returned.
+@usableFromInline
 package struct RetiredBlocks {
-    private var blocks: [UnsafeMutableRawPointer] = []
+    @usableFromInline var blocks: [UnsafeMutableRawPointer] = []
 
     package init() {}
 
-    package var isEmpty: Bool { blocks.isEmpty }
+    @inlinable package var isEmpty: Bool { blocks.isEmpty }
 
     package mutating func append(_ block: UnsafeMutableRawPointer) { blocks.append(block) }
 
+    @usableFromInline
     @inline(never)
     package mutating func free() {
         for block in blocks { block.deallocate() }

@@ -2,14 +2,15 @@ import Glibc
 
 /// A connection's bytes that the kernel has not taken yet: a chain of chunks, the first of which
 /// may be in flight.
+@usableFromInline
 package struct OutboundQueue {
-    private var first: UnsafeMutablePointer<Chunk>?
-    private var last: UnsafeMutablePointer<Chunk>?
+    @usableFromInline var first: UnsafeMutablePointer<Chunk>?
+    @usableFromInline var last: UnsafeMutablePointer<Chunk>?
     /// Unsent bytes.
-    package private(set) var count = 0
+    @usableFromInline package internal(set) var count = 0
     /// Only while files are waiting: most queues never have any.
     private var files: UnsafeMutablePointer<FileBacklog>?
-    private var shape = Shape.general
+    @usableFromInline var shape = Shape.general
 
     package init() {}
 
@@ -31,13 +32,15 @@ package struct OutboundQueue {
     package var isEmpty: Bool { count == 0 && fileCount == 0 }
 
     /// All there is to send, if that is one reply and is not on its way.
+    @inlinable
     @inline(__always)
     var single: (bytes: UnsafeRawPointer, count: Int)? {
-        guard shape == .single, let first else { return nil }
-        return (UnsafeRawPointer(first.bytes), count)
+        guard shape == .single else { return nil }
+        return (UnsafeRawPointer(first.unsafelyUnwrapped.bytes), count)
     }
 
     /// It was handed over without an answer.
+    @inlinable
     @inline(__always)
     mutating func singleTookOff() { shape = .singleInFlight }
 
@@ -54,23 +57,18 @@ package struct OutboundQueue {
     /// Nothing is owed, and nothing on its way.
     var isIdle: Bool { first == nil }
 
-    /// Most replies fit into one chunk, and most queues are empty. False, and nothing done, for a
-    /// long one, for one behind others, and for no bytes.
+    /// Most replies fit into one chunk, and most queues are empty. Where the caller is to put the
+    /// `count` bytes at once, at least one and at most `largePiece`; nil, and nothing done, if they
+    /// come behind others or no chunk is at hand.
     @inline(__always)
-    mutating func appendFirst(
-        _ bytes: UnsafeRawPointer, _ count: Int, _ pool: ChunkPool
-    ) -> Bool {
-        guard first == nil, UInt(bitPattern: count &- 1) < UInt(Self.largePiece) else {
-            return false
-        }
-        let chunk = pool.take()
+    mutating func appendFirst(_ count: Int, _ pool: ChunkPool) -> UnsafeMutableRawPointer? {
+        guard first == nil, let chunk = pool.takeFree() else { return nil }
         first = chunk
         last = chunk
-        chunk.bytes.copyMemory(from: bytes, byteCount: count)
         chunk.pointee.end = count
         self.count = count
         shape = .single
-        return true
+        return chunk.bytes
     }
 
     package mutating func append(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
@@ -151,6 +149,7 @@ package struct OutboundQueue {
     }
 
     /// As `complete`, if that was one reply and all of it; else false, and nothing is done.
+    @inlinable
     @inline(__always)
     mutating func completeWhole(_ amount: Int, _ pool: ChunkPool) -> Bool {
         guard shape == .singleInFlight, amount == count else { return false }
@@ -169,10 +168,11 @@ package struct OutboundQueue {
     }
 
     /// The kernel took it at once.
+    @inlinable
     @inline(__always)
     mutating func completeSingle(_ pool: ChunkPool) {
         count = 0
-        if let chunk = first { pool.giveStandard(chunk) }
+        pool.giveStandard(first.unsafelyUnwrapped)
         first = nil
         last = nil
         shape = .general
@@ -303,16 +303,18 @@ package struct OutboundQueue {
 }
 
 /// How a queue's bytes lie, as far as the common case can tell by one comparison.
-private struct Shape: OptionSet {
-    let rawValue: UInt8
+@usableFromInline
+struct Shape: OptionSet {
+    @usableFromInline let rawValue: UInt8
+    @inlinable init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// The front is on its way.
-    static let inFlight = Shape(rawValue: 1 << 0)
+    @inlinable static var inFlight: Shape { Shape(rawValue: 1 << 0) }
     /// All bytes lie in one standard chunk, from its start.
-    static let single = Shape(rawValue: 1 << 1)
+    @inlinable static var single: Shape { Shape(rawValue: 1 << 1) }
 
-    static let general: Shape = []
-    static let singleInFlight: Shape = [.single, .inFlight]
+    @inlinable static var general: Shape { [] }
+    @inlinable static var singleInFlight: Shape { [.single, .inFlight] }
 }
 
 /// What is to be sent of files.

@@ -9,13 +9,13 @@
 package struct ConnectionRecord {
     /// This life's name.
     @usableFromInline package internal(set) var token: Token
-    private var storedState = ConnectionState.free
-    package internal(set) var flags: ConnectionFlags = .notOpen
+    @usableFromInline var storedState = ConnectionState.free
+    @usableFromInline package internal(set) var flags: ConnectionFlags = .notOpen
     @usableFromInline package internal(set) var loop: Unmanaged<Loop>
-    package var inbound = InboundBuffer()
-    package internal(set) var outbound = OutboundQueue()
-    var lastReceived: Nanoseconds = 0
-    var lastSent: Nanoseconds = 0
+    @usableFromInline package var inbound = InboundBuffer()
+    @usableFromInline package internal(set) var outbound = OutboundQueue()
+    @usableFromInline var lastReceived: Nanoseconds = 0
+    @usableFromInline var lastSent: Nanoseconds = 0
 
     // MARK: What a request seldom touches
 
@@ -33,8 +33,8 @@ package struct ConnectionRecord {
     /// To the end of the third line.
     private let filler: (UInt64, UInt64) = (0, 0)
 
-    package internal(set) var state: ConnectionState {
-        get { storedState }
+    @usableFromInline package internal(set) var state: ConnectionState {
+        @inlinable get { storedState }
         set {
             storedState = newValue
             if newValue == .open { flags.remove(.notOpen) } else { flags.insert(.notOpen) }
@@ -60,6 +60,7 @@ package struct ConnectionRecord {
 package typealias ConnectionReference = UnsafeMutablePointer<ConnectionRecord>
 
 /// A connection's life, in order. `DESIGN.md` draws it.
+@usableFromInline
 package enum ConnectionState: UInt8, Sendable {
     case free
     /// A listener has the slot.
@@ -75,22 +76,23 @@ package enum ConnectionState: UInt8, Sendable {
     case closing
 }
 
+@usableFromInline
 package struct ConnectionFlags: OptionSet, Sendable {
-    package let rawValue: UInt32
-    package init(rawValue: UInt32) { self.rawValue = rawValue }
+    @usableFromInline package let rawValue: UInt32
+    @inlinable package init(rawValue: UInt32) { self.rawValue = rawValue }
 
     /// A receive stream is running in the driver.
     static let receiving = ConnectionFlags(rawValue: 1 << 0)
     /// That stream was asked to stop and has not said its last word.
     static let stopping = ConnectionFlags(rawValue: 1 << 1)
     /// The handler asked for no input.
-    package static let paused = ConnectionFlags(rawValue: 1 << 2)
+    @inlinable package static var paused: Self { Self(rawValue: 1 << 2) }
     /// The library asks for no input, since the peer does not take its output.
-    package static let throttled = ConnectionFlags(rawValue: 1 << 3)
+    @inlinable package static var throttled: Self { Self(rawValue: 1 << 3) }
     /// Above the high mark at some time since `onWritable`.
-    package static let congested = ConnectionFlags(rawValue: 1 << 4)
+    @inlinable package static var congested: Self { Self(rawValue: 1 << 4) }
     /// Bytes were written since the last flush.
-    static let dirty = ConnectionFlags(rawValue: 1 << 5)
+    @inlinable static var dirty: Self { Self(rawValue: 1 << 5) }
     /// In the loop's queue of connections to attend to.
     static let queued = ConnectionFlags(rawValue: 1 << 6)
     /// `onTraffic` is owed for bytes that came while paused.
@@ -100,7 +102,7 @@ package struct ConnectionFlags: OptionSet, Sendable {
     /// The peer's end is still to be told to the handler.
     static let endDue = ConnectionFlags(rawValue: 1 << 9)
     /// Our end goes out after what is written; writing is over.
-    package static let writeEnded = ConnectionFlags(rawValue: 1 << 10)
+    @inlinable package static var writeEnded: Self { Self(rawValue: 1 << 10) }
     /// Our end was handed to the driver.
     static let endSent = ConnectionFlags(rawValue: 1 << 11)
     /// Closes with a reset, dropping what is unsent.
@@ -108,43 +110,44 @@ package struct ConnectionFlags: OptionSet, Sendable {
     /// `onOpen` was called, so `onClose` is owed.
     static let opened = ConnectionFlags(rawValue: 1 << 13)
     /// Bytes are reserved in the outbound queue and being filled in.
-    static let reserving = ConnectionFlags(rawValue: 1 << 14)
+    @inlinable static var reserving: Self { Self(rawValue: 1 << 14) }
     /// Somebody waits for bytes to be sent.
-    static let sendAwaited = ConnectionFlags(rawValue: 1 << 15)
+    @inlinable static var sendAwaited: Self { Self(rawValue: 1 << 15) }
     /// `onTraffic` is owed for a wake-up.
     static let wakeDue = ConnectionFlags(rawValue: 1 << 16)
     /// `preWrite` is running: it may write although the connection is closing.
     static let preWriting = ConnectionFlags(rawValue: 1 << 17)
     /// A connected datagram socket: messages, and no end.
-    static let datagrams = ConnectionFlags(rawValue: 1 << 18)
+    @inlinable static var datagrams: Self { Self(rawValue: 1 << 18) }
     /// What comes goes to another connection.
-    static let piped = ConnectionFlags(rawValue: 1 << 19)
+    @inlinable static var piped: Self { Self(rawValue: 1 << 19) }
     /// That other connection does not take more now.
-    static let pipeFull = ConnectionFlags(rawValue: 1 << 20)
+    @inlinable static var pipeFull: Self { Self(rawValue: 1 << 20) }
     /// Waits for a connection that it asked for.
-    static let awaitingOther = ConnectionFlags(rawValue: 1 << 21)
+    @inlinable static var awaitingOther: Self { Self(rawValue: 1 << 21) }
     /// In the middle of something, says its handler: a stop waits for it.
     static let busy = ConnectionFlags(rawValue: 1 << 22)
     /// In another state than `open`: here too, so that one test tells the usual case.
-    static let notOpen = ConnectionFlags(rawValue: 1 << 23)
+    @inlinable static var notOpen: Self { Self(rawValue: 1 << 23) }
     /// The handler waits for more input than is there: see `awaited`.
-    static let awaiting = ConnectionFlags(rawValue: 1 << 24)
+    @inlinable static var awaiting: Self { Self(rawValue: 1 << 24) }
 
     /// Reasons not to read.
     static let notReading: ConnectionFlags = [.paused, .throttled, .pipeFull, .awaitingOther]
     /// Reasons why fresh input is more than a callback.
-    static let needsReceived: ConnectionFlags = [
-        .notOpen, .paused, .throttled, .pipeFull, .awaitingOther, .piped,
-    ]
+    @inlinable static var needsReceived: Self {
+        [.notOpen, .paused, .throttled, .pipeFull, .awaitingOther, .piped]
+    }
     /// Reasons why a completed send is more than a count.
-    static let needsSent: ConnectionFlags = [
-        .notOpen, .sendAwaited, .throttled, .congested, .writeEnded, .datagrams, .reserving,
-    ]
+    @inlinable static var needsSent: Self {
+        [.notOpen, .sendAwaited, .throttled, .congested, .writeEnded, .datagrams, .reserving]
+    }
     /// Reasons why a write is more than a copy.
     static let needsWrite: ConnectionFlags = [.notOpen, .writeEnded, .datagrams, .reserving]
 }
 
 /// Why a connection closes.
+@usableFromInline
 package enum CloseCause: Sendable {
     case local
     case peer

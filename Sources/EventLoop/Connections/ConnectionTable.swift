@@ -1,9 +1,10 @@
 /// Slots and who lives in them. A slot's next life has the next generation; slots are reused first
 /// in, first out, so that a generation comes round as late as possible.
-struct ConnectionTable: ~Copyable {
+@usableFromInline
+package struct ConnectionTable: ~Copyable {
     /// Where each run of `RecordChunks.size` slots lives.
-    private var directory: UnsafeMutablePointer<ConnectionReference>
-    private var capacity = 0
+    @usableFromInline var directory: UnsafeMutablePointer<ConnectionReference>
+    @usableFromInline var capacity = 0
     private var vacant = Fifo<UInt32>(capacity: RecordChunks.size)
     /// Slots in use.
     private(set) var count = 0
@@ -19,12 +20,14 @@ struct ConnectionTable: ~Copyable {
         directory.deallocate()
     }
 
+    @inlinable
     @inline(__always)
-    private func record(_ slot: UInt32) -> ConnectionReference {
+    func record(_ slot: UInt32) -> ConnectionReference {
         directory[Int(slot) / RecordChunks.size] + Int(slot) % RecordChunks.size
     }
 
     /// The record that `token` names, or nil if that life is over.
+    @inlinable
     @inline(__always)
     func find(_ token: Token) -> ConnectionReference? {
         guard token.slot < capacity else { return nil }
@@ -80,8 +83,9 @@ struct ConnectionTable: ~Copyable {
 
 /// Memory for records, shared by all loops of the process and never given back: see
 /// `ConnectionRecord`.
-private enum RecordChunks {
-    static let size = 256
+@usableFromInline
+enum RecordChunks {
+    @inlinable static var size: Int { 256 }
     private static let free = Monitor<[UInt]>([])
 
     static func take(loop: Unmanaged<Loop>, firstSlot: UInt32) -> ConnectionReference {

@@ -37,6 +37,8 @@ extension Loop {
     }
 
     /// Puts a connection in the queue of those that something is due for.
+    @usableFromInline
+    @inline(never)
     func enqueue(_ connection: ConnectionReference) {
         guard !connection.pointee.flags.contains(.queued) else { return }
         connection.pointee.flags.insert(.queued)
@@ -45,6 +47,7 @@ extension Loop {
 
     /// Does whatever a connection's state and flags ask for; may be called at any time outside a
     /// callback.
+    @usableFromInline
     @inline(never)
     func attend(_ connection: ConnectionReference) {
         if connection.pointee.state == .open { tellWhatIsDue(connection) }

@@ -1,20 +1,10 @@
 /// What comes from a peer: bytes, its end, and when neither is wanted.
 
 extension Loop {
-    @inline(__always)
-    func received(_ connection: ConnectionReference, _ bytes: UnsafeRawPointer, _ count: Int) {
-        connection.pointee.lastReceived = now
-        counters.bytesIn.add(count)
-        guard connection.pointee.flags.isDisjoint(with: .needsReceived),
-            connection.pointee.inbound.base == nil
-        else { return receivedRest(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
-        connection.pointee.inbound.lendFirst(bytes, count)
-        traffic(connection)
-    }
-
     /// Whatever is not fresh input for a handler that has read all before it.
+    @usableFromInline
     @inline(never)
-    private func receivedRest(
+    func receivedRest(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) {
         guard connection.pointee.state == .open else {
@@ -173,7 +163,8 @@ extension Loop {
         return bytes
     }
 
-    @usableFromInline
+    @inlinable
+    @inline(__always)
     package func takeAll(_ connection: ConnectionReference) -> UnsafeRawBufferPointer {
         guard connection.pointee.inbound.isLent, !connection.pointee.flags.contains(.awaiting)
         else { return takeAllKept(connection) }
@@ -181,8 +172,9 @@ extension Loop {
         return connection.pointee.inbound.takeLent()
     }
 
+    @usableFromInline
     @inline(never)
-    private func takeAllKept(_ connection: ConnectionReference) -> UnsafeRawBufferPointer {
+    func takeAllKept(_ connection: ConnectionReference) -> UnsafeRawBufferPointer {
         if connection.pointee.inbound.isWrapped { connection.pointee.inbound.merge(&retired) }
         let bytes = connection.pointee.inbound.front
         consume(connection, bytes.count)

@@ -12,16 +12,17 @@ extension Loop {
     package func write(
         _ connection: ConnectionReference, _ bytes: UnsafeRawPointer, _ count: Int
     ) {
-        if connection.pointee.flags.isDisjoint(with: .needsWrite)
-            && connection.pointee.outbound.appendFirst(bytes, count, chunks)
-        {
-            connection.pointee.lastSent = now
-            return wrote(connection)
-        }
-        writeRest(connection, UnsafeRawBufferPointer(start: bytes, count: count))
+        guard connection.pointee.flags.isDisjoint(with: .needsWrite), isCurrent(connection),
+            UInt(bitPattern: count &- 1) < shortReply,
+            let room = connection.pointee.outbound.appendFirst(count, chunks)
+        else { return writeRest(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
+        connection.pointee.lastSent = now
+        connection.pointee.flags.insert(.dirty)
+        // Last, which makes it a jump: nothing need be kept for afterwards.
+        room.copyMemory(from: bytes, byteCount: count)
     }
 
-    /// Whatever is not the first and short piece of a reply.
+    /// Whatever is not the first and short piece of a reply to what its callback is told.
     @inline(never)
     private func writeRest(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard acceptsWrites(connection), bytes.count > 0 else { return }
@@ -104,25 +105,12 @@ extension Loop {
         driver.handOver()
     }
 
-    /// Sends what is gathered. The common reply is one chunk, and nobody waits to hear that it has
-    /// gone.
-    @inline(__always)
-    func flush(_ connection: ConnectionReference) {
-        guard !handlerWantsWillWrite, connection.pointee.flags.isDisjoint(with: .needsSent),
-            let (bytes, count) = connection.pointee.outbound.single
-        else { return flushRest(connection) }
-        connection.pointee.flags.remove(.dirty)
-        connection.pointee.lastSent = now
-        guard driver.send(bytes, count, for: connection.pointee.token) else {
-            connection.pointee.outbound.singleTookOff()
-            return throttleIfCongested(connection)
-        }
-        connection.pointee.outbound.completeSingle(chunks)
-        counters.bytesOut.add(count)
-    }
+    /// Sends what is gathered.
+    func flush(_ connection: ConnectionReference) { flush(connection, driver) }
 
+    @usableFromInline
     @inline(never)
-    private func flushRest(_ connection: ConnectionReference) {
+    func flushRest(_ connection: ConnectionReference) {
         precondition(
             !connection.pointee.flags.contains(.reserving), "flush inside write(reserving:)")
         if handlerWantsWillWrite && !connection.pointee.flags.contains(.preWriting) {
@@ -174,18 +162,10 @@ extension Loop {
         updateReading(connection)
     }
 
-    @inline(__always)
-    func sent(_ connection: ConnectionReference, _ count: Int) {
-        guard connection.pointee.flags.isDisjoint(with: .needsSent),
-            connection.pointee.outbound.completeWhole(count, chunks)
-        else { return sentPart(connection, count) }
-        connection.pointee.lastSent = now
-        counters.bytesOut.add(count)
-    }
-
     /// Whatever is not the whole of a reply that nobody waits for.
+    @usableFromInline
     @inline(never)
-    private func sentPart(_ connection: ConnectionReference, _ count: Int) {
+    func sentPart(_ connection: ConnectionReference, _ count: Int) {
         guard connection.pointee.state != .closing else { return }
         connection.pointee.lastSent = now
         connection.pointee.outbound.complete(count, chunks)

@@ -18,40 +18,12 @@ extension Loop {
         }
         depth &-= 1
         current = outer
-        if depth == 0 { leave(connection, action) } else { apply(action, to: connection) }
+        if depth == 0 { leave(connection, action, driver) } else { apply(action, to: connection) }
     }
 
-    /// `callback` for the event that counts, which comes from the driver and so never inside
-    /// another.
-    @inline(__always)
-    func traffic(_ connection: ConnectionReference) {
-        current = connection
-        depth = 1
-        var action = LoopAction.none
-        do {
-            action = try delegate.traffic(connection)
-        } catch {
-            handlerFailed(connection, error)
-        }
-        depth = 0
-        current = nil
-        leave(connection, action)
-    }
-
-    @inline(__always)
-    private func leave(_ connection: ConnectionReference, _ action: LoopAction) {
-        // Most handlers read everything.
-        if connection.pointee.inbound.base != nil { settle(connection) }
-        if !retired.isEmpty { retired.free() }
-        if action != .none { apply(action, to: connection) }
-        if connection.pointee.flags.contains(.dirty) { flush(connection) }
-        if connection.pointee.flags.contains(.notOpen) && connection.pointee.state != .closing {
-            attend(connection)
-        }
-    }
-
+    @usableFromInline
     @inline(never)
-    private func settle(_ connection: ConnectionReference) {
+    func settle(_ connection: ConnectionReference) {
         connection.pointee.inbound.settle()
         let isAwaiting = connection.pointee.flags.contains(.awaiting)
         let cap = max(configuration.inboundLimit, isAwaiting ? connection.pointee.awaited : 0)
@@ -61,8 +33,9 @@ extension Loop {
         }
     }
 
+    @usableFromInline
     @inline(never)
-    private func apply(_ action: LoopAction, to connection: ConnectionReference) {
+    func apply(_ action: LoopAction, to connection: ConnectionReference) {
         switch action {
         case .none: break
         case .close: close(connection, .local)
@@ -72,8 +45,9 @@ extension Loop {
         }
     }
 
+    @usableFromInline
     @inline(never)
-    private func handlerFailed(_ connection: ConnectionReference, _ error: any Error) {
+    func handlerFailed(_ connection: ConnectionReference, _ error: any Error) {
         close(connection, .handlerError(error))
     }
 

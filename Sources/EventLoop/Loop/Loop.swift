@@ -10,30 +10,43 @@ package final class Loop {
     package let index: Int
     package let port: LoopPort
     // The port's own, which keeps them alive: at hand for what is counted with every request.
+    @usableFromInline
     @exclusivity(unchecked) unowned(unsafe) let counters: LoopCounters
-    package let configuration: LoopConfiguration
+    @usableFromInline package let configuration: LoopConfiguration
+    /// Replies of at most so many bytes are copied without further ado: no piece that is worth
+    /// sending ahead, and no reason to look at the marks.
+    let shortReply: UInt
     package let sockets: any Sockets
     /// The loops that connections accepted here may go to, this one among them.
     let targets: [LoopPort]
     // The owner outlives its loops: it joins their threads.
     unowned(unsafe) let owner: any LoopOwner
 
+    @usableFromInline
     @exclusivity(unchecked) let driver: any Driver
+    @usableFromInline
     @exclusivity(unchecked) package let delegate: any LoopDelegate
-    @exclusivity(unchecked) var table = ConnectionTable()
+    @usableFromInline
+    @exclusivity(unchecked) package internal(set) var table = ConnectionTable()
+    @usableFromInline
     @exclusivity(unchecked) package let chunks = ChunkPool()
     @exclusivity(unchecked) var timers = TimerQueue<TimerAction>()
     /// Connections that something is due for, after the callback or message that said so.
     @exclusivity(unchecked) var attention = Fifo<Token>(capacity: 64)
+    @usableFromInline
     @exclusivity(unchecked) package var retired = RetiredBlocks()
     /// How many callbacks are running: more than one only when a handler flushes and has a
     /// `preWrite`.
+    @usableFromInline
     @exclusivity(unchecked) var depth = 0
     /// Whose callback is running.
+    @usableFromInline
     @exclusivity(unchecked) var current: ConnectionReference?
     /// The driver's clock as of this turn.
+    @usableFromInline
     @exclusivity(unchecked) package var now: Nanoseconds
     /// Cleared by a handler that does not care.
+    @usableFromInline
     @exclusivity(unchecked) package var handlerWantsWillWrite = true
     @exclusivity(unchecked) var listeners: [Listener] = []
     @exclusivity(unchecked) var hasDatagramsToSend = false
@@ -46,6 +59,7 @@ package final class Loop {
     /// The clock when a turn's callbacks had returned; nil before the first turn.
     @exclusivity(unchecked) private var lastLook: Nanoseconds?
     /// The last turn left completions in the driver.
+    @usableFromInline
     @exclusivity(unchecked) var isBehind = false
     /// Until then the loop looks for events without sleeping.
     @exclusivity(unchecked) private var busyUntil: Nanoseconds = 0
@@ -65,6 +79,7 @@ package final class Loop {
         self.sockets = sockets
         self.delegate = delegate
         self.configuration = configuration
+        shortReply = UInt(max(0, min(OutboundQueue.largePiece, configuration.outboundHighMark)))
         self.targets = targets
         self.owner = owner
         self.balancer = Balancer(balancer)
@@ -84,6 +99,7 @@ package final class Loop {
     package var slotsInUse: Int { table.count }
 
     /// Its callback is running.
+    @inlinable
     @inline(__always)
     func isCurrent(_ connection: ConnectionReference) -> Bool {
         UInt(bitPattern: current) == UInt(bitPattern: connection)
@@ -133,7 +149,7 @@ package final class Loop {
             return false
         }
         now = driver.now
-        let hadEvents = pull()
+        let hadEvents = driver.feed(self)
         attend()
         let end = noteLag(since: now)
         if hadEvents && configuration.busyPoll > 0 { busyUntil = end + configuration.busyPoll }
@@ -164,28 +180,10 @@ package final class Loop {
         return end
     }
 
-    /// True if there was anything.
-    private func pull() -> Bool {
-        var left = configuration.completionsPerTurn
-        while left > 0, let completion = driver.next() {
-            left &-= 1
-            guard let connection = table.find(completion.token) else {
-                stale(completion)
-                continue
-            }
-            switch completion.event {
-            case .received(let bytes, let count): received(connection, bytes, count)
-            case .sent(let count): sent(connection, count)
-            case let event: handle(event, of: connection)
-            }
-        }
-        isBehind = left == 0
-        return left < configuration.completionsPerTurn
-    }
-
     /// Whatever is not the daily bread.
+    @usableFromInline
     @inline(never)
-    private func handle(_ event: Event, of connection: ConnectionReference) {
+    func handle(_ event: Event, of connection: ConnectionReference) {
         switch event {
         case .received, .sent: break
         case .accepted(let descriptor): accepted(descriptor, on: connection)
@@ -205,8 +203,9 @@ package final class Loop {
     }
 
     /// A completion of a life that is over. A descriptor in it would leak.
+    @usableFromInline
     @inline(never)
-    private func stale(_ completion: Completion) {
+    func stale(_ completion: Completion) {
         port.counters.staleCompletions.add()
         if case .accepted(let descriptor) = completion.event { sockets.discard(descriptor) }
     }

@@ -1,11 +1,12 @@
 /// What a loop needs to know, and whom it talks to.
 
 /// How a loop treats its connections. Sizes in bytes.
+@usableFromInline
 package struct LoopConfiguration: Sendable {
     package var stream = StreamOptions()
     package var allowHalfClosure = false
     package var inboundLimit = 1 << 20
-    package var outboundHighMark = 256 << 10
+    @usableFromInline package var outboundHighMark = 256 << 10
     package var outboundLowMark = 64 << 10
     package var outboundLimit = 64 << 20
     package var idleTimeout: Nanoseconds?
@@ -30,19 +31,21 @@ package struct LoopConfiguration: Sendable {
     /// Datagrams of one size to one receiver are sent together.
     package var segmentationOffload = false
     /// Completions handled between two looks at timers and other threads' messages.
-    package var completionsPerTurn = 512
+    @usableFromInline package var completionsPerTurn = 512
     package var mailboxCapacity = 65_536
 
     package init() {}
 }
 
 /// What a callback asks of the loop.
+@usableFromInline
 package enum LoopAction: UInt8, Sendable {
     case none
     case close
     case shutdown
 }
 
+@usableFromInline
 package enum LoopTick: Sendable {
     case after(Nanoseconds)
     case never
@@ -51,6 +54,7 @@ package enum LoopTick: Sendable {
 
 /// Gets a loop's events, on its thread. One event at a time: none is delivered inside another,
 /// but for `willWrite` when a handler flushes.
+@usableFromInline
 package protocol LoopDelegate: AnyObject {
     func boot(_ loop: Loop) throws -> LoopAction
     func tick(_ loop: Loop) throws -> LoopTick

@@ -4,6 +4,7 @@
 /// for completions is its own affair. One per loop; made, used and destroyed by the loop's thread.
 /// Completions are pulled, not pushed, so nothing re-enters a driver and a loop may stop when its
 /// turn's budget is spent: the rest waits here or in the kernel.
+@usableFromInline
 package protocol Driver: AnyObject {
     /// The loop's clock, monotonic, as of the last `wait(until:)`; virtual in simulation.
     var now: Nanoseconds { get }
@@ -39,6 +40,10 @@ package protocol Driver: AnyObject {
     /// call.
     func next() -> Completion?
 
+    /// Has `loop` pull what there is, as far as its turn goes; true if there was anything. Asked of
+    /// the driver only so that `Loop.pull(from:)` is compiled for its type, into its module.
+    func feed(_ loop: Loop) -> Bool
+
     /// The only part that another thread may use.
     var waker: any Waker { get }
 
@@ -50,14 +55,21 @@ package protocol Driver: AnyObject {
     func shutDown()
 }
 
+extension Driver {
+    @inlinable
+    package func feed(_ loop: Loop) -> Bool { loop.pull(from: self) }
+}
+
 /// Ends a driver's wait from any thread: the one in progress, or else the next one.
 ///
 /// Outlives its driver: a wake-up after the loop has ended is harmless, and never reaches a reused
 /// descriptor.
+@usableFromInline
 package protocol Waker: AnyObject, Sendable {
     func wake()
 }
 
 /// Nanoseconds on a loop's monotonic clock, or between two of its times. Plain, since a `Duration`
 /// conversion costs up to two hundred instructions in a hot path.
+@usableFromInline
 package typealias Nanoseconds = Int64

@@ -2,13 +2,15 @@ import Synchronization
 
 /// A count that one thread adds to and any thread reads: a plain load, add and store, no locked
 /// instruction.
+@usableFromInline
 package struct Counter: ~Copyable, Sendable {
-    private let value = Atomic(0)
+    @usableFromInline let value = Atomic(0)
 
     package init() {}
 
     package var current: Int { value.load(ordering: .relaxed) }
 
+    @inlinable
     package func add(_ amount: Int = 1) {
         value.store(value.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
@@ -20,12 +22,13 @@ package struct Counter: ~Copyable, Sendable {
 }
 
 /// What a loop counts. Each degraded mode has a counter here.
+@usableFromInline
 package final class LoopCounters: Sendable {
     package let accepted = Counter()
     package let opened = Counter()
     package let closed = Counter()
-    package let bytesIn = Counter()
-    package let bytesOut = Counter()
+    @usableFromInline package let bytesIn = Counter()
+    @usableFromInline package let bytesOut = Counter()
     package let turns = Counter()
     package let acceptBackOffs = Counter()
     package let acceptPauses = Counter()
@@ -58,6 +61,7 @@ package final class LoopCounters: Sendable {
 }
 
 /// What a driver counts. Those that its kernel interface cannot have stay 0.
+@usableFromInline
 package final class DriverCounters: Sendable {
     /// Waits, and submissions without one.
     package let kernelEntries = Counter()

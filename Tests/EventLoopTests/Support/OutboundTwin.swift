@@ -35,10 +35,10 @@ struct OutboundTwin {
         trial.begin("append \(bytes.count)")
         let isShort = trial.random.happens(50)
         bytes.withUnsafeBytes { bytes in
-            if isShort, let start = bytes.baseAddress,
-                queue.appendFirst(start, bytes.count, pool)
+            if isShort, 1...OutboundQueue.largePiece ~= bytes.count,
+                let room = queue.appendFirst(bytes.count, pool)
             {
-                return
+                return room.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
             }
             queue.append(bytes, pool)
         }

@@ -1,0 +1,103 @@
+/// What every request goes through, from the driver's completion to the reply that the driver is
+/// handed, in one place.
+///
+/// Generic over the driver and open to its module's optimiser, which makes one piece of code of it:
+/// through `any Driver` an echo took 56 instructions more on epoll, and 79 on io_uring. Whatever is
+/// not the daily bread is only called, and stays where it belongs.
+extension Loop {
+    /// True if there was anything.
+    @inlinable
+    func pull<D: Driver>(from driver: D) -> Bool {
+        var left = configuration.completionsPerTurn
+        while left > 0, let completion = driver.next() {
+            left &-= 1
+            guard let connection = table.find(completion.token) else {
+                stale(completion)
+                continue
+            }
+            switch completion.event {
+            case .received(let bytes, let count): received(connection, bytes, count, driver)
+            case .sent(let count): sent(connection, count)
+            case let event: handle(event, of: connection)
+            }
+        }
+        isBehind = left == 0
+        return left < configuration.completionsPerTurn
+    }
+
+    @inlinable
+    @inline(__always)
+    func received(
+        _ connection: ConnectionReference, _ bytes: UnsafeRawPointer, _ count: Int,
+        _ driver: some Driver
+    ) {
+        connection.pointee.lastReceived = now
+        counters.bytesIn.add(count)
+        guard connection.pointee.flags.isDisjoint(with: .needsReceived),
+            connection.pointee.inbound.base == nil
+        else { return receivedRest(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
+        connection.pointee.inbound.lendFirst(bytes, count)
+        traffic(connection, driver)
+    }
+
+    /// `callback` for the event that counts, which comes from the driver and so never inside
+    /// another.
+    @inlinable
+    @inline(__always)
+    func traffic(_ connection: ConnectionReference, _ driver: some Driver) {
+        current = connection
+        depth = 1
+        var action = LoopAction.none
+        do {
+            action = try delegate.traffic(connection)
+        } catch {
+            handlerFailed(connection, error)
+        }
+        depth = 0
+        current = nil
+        leave(connection, action, driver)
+    }
+
+    /// After a callback that is not inside another.
+    @inlinable
+    @inline(__always)
+    func leave(
+        _ connection: ConnectionReference, _ action: LoopAction, _ driver: some Driver
+    ) {
+        // Most handlers read everything.
+        if connection.pointee.inbound.base != nil { settle(connection) }
+        if !retired.isEmpty { retired.free() }
+        if action != .none { apply(action, to: connection) }
+        if connection.pointee.flags.contains(.dirty) { flush(connection, driver) }
+        if connection.pointee.flags.contains(.notOpen) && connection.pointee.state != .closing {
+            attend(connection)
+        }
+    }
+
+    /// Sends what is gathered. The common reply is one chunk, and nobody waits to hear that it has
+    /// gone.
+    @inlinable
+    @inline(__always)
+    func flush(_ connection: ConnectionReference, _ driver: some Driver) {
+        guard !handlerWantsWillWrite, connection.pointee.flags.isDisjoint(with: .needsSent),
+            let (bytes, count) = connection.pointee.outbound.single
+        else { return flushRest(connection) }
+        connection.pointee.flags.remove(.dirty)
+        connection.pointee.lastSent = now
+        guard driver.send(bytes, count, for: connection.pointee.token) else {
+            return connection.pointee.outbound.singleTookOff()
+        }
+        connection.pointee.outbound.completeSingle(chunks)
+        counters.bytesOut.add(count)
+    }
+
+    @inlinable
+    @inline(__always)
+    func sent(_ connection: ConnectionReference, _ count: Int) {
+        guard connection.pointee.flags.isDisjoint(with: .needsSent),
+            connection.pointee.outbound.completeWhole(count, chunks)
+        else { return sentPart(connection, count) }
+        connection.pointee.lastSent = now
+        counters.bytesOut.add(count)
+    }
+}
