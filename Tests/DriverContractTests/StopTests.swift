@@ -94,6 +94,22 @@ extension DriverContract {
             }
         }
 
+        /// The socket stays readable: its end can be read again and again.
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func anEndThatWasToldDoesNotSpin(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport)
+                session.submit(.receive, token)
+                peer.shutdownWrite()
+                try session.run(until: "the end") { session.seen[token]?.endCount == 1 }
+                try expectNoSpinning(session)
+                peer.readLimit = .max
+                session.send(pattern(1000), token)
+                try session.run(until: "the reply") { peer.received.count == 1000 }
+                #expect(session.seen[token]?.endCount == 1)
+            }
+        }
+
         @Test(arguments: DriverKind.allCases)
         func aHangUpBehindAWaitingSendDoesNotSpin(_ kind: DriverKind) throws {
             try withSession(kind) { session in
