@@ -32,28 +32,47 @@ static int32_t segment_size(struct msghdr *header) {
     return 0;
 }
 
-int mr_receive_datagrams(
-    int descriptor, struct mr_datagram *messages, int count, void *memory, uint32_t size) {
+struct mr_batch {
+    struct mr_datagram *messages;
+    unsigned count;
     struct mmsghdr headers[MOST_DATAGRAMS];
     struct iovec pieces[MOST_DATAGRAMS];
     union control controls[MOST_DATAGRAMS];
-    if (count > MOST_DATAGRAMS) count = MOST_DATAGRAMS;
-    for (int i = 0; i < count; i++) {
-        pieces[i] = (struct iovec){(char *)memory + (size_t)i * size, size};
-        headers[i].msg_hdr = (struct msghdr){
+};
+
+size_t mr_batch_size(void) { return sizeof(struct mr_batch); }
+
+// What the kernel writes into a header when it receives into it.
+static void make_room(struct msghdr *header) {
+    header->msg_namelen = sizeof(struct sockaddr_storage);
+    header->msg_controllen = sizeof(union control);
+}
+
+void mr_batch_prepare(
+    struct mr_batch *batch, struct mr_datagram *messages, int count, void *memory, uint32_t size) {
+    batch->messages = messages;
+    batch->count = count > MOST_DATAGRAMS ? MOST_DATAGRAMS : (unsigned)count;
+    for (unsigned i = 0; i < batch->count; i++) {
+        batch->pieces[i] = (struct iovec){(char *)memory + (size_t)i * size, size};
+        batch->headers[i].msg_hdr = (struct msghdr){
             .msg_name = &messages[i].sender,
-            .msg_namelen = sizeof(messages[i].sender),
-            .msg_iov = &pieces[i],
+            .msg_iov = &batch->pieces[i],
             .msg_iovlen = 1,
-            .msg_control = &controls[i],
-            .msg_controllen = sizeof(controls[i])};
+            .msg_control = &batch->controls[i]};
+        make_room(&batch->headers[i].msg_hdr);
     }
-    int received = recvmmsg(descriptor, headers, (unsigned)count, MSG_DONTWAIT, NULL);
+}
+
+int mr_batch_receive(struct mr_batch *batch, int descriptor) {
+    int received = recvmmsg(descriptor, batch->headers, batch->count, MSG_DONTWAIT, NULL);
     for (int i = 0; i < received; i++) {
-        messages[i].length = headers[i].msg_len;
-        messages[i].sender_length = headers[i].msg_hdr.msg_namelen;
-        messages[i].is_truncated = (headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
-        messages[i].segment_size = segment_size(&headers[i].msg_hdr);
+        struct mr_datagram *message = &batch->messages[i];
+        struct msghdr *header = &batch->headers[i].msg_hdr;
+        message->length = batch->headers[i].msg_len;
+        message->sender_length = header->msg_namelen;
+        message->is_truncated = (header->msg_flags & MSG_TRUNC) != 0;
+        message->segment_size = segment_size(header);
+        make_room(header);
     }
     return received;
 }

@@ -28,8 +28,10 @@ struct DatagramBatch: ~Copyable {
     private(set) var owner = Token.none
     /// The stream was stopped when some were left.
     private var isStopping = false
-    private var messages: UnsafeMutablePointer<mr_datagram>?
+    private let messages = UnsafeMutablePointer<mr_datagram>.allocate(capacity: Self.capacity)
+    /// Made when first needed, with the batch that describes it: most servers have no datagrams.
     private var memory: UnsafeMutableRawPointer?
+    private var batch: OpaquePointer?
     private let current = UnsafeMutablePointer<ReceivedDatagram>.allocate(capacity: 1)
     private var count = 0
     private var index = 0
@@ -39,24 +41,30 @@ struct DatagramBatch: ~Copyable {
     private static let size = 65_536
 
     deinit {
-        messages?.deallocate()
+        messages.deallocate()
         memory?.deallocate()
+        if let batch { UnsafeMutableRawPointer(batch).deallocate() }
         current.deallocate()
     }
 
     mutating func receive(from descriptor: CInt, for token: Token) -> CInt {
-        // Made when first needed: most servers have no datagrams.
-        let messages = self.messages ?? .allocate(capacity: Self.capacity)
-        let memory =
-            self.memory ?? .allocate(byteCount: Self.capacity * Self.size, alignment: 4096)
-        self.messages = messages
-        self.memory = memory
-        let received = mr_receive_datagrams(
-            descriptor, messages, CInt(Self.capacity), memory, UInt32(Self.size))
+        let received = mr_batch_receive(batch ?? makeBatch(), descriptor)
         count = max(0, Int(received))
         index = 0
         if count > 0 { owner = token }
         return received
+    }
+
+    @inline(never)
+    private mutating func makeBatch() -> OpaquePointer {
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: Self.capacity * Self.size, alignment: 4096)
+        let batch = OpaquePointer(
+            UnsafeMutableRawPointer.allocate(byteCount: mr_batch_size(), alignment: 16))
+        mr_batch_prepare(batch, messages, CInt(Self.capacity), memory, UInt32(Self.size))
+        self.memory = memory
+        self.batch = batch
+        return batch
     }
 
     /// Of this stream; true if its last word is to be told behind what is left.
@@ -76,7 +84,7 @@ struct DatagramBatch: ~Copyable {
     }
 
     mutating func next() -> UnsafePointer<ReceivedDatagram>? {
-        guard index < count, let messages, let memory else { return nil }
+        guard index < count, let memory else { return nil }
         let message = messages + index
         let sender = UnsafeRawPointer(message) + MemoryLayout<mr_datagram>.offset(of: \.sender)!
         current.initialize(

@@ -6,9 +6,7 @@ internal import EventLoop
 final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     private let handler: Handler
     private let loops: any LoopHandler
-    private let ownDatagrams: (any DatagramReceiver)?
-    // Not counted for each datagram.
-    private unowned(unsafe) let datagrams: (any DatagramReceiver)?
+    let datagrams: any DatagramDelegate
     /// A handler shared by all loops boots, ticks and shuts down on one of them.
     private let isPrimary: Bool
     let server: Server
@@ -19,8 +17,7 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     ) {
         self.handler = handler
         self.loops = loops
-        ownDatagrams = (loops as? any DatagramHandler).map { $0.receiver }
-        datagrams = ownDatagrams
+        datagrams = (loops as? any DatagramHandler ?? NoDatagrams()).adapter
         self.isPrimary = isPrimary
         self.server = server
     }
@@ -63,23 +60,10 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     func shutDown(_ loop: EventLoop.Loop) {
         if isPrimary { loops.onShutdown(server) }
     }
-
-    func datagram(
-        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket place: Int
-    ) throws -> LoopAction {
-        guard let datagrams else { return .none }
-        return try datagrams.receive(datagram, on: loop, socket: place)
-    }
 }
 
 /// A handler's side that takes datagrams, generic for the same reason as `Adapter`.
-private protocol DatagramReceiver: AnyObject {
-    func receive(
-        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket index: Int
-    ) throws -> LoopAction
-}
-
-private final class DatagramAdapter<Handler: DatagramHandler>: DatagramReceiver {
+private final class DatagramAdapter<Handler: DatagramHandler>: DatagramDelegate {
     private let handler: Handler
     /// By their place among the loop's listeners, as far as datagrams have come by them. Not
     /// counted for each datagram; let go of in the end.
@@ -89,7 +73,7 @@ private final class DatagramAdapter<Handler: DatagramHandler>: DatagramReceiver 
 
     deinit { for place in places { place?.release() } }
 
-    func receive(
+    func datagram(
         _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket index: Int
     ) throws -> LoopAction {
         if index < places.count, let place = places[index] {
@@ -112,7 +96,7 @@ private final class DatagramAdapter<Handler: DatagramHandler>: DatagramReceiver 
 }
 
 extension DatagramHandler {
-    fileprivate var receiver: any DatagramReceiver { DatagramAdapter(self) }
+    fileprivate var adapter: any DatagramDelegate { DatagramAdapter(self) }
 }
 
 /// What a loop's `server` is asked of.
@@ -134,6 +118,11 @@ extension LoopHandler {
 /// Stands where a handler of datagrams alone has no callbacks for connections.
 private struct NoConnections: EventHandler {
     func onTraffic(_ connection: Connection) -> Action { .close }
+}
+
+/// Stands where a handler of connections alone has no callback for datagrams.
+private struct NoDatagrams: DatagramHandler {
+    func onDatagram(_ datagram: Datagram) -> Action { .none }
 }
 
 extension Action {

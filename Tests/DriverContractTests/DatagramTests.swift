@@ -5,13 +5,18 @@ import Testing
 /// two that came together.
 extension DriverContract {
     @Suite struct Datagrams {
-        private func bind(_ session: Session) throws -> BoundListener {
-            try session.sockets.bindDatagrams(on: session.world.address(.tcp), ListenOptions())
+        private func bind(
+            _ session: Session, receiveOffload: Bool = false
+        ) throws -> BoundListener {
+            var options = ListenOptions()
+            options.receiveOffload = receiveOffload
+            return try session.sockets.bindDatagrams(on: session.world.address(.tcp), options)
         }
 
         /// Ten at once, one byte each, before anybody receives.
         private func send(
-            _ session: Session, from sender: BoundListener, to receiver: BoundListener
+            _ session: Session, from sender: BoundListener, to receiver: BoundListener,
+            bundling: Bool = false
         ) throws {
             let name = try receiver.address.kernelCopy()
             let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 10, alignment: 1)
@@ -27,7 +32,7 @@ extension DriverContract {
                     name: UnsafeRawBufferPointer(name))
             }
             let sent = list.withUnsafeBufferPointer {
-                session.sockets.send($0, on: sender.descriptor, bundling: false)
+                session.sockets.send($0, on: sender.descriptor, bundling: bundling)
             }
             #expect(sent.count == 10)
         }
@@ -43,6 +48,32 @@ extension DriverContract {
                 session.submit(.receiveDatagrams, token)
                 try session.run(until: "all came") { session.seen[token]?.datagrams.count == 10 }
                 #expect(session.seen[token]?.datagrams == all)
+                session.sockets.discard(sender.descriptor)
+            }
+        }
+
+        /// One by one or several in one piece, whatever came into the same room before.
+        @Test(arguments: DriverKind.allCases)
+        func theSizeOfThoseInOnePieceIsAlwaysTold(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let sender = try bind(session)
+                let receiver = try bind(session, receiveOffload: true)
+                let token = session.attach(receiver.descriptor)
+                session.submit(.receiveDatagrams, token)
+                var came: [[UInt8]] = []
+                session.onCompletion = { completion in
+                    guard case .datagram(let datagram) = completion.event else { return }
+                    let (bytes, size) = (datagram.pointee.bytes, datagram.pointee.segmentSize)
+                    let step = size > 0 ? size : max(1, bytes.count)
+                    for start in stride(from: 0, to: bytes.count, by: step) {
+                        came.append(Array(bytes[start..<min(start + step, bytes.count)]))
+                    }
+                }
+                for (round, bundling) in [false, true, false, true].enumerated() {
+                    try send(session, from: sender, to: receiver, bundling: bundling)
+                    try session.run(until: "all came") { came.count >= (round + 1) * all.count }
+                    #expect(came.suffix(all.count) == all[...])
+                }
                 session.sockets.discard(sender.descriptor)
             }
         }

@@ -83,6 +83,46 @@ import Testing
         }
     }
 
+    /// Its descriptor may be somebody else's by then.
+    @Test(arguments: Setup.single)
+    func aSocketThatTheStopHasClosedSendsNothing(_ setup: Setup) throws {
+        struct Handler: EventHandler, DatagramHandler {
+            let known = Shared<(socket: DatagramSocket, peer: Address)?>(nil)
+
+            func onDatagram(_ datagram: Datagram) -> Action {
+                known.update { [socket = datagram.socket, peer = datagram.remoteAddress] in
+                    $0 = (socket, peer)
+                }
+                datagram.reply("known")
+                return .none
+            }
+
+            func onTraffic(_ connection: Connection) -> Action {
+                connection.isBusy = true
+                if let (socket, peer) = known.value { socket.send([9], to: peer) }
+                connection.write(connection.next())
+                return .none
+            }
+        }
+        let server = try Server(
+            Handler(), listen: "tcp://127.0.0.1:0", "udp://127.0.0.1:0", options: setup.options())
+        try server.start()
+        let client = try TestClient(to: server.boundAddresses[0])
+        let peer = try DatagramPeer(to: server.boundAddresses[1])
+        try peer.send([1])
+        #expect(try peer.receive() == Array("known".utf8))
+        #expect(try client.roundTrip("still open"))
+        #expect(try peer.receive() == [9])
+        let stop = Worker { server.stop(within: .seconds(20)) }
+        try eventually("its socket is closed") { (try? peer.send([2])) == nil }
+        let sent = server.statistics.datagramsOut
+        #expect(try client.roundTrip("busy"))
+        client.close()
+        try stop.join("stopping")
+        #expect(server.statistics.datagramsOut == sent)
+        #expect(server.statistics.datagramDrops == 0)
+    }
+
     @Test(arguments: Setup.all)
     func aShutdownStillAnswers(_ setup: Setup) throws {
         let handler = DatagramTestHandler { datagram in

@@ -108,8 +108,7 @@ static inline __attribute__((always_inline)) long mr_send(
 int mr_accept(int listener);
 // "EADDRINUSE" for 98; NULL for a number that this libc does not know.
 const char *mr_errno_name(int number);
-// Receives up to `count` datagrams without waiting, number i into `memory + i * size`; their
-// lengths, flags and senders go to `messages`. How many, or -1 with errno.
+// What was received, but for its bytes.
 struct mr_datagram {
     uint32_t length;
     uint32_t sender_length;
@@ -118,8 +117,17 @@ struct mr_datagram {
     int32_t segment_size;
     struct sockaddr_storage sender;
 };
-int mr_receive_datagrams(
-    int descriptor, struct mr_datagram *messages, int count, void *memory, uint32_t size);
+// Room for datagrams that are received together, in the kernel's form: described once, since that
+// costs more than to receive a few.
+struct mr_batch;
+// How many bytes a batch takes.
+size_t mr_batch_size(void);
+// Of `count` datagrams, at most 64: number i goes into `memory + i * size`, and the rest of what is
+// known of it to `messages[i]`.
+void mr_batch_prepare(
+    struct mr_batch *batch, struct mr_datagram *messages, int count, void *memory, uint32_t size);
+// Receives without waiting. How many, or -1 with errno.
+int mr_batch_receive(struct mr_batch *batch, int descriptor);
 // One datagram to be sent: `bytes` behind it, `name_length` 0 for a connected socket.
 struct mr_outgoing {
     const void *bytes;

@@ -33,20 +33,22 @@ final class DatagramOutbox {
 
     /// False if it has to be sent first.
     func append(_ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer) -> Bool {
-        guard count < Self.most, used + bytes.count + name.count <= Self.capacity else {
-            return false
-        }
-        let entry = OutgoingDatagram(bytes: copy(bytes), name: copy(name))
-        (entries + count).initialize(to: entry)
-        count += 1
-        return true
-    }
-
-    private func copy(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        let (size, nameSize) = (bytes.count, name.count)
+        guard count < Self.most, size &+ nameSize <= Self.capacity &- used,
+            let source = name.baseAddress
+        else { return false }
         let start = memory + used
-        if let source = bytes.baseAddress { start.copyMemory(from: source, byteCount: bytes.count) }
-        used += bytes.count
-        return UnsafeRawBufferPointer(start: start, count: bytes.count)
+        start.copyMemory(from: source, byteCount: nameSize)
+        (entries + count).initialize(
+            to: OutgoingDatagram(
+                bytes: UnsafeRawBufferPointer(start: start + nameSize, count: size),
+                name: UnsafeRawBufferPointer(start: start, count: nameSize)))
+        used &+= size &+ nameSize
+        count &+= 1
+        if let source = bytes.baseAddress {
+            (start + nameSize).copyMemory(from: source, byteCount: size)
+        }
+        return true
     }
 
     /// What became of the datagrams.

@@ -2,11 +2,22 @@
 import Glibc
 
 extension Loop {
+    @usableFromInline
+    @inline(never)
     func datagram(
         _ datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
     ) {
         let (whole, size) = (datagram.pointee.bytes, datagram.pointee.segmentSize)
-        guard size > 0 && size < whole.count else { return single(datagram, on: record) }
+        if size > 0 && size < whole.count { return pieces(of: datagram, on: record) }
+        single(datagram, on: record)
+    }
+
+    /// Several that came as one, of which each is told.
+    @inline(never)
+    private func pieces(
+        of datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
+    ) {
+        let (whole, size) = (datagram.pointee.bytes, datagram.pointee.segmentSize)
         port.counters.coalescedReceives.add()
         var piece = datagram.pointee
         for start in stride(from: 0, to: whole.count, by: size) {
@@ -17,25 +28,34 @@ extension Loop {
         }
     }
 
+    @inline(__always)
     private func single(
         _ datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
     ) {
         guard record.pointee.state == .listening else {
             return receivedDatagram(record, datagram.pointee.bytes)
         }
-        port.counters.datagramsIn.add()
-        port.counters.bytesIn.add(datagram.pointee.bytes.count)
-        depth += 1
+        counters.datagramsIn.add()
+        let count = datagram.pointee.bytes.count
+        counters.bytesIn.add(count)
+        // It comes from the driver, and so never inside another callback.
+        depth = 1
         do {
-            let action = try delegate.datagram(datagram, on: self, socket: record.pointee.discarded)
+            let action = try datagrams.datagram(
+                datagram, on: self, socket: record.pointee.discarded)
             if action == .shutdown { owner.stopRequested(.shutdownAction) }
         } catch {
-            // There is no connection that it could close.
-            port.counters.datagramErrors.add()
-            owner.report(.datagramHandlerFailed("\(error)"))
+            datagramHandlerFailed(error)
         }
-        depth -= 1
-        if depth == 0 && !retired.isEmpty { retired.free() }
+        depth = 0
+        if !retired.isEmpty { retired.free() }
+    }
+
+    /// There is no connection that it could close.
+    @inline(never)
+    private func datagramHandlerFailed(_ error: any Error) {
+        port.counters.datagramErrors.add()
+        owner.report(.datagramHandlerFailed("\(error)"))
     }
 
     func datagramsStopped(_ record: ConnectionReference) {
@@ -58,15 +78,32 @@ extension Loop {
     package func sendDatagram(
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
     ) {
+        if index < openOutboxes.count, let outbox = openOutboxes[index],
+            outbox._withUnsafeGuaranteedRef({ $0.append(bytes, to: name) })
+        {
+            hasDatagramsToSend = true
+            return
+        }
+        sendFurther(bytes, to: name, socket: index)
+    }
+
+    /// With the first datagram of a socket, and when the outbox is full.
+    @inline(never)
+    private func sendFurther(
+        _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
+    ) {
         guard isServed(index) else { return }
         let outbox =
             listeners[index].outbox
             ?? DatagramOutbox(bundles: configuration.segmentationOffload)
-        if listeners[index].outbox == nil { listeners[index].outbox = outbox }
-        if outbox.isEmpty { hasDatagramsToSend = true }
+        if listeners[index].outbox == nil {
+            listeners[index].outbox = outbox
+            while openOutboxes.count <= index { openOutboxes.append(nil) }
+            openOutboxes[index] = .passUnretained(outbox)
+        }
+        hasDatagramsToSend = true
         guard !outbox.append(bytes, to: name) else { return }
         flushDatagrams(index, outbox)
-        hasDatagramsToSend = true
         // Longer than an empty outbox: no network takes it either.
         if !outbox.append(bytes, to: name) { port.counters.datagramDrops.add() }
     }

@@ -176,6 +176,7 @@ extension Loop {
         guard listeners[listener].state != .closing else { return }
         let descriptor = listeners[listener].bound.descriptor
         flushDatagrams()
+        if listener < openOutboxes.count { openOutboxes[listener] = nil }
         while let descriptor = listeners[listener].takeParked() {
             _ = place(descriptor, listener: listener)
         }

@@ -18,6 +18,7 @@ extension Loop {
             switch completion.event {
             case .received(let bytes, let count): received(connection, bytes, count, driver)
             case .sent(let count): sent(connection, count)
+            case .datagram(let datagram): self.datagram(datagram, on: connection)
             case let event: handle(event, of: connection)
             }
         }

@@ -26,6 +26,7 @@ package final class Loop {
     @exclusivity(unchecked) let driver: any Driver
     @usableFromInline
     @exclusivity(unchecked) package let delegate: any LoopDelegate
+    @exclusivity(unchecked) let datagrams: any DatagramDelegate
     @usableFromInline
     @exclusivity(unchecked) package internal(set) var table = ConnectionTable()
     @usableFromInline
@@ -50,6 +51,9 @@ package final class Loop {
     @exclusivity(unchecked) package var handlerWantsWillWrite = true
     @exclusivity(unchecked) var listeners: [Listener] = []
     @exclusivity(unchecked) var hasDatagramsToSend = false
+    /// The outboxes of sockets that have not closed, by their place among the listeners: not
+    /// counted for each datagram.
+    @exclusivity(unchecked) var openOutboxes: [Unmanaged<DatagramOutbox>?] = []
     /// Connects that failed before they began: told from the loop, not inside the call.
     @exclusivity(unchecked) var refusals: [() -> Void] = []
     @exclusivity(unchecked) var balancer: Balancer
@@ -78,6 +82,7 @@ package final class Loop {
         self.driver = driver
         self.sockets = sockets
         self.delegate = delegate
+        datagrams = delegate.datagrams
         self.configuration = configuration
         shortReply = UInt(max(0, min(OutboundQueue.largePiece, configuration.outboundHighMark)))
         self.targets = targets
@@ -185,12 +190,11 @@ package final class Loop {
     @inline(never)
     func handle(_ event: Event, of connection: ConnectionReference) {
         switch event {
-        case .received, .sent: break
+        case .received, .sent, .datagram: break
         case .accepted(let descriptor): accepted(descriptor, on: connection)
         case .endOfStream: peerEnded(connection)
         case .stopped(.receive): receiveStopped(connection)
         case .stopped(.accept): acceptStopped(connection)
-        case .datagram(let datagram): self.datagram(datagram, on: connection)
         case .connected: connected(connection)
         case .stopped(.datagrams): datagramsStopped(connection)
         case .failed(.connect, let error): connectFailed(connection, error)

@@ -64,12 +64,19 @@ package protocol LoopDelegate: AnyObject {
     func peerEnded(_ connection: ConnectionReference) throws -> LoopAction
     func willWrite(_ connection: ConnectionReference) throws -> LoopAction
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction
+    /// Who gets the datagrams of the loop's own sockets; asked once.
+    var datagrams: any DatagramDelegate { get }
+    /// After the last connection of the last loop.
+    func shutDown(_ loop: Loop)
+}
+
+/// Gets the datagrams of a loop's own sockets, as a `LoopDelegate` its events.
+@usableFromInline
+package protocol DatagramDelegate: AnyObject {
     /// `socket` is its place among the loop's listeners.
     func datagram(
         _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int
     ) throws -> LoopAction
-    /// After the last connection of the last loop.
-    func shutDown(_ loop: Loop)
 }
 
 /// Who started the loops. Called from their threads.

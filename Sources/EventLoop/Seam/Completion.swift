@@ -44,14 +44,15 @@ package enum Event {
 @usableFromInline
 package struct ReceivedDatagram {
     /// Perhaps none.
-    package var bytes: UnsafeRawBufferPointer
+    @usableFromInline package var bytes: UnsafeRawBufferPointer
     /// The sender in the kernel's form.
-    package var sender: UnsafeRawBufferPointer
+    @usableFromInline package var sender: UnsafeRawBufferPointer
     /// The datagram was longer than the driver's buffer.
-    package var isTruncated: Bool
+    @usableFromInline package var isTruncated: Bool
     /// These are several datagrams of so many bytes, the last perhaps of fewer; 0: a single one.
-    package var segmentSize: Int
+    @usableFromInline package var segmentSize: Int
 
+    @inlinable
     package init(
         bytes: UnsafeRawBufferPointer, sender: UnsafeRawBufferPointer, isTruncated: Bool,
         segmentSize: Int = 0

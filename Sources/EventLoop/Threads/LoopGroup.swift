@@ -318,7 +318,7 @@ extension LoopGroup: LoopOwner {
 }
 
 /// An acceptor has no connections of its own, so nothing is ever told to it.
-private final class AcceptorDelegate: LoopDelegate {
+private final class AcceptorDelegate: LoopDelegate, DatagramDelegate {
     func boot(_ loop: Loop) -> LoopAction { .none }
     func tick(_ loop: Loop) -> LoopTick { .never }
     func opened(_ connection: ConnectionReference) -> LoopAction { .none }
@@ -328,7 +328,7 @@ private final class AcceptorDelegate: LoopDelegate {
     func willWrite(_ connection: ConnectionReference) -> LoopAction { .none }
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction { .none }
     func shutDown(_ loop: Loop) {}
-
+    var datagrams: any DatagramDelegate { self }
     func datagram(
         _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int
     ) -> LoopAction { .none }

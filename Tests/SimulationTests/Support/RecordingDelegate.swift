@@ -1,7 +1,7 @@
 import EventLoop
 
 /// What a handler is told, in order, and what a test has it do then.
-final class RecordingDelegate: LoopDelegate {
+final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     enum Told: Equatable {
         case opened
         /// With all that was unread: it leaves nothing.
@@ -65,6 +65,7 @@ final class RecordingDelegate: LoopDelegate {
         return .none
     }
 
+    var datagrams: any DatagramDelegate { self }
     func datagram(
         _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int
     ) -> LoopAction { .none }
