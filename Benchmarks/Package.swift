@@ -16,7 +16,9 @@ let package = Package(
         .target(name: "serving", cSettings: strict),
         .executableTarget(name: "c-epoll-echo", dependencies: ["serving"], cSettings: strict),
         .executableTarget(name: "c-fixed-reply", dependencies: ["serving"], cSettings: strict),
-        .executableTarget(name: "c-udp-echo", dependencies: ["serving"], cSettings: strict),
+        .executableTarget(
+            name: "c-udp-echo", dependencies: ["serving"], cSettings: strict,
+            linkerSettings: [.linkedLibrary(":liburing.a")]),
         .executableTarget(
             name: "c-uring-echo", dependencies: ["serving"], cSettings: strict,
             linkerSettings: [.linkedLibrary(":liburing.a")]),

@@ -6,7 +6,8 @@ from runner.markdown import LABELS
 # Told apart by people who do not tell all colours apart; io_uring is dashed beside its epoll.
 STYLES = {
     "epoll": ("#d55e00", False), "io_uring": ("#d55e00", True),
-    "c-epoll": ("#24292f", False), "c-uring": ("#24292f", True), "c-udp": ("#24292f", False),
+    "c-epoll": ("#24292f", False), "c-uring": ("#24292f", True), "c-udp": ("#999999", False),
+    "c-udp-epoll": ("#24292f", False), "c-udp-uring": ("#24292f", True),
     "nio": ("#0072b2", False), "libuv": ("#009e73", False), "libevent": ("#cc79a7", False),
     "go": ("#e69f00", False), "gnet": ("#8c564b", False),
     "timeout-epoll": ("#56b4e9", False), "timeout-uring": ("#56b4e9", True),

@@ -39,12 +39,16 @@ def ours(backend):
 ALL = frozenset({"tcp", "udp", "unix"})
 STREAMS = frozenset({"tcp", "unix"})
 TCP = frozenset({"tcp"})
+UDP = frozenset({"udp"})
 SERVERS = [
     Server("epoll", "Millrace, epoll", ours("epoll"), ALL, many_loops=True),
     Server("io_uring", "Millrace, io_uring", ours("io_uring"), ALL, many_loops=True),
     Server("c-epoll", "C, epoll", "c-epoll-echo {port}", STREAMS),
     Server("c-uring", "C, io_uring", "c-uring-echo {port}", STREAMS),
-    Server("c-udp", "C, recvmmsg", "c-udp-echo {port}", frozenset({"udp"})),
+    Server("c-udp-epoll", "C, epoll + recvmmsg", "c-udp-echo {port} epoll", UDP),
+    Server("c-udp-uring", "C, io_uring + recvmsg", "c-udp-echo {port} io_uring", UDP),
+    # A lower bound: it can wait for nothing but its one socket.
+    Server("c-udp", "C, blocking recvmmsg", "c-udp-echo {port}", UDP),
     Server("nio", "SwiftNIO", "nio-echo {port} {loops}", TCP, many_loops=True),
     Server("libuv", "libuv", "libuv-echo {port}", TCP),
     Server("libevent", "libevent", "libevent-echo {port}", TCP),

@@ -1,5 +1,6 @@
 """The servers in C that answer or echo in ways of their own: every byte, and every reply."""
 
+import json
 import pathlib
 import platform
 import re
@@ -78,6 +79,61 @@ class FixedReplyTests(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr[:6]), (2, "usage:"))
 
 
+def why_no_ring(*words):
+    """What such a server says where a sandbox forbids io_uring; whatever else keeps it from
+    starting is for the tests to fail of."""
+    tried = subprocess.Popen([BIN / words[0], *words[1:]], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+    with tried:
+        listens = tried.stdout.readline()
+        tried.terminate()
+        said = tried.stderr.read()
+    return said.strip() if not listens and "io_uring_setup" in said else None
+
+
+class DatagramTests(unittest.TestCase):
+    # Also with more at once than a batch takes, and as long as they can be, nearly.
+    SHAPES = ((64, 64, 1), (1, 8, 1), (8, 64, 16), (4, 16384, 4), (1, 65000, 1))
+
+    def check(self, *way):
+        for connections, size, pipeline in self.SHAPES:
+            with self.subTest(connections=connections, size=size), \
+                    Server("c-udp-echo", "0", *way) as server:
+                words = [BIN / "load-client", "--to", f"udp://127.0.0.1:{server.port}",
+                         "--connections", str(connections), "--size", str(size),
+                         "--pipeline", str(pipeline), "--requests", "2000", "--json"]
+                done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertGreater(json.loads(done.stdout)["requests"], 0)
+        # As many turns as there are buffers, so that each has been given back.
+        with Server("c-udp-echo", "0", *way) as server, \
+                socket.socket(type=socket.SOCK_DGRAM) as asking:
+            asking.settimeout(PATIENCE)
+            asking.connect(("127.0.0.1", server.port))
+            for number in range(300):
+                for datagram in (b"", b"%d" % number):
+                    asking.send(datagram)
+                    self.assertEqual(asking.recv(100), datagram)
+
+    def test_waiting_in_the_receiving_call(self):
+        self.check()
+        self.check("block")
+
+    def test_waiting_in_epoll(self):
+        self.check("epoll")
+
+    def test_receiving_by_a_ring(self):
+        if said := why_no_ring("c-udp-echo", "0", "io_uring"):
+            self.skipTest(said)
+        self.check("io_uring")
+
+    def test_another_way_is_refused(self):
+        for words in ([], ["0", "poll"], ["0", "epoll", "epoll"], ["-1", "epoll"]):
+            done = subprocess.run([BIN / "c-udp-echo", *words], capture_output=True, text=True,
+                                  timeout=PATIENCE)
+            self.assertEqual((done.returncode, done.stderr[:6]), (2, "usage:"), words)
+
+
 class TrialTests(unittest.TestCase):
     TRIED = ("", "--direct", "--bundle", "--send-bundle", "--incremental", "--zero-copy 1",
              "--minimum-wait 20", "--ring coop", "--ring plain", "--direct --bundle",
@@ -89,15 +145,8 @@ class TrialTests(unittest.TestCase):
         version = tuple(int(part) for part in platform.release().split(".")[:2])
         if version < NEEDED:
             self.skipTest(f"Linux {platform.release()} does not know all that is tried")
-        trial = subprocess.Popen([BIN / "c-uring-trial", "0"], stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE, text=True)
-        with trial:
-            listens = trial.stdout.readline()
-            trial.terminate()
-            said = trial.stderr.read()
-        # A sandbox may forbid it; whatever else it says is a failure of the tests.
-        if not listens and "io_uring_setup" in said:
-            self.skipTest(said.strip())
+        if said := why_no_ring("c-uring-trial", "0"):
+            self.skipTest(said)
 
     def test_whatever_is_tried_echoes_every_byte(self):
         for tried in self.TRIED:

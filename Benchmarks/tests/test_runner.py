@@ -186,7 +186,7 @@ class PlanTests(unittest.TestCase):
     def test_another_baseline_holds_where_it_takes_part(self):
         planned = rounds.plan(cells.FULL, servers.SERVERS, "nio")
         named = {cell.group: baseline for cell, baseline, _ in planned}
-        self.assertEqual((named["echo"], named["udp"]), ("nio", "c-udp"))
+        self.assertEqual((named["echo"], named["udp"]), ("nio", "c-udp-epoll"))
 
     def test_every_server_and_group_has_its_name_and_colour(self):
         self.assertEqual({server.key for server in servers.SERVERS}, plots.STYLES.keys())

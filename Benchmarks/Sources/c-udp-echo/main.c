@@ -1,18 +1,19 @@
-// The baseline for datagrams: as many as there are in one call, and back in another.
+// The baselines for datagrams: as many as there are in one call, and back in another. They differ
+// in how they wait: in the receiving call itself, which nothing can do that has other sockets or
+// timers, in epoll, or in a ring that receives as well.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "batch.h"
 #include "serving.h"
+#include "uring.h"
 
-enum { BATCH = 64, LONGEST = 65536 };
-
-static unsigned char bytes[BATCH][LONGEST];
-static struct sockaddr_in senders[BATCH];
 static volatile sig_atomic_t ending;
 
 static void end(int number) {
@@ -28,46 +29,55 @@ static int open_socket(uint16_t port) {
         .sin_port = htons(port),
         .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)},
     };
-    socklen_t length = sizeof address;
-    if (bind(fd, (struct sockaddr *)&address, length) != 0) { fail("bind"); }
-    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) { fail("getsockname"); }
-    printf("listening on udp://127.0.0.1:%u\n", ntohs(address.sin_port));
-    if (fflush(stdout) != 0) { fail("stdout"); }
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) { fail("bind"); }
     return fd;
 }
 
-static void serve(int fd) {
-    static struct iovec pieces[BATCH];
-    static struct mmsghdr messages[BATCH];
-    while (!ending) {
-        for (int index = 0; index < BATCH; index += 1) {
-            pieces[index] = (struct iovec){.iov_base = bytes[index], .iov_len = LONGEST};
-            messages[index].msg_hdr = (struct msghdr){
-                .msg_name = &senders[index],
-                .msg_namelen = sizeof senders[index],
-                .msg_iov = &pieces[index],
-                .msg_iovlen = 1,
-            };
-        }
-        int count = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);
-        if (count < 0 && errno != EINTR) { fail("recvmmsg"); }
+static void serve_blocking(int fd) {
+    // Without SA_RESTART, so that the wait for datagrams ends.
+    struct sigaction action = {.sa_handler = end};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    open_batch();
+    announce(fd);
+    while (!ending) { echo_batch(fd, MSG_WAITFORONE); }
+}
+
+static void watch(int epoll, int fd) {
+    struct epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0) { fail("epoll_ctl"); }
+}
+
+static void serve_with_epoll(int fd) {
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0) { fail("epoll_create1"); }
+    watch(epoll, fd);
+    watch(epoll, termination());
+    open_batch();
+    announce(fd);
+    struct epoll_event events[2];
+    for (;;) {
+        int count = epoll_wait(epoll, events, 2, -1);
+        if (count < 0 && errno != EINTR) { fail("epoll_wait"); }
         for (int index = 0; index < count; index += 1) {
-            pieces[index].iov_len = messages[index].msg_len;
-        }
-        // What the other side has no room for is lost, as datagrams are.
-        for (int sent = 0; sent < count;) {
-            int done = sendmmsg(fd, messages + sent, (unsigned)(count - sent), 0);
-            sent += done > 0 ? done : 1;
+            if (events[index].data.fd != fd) { return; }
+            echo_batch(fd, MSG_DONTWAIT);
         }
     }
 }
 
 int main(int count, char **arguments) {
-    uint16_t port = port_from(count, arguments);
-    // Without SA_RESTART, so that the wait for datagrams ends.
-    struct sigaction action = {.sa_handler = end};
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    serve(open_socket(port));
-    return 0;
+    static const struct {
+        const char *name;
+        void (*serve)(int fd);
+    } ways[] = {{"block", serve_blocking}, {"epoll", serve_with_epoll},
+                {"io_uring", serve_with_ring}};
+    const char *name = count == 3 ? arguments[2] : ways[0].name;
+    for (size_t index = 0; index < sizeof ways / sizeof *ways; index += 1) {
+        if (strcmp(name, ways[index].name) != 0) { continue; }
+        ways[index].serve(open_socket(port_from(count == 3 ? 2 : count, arguments)));
+        return 0;
+    }
+    fprintf(stderr, "usage: %s PORT [block | epoll | io_uring]\n", program_invocation_short_name);
+    return 2;
 }

@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ring.h"
 #include "serving.h"
 
 enum {
@@ -65,33 +65,9 @@ static void give_back(int index) {
     free_buffers += 1;
 }
 
-static void *pages(size_t size) {
-    void *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED) { fail("mmap"); }
-    return start;
-}
-
-static void check(int result, const char *what) {
-    if (result >= 0) { return; }
-    errno = -result;
-    fail(what);
-}
-
-static void open_ring(void) {
-    struct io_uring_params parameters = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL
-            | IORING_SETUP_CQSIZE,
-        .cq_entries = COMPLETIONS,
-    };
-    check(io_uring_queue_init_params(SUBMISSIONS, &ring, &parameters), "io_uring_setup");
-    // Saves a look-up of the descriptor at each entry.
-    check(io_uring_register_ring_fd(&ring), "io_uring_register");
+static void open_buffers(void) {
     memory = pages((size_t)BUFFERS * BUFFER);
-    buffer_ring = pages(BUFFERS * sizeof(struct io_uring_buf));
-    struct io_uring_buf_reg registration = {
-        .ring_addr = (uint64_t)(uintptr_t)buffer_ring, .ring_entries = BUFFERS};
-    check(io_uring_register_buf_ring(&ring, &registration, 0), "io_uring_register");
-    io_uring_buf_ring_init(buffer_ring);
+    buffer_ring = open_buffer_ring(&ring, BUFFERS);
     for (int index = 0; index < BUFFERS; index += 1) { give_back(index); }
 }
 
@@ -277,7 +253,9 @@ static void serve(int listener) {
 int main(int count, char **arguments) {
     int listener = listener_from(count, arguments);
     raise_descriptor_limit();
-    open_ring();
+    open_ring(&ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, SUBMISSIONS,
+        COMPLETIONS);
+    open_buffers();
     serve(listener);
     return 0;
 }

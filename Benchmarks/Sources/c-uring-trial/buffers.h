@@ -4,14 +4,13 @@
 #define BUFFERS_H
 
 #define _GNU_SOURCE
-#include <errno.h>
 #include <liburing.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "options.h"
+#include "ring.h"
 #include "serving.h"
 
 struct piece {
@@ -43,18 +42,6 @@ static unsigned ring_tail;
 static unsigned free_buffers;
 static struct piece *pieces;
 static int piece_count, first_free_piece = -1;
-
-static void check(int result, const char *what) {
-    if (result >= 0) { return; }
-    errno = -result;
-    fail(what);
-}
-
-static void *pages(size_t size) {
-    void *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED) { fail("mmap"); }
-    return start;
-}
 
 static void *zeroed(size_t count, size_t size) {
     void *start = calloc(count, size);

@@ -59,14 +59,8 @@ enum kind { ACCEPT, END, RECEIVE, SEND, CANCEL, KIND_MASK = 7 };
 static struct io_uring ring;
 static struct connection *first_starved, **last_starved = &first_starved;
 
-static void open_ring(void) {
-    struct io_uring_params parameters = {
-        .flags = options.setup | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
-        .cq_entries = COMPLETIONS,
-    };
-    check(io_uring_queue_init_params(SUBMISSIONS, &ring, &parameters), "io_uring_setup");
-    // Saves a look-up of the descriptor at each entry.
-    check(io_uring_register_ring_fd(&ring), "io_uring_register");
+static void open_ring_and_buffers(void) {
+    open_ring(&ring, options.setup, SUBMISSIONS, COMPLETIONS);
     if (options.direct) {
         check(io_uring_register_files_sparse(&ring, MOST_SOCKETS), "io_uring_register");
     }
@@ -373,7 +367,7 @@ int main(int count, char **arguments) {
         setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
     raise_descriptor_limit();
-    open_ring();
+    open_ring_and_buffers();
     serve(listener);
     return 0;
 }

@@ -102,7 +102,11 @@ void announce(int listener) {
         int name = (int)(length - offsetof(struct sockaddr_un, sun_path)) - 1;
         printf("listening on unix://@%.*s\n", name, address.name.sun_path + 1);
     } else {
-        printf("listening on tcp://127.0.0.1:%u\n", ntohs(address.internet.sin_port));
+        int type = SOCK_STREAM;
+        socklen_t size = sizeof type;
+        if (getsockopt(listener, SOL_SOCKET, SO_TYPE, &type, &size) != 0) { fail("getsockopt"); }
+        const char *scheme = type == SOCK_DGRAM ? "udp" : "tcp";
+        printf("listening on %s://127.0.0.1:%u\n", scheme, ntohs(address.internet.sin_port));
     }
     if (fflush(stdout) != 0) { fail("stdout"); }
 }
