@@ -12,7 +12,6 @@ extension Loop {
         connection.pointee.flags.subtract([
             .paused, .throttled, .pipeFull, .awaitingOther, .trafficDue, .wakeDue, .endDue,
         ])
-        armTimer(connection)
         if !isCurrent(connection) { enqueue(connection) }
     }
 
@@ -97,7 +96,7 @@ extension Loop {
         if connection.pointee.flags.contains(.aborting) { return beginClosing(connection) }
         connection.pointee.inbound.release()
         updateReading(connection)
-        guard connection.pointee.outbound.isEmpty else { return }
+        guard connection.pointee.outbound.isEmpty else { return armTimer(connection) }
         // A socket of datagrams has no end to send or to wait for.
         if !connection.pointee.flags.isDisjoint(with: [.peerEnded, .datagrams]) {
             return beginClosing(connection)
@@ -116,7 +115,7 @@ extension Loop {
             connection.pointee.state != .closing && depth == 0, "closing inside a callback")
         connection.pointee.state = .closing
         let final = details.cause ?? cause ?? .local
-        details.offloads = []
+        if !details.offloads.isEmpty { details.offloads = [] }
         pipeBroken(connection)
         details.cause = final
         timers.cancel(connection.pointee.timer)

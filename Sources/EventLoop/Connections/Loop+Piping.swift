@@ -79,6 +79,7 @@ extension Loop {
     /// A connection of a pipe closes: the others of it follow when they have sent what they got.
     func pipeBroken(_ connection: ConnectionReference) {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
+        guard details.pipeTarget != nil || !details.pipeSources.isEmpty else { return }
         for token in details.pipeSources + [details.pipeTarget].compactMap({ $0 }) {
             if let other = table.find(token), other.pointee.state == .open {
                 close(other, .peer)

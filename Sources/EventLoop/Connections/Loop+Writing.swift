@@ -245,6 +245,7 @@ extension Loop {
     func failAwaitedSends(_ connection: ConnectionReference, _ cause: CloseCause) {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
         let promises = details.awaitedSends
+        guard !promises.isEmpty else { return }
         details.awaitedSends = []
         connection.pointee.flags.remove(.sendAwaited)
         for promise in promises { runClosure(for: nil) { _ in promise.tell(cause) } }

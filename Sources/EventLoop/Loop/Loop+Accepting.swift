@@ -98,7 +98,7 @@ extension Loop {
             return true
         }
         let hasRoom = owner.connectionAccepted()
-        let target = target(for: descriptor, listeners[listener])
+        let target = listeners[listener].spreads ? target(for: descriptor) : port
         if target === port {
             open(descriptor, listener: listener, host: host)
         } else if target.post(
@@ -111,8 +111,7 @@ extension Loop {
         return hasRoom
     }
 
-    private func target(for descriptor: Descriptor, _ listener: Listener) -> LoopPort {
-        guard listener.spreads else { return port }
+    private func target(for descriptor: Descriptor) -> LoopPort {
         let index = balancer.pick(
             among: targets.count, load: { targets[$0].counters.open },
             source: { try? sockets.remoteAddress(of: descriptor) })
