@@ -59,7 +59,7 @@ def idle(counts):
 
 
 def udp(shapes):
-    """An event loop has more to wait for than one socket: its peer is the one that waits in epoll."""
+    """An event loop waits for more than one socket: its peer is the server that waits in epoll."""
     baselines = ("c-udp-epoll", "c-udp")
     return [Cell("udp", *shape, transport="udp", baselines=baselines) for shape in shapes]
 

@@ -28,8 +28,8 @@ struct DatagramBatch: ~Copyable {
     private(set) var owner = Token.none
     /// The stream was stopped when some were left.
     private var isStopping = false
-    private let messages = UnsafeMutablePointer<mr_datagram>.allocate(capacity: Self.capacity)
-    /// Made when first needed, with the batch that describes it: most servers have no datagrams.
+    // Made when first needed: most servers have no datagrams.
+    private var messages: UnsafeMutablePointer<mr_datagram>?
     private var memory: UnsafeMutableRawPointer?
     private var batch: OpaquePointer?
     private let current = UnsafeMutablePointer<ReceivedDatagram>.allocate(capacity: 1)
@@ -41,7 +41,7 @@ struct DatagramBatch: ~Copyable {
     private static let size = 65_536
 
     deinit {
-        messages.deallocate()
+        messages?.deallocate()
         memory?.deallocate()
         if let batch { UnsafeMutableRawPointer(batch).deallocate() }
         current.deallocate()
@@ -57,11 +57,13 @@ struct DatagramBatch: ~Copyable {
 
     @inline(never)
     private mutating func makeBatch() -> OpaquePointer {
+        let messages = UnsafeMutablePointer<mr_datagram>.allocate(capacity: Self.capacity)
         let memory = UnsafeMutableRawPointer.allocate(
             byteCount: Self.capacity * Self.size, alignment: 4096)
         let batch = OpaquePointer(
             UnsafeMutableRawPointer.allocate(byteCount: mr_batch_size(), alignment: 16))
         mr_batch_prepare(batch, messages, CInt(Self.capacity), memory, UInt32(Self.size))
+        self.messages = messages
         self.memory = memory
         self.batch = batch
         return batch
@@ -84,7 +86,7 @@ struct DatagramBatch: ~Copyable {
     }
 
     mutating func next() -> UnsafePointer<ReceivedDatagram>? {
-        guard index < count, let memory else { return nil }
+        guard index < count, let messages, let memory else { return nil }
         let message = messages + index
         let sender = UnsafeRawPointer(message) + MemoryLayout<mr_datagram>.offset(of: \.sender)!
         current.initialize(

@@ -11,6 +11,7 @@ extension UringDriver {
     @inline(__always)
     func plainReceive(_ answer: UnsafePointer<io_uring_cqe>, _ token: Token) -> Completion? {
         let (result, flags) = (answer.pointee.res, answer.pointee.flags)
+        // In this order: two tests side by side would be joined to a longer one.
         guard result > 0, let entry = entries.find(token), flags & UInt32(MR_CQE_MORE) != 0,
             !entry.pointee.state.contains(.closing)
         else { return nil }

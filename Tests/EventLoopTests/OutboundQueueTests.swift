@@ -88,7 +88,7 @@ import Testing
         let flying = try takeOff(&queue)
         queue.complete(flying.count - rest, pool)
         #expect(pool.inUse == 1)
-        let standard = pool.take(capacity: Chunk.standardCapacity)
+        let standard = pool.takeStandard()
         #expect(UnsafeRawPointer(standard.bytes) == flying.baseAddress, "not back in the pool")
         let next = try takeOff(&queue)
         #expect(Array(next) == pattern(rest, from: Chunk.standardCapacity - rest))

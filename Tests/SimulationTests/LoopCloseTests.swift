@@ -40,6 +40,34 @@ import Testing
         }
     }
 
+    @Test(
+        "a close by the last callback before a flush, in which no other is running, has its limit")
+    func closedWhileFlushing() throws {
+        try withStage { stage in
+            let token = try stage.open()
+            stage.write([1, 2, 3], to: token)
+            stage.loop.handlerWantsWillWrite = true
+            stage.delegate.onWillWrite = { loop, connection in loop.close(connection, .local) }
+            #expect(stage.turn(token) { $0.flushNow($1) } == [])
+            #expect(stage.lastWait == stage.loop.configuration.closeTimeout)
+            let requests = stage.turn(after: stage.loop.configuration.closeTimeout)
+            #expect(requests + stage.turn() == [.close(token)])
+            #expect(stage.delegate.take(token) == [.closed("timeout")])
+        }
+    }
+
+    @Test("an abort by that callback closes at once")
+    func abortedWhileFlushing() throws {
+        try withStage { stage in
+            let token = try stage.open()
+            stage.write([1, 2, 3], to: token)
+            stage.loop.handlerWantsWillWrite = true
+            stage.delegate.onWillWrite = { loop, connection in loop.abort(connection, .local) }
+            #expect(stage.turn(token) { $0.flushNow($1) } == [.close(token)])
+            #expect(stage.delegate.take(token) == [.closed("local")])
+        }
+    }
+
     @Test("a close sends what is written, ends our side, and throws away what comes till the end")
     func lingering() throws {
         try withStage { stage in

@@ -31,10 +31,10 @@ void send_all(int fd, struct mmsghdr *all, int count) {
     }
 }
 
-int echo_batch(int fd, int flags) {
+void echo_batch(int fd, int flags) {
     int count = recvmmsg(fd, messages, BATCH, flags, NULL);
     if (count < 0) {
-        if (errno == EINTR || errno == EAGAIN) { return 0; }
+        if (errno == EINTR || errno == EAGAIN) { return; }
         fail("recvmmsg");
     }
     for (int index = 0; index < count; index += 1) {
@@ -42,5 +42,4 @@ int echo_batch(int fd, int flags) {
     }
     send_all(fd, messages, count);
     for (int index = 0; index < count; index += 1) { pieces[index].iov_len = LONGEST; }
-    return count;
 }

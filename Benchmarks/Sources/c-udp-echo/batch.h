@@ -13,9 +13,9 @@ enum {
 /// Before the first batch.
 void open_batch(void);
 
-/// Receives what there is, with these flags of recvmmsg, and sends it back. 0 if nothing was there,
-/// or a signal came.
-int echo_batch(int fd, int flags);
+/// Receives what there is, with these flags of recvmmsg, and sends it back. Perhaps nothing: a
+/// signal ends the wait too.
+void echo_batch(int fd, int flags);
 
 /// What the other side has no room for is lost, as datagrams are.
 void send_all(int fd, struct mmsghdr *messages, int count);

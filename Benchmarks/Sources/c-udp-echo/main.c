@@ -74,8 +74,8 @@ int main(int count, char **arguments) {
                 {"io_uring", serve_with_ring}};
     const char *name = count == 3 ? arguments[2] : ways[0].name;
     for (size_t index = 0; index < sizeof ways / sizeof *ways; index += 1) {
-        if (strcmp(name, ways[index].name) != 0) { continue; }
-        ways[index].serve(open_socket(port_from(count == 3 ? 2 : count, arguments)));
+        if (count < 2 || count > 3 || strcmp(name, ways[index].name) != 0) { continue; }
+        ways[index].serve(open_socket(port_from(2, arguments)));
         return 0;
     }
     fprintf(stderr, "usage: %s PORT [block | epoll | io_uring]\n", program_invocation_short_name);

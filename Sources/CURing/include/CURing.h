@@ -72,7 +72,8 @@ MR_INLINE const struct io_uring_cqe *mr_peek(const struct mr_ring *ring) {
     __builtin_assume(ring->completions != NULL);
     return &ring->completions[head & ring->completion_mask];
 }
-// The kernel learns of it when it is entered next, and not before: it needs the room only then.
+// The kernel learns of it when it is entered next. With deferred task work it needs the room only
+// then; an older one may see less room than there is, and what finds none waits as an overflow.
 MR_INLINE void mr_seen(struct mr_ring *ring) { ++ring->head; }
 // The kernel holds completions that the queue had no room for, until it is entered.
 MR_INLINE bool mr_has_overflow(const struct mr_ring *ring) {
@@ -93,6 +94,7 @@ MR_INLINE bool mr_has_work(const struct mr_ring *ring) {
 MR_INLINE bool mr_has_minimum_wait(const struct mr_ring *ring) {
     return (ring->ring.features & (1U << 15)) != 0;
 }
+// Tells the kernel how far both queues have come on our side.
 MR_INLINE void mr_publish(struct mr_ring *ring) {
     io_uring_smp_store_release(ring->completion_head, ring->head);
     io_uring_smp_store_release(ring->ring.sq.ktail, ring->ring.sq.sqe_tail);

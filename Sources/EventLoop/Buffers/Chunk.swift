@@ -8,8 +8,8 @@ import Glibc
 package struct Chunk {
     @usableFromInline var next: UnsafeMutablePointer<Chunk>?
     /// The bytes in use are `start..<end`.
-    @usableFromInline var start = 0
-    @usableFromInline var end = 0
+    var start = 0
+    var end = 0
     /// Where writing has to end: the capacity, or 0 when nothing may join what is there.
     private(set) var limit: Int
     let capacity: Int

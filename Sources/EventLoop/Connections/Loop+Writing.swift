@@ -75,14 +75,12 @@ extension Loop {
         if count > 0 { wrote(connection) }
     }
 
-    @inline(__always)
     func acceptsWrites(_ connection: ConnectionReference) -> Bool {
         let flags = connection.pointee.flags
         if connection.pointee.state == .open { return !flags.contains(.writeEnded) }
         return flags.contains(.preWriting) && connection.pointee.state == .finishing
     }
 
-    @inline(__always)
     func wrote(_ connection: ConnectionReference) {
         if connection.pointee.outbound.backlog > configuration.outboundHighMark {
             congest(connection, connection.pointee.outbound.count)
@@ -121,10 +119,6 @@ extension Loop {
             return
         }
         sendNext(connection)
-        throttleIfCongested(connection)
-    }
-
-    private func throttleIfCongested(_ connection: ConnectionReference) {
         if connection.pointee.outbound.backlog > configuration.outboundHighMark {
             throttle(connection)
         }
@@ -140,7 +134,6 @@ extension Loop {
         connection.pointee.flags.remove(.preWriting)
     }
 
-    @inline(__always)
     private func sendNext(_ connection: ConnectionReference) {
         if connection.pointee.flags.contains(.datagrams) { connection.pointee.outbound.seal() }
         guard let bytes = connection.pointee.outbound.takeOff(chunks) else {
@@ -208,7 +201,7 @@ extension Loop {
         // News of an earlier datagram, or one that is too long: it is lost, the socket is not.
         if connection.pointee.flags.contains(.datagrams), DatagramError.isPassing(error.number) {
             port.counters.datagramDrops.add()
-            return sent(connection, connection.pointee.outbound.frontCount)
+            return sentPart(connection, connection.pointee.outbound.frontCount)
         }
         connection.pointee.outbound.complete(0, chunks)
         beginClosing(connection, .reset(error))

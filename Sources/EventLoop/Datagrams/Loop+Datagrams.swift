@@ -43,13 +43,16 @@ extension Loop {
         do {
             let action = try datagrams.datagram(
                 datagram, on: self, socket: record.pointee.discarded)
-            if action == .shutdown { owner.stopRequested(.shutdownAction) }
+            if action == .shutdown { shutdownAsked() }
         } catch {
             datagramHandlerFailed(error)
         }
         depth = 0
         if !retired.isEmpty { retired.free() }
     }
+
+    @inline(never)
+    private func shutdownAsked() { owner.stopRequested(.shutdownAction) }
 
     /// There is no connection that it could close.
     @inline(never)
@@ -78,7 +81,7 @@ extension Loop {
     package func sendDatagram(
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
     ) {
-        if index < openOutboxes.count, let outbox = openOutboxes[index],
+        if index < outboxes.count, let outbox = outboxes[index],
             outbox._withUnsafeGuaranteedRef({ $0.append(bytes, to: name) })
         {
             hasDatagramsToSend = true
@@ -93,19 +96,27 @@ extension Loop {
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
     ) {
         guard isServed(index) else { return }
-        let outbox =
-            listeners[index].outbox
-            ?? DatagramOutbox(bundles: configuration.segmentationOffload)
-        if listeners[index].outbox == nil {
-            listeners[index].outbox = outbox
-            while openOutboxes.count <= index { openOutboxes.append(nil) }
-            openOutboxes[index] = .passUnretained(outbox)
-        }
+        let outbox = outbox(of: index)
         hasDatagramsToSend = true
         guard !outbox.append(bytes, to: name) else { return }
         flushDatagrams(index, outbox)
         // Longer than an empty outbox: no network takes it either.
         if !outbox.append(bytes, to: name) { port.counters.datagramDrops.add() }
+    }
+
+    private func outbox(of index: Int) -> DatagramOutbox {
+        while outboxes.count <= index { outboxes.append(nil) }
+        if let known = outboxes[index] { return known.takeUnretainedValue() }
+        let outbox = DatagramOutbox(bundles: configuration.segmentationOffload)
+        outboxes[index] = .passRetained(outbox)
+        return outbox
+    }
+
+    /// When its socket closes: the descriptor may be somebody else's then.
+    func forgetOutbox(_ index: Int) {
+        guard index < outboxes.count else { return }
+        outboxes[index]?.release()
+        outboxes[index] = nil
     }
 
     /// A datagram socket that has not closed.
@@ -123,8 +134,8 @@ extension Loop {
     func flushDatagrams() {
         guard hasDatagramsToSend else { return }
         hasDatagramsToSend = false
-        for index in listeners.indices {
-            if let outbox = listeners[index].outbox, !outbox.isEmpty {
+        for index in outboxes.indices {
+            if let outbox = outboxes[index]?.takeUnretainedValue(), !outbox.isEmpty {
                 flushDatagrams(index, outbox)
             }
         }

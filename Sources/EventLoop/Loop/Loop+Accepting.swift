@@ -8,8 +8,6 @@ struct Listener {
     var state = ListenerState.idle
     var token: Token?
     var isStopping = false
-    /// Made when the first datagram is to be sent.
-    var outbox: DatagramOutbox?
     /// Accepted when the limit of connections was reached already: a backend may be ahead of the
     /// loop. They wait as if they were still in the backlog.
     var parked: [Descriptor] = []
@@ -175,7 +173,7 @@ extension Loop {
         guard listeners[listener].state != .closing else { return }
         let descriptor = listeners[listener].bound.descriptor
         flushDatagrams()
-        if listener < openOutboxes.count { openOutboxes[listener] = nil }
+        forgetOutbox(listener)
         while let descriptor = listeners[listener].takeParked() {
             _ = place(descriptor, listener: listener)
         }

@@ -18,7 +18,10 @@ extension Loop {
         }
         depth &-= 1
         current = outer
-        if depth == 0 { leave(connection, action, driver) } else { apply(action, to: connection) }
+        if depth == 0 { return leave(connection, action, driver) }
+        apply(action, to: connection)
+        // A callback inside another may have closed it while it was the current one.
+        if connection.pointee.flags.contains(.notOpen) { enqueue(connection) }
     }
 
     @usableFromInline

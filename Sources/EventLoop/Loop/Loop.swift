@@ -22,11 +22,11 @@ package final class Loop {
     // The owner outlives its loops: it joins their threads.
     unowned(unsafe) let owner: any LoopOwner
 
-    @usableFromInline
     @exclusivity(unchecked) let driver: any Driver
     @usableFromInline
     @exclusivity(unchecked) package let delegate: any LoopDelegate
     @exclusivity(unchecked) let datagrams: any DatagramDelegate
+    // `package` for its setter's sake: one that can be inlined ends the compiler (Swift 6.3.1).
     @usableFromInline
     @exclusivity(unchecked) package internal(set) var table = ConnectionTable()
     @usableFromInline
@@ -51,9 +51,9 @@ package final class Loop {
     @exclusivity(unchecked) package var handlerWantsWillWrite = true
     @exclusivity(unchecked) var listeners: [Listener] = []
     @exclusivity(unchecked) var hasDatagramsToSend = false
-    /// The outboxes of sockets that have not closed, by their place among the listeners: not
-    /// counted for each datagram.
-    @exclusivity(unchecked) var openOutboxes: [Unmanaged<DatagramOutbox>?] = []
+    /// Of sockets that have not closed, by their place among the listeners, each made with the
+    /// first datagram that is to be sent. Owned, but not counted for each datagram.
+    @exclusivity(unchecked) var outboxes: [Unmanaged<DatagramOutbox>?] = []
     /// Connects that failed before they began: told from the loop, not inside the call.
     @exclusivity(unchecked) var refusals: [() -> Void] = []
     @exclusivity(unchecked) var balancer: Balancer
@@ -92,6 +92,8 @@ package final class Loop {
         self.listeners = listeners.map { Listener(bound: $0.bound, spreads: $0.spreads) }
         table.loop = Unmanaged.passUnretained(self)
     }
+
+    deinit { for outbox in outboxes { outbox?.release() } }
 
     /// A port for a loop with this driver: made first, since other loops must know it.
     package static func port(

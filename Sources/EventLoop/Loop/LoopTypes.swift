@@ -6,7 +6,7 @@ package struct LoopConfiguration: Sendable {
     package var stream = StreamOptions()
     package var allowHalfClosure = false
     package var inboundLimit = 1 << 20
-    @usableFromInline package var outboundHighMark = 256 << 10
+    package var outboundHighMark = 256 << 10
     package var outboundLowMark = 64 << 10
     package var outboundLimit = 64 << 20
     package var idleTimeout: Nanoseconds?

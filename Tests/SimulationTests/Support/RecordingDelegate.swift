@@ -16,6 +16,7 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     var onOpened: Deed?
     var onTraffic: ((Loop, ConnectionReference, [UInt8]) -> Void)?
     var onWritable: Deed?
+    var onWillWrite: Deed?
     private(set) var lastOpened: Token?
     /// Goodbyes of the loop.
     private(set) var shutDowns = 0
@@ -58,7 +59,11 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
         return .none
     }
 
-    func willWrite(_ connection: ConnectionReference) -> LoopAction { .none }
+    /// Not noted: it is asked only while the loop is told that there is something to ask.
+    func willWrite(_ connection: ConnectionReference) -> LoopAction {
+        onWillWrite?(connection.pointee.loop.takeUnretainedValue(), connection)
+        return .none
+    }
 
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction {
         _ = note(.closed(name(of: cause)), connection)

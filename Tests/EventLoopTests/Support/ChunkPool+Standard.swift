@@ -1,0 +1,6 @@
+@testable import EventLoop
+
+extension ChunkPool {
+    /// A chunk of the size that the pool keeps.
+    func takeStandard() -> UnsafeMutablePointer<Chunk> { take(capacity: Chunk.standardCapacity) }
+}
