@@ -71,7 +71,12 @@ final class DatagramPeer {
     }
 
     func receive() throws -> [UInt8] {
-        let count = recv(descriptor, &buffer, buffer.count, 0)
+        var count: Int
+        repeat {
+            count = recv(descriptor, &buffer, buffer.count, 0)
+            // With a time limit the kernel does not go on by itself, and a ring of the same process
+            // interrupts like a signal.
+        } while count < 0 && errno == EINTR
         guard count >= 0 else { throw SystemFailure("recv") }
         return Array(buffer[..<count])
     }
