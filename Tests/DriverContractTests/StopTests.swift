@@ -98,10 +98,7 @@ extension DriverContract {
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func anEndThatWasToldDoesNotSpin(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
-                let (token, peer) = try session.makePair(transport)
-                session.submit(.receive, token)
-                peer.shutdownWrite()
-                try session.run(until: "the end") { session.seen[token]?.endCount == 1 }
+                let (token, peer) = try session.makeEndedPair(transport)
                 try expectNoSpinning(session)
                 peer.readLimit = .max
                 session.send(pattern(1000), token)

@@ -62,10 +62,7 @@ extension DriverContract {
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func afterTheEndSendingGoesOn(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
-                let (token, peer) = try session.makePair(transport)
-                session.submit(.receive, token)
-                peer.shutdownWrite()
-                try session.run(until: "the end") { session.seen[token]?.endCount == 1 }
+                let (token, peer) = try session.makeEndedPair(transport)
                 peer.readLimit = .max
                 session.send(pattern(500_000), token)
                 try session.run(until: "the peer has it") { peer.received.count >= 500_000 }

@@ -40,18 +40,26 @@ import Testing
         }
     }
 
+    /// A flush behind a flight, in which no callback is running but the one before each flush.
+    private func flush(
+        _ token: Token, _ stage: Stage, _ deed: @escaping RecordingDelegate.Deed
+    ) -> [Stage.Request] {
+        stage.write([1, 2, 3], to: token)
+        stage.loop.handlerWantsWillWrite = true
+        stage.delegate.onWillWrite = deed
+        return stage.turn(token) { $0.flushNow($1) }
+    }
+
     @Test(
         "a close by the last callback before a flush, in which no other is running, has its limit")
     func closedWhileFlushing() throws {
         try withStage { stage in
             let token = try stage.open()
-            stage.write([1, 2, 3], to: token)
-            stage.loop.handlerWantsWillWrite = true
-            stage.delegate.onWillWrite = { loop, connection in loop.close(connection, .local) }
-            #expect(stage.turn(token) { $0.flushNow($1) } == [])
+            let requests = flush(token, stage) { $0.close($1, .local) }
+            #expect(requests == [])
             #expect(stage.lastWait == stage.loop.configuration.closeTimeout)
-            let requests = stage.turn(after: stage.loop.configuration.closeTimeout)
-            #expect(requests + stage.turn() == [.close(token)])
+            let late = stage.turn(after: stage.loop.configuration.closeTimeout)
+            #expect(late + stage.turn() == [.close(token)])
             #expect(stage.delegate.take(token) == [.closed("timeout")])
         }
     }
@@ -60,10 +68,8 @@ import Testing
     func abortedWhileFlushing() throws {
         try withStage { stage in
             let token = try stage.open()
-            stage.write([1, 2, 3], to: token)
-            stage.loop.handlerWantsWillWrite = true
-            stage.delegate.onWillWrite = { loop, connection in loop.abort(connection, .local) }
-            #expect(stage.turn(token) { $0.flushNow($1) } == [.close(token)])
+            let requests = flush(token, stage) { $0.abort($1, .local) }
+            #expect(requests == [.close(token)])
             #expect(stage.delegate.take(token) == [.closed("local")])
         }
     }

@@ -87,10 +87,7 @@ void serve_with_ring(int fd) {
     receive(fd);
     announce(fd);
     for (;;) {
-        int result = io_uring_submit_and_wait(&ring, 1);
-        if (result != -EINTR && result != -EBUSY && result != -EAGAIN) {
-            check(result, "io_uring_enter");
-        }
+        wait_for_completion(&ring);
         struct io_uring_cqe *cqe;
         unsigned head, seen = 0;
         bool ended = false;

@@ -72,12 +72,7 @@ static void open_buffers(void) {
 }
 
 static struct io_uring_sqe *submission(struct connection *connection, enum kind kind) {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    while (sqe == NULL) {
-        int result = io_uring_submit(&ring);
-        if (result != -EBUSY && result != -EAGAIN) { check(result, "io_uring_enter"); }
-        sqe = io_uring_get_sqe(&ring);
-    }
+    struct io_uring_sqe *sqe = free_entry(&ring);
     // Preparing clears the entry, but leaves the tag alone.
     sqe->user_data = (uint64_t)(uintptr_t)connection | kind;
     return sqe;
@@ -225,10 +220,7 @@ static void serve(int listener) {
     io_uring_prep_poll_add(submission(NULL, END), termination(), POLLIN);
     announce(listener);
     for (;;) {
-        int result = io_uring_submit_and_wait(&ring, 1);
-        if (result != -EINTR && result != -EBUSY && result != -EAGAIN) {
-            check(result, "io_uring_enter");
-        }
+        wait_for_completion(&ring);
         struct io_uring_cqe *cqe;
         unsigned head, count = 0;
         io_uring_for_each_cqe(&ring, head, cqe) {

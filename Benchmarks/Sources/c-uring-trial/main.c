@@ -68,12 +68,7 @@ static void open_ring_and_buffers(void) {
 }
 
 static struct io_uring_sqe *submission(struct connection *connection, enum kind kind) {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    while (sqe == NULL) {
-        int result = io_uring_submit(&ring);
-        if (result != -EBUSY && result != -EAGAIN) { check(result, "io_uring_enter"); }
-        sqe = io_uring_get_sqe(&ring);
-    }
+    struct io_uring_sqe *sqe = free_entry(&ring);
     // Preparing clears the entry, but leaves the tag alone.
     sqe->user_data = (uint64_t)(uintptr_t)connection | kind;
     return sqe;

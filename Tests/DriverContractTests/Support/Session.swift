@@ -129,6 +129,15 @@ final class Session {
         return (attach(descriptor), peer)
     }
 
+    /// As `makePair`, of a peer whose end has been told; our side is still open.
+    func makeEndedPair(_ transport: Transport) throws -> (token: Token, peer: any TestPeer) {
+        let (token, peer) = try makePair(transport)
+        submit(.receive, token)
+        peer.shutdownWrite()
+        try run(until: "the end") { self.seen[token]?.endCount == 1 }
+        return (token, peer)
+    }
+
     // MARK: Running
 
     /// Turns until the condition holds, at most ten seconds of real time.

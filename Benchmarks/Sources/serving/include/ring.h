@@ -35,6 +35,26 @@ static inline void open_ring(struct io_uring *ring, unsigned setup, unsigned sub
     check(io_uring_register_ring_fd(ring), "io_uring_register");
 }
 
+/// Hands over what is queued until an entry is free, and gives that.
+static inline struct io_uring_sqe *free_entry(struct io_uring *ring) {
+    struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+    while (sqe == NULL) {
+        int result = io_uring_submit(ring);
+        if (result != -EBUSY && result != -EAGAIN) { check(result, "io_uring_enter"); }
+        sqe = io_uring_get_sqe(ring);
+    }
+    return sqe;
+}
+
+/// Hands over what is queued and waits for a completion; perhaps there is none: a signal, or a
+/// kernel that is too busy for now, is no failure.
+static inline void wait_for_completion(struct io_uring *ring) {
+    int result = io_uring_submit_and_wait(ring, 1);
+    if (result != -EINTR && result != -EBUSY && result != -EAGAIN) {
+        check(result, "io_uring_enter");
+    }
+}
+
 /// Of buffer group 0, empty.
 static inline struct io_uring_buf_ring *open_buffer_ring(struct io_uring *ring, unsigned buffers) {
     struct io_uring_buf_ring *opened = pages(buffers * sizeof(struct io_uring_buf));
