@@ -17,7 +17,8 @@ FORMATTED = Package.swift Sources Tests \
 	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
-EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo
+EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo \
+	fairness-server
 BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply c-uring-trial
 
 SEEDS ?= 2000
@@ -28,16 +29,17 @@ BENCH ?=
 GATE ?= --rounds 12 --seconds 3
 ECHO = .build/bin/echo-server --listen tcp://127.0.0.1:{port} --loops 1
 BENCH_HTTP ?= --rounds 5 --seconds 2
+FAIRNESS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
 	conformance demo guards hostile planted-bugs seeds seed tsan asan peers bench bench-full \
-	bench-open bench-record bench-gate bench-http bench-kv plot format lint docs clean
+	bench-open bench-record bench-gate bench-fairness bench-http bench-kv plot format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
-		| awk -F'|' '{ printf "make %-13s %s\n", $$1, $$2 }'
+		| awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
 setup: ## install what is missing
 	@Scripts/setup
@@ -131,6 +133,9 @@ bench-gate: setup examples ## both backends beside C, precisely; GATE="--rounds 
 	Benchmarks/compare $(GATE) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
 	Benchmarks/compare $(GATE) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
 	Benchmarks/compare $(GATE) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
+
+bench-fairness: setup examples ## who waits beside a flood: 8 minutes; FAIRNESS="--only flood"
+	Benchmarks/fairness $(FAIRNESS)
 
 bench-http: setup examples ## http-server beside nginx, HAProxy, SwiftNIO; BENCH_HTTP="--rounds 2"
 	Benchmarks/compare-http $(BENCH_HTTP)

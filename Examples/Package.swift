@@ -49,6 +49,12 @@ let package = Package(
             name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
         .testTarget(name: "KVServerTests", dependencies: ["TestSupport"], swiftSettings: strict),
 
+        // What Benchmarks/fairness measures. Here, where the library is built for examples anyway
+        // and the command line is at hand; no example, so not among Sources.
+        .executableTarget(
+            name: "fairness-server", dependencies: ["ServerCommand", netAPI, argumentParser],
+            path: "Tests/fairness-server", swiftSettings: strict),
+
         // What several tests need: inputs that are sent to codec and server, running a program.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     ]

@@ -218,6 +218,27 @@ class LoadClientTests(unittest.TestCase):
             report = self.report(run(server.where, "--churn", "--requests", 40))
         self.assertEqual((report["requests"], report["errors"]), (20, 20))
 
+    def test_a_flood_counts_its_connections_and_asks_nothing(self):
+        with StreamServer(lambda data: data) as server:
+            told = self.report(run(server.where, "--flood", "--seconds", 0.1))
+            end = time.monotonic() + PATIENCE
+            # The last ones are still in the backlog.
+            while server.accepted < told["requests"] and time.monotonic() < end:
+                time.sleep(0.01)
+            self.assertGreater(told["requests"], 0)
+            self.assertGreaterEqual(server.accepted, told["requests"])
+            self.assertEqual(server.bytes, 0)
+
+    def test_a_flood_of_nobody_ends(self):
+        with StreamServer(lambda data: data) as server:
+            where = server.where
+        self.refusal(run(where, "--flood", "--seconds", PATIENCE), 1, "in a row failed")
+
+    def test_the_measured_time_is_announced(self):
+        with StreamServer(lambda data: data) as server:
+            done = run(server.where, "--announce", "--requests", 5, "--warmup-requests", 5)
+            self.assertEqual((done.returncode, done.stderr), (0, "measuring\n"))
+
     def test_idle_connections_ask_once_and_are_held(self):
         with StreamServer(lambda data: data) as server:
             report = self.report(run(server.where, "--idle", 20, "--requests", 100))
@@ -251,7 +272,8 @@ class LoadClientTests(unittest.TestCase):
 
     def test_what_makes_no_sense_is_refused(self):
         for words in (["--churn", "--requests", 1, "--rate", 5], ["--requests", 1, "--idle", -1],
-                      ["--requests", 1, "--seconds", 1], ["--requests", 1, "--rate", 0], []):
+                      ["--requests", 1, "--seconds", 1], ["--requests", 1, "--rate", 0], [],
+                      ["--flood"]):
             self.refusal(run("tcp://127.0.0.1:9", *words), 2, "load-client:")
         self.refusal(run("udp://127.0.0.1:9", "--requests", 1, size=4), 2, "datagram")
         self.refusal(run("http://127.0.0.1:9", "--requests", 1), 2, "--to takes")

@@ -20,6 +20,7 @@ static const char usage[] =
     "  --rate R              R requests per second, at even distances whether or not answers\n"
     "                        come; a latency counts from when its request was due\n"
     "  --churn               a connection for each request: connect, ask, close\n"
+    "  --flood               connect and reset, as fast as one can, for --seconds; no requests\n"
     "  --idle N              hold N more connections that asked once and then keep silent\n"
     "  --sources N           connect from N addresses, 127.0.0.2 and so on (as many as needed)\n"
     "  --lost-after S        when a datagram without an answer counts as lost (0.5)\n"
@@ -28,6 +29,7 @@ static const char usage[] =
     "  --server-pid PID      also report what this process uses: time, switches, memory\n"
     "  --slices S            and its time, per request, in each stretch of S seconds\n"
     "  --progress            a progress line on stderr\n"
+    "  --announce            the line \"measuring\" on stderr when the measured time begins\n"
     "  --json                the report as one JSON object\n"
     "Every connection keeps its requests in flight and checks every byte that comes back.\n"
     "SIGINT ends the measured time early.\n";
@@ -80,9 +82,11 @@ static void set_option(struct options *options, char which, const char *name, co
     case 'I': options->idle = (unsigned)whole(name, text, 0, MOST_CONNECTIONS); break;
     case 'S': options->sources = (unsigned)whole(name, text, 1, MOST_SOURCES); break;
     case 'C': options->churn = true; break;
+    case 'F': options->flood = true; break;
     case 'i': options->server_pid = (pid_t)whole(name, text, 1, INT_MAX); break;
     case 'l': options->slice_seconds = duration(name, text); break;
     case 'g': options->progress = true; break;
+    case 'A': options->announce = true; break;
     case 'j': options->json = true; break;
     case 'h':
         fputs(usage, stdout);
@@ -93,6 +97,12 @@ static void set_option(struct options *options, char which, const char *name, co
 
 static void check(const struct options *options) {
     if (options->target.length == 0) { fail(EXIT_USAGE, "--port or --to is missing"); }
+    if (options->flood) {
+        if (options->target.transport != TRANSPORT_TCP || options->seconds == 0) {
+            fail(EXIT_USAGE, "--flood needs a tcp address and --seconds");
+        }
+        return;
+    }
     if (options->connections == 0) { fail(EXIT_USAGE, "--connections is missing"); }
     if (options->size == 0) { fail(EXIT_USAGE, "--size is missing"); }
     if ((options->requests != 0) == (options->seconds != 0)) {
@@ -117,6 +127,7 @@ static void check(const struct options *options) {
 /// out. With a connection for each request, closed ones hold their ports for a while too.
 static unsigned default_sources(const struct options *options) {
     enum { PORTS = 20000, CHURNING = 64 };
+    if (options->flood) { return 1; }
     if (options->churn) { return CHURNING; }
     return (options->connections + options->idle + PORTS - 1) / PORTS;
 }
@@ -142,9 +153,11 @@ struct options parse_options(int count, char **arguments) {
         {"idle", required_argument, NULL, 'I'},
         {"sources", required_argument, NULL, 'S'},
         {"churn", no_argument, NULL, 'C'},
+        {"flood", no_argument, NULL, 'F'},
         {"server-pid", required_argument, NULL, 'i'},
         {"slices", required_argument, NULL, 'l'},
         {"progress", no_argument, NULL, 'g'},
+        {"announce", no_argument, NULL, 'A'},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},

@@ -27,10 +27,13 @@ struct options {
     unsigned sources;
     /// A connection for each request.
     bool churn;
+    /// No requests at all: connections that are reset as soon as they are there.
+    bool flood;
     pid_t server_pid;
     /// Zero for none.
     double slice_seconds;
     bool progress;
+    bool announce;
     bool json;
 };
 

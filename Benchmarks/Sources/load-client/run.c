@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -50,6 +51,7 @@ static void begin_measuring(struct run *run) {
     if (server != 0) { run->server = process_usage(server); }
     run->client_cpu_ns = process_cpu_ns(getpid());
     run->started_ns = monotonic_ns();
+    if (run->options->announce) { fputs("measuring\n", stderr); }
     if (run->options->slice_seconds != 0) {
         slices_begin(&run->result->slices, server, run->options->slice_seconds, run->started_ns);
     }

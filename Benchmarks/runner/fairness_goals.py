@@ -1,0 +1,80 @@
+"""From the samples of Benchmarks/fairness to its tables: no processes here, only arithmetic.
+
+Other work on the machine only adds to a time, so of the control the least round counts. Of what is
+judged it is the median: a server that stalls in two rounds of three is not fair.
+"""
+
+import statistics
+
+# Waiting beside a disturber may take this many times as long as beside a stranger's server.
+MOST_TIMES_CONTROL = 20
+# What accepting may lose to another build.
+LEAST_OF_BEFORE = 0.95
+HEADER = ("backend", "loops", "disturber", "p50", "p99", "least", "max", "control", "ratio",
+          "disturber/s", "goal")
+CHURN_HEADER = ("backend", "loops", "build", "connections/s", "median", "server us", "of before",
+                "goal")
+
+
+def of_cell(samples, controls, limit_ms):
+    """Times in milliseconds. A sample is what the clients saw and what the disturber did."""
+    p99s = [clients["p99_us"] / 1e3 for clients, _ in samples]
+    p99 = statistics.median(p99s)
+    control = min(clients["p99_us"] / 1e3 for clients, _ in controls)
+    found = {
+        "p50": statistics.median(clients["p50_us"] / 1e3 for clients, _ in samples),
+        "p99": p99,
+        "p99_least": min(p99s),
+        "max": max(clients["max_us"] / 1e3 for clients, _ in samples),
+        "control": control,
+        "ratio": p99 / control,
+        "rate": statistics.median(disturber["requests_per_second"] for _, disturber in samples),
+        "limit": limit_ms,
+    }
+    return found | {"holds": goal_holds(p99, control, limit_ms)}
+
+
+def goal_holds(p99, control, limit):
+    return p99 <= limit or p99 <= MOST_TIMES_CONTROL * control
+
+
+def churn_of_cell(samples, before=None):
+    """`before` are those of another build, if there is one to compare with."""
+    rates = [sample["requests_per_second"] for sample in samples]
+    found = {
+        "rate": max(rates),
+        "rate_median": statistics.median(rates),
+        "cpu_us": min(sample["server_cpu_us_per_request"] for sample in samples),
+        "of_before": None,
+        "holds": True,
+    }
+    if before:
+        share = max(rates) / max(sample["requests_per_second"] for sample in before)
+        found |= {"of_before": share, "holds": share >= LEAST_OF_BEFORE}
+    return found
+
+
+def row(name, found):
+    backend, loops, disturber = name
+    times = [f"{found[key]:.3f}" for key in ("p50", "p99", "p99_least", "max", "control")]
+    goal = f"{found['limit']:g} ms: " + ("holds" if found["holds"] else "MISSED")
+    return [backend, str(loops), disturber, *times, f"{found['ratio']:.1f}",
+            f"{found['rate']:.0f}", goal]
+
+
+def churn_row(name, found):
+    backend, loops, build = name
+    compared = found["of_before"] is not None
+    goal = ("holds" if found["holds"] else "MISSED") if compared else "-"
+    return [backend, str(loops), build, f"{found['rate']:.0f}", f"{found['rate_median']:.0f}",
+            f"{found['cpu_us']:.2f}", f"{found['of_before']:.3f}" if compared else "-", goal]
+
+
+def table(header, rows):
+    """Words to the left, numbers to the right."""
+    widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
+    left = {column for column, title in enumerate(header)
+            if title in ("backend", "disturber", "build", "goal")}
+    return ["  ".join(cell.ljust(width) if column in left else cell.rjust(width)
+                      for column, (cell, width) in enumerate(zip(line, widths))).rstrip()
+            for line in [header, *rows]]
