@@ -24,7 +24,8 @@ let package = Package(
         .target(name: "CURing", linkerSettings: [.linkedLibrary(":liburing.a")]),
         .target(name: "Epoll", dependencies: ["EventLoop", "CLinux"], swiftSettings: strict),
         .target(
-            name: "Uring", dependencies: ["EventLoop", "CURing"], swiftSettings: strict),
+            name: "Uring", dependencies: ["EventLoop", "CURing", "CLinux"],
+            swiftSettings: strict),
         .target(
             name: "NetAPI",
             dependencies: [

@@ -1,12 +1,31 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+
+int mr_take_error(int descriptor) {
+    int number = 0;
+    socklen_t size = sizeof(number);
+    return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &number, &size) == 0 ? number : errno;
+}
+
+int mr_has_hung_up(int descriptor) {
+    struct pollfd watched = {.fd = descriptor};
+    return poll(&watched, 1, 0) > 0 && (watched.revents & POLLHUP) != 0;
+}
+
+int mr_unacknowledged(int descriptor) {
+    int count = 0;
+    return ioctl(descriptor, SIOCOUTQ, &count) == 0 ? count : 0;
+}
 
 int mr_accept(int listener) {
     return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

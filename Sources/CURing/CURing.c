@@ -14,6 +14,12 @@
 #ifndef IORING_SETUP_DEFER_TASKRUN
 #define IORING_SETUP_DEFER_TASKRUN (1U << 13)
 #endif
+// Linux 6.15 and later.
+enum { FEATURE_NO_IOWAIT = 1 << 17, ENTER_NO_IOWAIT = 1 << 7 };
+
+_Static_assert(
+    sizeof(struct mr_wait_argument) == sizeof(struct io_uring_getevents_arg),
+    "the kernel's argument of io_uring_enter");
 
 // From the best down: a kernel that does not know a flag answers EINVAL.
 static const unsigned ladder[] = {
@@ -162,8 +168,10 @@ int mr_ring_open(
     ring->completion_head = ring->ring.cq.khead;
     ring->completion_mask = *ring->ring.cq.kring_mask;
     ring->head = *ring->ring.cq.khead;
-    // Filled once: mr_submission then only has to move the tail.
-    for (unsigned i = 0; i < *ring->ring.sq.kring_entries; i++) ring->ring.sq.array[i] = i;
+    // Filled once: mr_submission then only has to move the tail. From liburing 2.6 on rings are
+    // made without this array where the kernel allows it (IORING_SETUP_NO_SQARRAY, Linux 6.6).
+    unsigned entries = *ring->ring.sq.kring_entries;
+    for (unsigned i = 0; ring->ring.sq.array && i < entries; i++) ring->ring.sq.array[i] = i;
     // Saves the kernel a look-up of the descriptor at each entry; where it is refused, the plain
     // descriptor does.
     ring->enter_descriptor = ring->ring.ring_fd;
@@ -171,6 +179,9 @@ int mr_ring_open(
         ring->enter_descriptor = ring->ring.enter_ring_fd;
         ring->enter_flags = IORING_ENTER_REGISTERED_RING;
     }
+    // A loop that waits for events is idle, and not blocked on a disk: without this flag the time
+    // is accounted as iowait, which looks like a machine in trouble.
+    if (ring->ring.features & FEATURE_NO_IOWAIT) ring->enter_flags |= ENTER_NO_IOWAIT;
     return 0;
 }
 
@@ -181,8 +192,8 @@ void mr_ring_close(struct mr_ring *ring) {
 
 int mr_ring_missing_operation(struct mr_ring *ring) {
     static const int needed[] = {
-        IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ASYNC_CANCEL,
-        IORING_OP_POLL_ADD, IORING_OP_CONNECT, IORING_OP_RECVMSG,
+        IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ASYNC_CANCEL, IORING_OP_POLL_ADD,
+        IORING_OP_CONNECT, IORING_OP_RECVMSG,
     };
     enum { OPERATIONS = 256 };
     size_t size = sizeof(struct io_uring_probe) + OPERATIONS * sizeof(struct io_uring_probe_op);

@@ -28,9 +28,7 @@ extension EpollDriver {
         entry.pointee.pendingSend = bytes
         entry.pointee.pendingCount = count
         let token = entry.pointee.token
-        let error = entry.pointee.sendError
-        entry.pointee.sendError = 0
-        let result = error == 0 ? result : -Int(error)
+        let result = entry.pointee.sendError.take().map { -Int($0.number) } ?? result
         if let completion = sendCompletion(entry, token, result) { ready.append(completion) }
         register(entry, token)
     }
@@ -65,6 +63,7 @@ extension EpollDriver {
             register(entry, token)
         }
         if result >= 0 { return Completion(token, .sent(result)) }
+        entry.pointee.sendError.noteTold(Int32(-result))
         return Completion(token, .failed(.send, SystemError(Int32(-result), "send")))
     }
 }

@@ -15,6 +15,8 @@ package final class EpollDriver: Driver {
 
     package var clock: Nanoseconds { MonotonicClock.now }
 
+    /// Connections that one listener may still accept for the event that it is at.
+    @exclusivity(unchecked) private var acceptsLeft = acceptBudget
     /// What the last epoll_wait reported, and how far it has been worked off.
     @exclusivity(unchecked) private let events: UnsafeMutablePointer<epoll_event>
     @exclusivity(unchecked) private var eventCount = 0
@@ -34,6 +36,9 @@ package final class EpollDriver: Driver {
     /// socket costs half of several that do not, and twice as much again gains little.
     package static let receiveCapacity = 131_072
     private static let eventCapacity = 256
+    /// Connections that one listener accepts in a turn: under a flood of them, those that are
+    /// established have their turn after so many.
+    private static let acceptBudget = 16
 
     package init() throws(SystemError) {
         epoll = epoll_create1(CInt(MR_SOCK_CLOEXEC))
@@ -70,7 +75,9 @@ package final class EpollDriver: Driver {
         case .send(let bytes):
             guard let start = bytes.baseAddress, take(start, bytes.count, entry) else { break }
             ready.append(Completion(token, .sent(bytes.count)))
-        case .receive: entry.pointee.streams.insert(.receive)
+        case .receive:
+            entry.pointee.isWatched = false
+            entry.pointee.streams.insert(.receive)
         case .accept: entry.pointee.streams.insert(.accept)
         case .receiveDatagrams: entry.pointee.streams.insert(.datagrams)
         case .connect(let address, let length): startConnecting(entry, address, length)
@@ -80,6 +87,10 @@ package final class EpollDriver: Driver {
             // What was received with others is handed over before the last word.
             if kind == .datagrams && datagrams.stop(token) { break }
             ready.append(Completion(token, .stopped(kind)))
+        case .watch:
+            entry.pointee.isWatched = true
+            // Errors and hang-ups are reported without being asked for, but only if registered.
+            if !entry.pointee.isRegistered { tellKernel(entry, token, 0) }
         case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
         case .close: return close(entry, token)
         }
@@ -97,7 +108,7 @@ package final class EpollDriver: Driver {
         let result = mr_send(entry.pointee.descriptor, bytes.baseAddress, bytes.count)
         entry.pointee.isFull = result < bytes.count
         if result < 0 && ![EAGAIN, EINTR].contains(CInt(-result)) {
-            entry.pointee.sendError = CInt(-result)
+            entry.pointee.sendError.note(CInt(-result))
         }
         return max(0, result)
     }
@@ -120,6 +131,7 @@ package final class EpollDriver: Driver {
         guard count >= 0 else { throw SystemError(errno, "epoll_wait") }
         eventCount = Int(count)
         eventIndex = 0
+        acceptsLeft = Self.acceptBudget
         now = clock
     }
 
@@ -160,6 +172,7 @@ package final class EpollDriver: Driver {
         while eventIndex < eventCount {
             if let completion = complete(events + eventIndex) { return completion }
             eventIndex &+= 1
+            acceptsLeft = Self.acceptBudget
         }
         return ready.popFirst()
     }
@@ -212,9 +225,8 @@ package final class EpollDriver: Driver {
             if completion != nil { eventIndex &+= 1 }
             return completion
         }
-        // An accept event stays current until the backlog is empty.
         if readable && entry.pointee.streams.contains(.accept) {
-            return completeAccept(entry, token)
+            return nextAccepted(entry, token)
         }
         if readable && entry.pointee.streams.contains(.datagrams) {
             let completion = completeDatagram(entry, token)
@@ -223,10 +235,18 @@ package final class EpollDriver: Driver {
         }
         if reported & trouble != 0 {
             unregisterTrouble(entry)
-        } else {
-            register(entry, token)
+            return hungUp(entry, token)
         }
+        register(entry, token)
         return nil
+    }
+
+    private func hungUp(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
+    ) -> Completion? {
+        guard entry.pointee.isWatched else { return nil }
+        entry.pointee.isWatched = false
+        return Completion(token, .hungUp(mr_take_error(entry.pointee.descriptor)))
     }
 
     /// Nobody wants the news, and a hang-up cannot be masked: without a registration it cannot spin
@@ -297,8 +317,18 @@ package final class EpollDriver: Driver {
         // Most are closed now, which deregisters them; of one that is not the same event comes once
         // more, and meets nobody who wants it.
         entry.pointee.streams.remove(.receive)
-        if result == 0 { return Completion(token, .endOfStream) }
+        if result == 0 { return Completion(token, entry.pointee.sendError.endOfStream) }
         return Completion(token, .failed(.receive, SystemError(Int32(-result), "recv")))
+    }
+
+    /// The event stays current until the backlog is empty or the budget is spent. Level-triggered:
+    /// what is left in the backlog is reported by the next wait.
+    private func nextAccepted(
+        _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
+    ) -> Completion? {
+        guard acceptsLeft > 0 else { return nil }
+        acceptsLeft -= 1
+        return completeAccept(entry, token)
     }
 
     private func completeAccept(

@@ -11,7 +11,7 @@ struct EpollEntry: TokenEntry {
     var descriptor: CInt = -1
     var streams: EpollStreams = []
     private var marks: EpollMarks = []
-    private var storedError: UInt16 = 0
+    var sendError = SendError()
 
     var isRegistered: Bool {
         get { marks.contains(.registered) }
@@ -26,6 +26,11 @@ struct EpollEntry: TokenEntry {
         get { marks.contains(.connecting) }
         set { mark(.connecting, newValue) }
     }
+    /// The loop waits for a hang-up.
+    var isWatched: Bool {
+        get { marks.contains(.watched) }
+        set { mark(.watched, newValue) }
+    }
     /// The events that the registration asks for: input, room, or both.
     var interest: UInt32 {
         get {
@@ -37,13 +42,6 @@ struct EpollEntry: TokenEntry {
             mark(.room, newValue & UInt32(MR_EPOLLOUT) != 0)
         }
     }
-    /// What `sendNow` met and nobody has been told of; 0: nothing. A kernel's answer has 4095 of
-    /// them at most.
-    var sendError: CInt {
-        get { CInt(storedError) }
-        set { storedError = UInt16(clamping: newValue) }
-    }
-
     var wantedInterest: UInt32 {
         (streams.isEmpty ? 0 : UInt32(MR_EPOLLIN))
             | (pendingSend == nil && !isConnecting ? 0 : UInt32(MR_EPOLLOUT))
@@ -63,6 +61,7 @@ private struct EpollMarks: OptionSet {
     static let connecting = EpollMarks(rawValue: 4)
     static let input = EpollMarks(rawValue: 8)
     static let room = EpollMarks(rawValue: 16)
+    static let watched = EpollMarks(rawValue: 32)
 }
 
 struct EpollStreams: OptionSet {

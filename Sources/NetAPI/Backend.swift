@@ -18,6 +18,8 @@ public struct Backend: Sendable, Hashable, CustomStringConvertible {
     public static let epoll = Backend(description: "epoll")
     /// io_uring with queues so small that each of them runs full; for tests.
     package static let ioUringTiny = Backend(description: "io_uring (tiny)")
+    /// io_uring as on a kernel that refuses to limit a multishot receive (before Linux 6.17).
+    package static let ioUringUnlimited = Backend(description: "io_uring (no receive limit)")
 
     /// By its name, as on a command line: `auto`, `automatic`, `epoll` or `io_uring`. Throws
     /// `.invalidOption`.
@@ -40,6 +42,7 @@ private struct RingOptions {
     var sizes = UringSizes()
     /// In microseconds.
     var minimumWait: UInt32 = 0
+    var limitsReceives = UringDriver.canLimitReceives
 }
 
 /// What a server was given to run on.
@@ -67,6 +70,9 @@ struct ChosenBackend: Sendable {
             return automatic(ring)
         case .ioUringTiny:
             ring.sizes = .tiny
+            return ioUring(wanted, ring)
+        case .ioUringUnlimited:
+            ring.limitsReceives = false
             return ioUring(wanted, ring)
         default:
             if let reason = UringDriver.unavailability { throw .ioUringUnavailable(reason) }
@@ -113,7 +119,8 @@ struct ChosenBackend: Sendable {
     private static func makeUringDriver(
         _ ring: RingOptions, _ report: Report
     ) throws(SystemError) -> any Driver {
-        let driver = try UringDriver(ring.sizes, minimumWait: ring.minimumWait)
+        let driver = try UringDriver(
+            ring.sizes, minimumWait: ring.minimumWait, limitsReceives: ring.limitsReceives)
         if driver.sizes.submissions < ring.sizes.submissions {
             report(.ringShrunk(entries: Int(driver.sizes.submissions)))
         }

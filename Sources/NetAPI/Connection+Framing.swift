@@ -10,6 +10,7 @@ extension Connection {
     public func next(
         through delimiter: StaticString, limit: Int = 65_536
     ) throws(NetError) -> RawSpan? {
+        guard takesMore else { return nil }
         let size = delimiter.utf8CodeUnitCount
         guard size > 0,
             let end = find(delimiter.utf8Start, size, key: UInt(bitPattern: delimiter.utf8Start))
@@ -25,6 +26,7 @@ extension Connection {
     /// when it has more than `limit` bytes.
     @_lifetime(borrow self)
     public func nextLine(limit: Int = 65_536) throws(NetError) -> RawSpan? {
+        guard takesMore else { return nil }
         var newline: UInt8 = 0x0A
         guard let end = find(&newline, 1, key: 1) else {
             // One more may be the CR.
@@ -47,6 +49,7 @@ extension Connection {
     public func nextFrame<Length: FixedWidthInteger & UnsignedInteger>(
         after skipped: Int = 0, length: Length.Type, _ order: ByteOrder = .big, limit: Int
     ) throws(NetError) -> RawSpan? {
+        guard takesMore else { return nil }
         let header = skipped + MemoryLayout<Length>.size
         guard let announced: Length = peekInteger(order, at: skipped) else { return nil }
         // The second bound is for a limit so generous that header and frame are no Int any more.

@@ -47,13 +47,22 @@ extension Connection {
     /// Runs `work`, which may block, on another thread, then `then` on this loop with its value.
     ///
     /// One at a time for each connection, in the order of the calls. An error of either closes the
-    /// connection with it. After the close nothing is called. Threads and queue are bounded by
-    /// `Options.workers`: when the queue is full, the connection closes with `.overloaded`.
+    /// connection with it. After the close nothing is called, and work that has not begun is
+    /// skipped. A peer that ends its side meanwhile still gets what `then` writes: its end is told
+    /// when the last work is done.
+    ///
+    /// Threads and queue are bounded by `Options.workers`. When the queue is full, `refused` runs
+    /// on this loop in place of `then`, and can answer that the server is busy; without it the
+    /// connection closes with `.overloaded`. With `Options.Workers.perConnection` jobs unfinished
+    /// the connection is not read, `canOffload` is false, and `nextLine`, `nextFrame`,
+    /// `next(through:)`, `next(_:)` and `nextInteger` return nil; when half of them are done
+    /// `onTraffic` runs again for what is unread. A callback that adds more than 1,024 jobs beyond
+    /// that closes its connection with `.overloaded`.
     public func offload<Value: Sendable>(
         _ work: @escaping @Sendable () throws -> Value,
-        then: @escaping (Connection, Value) throws -> Void
+        then: @escaping (Connection, Value) throws -> Void,
+        refused: ((Connection) throws -> Void)? = nil
     ) {
-        let workers = server.workers
         let job = Offload {
             Result { try work() }
         } done: { result in
@@ -61,7 +70,13 @@ extension Connection {
                 preconditionFailure("the result of an offload has another type")
             }
             try then(self, value)
+        } refused: {
+            guard let refused else { throw OffloadRefused() }
+            try refused(self)
         }
-        _ = withCore { $0.offload(record, to: workers, job) }
+        _ = withCore { $0.offload(record, job) }
     }
+
+    /// False with `Options.Workers.perConnection` jobs unfinished, and after a close.
+    public var canOffload: Bool { withCore { $0.canOffload(record) } ?? false }
 }

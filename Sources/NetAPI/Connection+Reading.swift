@@ -36,7 +36,9 @@ extension Connection {
     /// Takes `count` bytes, or nothing and nil if fewer are there.
     @_lifetime(borrow self)
     public func next(_ count: Int) -> RawSpan? {
-        guard let bytes = withCore({ $0.take(record, count) }) ?? nil else { return nil }
+        guard takesMore, let bytes = withCore({ $0.take(record, count) }) ?? nil else {
+            return nil
+        }
         return lend(bytes)
     }
 
@@ -97,10 +99,14 @@ extension Connection {
     public func nextInteger<T: FixedWidthInteger>(
         _ order: ByteOrder = .big, as type: T.Type = T.self
     ) -> T? {
-        guard let value: T = peekInteger(order) else { return nil }
+        guard takesMore, let value: T = peekInteger(order) else { return nil }
         discard(MemoryLayout<T>.size)
         return value
     }
+
+    /// False while as much blocking work of this connection waits as may: what a request is taken
+    /// with says that there is none, so that a loop over requests ends.
+    var takesMore: Bool { isCurrent && !record.pointee.flags.contains(.workFull) }
 
     // MARK: Lending
 

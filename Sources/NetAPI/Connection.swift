@@ -75,7 +75,12 @@ extension Connection {
     /// Anything of the program's own, kept until the close. `PerConnection` is typed and faster.
     public var context: AnyObject? {
         get { details?.context }
-        nonmutating set { details?.context = newValue }
+        nonmutating set {
+            guard let details else { return }
+            // Let go of at the end: the old one may use this connection.
+            var old = newValue
+            swap(&old, &details.context)
+        }
     }
 
     // MARK: Ending
@@ -98,8 +103,13 @@ extension Connection {
     }
 
     /// True while the connection is in the middle of something although no bytes move: a request
-    /// that is being worked on, a body that is still to come. A stopping server closes who is
-    /// silent for 20 ms, but a busy one only when half of its time is over. Set it back when done.
+    /// that is being worked on, a body that is still to come. Set it back when done.
+    ///
+    /// Meanwhile `Options.Timeouts.idle` does not count, but `read` does. A stopping server closes
+    /// a connection that is silent for 20 ms, but a busy one only when half of its time is over.
+    /// And a peer that has ended its side still gets the answer: without `Options.allowHalfClosure`
+    /// its end closes a busy connection only when it is no longer busy. `onHalfClose` runs once in
+    /// that case: a handler that waits for input closes there.
     public var isBusy: Bool {
         get { withCore { $0.isBusy(record) } ?? false }
         nonmutating set { _ = withCore { $0.setBusy(record, newValue) } }
@@ -108,7 +118,7 @@ extension Connection {
     // MARK: Pausing
 
     /// Leaves bytes in the kernel until `resumeReading()`: `onTraffic` rests, and so does news of
-    /// the peer's end.
+    /// the peer's end. A reset ends the pause: what had come before it is shown, then `onClose`.
     public func pauseReading() {
         _ = withCore { $0.pauseReading(record) }
     }
@@ -116,6 +126,17 @@ extension Connection {
     /// Goes on reading; what came meanwhile is shown from the loop, not inside this call.
     public func resumeReading() {
         _ = withCore { $0.resumeReading(record) }
+    }
+
+    /// Whether reading goes on while more than `Options.Limits.outboundHighMark` is unsent. False
+    /// for accepted connections, true for those that we connected. Set it for output that is not
+    /// caused by what this connection sends (broadcasts, pushes), and for protocols whose clients
+    /// write all of their requests before they read the first answer; then
+    /// `Options.Limits.outboundBytes` alone bounds what they can make the server hold. The source
+    /// of a pipe is read like that in any case, as far as the pipe's target takes it.
+    public var readsWhileCongested: Bool {
+        get { withCore { $0.readsAhead(record) } ?? false }
+        nonmutating set { _ = withCore { $0.setReadsAhead(record, newValue) } }
     }
 
     // MARK: Options

@@ -36,8 +36,8 @@ public protocol EventHandler: LoopHandler {
     func onOpen(_ connection: Connection) throws -> Action
     /// Outbound bytes fell to the low mark after `isWritable` had been false.
     func onWritable(_ connection: Connection) throws -> Action
-    /// The peer ended its side and all its bytes have been shown; only with
-    /// `Options.allowHalfClosure`.
+    /// The peer ended its side and all its bytes have been shown. Only with
+    /// `Options.allowHalfClosure`, or while `Connection.isBusy`.
     func onHalfClose(_ connection: Connection) throws -> Action
     /// Just before gathered bytes go to the socket; may write more.
     func preWrite(_ connection: Connection) throws -> Action

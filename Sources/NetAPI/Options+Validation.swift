@@ -15,6 +15,7 @@ extension Options {
         if perHost < .max { group.hostLimit = perHost }
         _ = try within(1...1024, workers.threads, "workers.threads")
         _ = try atLeast(0, workers.queued, "workers.queued")
+        _ = try atLeast(1, workers.perConnection, "workers.perConnection")
         group.pinLoops = pinLoops
         group.listen.backlog = CInt(
             try within(1...Int(Int32.max), tcp.backlog, "tcp.backlog"))
@@ -47,6 +48,7 @@ extension Options {
         if let idle = timeouts.idle { loop.idleTimeout = try positive(idle, "timeouts.idle") }
         if let read = timeouts.read { loop.readTimeout = try positive(read, "timeouts.read") }
         if let write = timeouts.write { loop.writeTimeout = try positive(write, "timeouts.write") }
+        loop.workLimit = min(workers.perConnection, Int(Int32.max))
         loop.slowTurn = try positive(slowTurn, "slowTurn")
         loop.busyPoll = try atMost(.seconds(1), busyPoll, "busyPoll")
         loop.closeTimeout = try positive(timeouts.close, "timeouts.close")

@@ -119,10 +119,11 @@ public struct Options: Sendable {
         /// and counted in `Statistics.hostRefusals`. Unix peers are not counted.
         public var connectionsPerHost = Int.max
         /// Unread bytes that a handler may leave behind before its connection closes with
-        /// `.inboundOverflow`.
+        /// `.inboundOverflow`. Does not count while the library itself pauses reading, which lets
+        /// at most 128 KiB more come.
         public var inboundBytes = 1 << 20
-        /// Above this `isWritable` is false, and reading from an accepted connection pauses. At
-        /// most `outboundBytes`.
+        /// Above this `isWritable` is false, and reading from an accepted connection pauses, unless
+        /// it is the source of a pipe or `Connection.readsWhileCongested`. At most `outboundBytes`.
         public var outboundHighMark = 256 << 10
         /// At this or below, reading goes on and `onWritable` is called. 0 to `outboundHighMark`.
         public var outboundLowMark = 64 << 10
@@ -150,9 +151,12 @@ public struct Options: Sendable {
     public struct Workers: Sendable {
         /// 1 to 1024.
         public var threads = 8
-        /// Work that may wait for a thread, 0 or more; then `offload` closes its connection with
-        /// `.overloaded`.
+        /// Work that may wait for a thread, 0 or more. Then `offload` calls its `refused`, or
+        /// closes its connection with `.overloaded`.
         public var queued = 1024
+        /// Jobs of one connection that may be unfinished, 1 or more. With so many it is not read;
+        /// with half of them it is read again.
+        public var perConnection = 16
     }
 
     /// How an acceptor picks the loop for a new connection.

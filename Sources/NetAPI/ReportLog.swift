@@ -27,6 +27,10 @@ final class ReportLog: Sendable {
             line(
                 "full \(listener)",
                 "listener \(listener) waits: the limit of connections is reached")
+        case .acceptorWaits(let loop):
+            line(
+                "behind \(loop)",
+                "accepting waits for loop \(loop), which is behind with what it was handed")
         case .driverFailed(let error, let loop):
             logger.error("loop \(loop) ends: \(error)")
         case .slowTurn(let loop, let time):

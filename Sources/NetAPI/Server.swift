@@ -98,10 +98,13 @@ public final class Server: Sendable {
         }
         listenAddresses = listen
         self.options = options
-        workers = WorkerPool(threads: options.workers.threads, queued: options.workers.queued)
+        workers = WorkerPool(
+            threads: options.workers.threads, queued: options.workers.queued,
+            runsAtOnce: backend != nil)
         var configuration = try options.configuration()
         // Nobody to hand connections out: each loop connects for itself.
         if isClient { configuration.reusePort = true }
+        configuration.loop.workers = workers
         self.configuration = configuration
         if let backend {
             chosen = backend.chosen
@@ -130,7 +133,10 @@ public final class Server: Sendable {
             state.withLock { $0 = .started(group, addresses) }
             if let failure = group.start(listeners) { throw NetError(startFailed: failure) }
         } catch {
+            // Out of the lock before the group goes: with it goes what the program has handed in.
+            let group = group
             state.withLock { $0 = .failed }
+            _ = consume group
             throw error
         }
     }
@@ -223,7 +229,8 @@ public final class Server: Sendable {
         var statistics = Statistics()
         for port in group?.ports ?? [] { statistics.add(port) }
         statistics.offloadsWaiting = workers.waiting
-        statistics.offloadRefusals = workers.refusals
+        statistics.offloadRefusals += workers.refusals
+        statistics.offloadsSkipped = workers.skips
         return statistics
     }
 

@@ -17,6 +17,9 @@ public struct Statistics: Sendable {
     public var acceptBackOffs = 0
     /// Accepting paused at `Options.Limits.connections`.
     public var acceptPauses = 0
+    /// Accepting waited for a loop that had not taken what it was handed; clients waited in the
+    /// backlog.
+    public var acceptorWaits = 0
     /// Reading paused because a peer did not take its output.
     public var readPauses = 0
     /// Connections closed with `.inboundOverflow` or `.outboundOverflow`.
@@ -37,6 +40,10 @@ public struct Statistics: Sendable {
     public var offloadsWaiting = 0
     /// Work that `offload` refused, since too much waited.
     public var offloadRefusals = 0
+    /// Work that was not begun, since its connection had closed.
+    public var offloadsSkipped = 0
+    /// Reading paused since a connection had `Options.Workers.perConnection` jobs unfinished.
+    public var offloadPauses = 0
     /// Datagrams received.
     public var datagramsIn = 0
     /// Datagrams that the kernel took, of bound sockets.
@@ -69,7 +76,10 @@ public struct Statistics: Sendable {
         turns += counters.turns.current
         acceptBackOffs += counters.acceptBackOffs.current
         acceptPauses += counters.acceptPauses.current
+        acceptorWaits += counters.acceptorWaits.current
         readPauses += counters.readPauses.current
+        offloadPauses += counters.workPauses.current
+        offloadRefusals += counters.workRefusals.current
         overflowCloses += counters.inboundOverflows.current + counters.outboundOverflows.current
         timeouts += counters.timeouts.current
         staleCompletions += counters.staleCompletions.current

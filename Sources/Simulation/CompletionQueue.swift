@@ -9,6 +9,7 @@ package enum QueuedEvent {
     case sent(Int)
     case connected
     case stopped(StreamKind)
+    case hungUp(Int32)
     case closed
     case failed(OperationKind, SystemError)
 
@@ -25,6 +26,7 @@ package enum QueuedEvent {
         case .sent(let count): .sent(count)
         case .connected: .connected
         case .stopped(let kind): .stopped(kind)
+        case .hungUp(let number): .hungUp(number)
         case .closed: .closed
         case .failed(let kind, let error): .failed(kind, error)
         }

@@ -57,6 +57,15 @@ package final class Endpoint {
         return other.incoming.room > 0
     }
 
+    /// Both directions are over.
+    var hasHungUp: Bool { isReset || (incoming.isEnded && hasSentEnd) }
+
+    /// Bytes that a reset would destroy at the other end.
+    var unacknowledged: Int {
+        guard let other, !other.isClosed, !other.resetKeepsInput else { return 0 }
+        return other.incoming.count
+    }
+
     /// Bytes that a write is sure to be taken, now.
     var room: Int {
         guard !isReset, !hasSentEnd, pendingError == nil, let other, !other.isClosed else {
@@ -133,7 +142,7 @@ package final class Endpoint {
     }
 
     /// One operation is told of an error, the first; after it reads end and writes say EPIPE.
-    private func takeError() -> Int32? {
+    func takeError() -> Int32? {
         defer { pendingError = nil }
         return pendingError
     }

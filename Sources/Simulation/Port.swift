@@ -17,12 +17,14 @@ final class Port {
         case left(SendMemory, count: Int, answerTime: Nanoseconds)
     }
 
-    enum Work { case stream, stop, send, close }
+    enum Work { case stream, stop, send, watch, close }
 
     let token: Token
     let socket: SimulatedSocket
     var stream = Stream.none
     var send = Send.none
+    /// When a hang-up is noticed at the earliest, while one is watched for.
+    var watchTime: Nanoseconds?
     var closeTime: Nanoseconds?
     /// Among those that the driver looks at: something may have become possible.
     var isAwake = false
@@ -71,11 +73,12 @@ final class Port {
             case .waiting(_, let time): endpoint?.isWritable ?? true ? time : nil
             case .left(_, _, let time): time
             }
+        case .watch: endpoint?.hasHungUp ?? false ? watchTime : nil
         case .close: closeTime
         }
     }
 
-    private static let allWork: [Work] = [.stream, .send, .stop, .close]
+    private static let allWork: [Work] = [.stream, .send, .stop, .watch, .close]
 
     func dueWork(at now: Nanoseconds) -> [Work] {
         Self.allWork.filter { work in time(of: work).map { $0 <= now } ?? false }
@@ -92,6 +95,7 @@ final class Port {
     func becomeIdle() {
         stream = .none
         send = .none
+        watchTime = nil
         closeTime = nil
     }
 

@@ -13,6 +13,7 @@ package final class ScriptedDriver: Driver {
         case connect([UInt8], Token)
         case send([UInt8], Token)
         case stop(StreamKind, Token)
+        case watch(Token)
         case shutdownWrite(Token)
         case close(Token)
     }
@@ -25,6 +26,8 @@ package final class ScriptedDriver: Driver {
     package let wakeSignal = SimulatedWaker()
     /// Thrown by the next wait.
     package var waitError: SystemError?
+    /// Done once by the next wait, as another thread may.
+    package var duringWait: (() -> Void)?
 
     private var rules = SeamRules()
     private var lentDatagram = LentDatagram()
@@ -76,6 +79,7 @@ package final class ScriptedDriver: Driver {
                     Array(UnsafeRawBufferPointer(start: address, count: Int(length))), token)
             case .send(let bytes): .send(Array(bytes), token)
             case .stop(let kind): .stop(kind, token)
+            case .watch: .watch(token)
             case .shutdownWrite: .shutdownWrite(token)
             case .close: .close(token)
             }
@@ -99,6 +103,8 @@ package final class ScriptedDriver: Driver {
         endLoan()
         deadlines.append(deadline)
         wakeSignal.consume()
+        duringWait?()
+        duringWait = nil
         if let error = waitError {
             waitError = nil
             throw error

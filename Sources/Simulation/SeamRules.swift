@@ -17,6 +17,8 @@ package struct SeamRules {
         var isConnecting = false
         var sending: Int?
         var hasShutDown = false
+        var isWatched = false
+        var mayHangUp = false
         var isClosing = false
     }
 
@@ -59,7 +61,17 @@ package struct SeamRules {
         }
         switch operation {
         case .accept: start(.accept, &life, token)
-        case .receive: start(.receive, &life, token)
+        case .receive:
+            start(.receive, &life, token)
+            life.isWatched = false
+        case .watch:
+            if case .none = life.stream {
+            } else {
+                loop("watch of a socket that is received from", token)
+            }
+            if life.isWatched { loop("watch of a watched socket", token) }
+            life.isWatched = true
+            life.mayHangUp = true
         case .receiveDatagrams: start(.datagrams, &life, token)
         case .connect:
             if life.isConnecting { loop("two connects in flight", token) }
@@ -115,6 +127,10 @@ package struct SeamRules {
                 driver("stopped \(kind) without a stop", token)
             }
             life.stream = .none
+        case .hungUp:
+            if !life.mayHangUp { driver("hungUp without a watch", token) }
+            life.isWatched = false
+            life.mayHangUp = false
         case .sent(let count):
             answerSend(&life, "sent", token, count)
         case .failed(.accept, _): end(.accept, &life, "failed accept", token)
@@ -185,6 +201,7 @@ package struct SeamRules {
         case .receiveDatagrams: "receiveDatagrams"
         case .connect: "connect"
         case .stop: "stop"
+        case .watch: "watch"
         case .shutdownWrite: "shutdownWrite"
         case .close: "close"
         }

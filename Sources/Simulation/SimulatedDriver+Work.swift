@@ -9,6 +9,7 @@ extension SimulatedDriver {
     func startStream(_ kind: StreamKind, on port: Port) {
         switch (kind, port.socket.kind) {
         case (.accept, .listener), (.receive, .stream), (.datagrams, .datagrams):
+            port.watchTime = nil
             port.stream = .running(readyTime: laterTime())
         case (.accept, .stream), (.accept, .datagrams):
             push(port, .failed(.accept, SystemError(EINVAL, "accept4")))
@@ -84,6 +85,9 @@ extension SimulatedDriver {
             repeat { performStream(port) } while queue.count < limit && hasMore(port)
         case .stop: performStop(port)
         case .send: performSend(port)
+        case .watch:
+            port.watchTime = nil
+            push(port, .hungUp(port.endpoint?.takeError() ?? 0))
         case .close: performClose(port)
         }
     }
@@ -112,6 +116,9 @@ extension SimulatedDriver {
     }
 
     private func performAccept(_ port: Port, _ listener: SimulatedListener) {
+        // As the kernel's drivers: the others have their turn before more are accepted.
+        guard acceptsLeft > 0 else { return }
+        acceptsLeft -= 1
         if !network.hasRoomForDescriptor {
             endStream(port, .failed(.accept, SystemError(EMFILE, "accept4")))
         } else if random.happens(plan.acceptErrors) {
@@ -247,5 +254,5 @@ extension SimulatedDriver {
         queue.append(.init(token: port.token, event: event))
     }
 
-    private func laterTime() -> Nanoseconds { network.now + random.within(plan.delay) }
+    func laterTime() -> Nanoseconds { network.now + random.within(plan.delay) }
 }

@@ -19,6 +19,7 @@ package final class SimulatedDriver: Driver {
     package private(set) var now: Nanoseconds
     package private(set) var lastWaitDeadline: Nanoseconds?
     package private(set) var waitCount = 0
+    var acceptsLeft = 0
     /// Completions of an earlier life that were slipped in.
     package internal(set) var staleCount = 0
 
@@ -34,6 +35,8 @@ package final class SimulatedDriver: Driver {
     private var scratch: UnsafeMutableRawBufferPointer
     private var lentCount = 0
     private var lentDatagram = LentDatagram()
+
+    private static let acceptBudget = 16
 
     /// What lent bytes become when the loan ends.
     package static let poison: UInt8 = 0xDD
@@ -104,6 +107,7 @@ package final class SimulatedDriver: Driver {
         case .connect(let address, let length): connect(port, to: address, Int(length))
         case .send(let bytes): startSend(bytes, on: port)
         case .stop(let kind): startStop(kind, on: port)
+        case .watch: port.watchTime = laterTime()
         case .shutdownWrite: port.endpoint?.shutdownWrite()
         case .close: startClose(port)
         }
@@ -138,6 +142,7 @@ package final class SimulatedDriver: Driver {
         now = network.now
         lastWaitDeadline = deadline
         waitCount += 1
+        acceptsLeft = Self.acceptBudget
         wakeSignal.consume()
         if queue.isEmpty && random.happens(plan.spuriousWakeUps) { return }
         gather()

@@ -124,6 +124,11 @@ package final class SimulatedNetwork: @unchecked Sendable {
 
     // MARK: Descriptors
 
+    /// Whether the close of a descriptor was to be a reset.
+    package func resetsOnClose(_ descriptor: Descriptor) -> Bool {
+        socket(descriptor, for: "close")?.resetsOnClose ?? false
+    }
+
     /// Descriptors that nobody has closed.
     package var openDescriptors: [Descriptor] {
         sockets.compactMap { $0.map { Descriptor($0.number) } }

@@ -96,6 +96,13 @@ package final class SimulatedSockets: Sockets {
         return endpoint.incoming.count > 0
     }
 
+    package func unacknowledged(_ descriptor: Descriptor) -> Int {
+        guard case .stream(let endpoint) = network.socket(descriptor, for: "ioctl")?.kind else {
+            return 0
+        }
+        return endpoint.unacknowledged
+    }
+
     package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {
         _ = network.socket(descriptor, for: "prepare")
     }

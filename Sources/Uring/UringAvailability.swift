@@ -8,23 +8,44 @@ import Glibc
 /// its operations are asked for, and a byte goes once through all that a receive needs.
 extension UringDriver {
     /// Why it cannot be used, in words, or nil. Looked into once for the process.
-    package static var unavailability: String? { probed }
+    package static var unavailability: String? { findings.unavailability }
 
-    private static let probed: String? = {
+    /// Whether a multishot receive may be given a limit: from Linux 6.17 on.
+    package static var canLimitReceives: Bool { findings.canLimitReceives }
+
+    private struct Findings {
+        var unavailability: String?
+        var canLimitReceives = false
+    }
+
+    private static let findings: Findings = {
         do throws(SystemError) {
             return try probe()
         } catch {
-            return explain(error)
+            return Findings(unavailability: explain(error))
         }
     }()
 
-    private static func probe() throws(SystemError) -> String? {
-        let driver = try UringDriver(.tiny)
-        defer { driver.shutDown() }
-        let missing = mr_ring_missing_operation(driver.ring)
+    private static func probe() throws(SystemError) -> Findings {
+        let limited = try UringDriver(.tiny, limitsReceives: true)
+        defer { limited.shutDown() }
+        let missing = mr_ring_missing_operation(limited.ring)
         if missing < 0 { throw SystemError(-missing, "io_uring_register") }
-        if missing > 0 { return "this kernel's io_uring lacks operation \(missing)" }
-        return try driver.receivesAByte() ? nil : "a receive into a provided buffer does not work"
+        if missing > 0 {
+            return Findings(unavailability: "this kernel's io_uring lacks operation \(missing)")
+        }
+        do throws(SystemError) {
+            if try limited.receivesAByte() { return Findings(canLimitReceives: true) }
+            return Findings(unavailability: "a receive does not work")
+        } catch where error.number == EINVAL {
+            // So it is with the limit that older kernels refuse.
+        }
+        let polling = try UringDriver(.tiny, limitsReceives: false)
+        defer { polling.shutDown() }
+        guard try polling.receivesAByte() else {
+            return Findings(unavailability: "a receive does not work")
+        }
+        return Findings()
     }
 
     private func receivesAByte() throws(SystemError) -> Bool {

@@ -38,12 +38,12 @@ extension UringDriver {
         switch UringKind(rawValue: kind) {
         case .receive: return completeReceive(token, result, flags)
         case .send: return completeSend(token, result)
-        case .accept: return completeAccept(token, result, flags)
+        case .poll: return completePoll(token, result, flags)
+        case .watch: return completeWatch(token, result, flags)
         case .datagrams: return completeDatagram(token, result, flags)
         case .connect: return completeConnect(token, result)
         case .waker: completeWakeUp(flags)
-        case let cancel?:
-            if let armed = cancel.target?.armed { cancelFailed(token, armed, cancel) }
+        case let cancel?: failedCancels.append((token, cancel))
         case nil: break
         }
         return nil
@@ -65,8 +65,7 @@ extension UringDriver {
         let more = flags & UInt32(MR_CQE_MORE) != 0
         if !more { inFlight -= 1 }
         guard let entry = entries.find(token) else { return stale(flags) }
-        let wasLimited = entry.pointee.state.contains(.limited)
-        if !more { entry.pointee.state.subtract([.receiveArmed, .limited]) }
+        if !more { entry.pointee.state.remove(.receiveArmed) }
         if entry.pointee.state.contains(.closing) {
             giveBack(flags)
             closeIfIdle(entry)
@@ -81,14 +80,11 @@ extension UringDriver {
         giveBack(flags)
         guard !more else { return nil }
         switch -result {
-        case 0: return lastWord(entry, .endOfStream)
+        case 0: return lastWord(entry, entry.pointee.sendError.endOfStream)
         case ENOBUFS: receiveStarved(entry)
         case EINTR, EAGAIN: interrupted(entry, .receive)
-        case EINVAL where wasLimited:
-            // Many may have been handed over with a limit before the first refusal came.
-            receiveLimit = 0
-            interrupted(entry, .receive)
-        case ECANCELED where entry.pointee.state.contains(.stopping): stopped(entry, .receive)
+        // Cancelled to be stopped, or to be armed afresh.
+        case ECANCELED: interrupted(entry, .receive)
         default:
             return lastWord(entry, .failed(.receive, SystemError(-result, "recv")))
         }
@@ -98,19 +94,18 @@ extension UringDriver {
     func lastWord(
         _ entry: UnsafeMutablePointer<UringEntry>, _ event: Event
     ) -> Completion {
-        entry.pointee.state.subtract([.receiving, .accepting, .receivingDatagrams, .stopping])
+        entry.pointee.state.subtract([
+            .receiving, .accepting, .receivingDatagrams, .stopping, .untilEmpty,
+        ])
         return Completion(entry.pointee.token, event)
     }
 
     /// The kernel ended the operation, but not the stream.
     func interrupted(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
         if entry.pointee.state.contains(.stopping) { return stopped(entry, kind) }
-        switch kind {
-        case .accept: armAccept(entry)
-        case .datagrams: armDatagrams(entry)
-        // Behind those who wait for a buffer already.
-        case .receive: if starved.isEmpty { armReceive(entry) } else { queueForBuffer(entry) }
-        }
+        if kind == .datagrams { return armDatagrams(entry) }
+        // Behind those that wait for a buffer already.
+        if starved.isEmpty { armReceive(entry) } else { queueForBuffer(entry) }
     }
 
     private func receiveStarved(_ entry: UnsafeMutablePointer<UringEntry>) {
@@ -137,41 +132,22 @@ extension UringDriver {
         if result >= 0 { return Completion(token, .sent(Int(result))) }
         // Nothing was taken; the loop offers it again.
         if -result == EINTR || -result == EAGAIN { return Completion(token, .sent(0)) }
+        entry.pointee.sendError.noteTold(-result)
+        refreshReceive(entry)
         return Completion(token, .failed(.send, SystemError(-result, "send")))
     }
 
-    // MARK: Accept
-
-    private func completeAccept(
-        _ token: Token, _ result: Int32, _ flags: UInt32
-    ) -> Completion? {
-        let more = flags & UInt32(MR_CQE_MORE) != 0
-        if !more { inFlight -= 1 }
-        guard let entry = entries.find(token) else {
-            if result >= 0 { Glibc.close(result) }
-            return stale(0)
+    /// After a failed send, which has taken the socket's error. A multishot operation that waits
+    /// may have missed the end that came with it (CVE-2026-23473; 10 of 1,500 resets on Linux
+    /// 6.18), and nothing would wake it again: armed afresh, or tried, it sees what is there.
+    func refreshReceive(_ entry: UnsafeMutablePointer<UringEntry>) {
+        guard entry.pointee.state.contains(.receiving) else { return }
+        if entry.pointee.state.contains(.receiveArmed) {
+            cancel(.cancelReceive, entry)
+        } else if !limitsReceives {
+            entry.pointee.state.insert(.untilEmpty)
+            queueLaterTry(entry)
         }
-        if !more { entry.pointee.state.remove(.acceptArmed) }
-        if entry.pointee.state.contains(.closing) {
-            // A connection that was accepted too late would leak.
-            if result >= 0 { Glibc.close(result) }
-            closeIfIdle(entry)
-            return nil
-        }
-        if result >= 0 {
-            if !more { interrupted(entry, .accept) }
-            return Completion(token, .accepted(Descriptor(result)))
-        }
-        guard !more else { return nil }
-        if entry.pointee.state.contains(.stopping) {
-            stopped(entry, .accept)
-            return nil
-        }
-        guard case .lasting(let error) = AcceptError(-result) else {
-            armAccept(entry)
-            return nil
-        }
-        return lastWord(entry, .failed(.accept, error))
     }
 
     // MARK: Connect
@@ -197,13 +173,24 @@ extension UringDriver {
         armWaker()
     }
 
-    /// The target was not found: it has ended already, or the kernel was about to take it up again.
-    /// Its own completion tells which; as long as that has not come, it is asked again.
-    private func cancelFailed(_ token: Token, _ armed: UringState, _ kind: UringKind) {
-        guard let entry = entries.find(token), entry.pointee.state.contains(armed),
-            !entry.pointee.state.isDisjoint(with: [.stopping, .closing])
-        else { return }
-        cancel(kind, entry)
+    /// Of each cancellation whose target was not found: it has ended already, or the kernel was
+    /// about to take it up again. The target's own completion tells which; as long as that has not
+    /// come, it is asked again, once for each wait. At once, with a full queue, the answer could
+    /// come before the kernel has worked at anything else, and again, without end.
+    func repeatFailedCancels() {
+        var left = failedCancels.count
+        while left > 0, let (token, kind) = failedCancels.popFirst() {
+            left -= 1
+            guard let entry = entries.find(token), let armed = kind.target?.armed,
+                entry.pointee.state.contains(armed), isCancelDue(kind, entry.pointee.state)
+            else { continue }
+            cancel(kind, entry)
+        }
+    }
+
+    private func isCancelDue(_ kind: UringKind, _ state: UringState) -> Bool {
+        if state.contains(.closing) { return true }
+        return (kind == .cancelReceive || kind == .cancelDatagrams) && state.contains(.stopping)
     }
 
     /// A completion of a life that is over: its buffer must not be lost.

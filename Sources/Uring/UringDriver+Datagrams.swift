@@ -9,7 +9,7 @@ extension UringDriver {
         let result = mr_open_datagram_buffers(ring)
         guard result >= 0 else {
             let error = SystemError(-result, "io_uring_register")
-            ready.append(lastWord(entry, .failed(.datagrams, error)))
+            ready.append(.completion(lastWord(entry, .failed(.datagrams, error))))
             return
         }
         mr_prepare_datagrams(

@@ -9,18 +9,19 @@ extension UringDriver {
         switch operation {
         case .send(let bytes):
             precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
-            if entry.pointee.sendError != 0 {
-                let error = SystemError(entry.pointee.sendError, "send")
-                entry.pointee.sendError = 0
-                return ready.append(Completion(token, .failed(.send, error)))
+            if let error = entry.pointee.sendError.take() {
+                refreshReceive(entry)
+                return answer(token, .failed(.send, error))
             }
             prepareSend(entry, bytes.baseAddress, bytes.count, submission())
         case .receive:
             entry.pointee.state.insert(.receiving)
-            armReceive(entry)
+            entry.pointee.state.remove(.watched)
+            if limitsReceives { armReceive(entry) } else { startPolling(entry) }
         case .accept:
             entry.pointee.state.insert(.accepting)
-            armAccept(entry)
+            startPolling(entry)
+        case .watch: startWatching(entry)
         case .receiveDatagrams:
             entry.pointee.state.insert(.receivingDatagrams)
             armDatagrams(entry)
@@ -34,7 +35,7 @@ extension UringDriver {
 
     package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
         guard count < Self.largeSend, let entry = entries.find(token),
-            entry.pointee.sendError == 0, !entry.pointee.state.contains(.sendArmed),
+            entry.pointee.sendError.isNone, !entry.pointee.state.contains(.sendArmed),
             let submission = mr_submission(ring)
         else { return sendRest(UnsafeRawBufferPointer(start: bytes, count: count), token) }
         prepareSend(entry, bytes, count, submission)
@@ -48,7 +49,7 @@ extension UringDriver {
         let count = bytes.count < Self.largeSend ? 0 : sendNow(bytes, for: token)
         if count == bytes.count { return true }
         if count > 0 {
-            ready.append(Completion(token, .sent(count)))
+            answer(token, .sent(count))
         } else {
             submit(.send(bytes), for: token)
         }
@@ -56,35 +57,28 @@ extension UringDriver {
     }
 
     package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
-        guard let entry = entries.find(token), entry.pointee.sendError == 0 else { return 0 }
+        guard let entry = entries.find(token), entry.pointee.sendError.isNone else { return 0 }
         precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
         let count = Glibc.send(
             entry.pointee.descriptor, bytes.baseAddress, bytes.count,
             CInt(MSG_NOSIGNAL | MSG_DONTWAIT))
         let number = errno
-        if count < 0 && number != EAGAIN && number != EINTR { entry.pointee.sendError = number }
+        if count < 0 && number != EAGAIN && number != EINTR { entry.pointee.sendError.note(number) }
         return max(0, count)
     }
 
     func armWaker() {
         mr_prepare_poll(
-            submission(), eventWaker.descriptor,
+            submission(), eventWaker.descriptor, UInt32(MR_POLLIN),
             UringKind.waker.userData(Token(slot: 0, generation: 0)))
         inFlight += 1
     }
 
     func armReceive(_ entry: UnsafeMutablePointer<UringEntry>) {
         mr_prepare_receive(
-            submission(), entry.pointee.descriptor, receiveLimit,
+            submission(), entry.pointee.descriptor, Self.bufferSize,
             UringKind.receive.userData(entry.pointee.token))
-        entry.pointee.state.insert(receiveLimit > 0 ? [.receiveArmed, .limited] : .receiveArmed)
-        inFlight += 1
-    }
-
-    func armAccept(_ entry: UnsafeMutablePointer<UringEntry>) {
-        mr_prepare_accept(
-            submission(), entry.pointee.descriptor, UringKind.accept.userData(entry.pointee.token))
-        entry.pointee.state.insert(.acceptArmed)
+        entry.pointee.state.insert(.receiveArmed)
         inFlight += 1
     }
 
@@ -99,7 +93,7 @@ extension UringDriver {
                 socklen_t(length))
             let event: Event =
                 result == 0 ? .connected : .failed(.connect, SystemError(errno, "connect"))
-            return ready.append(Completion(entry.pointee.token, event))
+            return answer(entry.pointee.token, event)
         }
         mr_prepare_connect(
             submission(), entry.pointee.descriptor, address, length,
@@ -125,8 +119,10 @@ extension UringDriver {
         let state = entry.pointee.state
         guard state.contains(.running(kind)) else { return }
         entry.pointee.state.insert(.stopping)
-        if state.contains(.armed(kind)) {
-            cancel(.cancel(kind), entry)
+        if kind == .receive && state.contains(.receiveArmed) {
+            cancel(.cancelReceive, entry)
+        } else if kind == .datagrams && state.contains(.datagramsArmed) {
+            cancel(.cancelDatagrams, entry)
         } else {
             stopped(entry, kind)
         }
@@ -135,12 +131,13 @@ extension UringDriver {
     /// The stream is over because the loop wanted that.
     func stopped(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
         entry.pointee.state.subtract([.stopping, .starved, .running(kind)])
-        ready.append(Completion(entry.pointee.token, .stopped(kind)))
+        answer(entry.pointee.token, .stopped(kind))
     }
 
     private static let cancellations: [(armed: UringState, cancel: UringKind)] = [
-        (.receiveArmed, .cancelReceive), (.sendArmed, .cancelSend), (.acceptArmed, .cancelAccept),
+        (.receiveArmed, .cancelReceive), (.sendArmed, .cancelSend), (.pollArmed, .cancelPoll),
         (.datagramsArmed, .cancelDatagrams), (.connectArmed, .cancelConnect),
+        (.watchArmed, .cancelWatch),
     ]
 
     private func close(_ entry: UnsafeMutablePointer<UringEntry>) {
@@ -157,7 +154,7 @@ extension UringDriver {
     func closeIfIdle(_ entry: UnsafeMutablePointer<UringEntry>) {
         guard entry.pointee.state == [.closing] else { return }
         Glibc.close(entry.pointee.descriptor)
-        ready.append(Completion(entry.pointee.token, .closed))
+        answer(entry.pointee.token, .closed)
         entries.detach(entry)
     }
 
@@ -165,5 +162,11 @@ extension UringDriver {
         guard let target = kind.target?.kind else { return }
         let token = entry.pointee.token
         mr_prepare_cancel(submission(), target.userData(token), kind.userData(token))
+    }
+
+    /// A completion that needs no kernel.
+    @inline(__always)
+    func answer(_ token: Token, _ event: Event) {
+        ready.append(.completion(Completion(token, event)))
     }
 }

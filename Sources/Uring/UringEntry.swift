@@ -6,13 +6,7 @@ struct UringEntry: TokenEntry {
     var token = Token.none
     var descriptor: CInt = -1
     var state: UringState = []
-    private var storedError: UInt16 = 0
-
-    /// What `sendNow` met and nobody has been told of; 0: nothing.
-    var sendError: CInt {
-        get { CInt(storedError) }
-        set { storedError = UInt16(clamping: newValue) }
-    }
+    var sendError = SendError()
 }
 
 struct UringState: OptionSet {
@@ -23,7 +17,8 @@ struct UringState: OptionSet {
     static let accepting = UringState(rawValue: 1 << 1)
     /// The kernel has the multishot operation: its terminal completion is still to come.
     static let receiveArmed = UringState(rawValue: 1 << 2)
-    static let acceptArmed = UringState(rawValue: 1 << 3)
+    /// Readiness to receive or to accept is polled for.
+    static let pollArmed = UringState(rawValue: 1 << 3)
     static let sendArmed = UringState(rawValue: 1 << 4)
     /// The loop has asked for the stream's end.
     static let stopping = UringState(rawValue: 1 << 5)
@@ -35,11 +30,19 @@ struct UringState: OptionSet {
     static let receivingDatagrams = UringState(rawValue: 1 << 8)
     static let datagramsArmed = UringState(rawValue: 1 << 9)
     static let connectArmed = UringState(rawValue: 1 << 10)
-    /// The receive in flight was given a limit, which an older kernel refuses.
-    static let limited = UringState(rawValue: 1 << 11)
+    /// The loop waits for a hang-up.
+    static let watched = UringState(rawValue: 1 << 11)
+    /// Hang-ups are polled for.
+    static let watchArmed = UringState(rawValue: 1 << 12)
+    /// A try to receive or to accept is queued.
+    static let tryQueued = UringState(rawValue: 1 << 13)
+    /// A short receive leaves something behind: an end, an error or urgent data.
+    static let untilEmpty = UringState(rawValue: 1 << 14)
+    /// A Unix socket, whose receives are also short where descriptors were passed.
+    static let isUnix = UringState(rawValue: 1 << 15)
 
     static let inFlight: UringState = [
-        .receiveArmed, .acceptArmed, .sendArmed, .datagramsArmed, .connectArmed,
+        .receiveArmed, .pollArmed, .sendArmed, .datagramsArmed, .connectArmed, .watchArmed,
     ]
 
     /// The loop wants this stream.
@@ -51,11 +54,12 @@ struct UringState: OptionSet {
         }
     }
 
-    /// The kernel has it.
+    /// The kernel has an operation that ends only when it is cancelled. A poll does not count: what
+    /// it reports can be ignored.
     static func armed(_ kind: StreamKind) -> UringState {
         switch kind {
         case .receive: .receiveArmed
-        case .accept: .acceptArmed
+        case .accept: []
         case .datagrams: .datagramsArmed
         }
     }
@@ -65,10 +69,11 @@ struct UringState: OptionSet {
 /// generation.
 enum UringKind: UInt8 {
     case receive = 1
-    case accept
+    /// Readiness to receive or to accept.
+    case poll
     case send
     case cancelReceive
-    case cancelAccept
+    case cancelPoll
     case cancelSend
     case connect
     case cancelConnect
@@ -77,29 +82,25 @@ enum UringKind: UInt8 {
     /// The poll of the waker's eventfd.
     case waker
     case cancelAll
+    /// The poll for a hang-up.
+    case watch
+    case cancelWatch
 
     /// What a cancellation is of.
     var target: (kind: UringKind, armed: UringState)? {
         switch self {
         case .cancelReceive: (.receive, .receiveArmed)
-        case .cancelAccept: (.accept, .acceptArmed)
+        case .cancelPoll: (.poll, .pollArmed)
         case .cancelSend: (.send, .sendArmed)
         case .cancelConnect: (.connect, .connectArmed)
         case .cancelDatagrams: (.datagrams, .datagramsArmed)
+        case .cancelWatch: (.watch, .watchArmed)
         default: nil
         }
     }
 
     /// Answered by one or more completions, the last of which ends it.
     var isOperation: Bool { target == nil && self != .cancelAll }
-
-    static func cancel(_ kind: StreamKind) -> UringKind {
-        switch kind {
-        case .receive: .cancelReceive
-        case .accept: .cancelAccept
-        case .datagrams: .cancelDatagrams
-        }
-    }
 
     @inline(__always)
     func userData(_ token: Token) -> UInt64 { token.word | UInt64(rawValue) << 24 }

@@ -4,7 +4,7 @@ import NetAPI
 import Testing
 
 @Suite struct EchoTests {
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func sixtyStreamsInChunksOfAnySizeComeBackByteExact(_ setup: Setup) throws {
         try withServer(setup) { server in
             var random = SeededRandom(60)
@@ -19,7 +19,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func fourThousandConnectionsAtOnceStayUncrossed(_ setup: Setup) throws {
         let wanted = 4000
         try #require(Probe.allowDescriptors(2 * wanted + 500), "too few descriptors allowed")
@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test(
-        arguments: Setup.all,
+        arguments: Setup.receiving,
         [
             anyPort, "tcp://[::1]:0", .unix(TemporaryPath.make()),
             .unix("@\(TemporaryPath.make())"),
@@ -53,28 +53,28 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, [Options.Balancer.roundRobin, .leastConnections, .sourceHash])
+    @Test(arguments: Setup.receiving, [Options.Balancer.roundRobin, .leastConnections, .sourceHash])
     func everyBalancerServes(_ setup: Setup, _ balancer: Options.Balancer) throws {
         try withServer(setup, options: setup.options { $0.balancer = balancer }) { server in
             try exchange(with: server, clients: 10, length: 100_000)
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func loopsWithListenersOfTheirOwnServe(_ setup: Setup) throws {
         try withServer(setup, options: setup.options { $0.reusePort = true }) { server in
             try exchange(with: server, clients: 10, length: 100_000)
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func pinnedLoopsServe(_ setup: Setup) throws {
         try withServer(setup, options: setup.options { $0.pinLoops = true }) { server in
             try exchange(with: server, clients: 4, length: 100_000)
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func severalAddressesServeSideBySide(_ setup: Setup) throws {
         let paths = [TemporaryPath.make(), TemporaryPath.make()]
         let listen = [anyPort, "tcp://[::1]:0"] + paths.map { Address.unix($0) }
@@ -96,7 +96,7 @@ import Testing
         try Exchange.run(&flows)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func manySmallRequestsOneAfterTheOther(_ setup: Setup) throws {
         try withServer(setup) { server in
             let client = try server.connect()
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func aSlowlyReadStreamOfThirtyTwoMiBArrivesWhole(_ setup: Setup) throws {
         let pattern = Pattern(stream: 1)
         let size = 32 << 20

@@ -4,7 +4,7 @@ import NetAPI
 import Testing
 
 @Suite struct HalfCloseTests {
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func aReplyThatComesLateStillArrives(_ setup: Setup) throws {
         let handler = TestHandler(
             traffic: TestHandler.ignore,
@@ -27,7 +27,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func withHalfClosureNothingClosesByItself(_ setup: Setup) throws {
         let options = setup.options { $0.allowHalfClosure = true }
         let handler = TestHandler()
@@ -43,7 +43,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func endingBothSidesClosesTheConnection(_ setup: Setup) throws {
         let handler = TestHandler(halfClose: { connection in
             connection.write("our end")
@@ -61,7 +61,7 @@ import Testing
         #expect(handler.log.reasons == ["peer"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func withoutHalfClosureWhatWasWrittenGoesOutFirst(_ setup: Setup) throws {
         let pattern = Pattern(stream: 3)
         let size = 8 << 20
@@ -80,7 +80,7 @@ import Testing
         #expect(handler.log.count(.halfClose) == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func anEndWithoutBytesClosesTheConnection(_ setup: Setup) throws {
         let handler = TestHandler()
         try withServer(setup, handler) { server in
@@ -93,7 +93,7 @@ import Testing
         #expect(handler.log.count(.traffic) == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func everyByteBeforeTheEndIsToldBeforeTheEnd(_ setup: Setup) throws {
         let count = Shared(0)
         let atEnd = Shared(-1)
@@ -117,7 +117,7 @@ import Testing
         #expect(atEnd.value == 3_000_000)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func aResetIsTheReasonOfTheClose(_ setup: Setup) throws {
         let handler = TestHandler()
         try withServer(setup, handler) { server in

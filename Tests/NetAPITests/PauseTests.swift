@@ -14,7 +14,7 @@ import Testing
         })
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func nothingIsDeliveredWhilePausedAndEverythingAfterwards(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = pausing(handles)
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func thePeersEndIsToldAfterResume(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = pausing(handles)
@@ -48,7 +48,7 @@ import Testing
     }
 
     /// A hang-up cannot be masked in epoll: level-triggered, it would spin (H19).
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func aUnixPeerThatLeavesDuringAPauseCostsNothing(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = pausing(handles)
@@ -65,7 +65,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func pausingInTheMiddleOfAStreamKeepsItsOrder(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.write(connection.next())
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func pausingAndResumingFromOtherThreadsLosesNothing(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = TestHandler(open: { connection in
@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func pauseAndResumeTwiceAreHarmless(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.resumeReading()
@@ -127,7 +127,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(arguments: Setup.receiving)
     func aPausedConnectionCanWriteAndClose(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()

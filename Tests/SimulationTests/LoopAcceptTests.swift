@@ -58,7 +58,7 @@ import Testing
             let listener = try stage.startAccepting()
             stage.turn((listener, failure(EMFILE)))
             _ = stage.owner.take()
-            #expect(stage.turn(message: .stopAccepting) == [.close(listener)])
+            #expect(stage.stopAccepting() == [.close(listener)])
             stage.turn(after: .milliseconds(20))
             #expect(stage.turn() == [])
             #expect(stage.owner.take() == [])
@@ -122,7 +122,7 @@ import Testing
             let listener = try stage.startAccepting()
             let (early, late) = (try stage.makeDescriptor(), try stage.makeDescriptor())
             stage.connectPeer()
-            #expect(stage.turn(message: .stopAccepting) == [.stop(.accept, listener)])
+            #expect(stage.stopAccepting() == [.stop(.accept, listener)])
             let accepted = stage.turn((listener, .accepted(early)))
             let first = try #require(stage.delegate.lastOpened)
             #expect(accepted == [.attach(early, first), .receive(first)])
@@ -150,7 +150,7 @@ import Testing
             stage.turn(
                 (listener, .accepted(descriptors[0])), (listener, .accepted(descriptors[1])))
             // The stop that is running already serves for this one.
-            #expect(stage.turn(message: .stopAccepting) == [])
+            #expect(stage.stopAccepting() == [])
             let stopped = stage.turn((listener, .stopped(.accept)))
             let token = try #require(stage.delegate.lastOpened)
             #expect(
@@ -164,10 +164,10 @@ import Testing
     func failureWhileStopping() throws {
         try withStage { stage in
             let listener = try stage.startAccepting()
-            stage.turn(message: .stopAccepting)
+            stage.stopAccepting()
             #expect(stage.turn((listener, failure(EMFILE))) == [.close(listener)])
             #expect(stage.owner.take() == [])
-            stage.turn(message: .stopAccepting)
+            stage.stopAccepting()
             #expect(stage.turn((listener, .closed)) == [])
             #expect(stage.owner.take() == [.acceptingStopped])
         }

@@ -57,6 +57,7 @@ import Testing
             let token = try stage.open()
             let requests = flush(token, stage) { $0.close($1, .local) }
             #expect(requests == [])
+            stage.turn()
             #expect(stage.lastWait == stage.loop.configuration.closeTimeout)
             let late = stage.turn(after: stage.loop.configuration.closeTimeout)
             #expect(late + stage.turn() == [.close(token)])

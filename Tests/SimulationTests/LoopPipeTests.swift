@@ -38,7 +38,8 @@ import Testing
     func full() throws {
         try withPipe { stage, source, target in
             fill(stage, source, target)
-            #expect(stage.turn((source, .received([1])), (source, .stopped(.receive))) == [])
+            let late = stage.turn((source, .received([1])), (source, .stopped(.receive)))
+            #expect(late == [.watch(source)])
             let relieved = stage.turn((target, .sent(20)))
             #expect(relieved == [.send([1], target), .receive(source)])
             #expect(stage.turn((source, .received([2]))) == [])
@@ -57,24 +58,27 @@ import Testing
         }
     }
 
-    @Test("the end of a resting source passes on behind its bytes, and both close")
+    @Test("the end of a resting source passes on behind its bytes, and it closes with its target")
     func endWhileFull() throws {
         try withPipe { stage, source, target in
             fill(stage, source, target)
-            #expect(stage.turn((source, .received([1])), (source, .endOfStream)) == [])
-            #expect(stage.turn((target, .sent(20))) == [.send([1], target), .close(source)])
-            #expect(stage.delegate.take(source) == [.closed("peer")])
+            let end = stage.turn((source, .received([1])), (source, .endOfStream))
+            #expect(end == [.watch(source)])
+            #expect(stage.turn((target, .sent(20))) == [.send([1], target)])
             #expect(stage.turn((target, .stopped(.receive))) == [.receive(target)])
             #expect(stage.turn((target, .sent(1))) == [.shutdownWrite(target)])
-            #expect(stage.turn((target, .endOfStream)) == [.close(target)])
+            #expect(stage.delegate.take(source) == [])
+            #expect(stage.turn((target, .endOfStream)) == [.close(target), .close(source)])
             #expect(stage.delegate.take(target) == [.writable, .closed("peer")])
+            #expect(stage.delegate.take(source) == [.closed("peer")])
         }
     }
 
     @Test("in both directions one end leaves the other way open until its own")
     func bothDirections() throws {
         try withPipe(inBothDirections: true) { stage, source, target in
-            #expect(stage.turn((source, .endOfStream)) == [.shutdownWrite(target)])
+            let end = stage.turn((source, .endOfStream))
+            #expect(end == [.watch(source), .shutdownWrite(target)])
             #expect(stage.turn((target, .received([1]))) == [.send([1], source)])
             #expect(stage.turn((target, .endOfStream)) == [.close(target)])
             #expect(stage.delegate.take(target) == [.closed("peer")])
@@ -85,17 +89,87 @@ import Testing
         }
     }
 
-    @Test("a target that breaks while its source rests: the source closes and is not read for it")
+    @Test("a target that breaks is read to its end; then its source is cut as it was")
     func brokenTarget() throws {
         try withPipe { stage, source, target in
             fill(stage, source, target)
             let failure = QueuedEvent.failed(.send, SystemError(EPIPE, "send"))
-            let requests = stage.turn((target, failure), (source, .received([1])))
-            #expect(requests == [.close(target), .shutdownWrite(source)])
-            #expect(stage.delegate.take(target) == [.closed("reset EPIPE")])
+            #expect(stage.turn((target, failure), (source, .received([1]))) == [])
             #expect(stage.turn((source, .stopped(.receive))) == [.receive(source)])
-            #expect(
-                stage.turn((source, .received([2])), (source, .endOfStream)) == [.close(source)])
+            #expect(stage.turn((target, .stopped(.receive))) == [.receive(target)])
+            let ends = stage.turn((target, .received([9])), (target, .endOfStream))
+            #expect(ends == [.close(target), .close(source)])
+            #expect(stage.delegate.take(target) == [.traffic([9]), .closed("reset EPIPE")])
+            #expect(stage.delegate.take(source) == [.closed("reset EPIPE")])
+        }
+    }
+
+    @Test("a source that is cut: its target gets what came, and then a reset, not an end")
+    func cutSource() throws {
+        try withPipe { stage, source, target in
+            let descriptor = try #require(stage.loop.find(target)?.pointee.descriptor)
+            let failure = QueuedEvent.failed(.receive, SystemError(ECONNRESET, "recv"))
+            let requests = stage.turn((source, .received([1])), (source, failure))
+            #expect(requests == [.send([1], target), .close(source)])
+            #expect(stage.delegate.take(target) == [])
+            #expect(stage.turn((target, .sent(1))) == [.close(target)])
+            #expect(stage.delegate.take(target) == [.closed("reset ECONNRESET")])
+            #expect(stage.network.resetsOnClose(descriptor))
+        }
+    }
+
+    @Test("a source whose reset comes while its target is full is read to its end")
+    func cutWhileFull() throws {
+        try withPipe { stage, source, target in
+            fill(stage, source, target)
+            #expect(stage.turn((source, .stopped(.receive))) == [.watch(source)])
+            #expect(stage.turn((source, .hungUp(ECONNRESET))) == [.receive(source)])
+            #expect(stage.turn((source, .received(long))) == [])
+            #expect(stage.turn((source, .endOfStream)) == [.close(source)])
+            #expect(stage.turn((target, .sent(20))) == [.send(long, target)])
+            #expect(stage.turn((target, .stopped(.receive))) == [.receive(target)])
+            #expect(stage.turn((target, .sent(20))) == [.close(target)])
+            #expect(stage.delegate.take(source) == [.closed("reset ECONNRESET")])
+        }
+    }
+
+    @Test("a source is read although its own output waits: another connection causes that")
+    func sourceWithUnsentOutput() throws {
+        try withPipe(inBothDirections: true) { stage, source, target in
+            let requests = stage.turn((source, .received(long)))
+            #expect(requests == [.send(long, target), .stop(.receive, source)])
+            #expect(stage.turn((target, .received([1]))) == [.send([1], source)])
+        }
+    }
+
+    @Test("of two sources the last one's end is the target's")
+    func twoSources() throws {
+        try withPipe { stage, source, target in
+            let second = try stage.open()
+            stage.turn(second) { loop, second in
+                if let target = loop.find(target) { loop.pipe(second, to: target) }
+            }
+            #expect(stage.turn((source, .endOfStream)) == [.watch(source)])
+            #expect(stage.turn((second, .received([1]))) == [.send([1], target)])
+            #expect(stage.turn((second, .endOfStream)) == [.watch(second)])
+            #expect(stage.turn((target, .sent(1))) == [.shutdownWrite(target)])
+            let ends = stage.turn((target, .endOfStream))
+            #expect(ends.first == .close(target))
+            #expect(Set(ends.dropFirst().map { "\($0)" }).count == 2)
+            #expect(stage.delegate.take(second) == [.closed("peer")])
+            #expect(stage.delegate.take(source) == [.closed("peer")])
+        }
+    }
+
+    @Test("the end of a target's peer ends the answers, and waits for what the pipe still brings")
+    func endOfTheTargetsPeer() throws {
+        try withPipe { stage, source, target in
+            let end = stage.turn((target, .endOfStream))
+            #expect(end == [.watch(target), .shutdownWrite(source)])
+            #expect(stage.turn((source, .received([1]))) == [.send([1], target)])
+            #expect(stage.turn((source, .endOfStream)) == [.close(source)])
+            #expect(stage.turn((target, .sent(1))) == [.close(target)])
+            #expect(stage.delegate.take(target) == [.closed("peer")])
             #expect(stage.delegate.take(source) == [.closed("peer")])
         }
     }

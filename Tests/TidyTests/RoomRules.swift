@@ -4,7 +4,7 @@ extension Rule {
     private static let mayImport: [String: Set<String>] = [
         "EventLoop": ["CLinux"],
         "Epoll": ["CLinux", "EventLoop"],
-        "Uring": ["CURing", "EventLoop"],
+        "Uring": ["CLinux", "CURing", "EventLoop"],
         "Simulation": ["EventLoop"],
         "NetAPI": ["CLinux", "EventLoop", "Logging"],
     ]

@@ -35,6 +35,11 @@ final class HTTPHandler: EventHandler {
 
     func onWritable(_ connection: Connection) throws -> Action { try serve(connection) }
 
+    /// Called for a busy connection alone: a request is incomplete, and its rest will not come.
+    func onHalfClose(_ connection: Connection) -> Action {
+        connection.isWritable ? .close : .none
+    }
+
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
         connection[exchanges].timer?.cancel()
         return .none

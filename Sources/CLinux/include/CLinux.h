@@ -104,6 +104,12 @@ static inline __attribute__((always_inline)) long mr_send(
     return mr_call6(SYS_sendto, descriptor, (long)bytes, count, MR_MSG_NOSIGNAL, 0, 0);
 }
 
+// The error that waits on a socket (SO_ERROR), which is thereby taken, or 0.
+int mr_take_error(int descriptor);
+// Whether both directions of a socket are over (POLLHUP).
+int mr_has_hung_up(int descriptor);
+// Bytes that the peer's host has not acknowledged, or a Unix peer not read (SIOCOUTQ).
+int mr_unacknowledged(int descriptor);
 // accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC: the new descriptor, or -1 with errno.
 int mr_accept(int listener);
 // "EADDRINUSE" for 98; NULL for a number that this libc does not know.

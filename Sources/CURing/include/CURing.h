@@ -1,5 +1,5 @@
-// What Swift needs of io_uring, over Debian's liburing: set-up in CURing.c, and here, inlined, what
-// a turn costs.
+// What Swift needs of io_uring, over liburing 2.3 or later: set-up in CURing.c, and here, inlined,
+// what a turn costs. What older headers lack, or name otherwise, is declared here.
 //
 // <features.h> first: liburing.h defines _GNU_SOURCE by itself, and once the C library has been
 // seen without it, debug builds find a Glibc module that disagrees with this header.
@@ -22,6 +22,21 @@ enum {
     MR_CQE_BUFFER = 1 << 0,
     MR_CQE_MORE = 1 << 1,
     MR_CQE_BUFFER_SHIFT = 16,
+    MR_POLLIN = POLLIN,
+    MR_POLLPRI = POLLPRI,
+    MR_POLLERR = POLLERR,
+    MR_POLLHUP = POLLHUP,
+    // Without _GNU_SOURCE <poll.h> has none.
+    MR_POLLRDHUP = 0x2000,
+};
+
+// The argument of io_uring_enter with IORING_ENTER_EXT_ARG: `struct io_uring_getevents_arg`, whose
+// third member is called `pad` before liburing 2.8 and `min_wait_usec` from then on.
+struct mr_wait_argument {
+    uint64_t signal_mask;
+    uint32_t signal_mask_size;
+    uint32_t minimum_wait_microseconds;
+    uint64_t time;
 };
 
 // A ring with its provided buffers. All of it belongs to the thread that made it.
@@ -105,9 +120,9 @@ MR_INLINE void mr_publish(struct mr_ring *ring) {
 MR_INLINE int mr_enter(
     struct mr_ring *ring, unsigned wanted, int64_t nanoseconds, unsigned minimum) {
     struct __kernel_timespec time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
-    struct io_uring_getevents_arg argument = {
-        .pad = minimum,  // `min_wait_usec` to newer headers
-        .ts = nanoseconds < 0 ? 0 : (uint64_t)(uintptr_t)&time};
+    struct mr_wait_argument argument = {
+        .minimum_wait_microseconds = minimum,
+        .time = nanoseconds < 0 ? 0 : (uint64_t)(uintptr_t)&time};
     mr_publish(ring);
     return io_uring_enter2(
         (unsigned)ring->enter_descriptor, mr_unsubmitted(ring), wanted,
@@ -120,6 +135,21 @@ MR_INLINE int mr_submit(struct mr_ring *ring) {
     return io_uring_enter2(
         (unsigned)ring->enter_descriptor, mr_unsubmitted(ring), 0, ring->enter_flags, NULL, 0);
 }
+// Forgets what the slot was used for before. Up to liburing 2.3 each io_uring_prep_ function does
+// that; later ones leave it to io_uring_get_sqe, which is not used here.
+MR_INLINE struct io_uring_sqe *mr_cleared(struct io_uring_sqe *sqe) {
+#ifdef IO_URING_VERSION_MAJOR
+    sqe->flags = 0;
+    sqe->ioprio = 0;
+    sqe->rw_flags = 0;
+    sqe->buf_index = 0;
+    sqe->personality = 0;
+    sqe->file_index = 0;
+    sqe->addr3 = 0;
+    sqe->__pad2[0] = 0;
+#endif
+    return sqe;
+}
 // The next free submission, or NULL when the queue is full.
 MR_INLINE struct io_uring_sqe *mr_submission(struct mr_ring *ring) {
     struct io_uring_sq *sq = &ring->ring.sq;
@@ -127,15 +157,10 @@ MR_INLINE struct io_uring_sqe *mr_submission(struct mr_ring *ring) {
     if (tail - io_uring_smp_load_acquire(sq->khead) >= sq->ring_entries) return NULL;
     sq->sqe_tail = tail + 1;
     __builtin_assume(sq->sqes != NULL);
-    return &sq->sqes[tail & sq->ring_mask];
+    return mr_cleared(&sq->sqes[tail & sq->ring_mask]);
 }
 
-MR_INLINE void mr_prepare_accept(struct io_uring_sqe *sqe, int descriptor, uint64_t user_data) {
-    // Without _GNU_SOURCE a header has no SOCK_NONBLOCK | SOCK_CLOEXEC.
-    io_uring_prep_multishot_accept(sqe, descriptor, NULL, NULL, 04000 | 02000000);
-    sqe->user_data = user_data;
-}
-// With a limit the operation ends itself after so many bytes; 0 is none, as older kernels want.
+// With a limit the operation ends itself after so many bytes: Linux 6.17 and later.
 MR_INLINE void mr_prepare_receive(
     struct io_uring_sqe *sqe, int descriptor, uint32_t limit, uint64_t user_data) {
     io_uring_prep_recv_multishot(sqe, descriptor, NULL, 0, 0);
@@ -163,8 +188,11 @@ MR_INLINE void mr_prepare_cancel_all(struct io_uring_sqe *sqe, uint64_t user_dat
     io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
     sqe->user_data = user_data;
 }
-MR_INLINE void mr_prepare_poll(struct io_uring_sqe *sqe, int descriptor, uint64_t user_data) {
-    io_uring_prep_poll_multishot(sqe, descriptor, POLLIN);
+// Completes at once if an event is there already, and then with each one that comes. Errors,
+// hang-ups and the peer's end (POLLERR, POLLHUP, POLLRDHUP) are always among the events.
+MR_INLINE void mr_prepare_poll(
+    struct io_uring_sqe *sqe, int descriptor, unsigned events, uint64_t user_data) {
+    io_uring_prep_poll_multishot(sqe, descriptor, events);
     sqe->user_data = user_data;
 }
 

@@ -30,8 +30,10 @@ package struct ConnectionRecord {
     package var awaited = 0
     /// Bytes thrown away since the close began.
     var discarded = 0
+    /// What the peer's host had not acknowledged at the last look; counts with `.resetsAtEnd`.
+    var unacknowledged = Int.max
     /// To the end of the third line.
-    private let filler: (UInt64, UInt64) = (0, 0)
+    private let filler: UInt64 = 0
 
     @usableFromInline package internal(set) var state: ConnectionState {
         @inlinable get { storedState }
@@ -131,12 +133,31 @@ package struct ConnectionFlags: OptionSet, Sendable {
     @inlinable static var notOpen: Self { Self(rawValue: 1 << 23) }
     /// The handler waits for more input than is there: see `awaited`.
     @inlinable static var awaiting: Self { Self(rawValue: 1 << 24) }
+    /// As much blocking work of this connection waits as may.
+    @inlinable package static var workFull: Self { Self(rawValue: 1 << 25) }
+    /// Nothing can be sent any more, by a reset or another error, which is the cause of the coming
+    /// close. What has arrived is still shown; pauses no longer count.
+    static let broken = ConnectionFlags(rawValue: 1 << 26)
+    /// Closing: what was written goes out, and then a reset, since the stream was cut.
+    static let resetsAtEnd = ConnectionFlags(rawValue: 1 << 27)
+    /// Reading goes on however much is unsent.
+    package static let readsAhead = ConnectionFlags(rawValue: 1 << 28)
+    /// The driver watches for a hang-up.
+    static let watching = ConnectionFlags(rawValue: 1 << 29)
+    /// Blocking work is to be started, or its refusal to be told.
+    static let workDue = ConnectionFlags(rawValue: 1 << 30)
+    /// The handler was told of an end that waits until it is no longer busy.
+    static let endShown = ConnectionFlags(rawValue: 1 << 31)
 
     /// Reasons not to read.
-    static let notReading: ConnectionFlags = [.paused, .throttled, .pipeFull, .awaitingOther]
+    static let notReading: ConnectionFlags = [
+        .paused, .throttled, .pipeFull, .workFull, .awaitingOther,
+    ]
+    /// Those that may last as long as the peer or the program likes.
+    static let pauses: ConnectionFlags = [.paused, .throttled, .pipeFull, .workFull]
     /// Reasons why fresh input is more than a callback.
     @inlinable static var needsReceived: Self {
-        [.notOpen, .paused, .throttled, .pipeFull, .awaitingOther, .piped]
+        [.notOpen, .paused, .throttled, .pipeFull, .workFull, .awaitingOther, .piped]
     }
     /// Reasons why a completed send is more than a count.
     @inlinable static var needsSent: Self {
@@ -163,8 +184,8 @@ package enum CloseCause: Sendable {
 /// memory.
 package final class ConnectionDetails {
     @exclusivity(unchecked) package var cause: CloseCause?
-    /// Blocking work, in order; the first one runs.
-    @exclusivity(unchecked) var offloads: [Offload] = []
+    /// Blocking work, once there has been any.
+    @exclusivity(unchecked) var work: ConnectionWork?
     @exclusivity(unchecked) var pipeTarget: Token?
     @exclusivity(unchecked) var pipeSources: [Token] = []
     /// Until it is connected.

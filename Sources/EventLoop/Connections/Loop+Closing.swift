@@ -7,11 +7,13 @@ extension Loop {
     package func close(_ connection: ConnectionReference, _ cause: CloseCause) {
         guard connection.pointee.state == .open else { return }
         connection.pointee.state = .finishing
-        connection.pointee.details?.takeUnretainedValue().cause = cause
+        if let details = connection.pointee.details?.takeUnretainedValue() {
+            details.cause = details.cause ?? cause
+            details.work?.drop()
+        }
         connection.pointee.lastProgress = now
-        connection.pointee.flags.subtract([
-            .paused, .throttled, .pipeFull, .awaitingOther, .trafficDue, .wakeDue, .endDue,
-        ])
+        connection.pointee.flags.subtract(.notReading)
+        connection.pointee.flags.subtract([.trafficDue, .wakeDue, .workDue, .endDue])
         if !isCurrent(connection) { enqueue(connection) }
     }
 
@@ -53,6 +55,7 @@ extension Loop {
         if connection.pointee.flags.contains(.dirty) { flush(connection) }
         switch connection.pointee.state {
         case .open:
+            updateReading(connection)
             if connection.pointee.inbound.base != nil { connection.pointee.inbound.settle() }
             if connection.pointee.flags.contains(.writeEnded)
                 && connection.pointee.outbound.isEmpty
@@ -68,6 +71,7 @@ extension Loop {
     }
 
     private func tellWhatIsDue(_ connection: ConnectionReference) {
+        if connection.pointee.flags.contains(.workDue) { startWork(connection) }
         if connection.pointee.flags.contains(.piped) { passOnUnread(connection) }
         let flags = connection.pointee.flags
         let isReading = flags.isDisjoint(with: .notReading)
@@ -93,10 +97,13 @@ extension Loop {
     }
 
     private func finish(_ connection: ConnectionReference) {
-        if connection.pointee.flags.contains(.aborting) { return beginClosing(connection) }
+        if !connection.pointee.flags.isDisjoint(with: [.aborting, .broken]) {
+            return beginClosing(connection)
+        }
         connection.pointee.inbound.release()
         updateReading(connection)
         guard connection.pointee.outbound.isEmpty else { return armTimer(connection) }
+        if connection.pointee.flags.contains(.resetsAtEnd) { return resetWhenTaken(connection) }
         // A socket of datagrams has no end to send or to wait for.
         if !connection.pointee.flags.isDisjoint(with: [.peerEnded, .datagrams]) {
             return beginClosing(connection)
@@ -104,6 +111,21 @@ extension Loop {
         sendEnd(connection)
         connection.pointee.state = .lingering
         connection.pointee.lastProgress = now
+        armTimer(connection)
+    }
+
+    private static var acknowledgementTime: Nanoseconds { 20_000_000 }
+
+    /// A reset throws away what the kernel has not delivered yet, so first the peer's host has to
+    /// have it all. A Unix socket's peer keeps what was sent, and is told of no reset.
+    private func resetWhenTaken(_ connection: ConnectionReference) {
+        let left = sockets.unacknowledged(connection.pointee.descriptor)
+        guard left > 0 else {
+            connection.pointee.flags.insert(.aborting)
+            return beginClosing(connection)
+        }
+        if left < connection.pointee.unacknowledged { connection.pointee.lastSent = now }
+        connection.pointee.unacknowledged = left
         armTimer(connection)
     }
 
@@ -115,8 +137,8 @@ extension Loop {
             connection.pointee.state != .closing && depth == 0, "closing inside a callback")
         connection.pointee.state = .closing
         let final = details.cause ?? cause ?? .local
-        if !details.offloads.isEmpty { details.offloads = [] }
-        pipeBroken(connection)
+        details.work?.drop()
+        pipeBroken(connection, final)
         details.cause = final
         timers.cancel(connection.pointee.timer)
         for timer in details.timers { timer.cancel() }
@@ -136,12 +158,12 @@ extension Loop {
         if connection.pointee.state == .listening { return listenerClosed(connection) }
         precondition(connection.pointee.state == .closing, "closed without being asked")
         connection.pointee.outbound.clear(chunks)
-        if let host = connection.pointee.details?.takeUnretainedValue().countedHost {
-            owner.hostDisconnected(host)
-        }
-        connection.pointee.details?.release()
+        let details = connection.pointee.details
+        if let host = details?.takeUnretainedValue().countedHost { owner.hostDisconnected(host) }
         connection.pointee.details = nil
         table.release(connection)
+        // The connection reads as closed by now: what goes with it may use it.
+        details?.release()
         port.counters.closed.add()
         owner.connectionClosed()
         acceptAfterClose()
@@ -155,7 +177,11 @@ extension Loop {
         let since = connection.pointee.lastProgress
         switch connection.pointee.state {
         case .open: return openDeadline(connection)
-        case .finishing: return since + configuration.closeTimeout
+        case .finishing:
+            // What comes meanwhile is thrown away, and no progress.
+            return isWaitingForPeer(connection)
+                ? now + Self.acknowledgementTime
+                : connection.pointee.lastSent + configuration.closeTimeout
         case .lingering: return since + configuration.lingerTimeout
         case .connecting: return connection.pointee.details?.takeUnretainedValue().attempt?.deadline
         case .closing, .free, .listening: return nil
@@ -165,12 +191,15 @@ extension Loop {
     /// The next time to look at an open connection. What it owes may begin between two looks, so a
     /// write's progress is looked at four times as often as it is due.
     private func openDeadline(_ connection: ConnectionReference) -> Nanoseconds? {
+        if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) }
         var deadline: Nanoseconds?
         func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
-        if let idle = configuration.idleTimeout { add(connection.pointee.lastProgress + idle) }
+        if let idle = configuration.idleTimeout {
+            add((isWorking(connection) ? now : connection.pointee.lastProgress) + idle)
+        }
         if let read = configuration.readTimeout {
             // Whoever does not read does not miss anything either.
-            add((isReading(connection) ? connection.pointee.lastReceived : now) + read)
+            add((isAwaitingInput(connection) ? connection.pointee.lastReceived : now) + read)
         }
         if let write = configuration.writeTimeout {
             let isOwed = !connection.pointee.outbound.isEmpty
@@ -179,17 +208,26 @@ extension Loop {
         return deadline
     }
 
-    private func isReading(_ connection: ConnectionReference) -> Bool {
-        connection.pointee.flags.isDisjoint(with: .notReading)
+    /// After a reset the kernel has little left to receive. After another error the peer may go on
+    /// for ever.
+    private func brokenDeadline(_ connection: ConnectionReference) -> Nanoseconds {
+        let isHeldUp = connection.pointee.flags.contains(.pipeFull)
+        return (isHeldUp ? now : connection.pointee.lastSent) + configuration.closeTimeout
+    }
+
+    /// The peer's turn: we read, and no blocking work of ours is being waited for.
+    private func isAwaitingInput(_ connection: ConnectionReference) -> Bool {
+        connection.pointee.flags.isDisjoint(with: .notReading) && !hasWork(connection)
     }
 
     private func isOverdue(_ connection: ConnectionReference) -> Bool {
-        if let idle = configuration.idleTimeout,
+        if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) <= now }
+        if let idle = configuration.idleTimeout, !isWorking(connection),
             connection.pointee.lastProgress + idle <= now
         {
             return true
         }
-        if let read = configuration.readTimeout, isReading(connection),
+        if let read = configuration.readTimeout, isAwaitingInput(connection),
             connection.pointee.lastReceived + read <= now
         {
             return true
@@ -200,6 +238,14 @@ extension Loop {
         return connection.pointee.lastSent + write <= now
     }
 
+    /// All is sent, and a reset waits for the peer's host to have it, which has gone on lately.
+    private func isWaitingForPeer(_ connection: ConnectionReference) -> Bool {
+        connection.pointee.state == .finishing
+            && connection.pointee.flags.contains(.resetsAtEnd)
+            && connection.pointee.outbound.isEmpty
+            && connection.pointee.lastSent + configuration.closeTimeout > now
+    }
+
     func armTimer(_ connection: ConnectionReference) {
         timers.cancel(connection.pointee.timer)
         guard let deadline = deadline(of: connection) else { return }
@@ -208,6 +254,7 @@ extension Loop {
     }
 
     func deadlinePassed(_ connection: ConnectionReference) {
+        if isWaitingForPeer(connection) { return resetWhenTaken(connection) }
         guard let deadline = deadline(of: connection) else { return }
         guard deadline <= now else { return armTimer(connection) }
         switch connection.pointee.state {

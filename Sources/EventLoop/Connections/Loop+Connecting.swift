@@ -68,6 +68,7 @@ extension Loop {
         connection.pointee.details = Unmanaged.passRetained(details)
         connection.pointee.descriptor = descriptor
         connection.pointee.state = .connecting
+        connection.pointee.flags.insert(.readsAhead)
         if isDatagram { connection.pointee.flags.insert(.datagrams) }
         _ = owner.connectionAccepted()
         port.counters.opened.add()

@@ -1,63 +1,171 @@
+import Synchronization
+
 /// Blocking work of a connection: on another thread, one at a time, the result back on the loop.
 
-/// What a connection has asked for. `run` is for the other thread, `done` for the loop.
+/// What a connection has asked for. `run` is for the other thread, the others for the loop.
 package struct Offload {
-    package let run: @Sendable () -> OffloadResult
-    package let done: (OffloadResult) throws -> Void
+    let run: @Sendable () -> OffloadResult
+    let done: (OffloadResult) throws -> Void
+    /// Called in place of `done` when the pool takes no more. If it throws, the connection closes.
+    let refused: () throws -> Void
 
     package init(
         run: @escaping @Sendable () -> OffloadResult,
-        done: @escaping (OffloadResult) throws -> Void
+        done: @escaping (OffloadResult) throws -> Void, refused: @escaping () throws -> Void
     ) {
         self.run = run
         self.done = done
+        self.refused = refused
     }
 }
 
 package typealias OffloadResult = Result<any Sendable, any Error>
 
-/// The pool had no room.
-package struct OffloadRefused: Error {}
+/// The pool had no room, or one callback asked for far too much.
+package struct OffloadRefused: Error {
+    package init() {}
+}
+
+/// A connection's jobs: at most one of them is with the pool.
+final class ConnectionWork {
+    @exclusivity(unchecked) var jobs = Fifo<Offload>(capacity: 4)
+    /// With the pool.
+    @exclusivity(unchecked) var current: Offload?
+    /// A refusal is being told: what it asks for waits a little.
+    @exclusivity(unchecked) var isRefusing = false
+    /// Read by the pool's threads.
+    let mark = GoneMark()
+
+    var count: Int { jobs.count + (current == nil ? 0 : 1) }
+
+    /// The connection closes: what has not begun never will.
+    func drop() {
+        mark.isGone.store(true, ordering: .relaxed)
+        while jobs.popFirst() != nil {}
+    }
+}
+
+/// Whether a connection has closed, for other threads.
+final class GoneMark: Sendable {
+    let isGone = Atomic(false)
+}
 
 extension Loop {
+    /// Jobs above the limit that one callback may still add; then the connection closes.
+    private static var workExcess: Int { 1024 }
+    private static var refusedWorkTime: Nanoseconds { 5_000_000 }
+
     /// In order of the calls: the next one begins when `done` of the one before has run. An error
     /// of either closes the connection; after the close nothing is called.
-    package func offload(
-        _ connection: ConnectionReference, to pool: WorkerPool, _ job: Offload
-    ) {
+    package func offload(_ connection: ConnectionReference, _ job: Offload) {
         guard connection.pointee.state == .open,
             let details = connection.pointee.details?.takeUnretainedValue()
         else { return }
-        details.offloads.append(job)
-        if details.offloads.count == 1 { startOffload(connection.pointee.token, details, pool) }
+        let work = details.work ?? ConnectionWork()
+        details.work = work
+        let count = work.count
+        if count >= configuration.workLimit {
+            guard count < configuration.workLimit + Self.workExcess else {
+                port.counters.workRefusals.add()
+                return close(connection, .handlerError(OffloadRefused()))
+            }
+        }
+        work.jobs.append(job)
+        if count + 1 >= configuration.workLimit { pauseForWork(connection) }
+        guard work.current == nil, !work.isRefusing else { return }
+        // Not inside this call: a refusal is told by a closure of the same handler.
+        connection.pointee.flags.insert(.workDue)
+        enqueue(connection)
     }
 
-    private func startOffload(_ token: Token, _ details: ConnectionDetails, _ pool: WorkerPool) {
-        guard let job = details.offloads.first else { return }
-        let (port, run) = (port, job.run)
-        let isTaken = pool.submit {
+    /// Whether there is room for another job under the limit.
+    package func canOffload(_ connection: ConnectionReference) -> Bool {
+        connection.pointee.state == .open && !connection.pointee.flags.contains(.workFull)
+    }
+
+    /// Its input makes more work than is done: no more is read.
+    private func pauseForWork(_ connection: ConnectionReference) {
+        guard connection.pointee.flags.isDisjoint(with: [.workFull, .broken]) else { return }
+        connection.pointee.flags.insert(.workFull)
+        port.counters.workPauses.add()
+        updateReading(connection)
+    }
+
+    /// Has the pool take the next job. Those that it refuses are told so, in their order.
+    func startWork(_ connection: ConnectionReference) {
+        connection.pointee.flags.remove(.workDue)
+        guard let work = connection.pointee.details?.takeUnretainedValue().work else { return }
+        let token = connection.pointee.token
+        var left = work.jobs.count
+        while left > 0, work.current == nil, connection.pointee.state == .open,
+            let job = work.jobs.popFirst()
+        {
+            left -= 1
+            if submit(job, of: token, work) {
+                work.current = job
+            } else {
+                work.isRefusing = true
+                runClosure(for: token) { _ in try job.refused() }
+                work.isRefusing = false
+            }
+        }
+        // Asked for by a refusal: at once it would be refused again, and again.
+        if work.current == nil && work.jobs.count > 0 && connection.pointee.state == .open {
+            timers.schedule(at: now + Self.refusedWorkTime, .workAgain(token))
+        }
+        resumeAfterWork(connection, work)
+    }
+
+    private func submit(_ job: Offload, of token: Token, _ work: ConnectionWork) -> Bool {
+        guard let workers = configuration.workers else { return false }
+        let (port, run, mark) = (port, job.run, work.mark)
+        return workers.submit {
+            guard !mark.isGone.load(ordering: .relaxed) else { return workers.noteSkipped() }
             let result = run()
-            _ = port.post(
-                .run { loop in loop.offloadEnded(token, result, pool) }, always: true)
-        }
-        guard !isTaken else { return }
-        details.offloads = []
-        if let connection = table.find(token) {
-            close(connection, .handlerError(OffloadRefused()))
+            _ = port.post(.run { loop in loop.workEnded(token, result) }, always: true)
         }
     }
 
-    private func offloadEnded(_ token: Token, _ result: OffloadResult, _ pool: WorkerPool) {
+    private func workEnded(_ token: Token, _ result: OffloadResult) {
         guard let connection = table.find(token), connection.pointee.state == .open,
-            let details = connection.pointee.details?.takeUnretainedValue(),
-            let job = details.offloads.first
+            let work = connection.pointee.details?.takeUnretainedValue().work,
+            let job = work.current
         else { return }
+        work.current = nil
         connection.pointee.lastSent = now
         runClosure(for: token) { _ in try job.done(result) }
         // The closure may have closed it, but a slot is never freed inside one.
-        if !details.offloads.isEmpty { details.offloads.removeFirst() }
-        if connection.pointee.state == .open { startOffload(token, details, pool) }
-        // A stop that waited for it looks again.
-        if details.offloads.isEmpty, case .draining = phase { drainDeadline = now }
+        guard connection.pointee.state == .open else { return }
+        startWork(connection)
+    }
+
+    /// After jobs have ended: reading goes on at half of the limit, and an end that waited for the
+    /// last job is told.
+    private func resumeAfterWork(_ connection: ConnectionReference, _ work: ConnectionWork) {
+        guard connection.pointee.state == .open else { return }
+        if connection.pointee.flags.contains(.workFull)
+            && work.count <= configuration.workLimit / 2
+        {
+            connection.pointee.flags.remove(.workFull)
+            // The handler stopped taking in the middle of what it was shown.
+            showUnread(connection)
+        }
+        if work.count == 0 { workDone(connection) }
+    }
+
+    /// Whatever waited for the server's own work looks again.
+    func workDone(_ connection: ConnectionReference) {
+        if connection.pointee.flags.contains(.endDue) { enqueue(connection) }
+        if case .draining = phase { drainDeadline = now }
+    }
+
+    func hasWork(_ connection: ConnectionReference) -> Bool {
+        let work = connection.pointee.details?.takeUnretainedValue().work
+        return work.map { $0.count > 0 } ?? false
+    }
+
+    /// The server's turn, not the peer's.
+    func isWorking(_ connection: ConnectionReference) -> Bool {
+        isBusy(connection) || hasWork(connection)
     }
 }

@@ -3,8 +3,8 @@
 extension Loop {
     /// Makes a connection of a descriptor that a listener accepted, here or on another loop.
     func open(_ descriptor: Descriptor, listener: Int?, host: SocketAddress? = nil) {
-        guard phase != .ended, let connection = table.allocate() else {
-            if phase != .ended { owner.report(.slotsExhausted(loop: index)) }
+        guard !hasEnded, let connection = table.allocate() else {
+            if !hasEnded { owner.report(.slotsExhausted(loop: index)) }
             if let host { owner.hostDisconnected(host) }
             sockets.discard(descriptor)
             return owner.connectionClosed()
@@ -17,7 +17,7 @@ extension Loop {
         connection.pointee.details = Unmanaged.passRetained(details)
         connection.pointee.descriptor = descriptor
         connection.pointee.state = .open
-        connection.pointee.flags.insert(.opened)
+        connection.pointee.flags.insert(listener == nil ? [.opened, .readsAhead] : .opened)
         connection.pointee.lastProgress = now
         port.counters.opened.add()
         driver.attach(descriptor, as: connection.pointee.token)
@@ -26,6 +26,8 @@ extension Loop {
         // Inside a closure of the program, nobody has sent what it wrote.
         if depth > 0 { enqueue(connection) }
         updateReading(connection)
+        // The drain has looked already at those that were there.
+        if case .draining = phase { drainDeadline = now }
     }
 
     /// The address of our side; asked of the kernel once.

@@ -45,27 +45,49 @@ extension Loop {
         connection.pointee.flags.insert(.peerEnded)
         switch connection.pointee.state {
         case .open:
-            if connection.pointee.flags.isDisjoint(with: .notReading) {
-                tellPeerEnded(connection)
-            } else {
-                connection.pointee.flags.insert(.endDue)
-            }
+            endOfInput(connection)
+            if !connection.pointee.flags.contains(.queued) { updateReading(connection) }
         case .lingering: beginClosing(connection)
         case .finishing, .closing, .free, .listening, .connecting: break
         }
     }
 
+    /// Told when everything before it has been shown.
+    private func endOfInput(_ connection: ConnectionReference) {
+        let waits = ConnectionFlags.notReading.union(.trafficDue)
+        if connection.pointee.flags.isDisjoint(with: waits) {
+            tellPeerEnded(connection)
+        } else {
+            connection.pointee.flags.insert(.endDue)
+            enqueue(connection)
+        }
+    }
+
     func tellPeerEnded(_ connection: ConnectionReference) {
-        if connection.pointee.flags.contains(.piped) {
-            passOnUnread(connection)
-            return pipeEnded(connection)
+        if connection.pointee.flags.contains(.piped) { passOnUnread(connection) }
+        if connection.pointee.flags.contains(.broken) { return endBroken(connection) }
+        if connection.pointee.flags.contains(.piped) { return pipeEnded(connection) }
+        if configuration.allowHalfClosure {
+            callback(connection) { try $0.peerEnded(connection) }
+            return closeIfBothEnded(connection)
         }
-        guard configuration.allowHalfClosure else {
-            close(connection, .peer)
-            return attend(connection)
+        // An answer is owed to a peer that has only ended its side, or what a pipe still brings.
+        if isWorking(connection) { return awaitWork(connection) }
+        if isFed(connection) {
+            connection.pointee.flags.insert(.endDue)
+            return endSources(of: connection)
         }
+        close(connection, .peer)
+        attend(connection)
+    }
+
+    /// The end closes when the work is done. A handler that says it is busy may be waiting for
+    /// input that will not come, so it is told.
+    private func awaitWork(_ connection: ConnectionReference) {
+        connection.pointee.flags.insert(.endDue)
+        guard isBusy(connection), !connection.pointee.flags.contains(.endShown) else { return }
+        connection.pointee.flags.insert(.endShown)
         callback(connection) { try $0.peerEnded(connection) }
-        closeIfBothEnded(connection)
     }
 
     /// With half-closure a connection lives until both sides have ended.
@@ -78,10 +100,66 @@ extension Loop {
         if depth == 0 { attend(connection) }
     }
 
+    /// Nothing more will come. What has come is shown first.
     func receiveFailed(_ connection: ConnectionReference, _ error: SystemError) {
         connection.pointee.flags.subtract([.receiving, .stopping])
         connection.pointee.flags.insert(.peerEnded)
-        if connection.pointee.state != .closing { beginClosing(connection, .reset(error)) }
+        switch connection.pointee.state {
+        case .open where connection.pointee.flags.contains(.datagrams):
+            beginClosing(connection, .reset(error))
+        case .open:
+            connection.pointee.flags.insert(.endDue)
+            breakOff(connection, error)
+        case .finishing, .lingering: beginClosing(connection, .reset(error))
+        case .closing, .free, .listening, .connecting: break
+        }
+    }
+
+    // MARK: Broken connections
+
+    /// Both directions are over by an error. Nothing more can be sent. What the peer had sent
+    /// before is still read and shown, although reading was paused, and then the connection closes
+    /// with that error.
+    func breakOff(_ connection: ConnectionReference, _ error: SystemError) {
+        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
+        if details.cause == nil { details.cause = .reset(error) }
+        // What our own pause has kept a handler from taking was not shown to it for that.
+        let wasPausedByUs = !connection.pointee.flags.isDisjoint(with: [.throttled, .workFull])
+        if wasPausedByUs { showUnread(connection) }
+        connection.pointee.flags.insert([.broken, .writeEnded, .endSent, .congested])
+        connection.pointee.flags.subtract(.pauses)
+        connection.pointee.lastSent = now
+        armTimer(connection)
+        failAwaitedSends(connection, .reset(error))
+        reliefForPipe(connection)
+        updateReading(connection)
+        // Nothing more will be told of a peer whose end was told already.
+        let hasEnded = connection.pointee.flags.contains(.peerEnded)
+        if hasEnded { connection.pointee.flags.insert(.endDue) }
+        enqueue(connection)
+    }
+
+    private func endBroken(_ connection: ConnectionReference) {
+        close(connection, .peer)
+        attend(connection)
+    }
+
+    /// Noticed although nothing was received: a reset, or the end of both sides, which is none.
+    func hungUp(_ connection: ConnectionReference, _ number: Int32) {
+        // Without an error nothing more can be noticed, and it stays marked as watched.
+        guard connection.pointee.state == .open, number != 0 else { return }
+        connection.pointee.flags.remove(.watching)
+        breakOff(connection, SystemError(number, "recv"))
+    }
+
+    /// A connection that is not read would never notice that its peer is gone; nor one that waits
+    /// for our answer after the peer's end.
+    private func watch(_ connection: ConnectionReference) {
+        guard connection.pointee.flags.isDisjoint(with: [.watching, .datagrams, .broken]),
+            !connection.pointee.flags.isDisjoint(with: ConnectionFlags.pauses.union(.peerEnded))
+        else { return }
+        connection.pointee.flags.insert(.watching)
+        driver.submit(.watch, for: connection.pointee.token)
     }
 
     func receiveStopped(_ connection: ConnectionReference) {
@@ -103,6 +181,7 @@ extension Loop {
         let isDatagram = flags.contains(.datagrams)
         if isWanted && !flags.contains(.receiving) {
             connection.pointee.flags.insert(.receiving)
+            connection.pointee.flags.remove(.watching)
             // A peer has as long again as it would have had without the pause.
             connection.pointee.lastReceived = now
             driver.submit(isDatagram ? .receiveDatagrams : .receive, for: connection.pointee.token)
@@ -112,13 +191,23 @@ extension Loop {
             connection.pointee.flags.insert(.stopping)
             driver.submit(
                 .stop(isDatagram ? .datagrams : .receive), for: connection.pointee.token)
+        } else if !isWanted && !flags.contains(.receiving) && connection.pointee.state == .open {
+            watch(connection)
         }
+    }
+
+    /// The library no longer pauses reading: the handler is called for what it has left unread,
+    /// and only then more is asked for.
+    func showUnread(_ connection: ConnectionReference) {
+        if connection.pointee.inbound.count > 0 { connection.pointee.flags.insert(.trafficDue) }
+        enqueue(connection)
     }
 
     // MARK: For the public API
 
     package func pauseReading(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open else { return }
+        guard connection.pointee.state == .open, !connection.pointee.flags.contains(.broken)
+        else { return }
         connection.pointee.flags.insert(.paused)
         updateReading(connection)
     }

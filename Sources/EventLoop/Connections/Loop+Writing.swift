@@ -119,9 +119,16 @@ extension Loop {
             return
         }
         sendNext(connection)
-        if connection.pointee.outbound.backlog > configuration.outboundHighMark {
-            throttle(connection)
-        }
+        throttleIfCongested(connection)
+    }
+
+    /// Between the marks too: a handler that is told not to write must not be shown more either.
+    private func throttleIfCongested(_ connection: ConnectionReference) {
+        let isFull = connection.pointee.outbound.backlog > configuration.outboundHighMark
+        let isStillCongested =
+            connection.pointee.flags.contains(.congested)
+            && connection.pointee.outbound.backlog > configuration.outboundLowMark
+        if isFull || isStillCongested { throttle(connection) }
     }
 
     @inline(never)
@@ -143,12 +150,12 @@ extension Loop {
         driver.submit(.send(bytes), for: connection.pointee.token)
     }
 
-    /// The peer takes less than it is given: read no more from it until it has caught up. Not from
-    /// one that we connected to: if it does the same, both would wait for ever.
+    /// The peer takes less than it is given: read no more from it until it has caught up. That is
+    /// for output that its input causes. Not for a peer that we connected to: if it does the same,
+    /// both would wait for ever. Nor for the source of a pipe, whose output another one causes.
     private func throttle(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open,
-            !connection.pointee.flags.contains(.throttled),
-            connection.pointee.details?.takeUnretainedValue().listener != nil
+            connection.pointee.flags.isDisjoint(with: [.throttled, .readsAhead, .piped, .broken])
         else { return }
         connection.pointee.flags.insert([.throttled, .congested])
         port.counters.readPauses.add()
@@ -180,22 +187,37 @@ extension Loop {
     }
 
     private func relieve(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open else { return }
+        guard connection.pointee.state == .open, !connection.pointee.flags.contains(.broken)
+        else { return }
         let wasThrottled = connection.pointee.flags.contains(.throttled)
         let wasCongested = connection.pointee.flags.contains(.congested)
         connection.pointee.flags.subtract([.throttled, .congested])
-        if wasCongested {
-            reliefForPipe(connection)
-            callback(connection) { try $0.writable(connection) }
-        }
-        // After the callback, which may have filled the queue again: a stream takes in what is
-        // there before it can be stopped, and with each relief more would be left unread.
-        if wasThrottled {
-            updateReading(connection)
-            enqueue(connection)
-        }
+        // What is unread is shown before more is asked for, and both callbacks may fill the queue
+        // again: otherwise more would be left unread with each relief.
+        if wasThrottled { showUnread(connection) }
+        guard wasCongested else { return }
+        reliefForPipe(connection)
+        callback(connection) { try $0.writable(connection) }
+        if connection.pointee.inbound.count == 0 { connection.pointee.flags.remove(.trafficDue) }
     }
 
+    package func readsAhead(_ connection: ConnectionReference) -> Bool {
+        connection.pointee.flags.contains(.readsAhead)
+    }
+
+    /// Whether reading goes on however much is unsent.
+    package func setReadsAhead(_ connection: ConnectionReference, _ isOn: Bool) {
+        guard isOn else {
+            connection.pointee.flags.remove(.readsAhead)
+            return throttleIfCongested(connection)
+        }
+        connection.pointee.flags.insert(.readsAhead)
+        guard connection.pointee.flags.contains(.throttled) else { return }
+        connection.pointee.flags.remove(.throttled)
+        showUnread(connection)
+    }
+
+    /// Ends the writing side alone: what the peer has sent is read to its end.
     func sendFailed(_ connection: ConnectionReference, _ error: SystemError) {
         guard connection.pointee.state != .closing else { return }
         // News of an earlier datagram, or one that is too long: it is lost, the socket is not.
@@ -204,7 +226,12 @@ extension Loop {
             return sentPart(connection, connection.pointee.outbound.frontCount)
         }
         connection.pointee.outbound.complete(0, chunks)
-        beginClosing(connection, .reset(error))
+        let isStream = !connection.pointee.flags.contains(.datagrams)
+        guard connection.pointee.state == .open && isStream else {
+            return beginClosing(connection, .reset(error))
+        }
+        connection.pointee.outbound.clear(chunks)
+        breakOff(connection, error)
     }
 
     // MARK: Promises

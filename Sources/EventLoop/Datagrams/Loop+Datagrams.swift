@@ -126,7 +126,7 @@ extension Loop {
         }
         return switch listeners[index].state {
         case .closing, .closed: false
-        case .idle, .accepting, .stopping, .backingOff, .full: true
+        case .idle, .accepting, .stopping, .backingOff, .full, .emptying: true
         }
     }
 

@@ -22,7 +22,7 @@ struct Listener {
     static let longestBackOff: Nanoseconds = 500_000_000
 }
 
-enum ListenerState {
+enum ListenerState: Equatable {
     case idle
     /// The driver's accept stream is running.
     case accepting
@@ -30,8 +30,10 @@ enum ListenerState {
     case stopping
     /// Waits for descriptors or memory.
     case backingOff
-    /// Waits for room under the limit of connections.
+    /// Waits for room under the limit of connections, or for a loop that is behind.
     case full
+    /// Stopping: takes in what waits in the backlog, a few in each turn, for so long at most.
+    case emptying(until: Nanoseconds)
     /// The driver closes it.
     case closing
     case closed
@@ -54,7 +56,7 @@ extension Loop {
             listeners[listener].token = record.pointee.token
             driver.attach(listeners[listener].bound.descriptor, as: record.pointee.token)
         case .backingOff, .full: break
-        case .accepting, .stopping, .closing, .closed: return
+        case .accepting, .stopping, .emptying, .closing, .closed: return
         }
         guard let token = listeners[listener].token else { return }
         listeners[listener].state = .accepting
@@ -72,14 +74,40 @@ extension Loop {
             return pauseAccepting(listener)
         }
         if !place(descriptor, listener: listener) { pauseAccepting(listener) }
+        if let target = targetBehind(of: listener) { waitForLoop(target, listener) }
     }
 
     private func pauseAccepting(_ listener: Int) {
-        guard listeners[listener].state == .accepting, let token = listeners[listener].token else {
-            return
-        }
+        guard listeners[listener].state == .accepting else { return }
         port.counters.acceptPauses.add()
         owner.report(.acceptPaused(listener: listener))
+        stopStream(of: listener)
+    }
+
+    /// Clients wait in the backlog until the loop has taken what it was handed.
+    private func waitForLoop(_ target: Int, _ listener: Int) {
+        guard listeners[listener].state == .accepting else { return }
+        port.counters.acceptorWaits.add()
+        owner.report(.acceptorWaits(loop: target))
+        stopStream(of: listener)
+    }
+
+    /// A loop that has not taken what was handed to it, if no other can be handed the next
+    /// connection instead.
+    private func targetBehind(of listener: Int) -> Int? {
+        guard listeners[listener].spreads else { return nil }
+        // Not lazily: each of those that are behind is to tell when it is not.
+        let behind = targets.indices.filter { isBehind(targets[$0]) }
+        let mustWait = balancer.isBound ? !behind.isEmpty : behind.count == targets.count
+        return mustWait ? behind.first : nil
+    }
+
+    private func isBehind(_ target: LoopPort) -> Bool {
+        target !== port && target.adoptions.mustWait()
+    }
+
+    private func stopStream(of listener: Int) {
+        guard let token = listeners[listener].token else { return }
         listeners[listener].state = .stopping
         driver.submit(.stop(.accept), for: token)
     }
@@ -97,11 +125,11 @@ extension Loop {
         }
         let hasRoom = owner.connectionAccepted()
         let target = listeners[listener].spreads ? target(for: descriptor) : port
-        if target === port {
+        guard target !== port else {
             open(descriptor, listener: listener, host: host)
-        } else if target.post(
-            .adopt(descriptor, listener: listener, host: host), always: true) != .accepted
-        {
+            return hasRoom
+        }
+        if !target.adopt(descriptor, listener: listener, host: host) {
             if let host { owner.hostDisconnected(host) }
             sockets.discard(descriptor)
             owner.connectionClosed()
@@ -113,7 +141,9 @@ extension Loop {
         let index = balancer.pick(
             among: targets.count, load: { targets[$0].counters.open },
             source: { try? sockets.remoteAddress(of: descriptor) })
-        return targets[index]
+        guard !balancer.isBound, targets[index].adoptions.isMany else { return targets[index] }
+        // One loop that is held up does not hold up the others' clients.
+        return targets.first { !$0.adoptions.isMany } ?? targets[index]
     }
 
     func acceptFailed(_ error: SystemError, on record: ConnectionReference) {
@@ -139,13 +169,22 @@ extension Loop {
             while owner.hasRoom, let descriptor = listeners[listener].takeParked() {
                 _ = place(descriptor, listener: listener)
             }
-            if listeners[listener].state == .full && owner.hasRoom { startAccepting(listener) }
+            guard listeners[listener].state == .full, owner.hasRoom else { continue }
+            if targetBehind(of: listener) == nil { startAccepting(listener) }
         }
     }
 
     // MARK: Stopping: cancel, join, accept who waits, close
 
-    func stopAccepting() {
+    /// Connections that are taken out of a backlog in one turn of a stopping loop.
+    private static var emptyingBudget: Int { 16 }
+    /// Under a flood a backlog is never empty.
+    static var longestEmptying: Nanoseconds { 1_000_000_000 }
+
+    /// Taking in who waits in the backlogs has half of `limit`, and at most a second.
+    func stopAccepting(within limit: Nanoseconds) {
+        // A later request may shorten it.
+        emptyingLimit = min(limit / 2, emptyingLimit)
         for listener in listeners.indices where !listeners[listener].isStopping {
             listeners[listener].isStopping = true
             switch listeners[listener].state {
@@ -155,8 +194,12 @@ extension Loop {
                     driver.submit(.stop(listeners[listener].stream), for: token)
                 }
             case .idle, .backingOff, .full: finishStopping(listener)
-            case .stopping, .closing, .closed: break
+            case .stopping, .emptying, .closing, .closed: break
             }
+        }
+        for listener in listeners.indices {
+            guard case .emptying(let end) = listeners[listener].state else { continue }
+            listeners[listener].state = .emptying(until: min(end, now + emptyingLimit))
         }
         checkAcceptingStopped()
     }
@@ -170,26 +213,64 @@ extension Loop {
     }
 
     private func finishStopping(_ listener: Int) {
-        guard listeners[listener].state != .closing else { return }
-        let descriptor = listeners[listener].bound.descriptor
+        switch listeners[listener].state {
+        case .emptying, .closing, .closed: return
+        case .idle, .accepting, .stopping, .backingOff, .full: break
+        }
         flushDatagrams()
         forgetOutbox(listener)
         while let descriptor = listeners[listener].takeParked() {
             _ = place(descriptor, listener: listener)
         }
-        // Closing with clients in the backlog would reset them. Bounded: more cannot wait than a
-        // backlog holds.
-        for _ in 0..<(listeners[listener].bound.isDatagram ? 0 : 65_536) {
-            guard let waiting = try? sockets.acceptWaiting(on: descriptor) else { break }
+        guard !listeners[listener].bound.isDatagram else { return closeListener(listener) }
+        listeners[listener].state = .emptying(until: now + emptyingLimit)
+        emptyingCount += 1
+        emptyBacklog(listener)
+    }
+
+    /// Closing with clients in the backlog would reset them.
+    func emptyBacklogs() {
+        for listener in listeners.indices { emptyBacklog(listener) }
+    }
+
+    /// When backlogs are to be looked at again: now, or, while a loop is behind, when it says that
+    /// it is not, or when the time is up.
+    var emptyingDeadline: Nanoseconds? {
+        guard emptyingCount > 0 else { return nil }
+        return listeners.indices.lazy.compactMap { listener -> Nanoseconds? in
+            guard case .emptying(let end) = self.listeners[listener].state else { return nil }
+            return self.targetBehind(of: listener) == nil ? self.now : end
+        }.min()
+    }
+
+    private func emptyBacklog(_ listener: Int) {
+        guard case .emptying(let end) = listeners[listener].state else { return }
+        let isLate = driver.clock >= end
+        if !isLate && targetBehind(of: listener) != nil { return }
+        for _ in 0..<(isLate ? 0 : Self.emptyingBudget) {
+            guard
+                let waiting = try? sockets.acceptWaiting(on: listeners[listener].bound.descriptor)
+            else {
+                emptyingCount -= 1
+                return closeListener(listener)
+            }
             _ = place(waiting, listener: listener)
         }
+        guard isLate else { return }
+        emptyingCount -= 1
+        closeListener(listener)
+    }
+
+    private func closeListener(_ listener: Int) {
         removePath(of: listeners[listener].bound)
         if let token = listeners[listener].token {
             listeners[listener].state = .closing
             driver.submit(.close, for: token)
         } else {
             listeners[listener].state = .closed
-            sockets.discard(descriptor)
+            sockets.discard(listeners[listener].bound.descriptor)
+            // Not told by the driver, which never had it.
+            checkAcceptingStopped()
         }
     }
 

@@ -30,10 +30,24 @@ extension Loop {
         connection.pointee.inbound.settle()
         let isAwaiting = connection.pointee.flags.contains(.awaiting)
         let cap = max(configuration.inboundLimit, isAwaiting ? connection.pointee.awaited : 0)
-        if connection.pointee.state == .open && connection.pointee.inbound.count > cap {
-            port.counters.inboundOverflows.add()
-            close(connection, .inboundOverflow)
-        }
+        if connection.pointee.inbound.count > cap { judgeUnread(connection) }
+    }
+
+    /// Too much is unread. That is the handler's doing only if it was shown all of it, and if
+    /// nothing but the handler keeps it from being taken: while the library itself pauses reading,
+    /// no more than one receive can be behind the cap.
+    private func judgeUnread(_ connection: ConnectionReference) {
+        let flags = connection.pointee.flags
+        let isPausedByUs = !flags.isDisjoint(with: [
+            .trafficDue, .throttled, .workFull, .awaitingOther, .piped,
+        ])
+        guard connection.pointee.state == .open, !isPausedByUs else { return }
+        // What a reset has left behind is shown as long as the handler takes it.
+        if flags.contains(.broken) { return close(connection, .peer) }
+        let isAboutToPause = flags.contains(.congested) && !flags.contains(.readsAhead)
+        guard !isAboutToPause else { return }
+        port.counters.inboundOverflows.add()
+        close(connection, .inboundOverflow)
     }
 
     @usableFromInline

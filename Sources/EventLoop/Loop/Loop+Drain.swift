@@ -16,7 +16,7 @@ enum LoopPhase: Equatable {
 
 extension Loop {
     /// A peer that was silent for this long is not in the middle of sending.
-    private static var quietTime: Nanoseconds { 20_000_000 }
+    static var quietTime: Nanoseconds { 20_000_000 }
 
     /// A second request may shorten the time, not lengthen it.
     func drain(within limit: Nanoseconds) {
@@ -44,15 +44,19 @@ extension Loop {
         if isBusy {
             connection.pointee.flags.insert(.busy)
         } else {
+            // The peer has as long as if it had moved now; but a drain need not wait again.
+            if !isStopping { connection.pointee.lastReceived = now }
             connection.pointee.flags.remove(.busy)
-            if case .draining = phase { drainDeadline = now }
+            connection.pointee.flags.remove(.endShown)
+            workDone(connection)
         }
     }
 
     func advanceDrain() {
         guard case .draining(let since, let deadline) = phase else { return }
         if let due = drainDeadline, due <= now { lookAtConnections(since, deadline) }
-        guard table.count == 0 else { return }
+        // Connections that were handed over and not taken yet are to be served too.
+        guard table.count == 0, port.adoptions.isNone else { return }
         drainDeadline = nil
         phase = .drained
         owner.drained(index)
@@ -66,11 +70,8 @@ extension Loop {
         drainDeadline = now < deadline ? deadline : nil
         for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
             guard let connection = table.find(token) else { continue }
-            let isWorking =
-                connection.pointee.flags.contains(.busy)
-                || connection.pointee.details?.takeUnretainedValue().offloads.isEmpty == false
             let quietAt =
-                isWorking
+                isWorking(connection)
                 ? .max : max(since, connection.pointee.lastProgress) + Self.quietTime
             if connection.pointee.state == .connecting {
                 abandonConnect(connection, SystemError(ECANCELED, "connect"))
@@ -100,7 +101,7 @@ extension Loop {
 
     /// Says goodbye and lets go of everything. Posts are refused from now on.
     func end() {
-        guard phase != .ended else { return }
+        guard !hasEnded else { return }
         depth += 1
         delegate.shutDown(self)
         depth -= 1
@@ -113,9 +114,11 @@ extension Loop {
     }
 
     private func closeMailbox() {
-        for message in port.mailbox.close() {
+        let left = takeLeftMessages()
+        for message in left + port.mailbox.close() {
             switch message {
             case .adopt(let descriptor, _, let host):
+                _ = port.adoptions.remove()
                 if let host { owner.hostDisconnected(host) }
                 sockets.discard(descriptor)
                 owner.connectionClosed()

@@ -57,7 +57,11 @@ package final class Loop {
     /// Connects that failed before they began: told from the loop, not inside the call.
     @exclusivity(unchecked) var refusals: [() -> Void] = []
     @exclusivity(unchecked) var balancer: Balancer
-    @exclusivity(unchecked) var phase = LoopPhase.running
+    @exclusivity(unchecked) var phase = LoopPhase.running {
+        didSet { if phase == .ended { hasEnded = true } }
+    }
+    /// At hand for each turn: to compare phases costs more.
+    @exclusivity(unchecked) private(set) var hasEnded = false
     /// While draining: when it should be looked at again.
     @exclusivity(unchecked) var drainDeadline: Nanoseconds?
     /// The clock when a turn's callbacks had returned; nil before the first turn.
@@ -67,7 +71,13 @@ package final class Loop {
     @exclusivity(unchecked) var isBehind = false
     /// Until then the loop looks for events without sleeping.
     @exclusivity(unchecked) private var busyUntil: Nanoseconds = 0
-    @exclusivity(unchecked) private var messages: [LoopMessage] = []
+    /// Taken from the mailbox, and how many of them have been handled.
+    @exclusivity(unchecked) var messages: [LoopMessage] = []
+    @exclusivity(unchecked) var messagesTaken = 0
+    @exclusivity(unchecked) var hasMessagesLeft = false
+    /// Listeners whose backlogs are being taken in before they close.
+    @exclusivity(unchecked) var emptyingCount = 0
+    @exclusivity(unchecked) var emptyingLimit = Loop.longestEmptying
 
     /// On the loop's thread. `listeners` are this loop's to accept on and to close.
     package init(
@@ -116,6 +126,7 @@ package final class Loop {
 
     /// Every connection that is open.
     package func forEachOpen(_ body: (ConnectionReference) -> Void) {
+        guard table.count > 0 else { return }
         for token in table.tokens(where: { $0.state == .open }) {
             if let connection = table.find(token), connection.pointee.state == .open {
                 body(connection)
@@ -140,11 +151,11 @@ package final class Loop {
 
     /// One turn, in the steps that `DESIGN.md` numbers. False once the loop has ended.
     package func turn() -> Bool {
+        guard !hasEnded else { return false }
         port.counters.turns.add()
         let start = lastLook ?? driver.clock
-        var isBusy = takeMessages()
-        guard phase != .ended else { return false }
-        isBusy = runDueTimers() || isBusy || !refusals.isEmpty || !attention.isEmpty
+        var isBusy = runDueTimers()
+        isBusy = isBusy || !refusals.isEmpty || !attention.isEmpty
         if !refusals.isEmpty { tellRefusals() }
         attend()
         flushDatagrams()
@@ -156,22 +167,36 @@ package final class Loop {
             return false
         }
         now = driver.now
+        // Before the completions: what another thread has posted may be for a connection that ends
+        // in this turn.
+        takeMessages()
+        guard !hasEnded else { return false }
         let hadEvents = driver.feed(self)
         attend()
+        if emptyingCount > 0 { emptyBacklogs() }
         let end = noteLag(since: now)
         if hadEvents && configuration.busyPoll > 0 { busyUntil = end + configuration.busyPoll }
         advanceDrain()
-        return phase != .ended
+        return !hasEnded
     }
 
     private var isBusyPolling: Bool { configuration.busyPoll > 0 && driver.clock < busyUntil }
 
     /// In the past if something is due already, nil if nothing is ever due.
     package func waitDeadline() -> Nanoseconds? {
-        if !attention.isEmpty || !refusals.isEmpty || port.mailbox.mayHoldMessages { return now }
-        guard let next = timers.nextDeadline else { return drainDeadline }
-        guard let drain = drainDeadline else { return next }
-        return min(next, drain)
+        if !attention.isEmpty || !refusals.isEmpty || port.mailbox.mayHoldMessages
+            || hasMessagesLeft
+        {
+            return now
+        }
+        guard let next = timers.nextDeadline else { return stopDeadline }
+        guard let stop = stopDeadline else { return next }
+        return min(next, stop)
+    }
+
+    /// Of what only a stopping loop does.
+    private var stopDeadline: Nanoseconds? {
+        emptyingCount > 0 ? emptyingDeadline : drainDeadline
     }
 
     /// How long callbacks took: every connection of the loop has waited for them.
@@ -196,6 +221,7 @@ package final class Loop {
         case .accepted(let descriptor): accepted(descriptor, on: connection)
         case .endOfStream: peerEnded(connection)
         case .stopped(.receive): receiveStopped(connection)
+        case .hungUp(let number): hungUp(connection, number)
         case .stopped(.accept): acceptStopped(connection)
         case .connected: connected(connection)
         case .stopped(.datagrams): datagramsStopped(connection)
@@ -226,31 +252,6 @@ package final class Loop {
                 connection.pointee.flags.remove(.queued)
                 attend(connection)
             }
-        }
-    }
-
-    // MARK: Messages of other threads
-
-    /// True if there were any.
-    private func takeMessages() -> Bool {
-        guard port.mailbox.mayHoldMessages else { return false }
-        port.mailbox.take(into: &messages)
-        // Indexed: a message may end the loop, which takes no further batch.
-        for message in messages { handle(message) }
-        defer { messages.removeAll(keepingCapacity: true) }
-        return !messages.isEmpty
-    }
-
-    func handle(_ message: LoopMessage) {
-        switch message {
-        case .adopt(let descriptor, let listener, let host):
-            open(descriptor, listener: listener, host: host)
-        case .run(let body): runClosure(for: nil) { body($0) }
-        case .startAccepting: startAccepting()
-        case .resumeAccepting: resumeAccepting()
-        case .stopAccepting: stopAccepting()
-        case .drain(let limit): drain(within: limit)
-        case .end: end()
         }
     }
 }

@@ -8,6 +8,8 @@ enum TimerAction {
     case acceptAgain(Int)
     /// A connect that met a full backlog tries again.
     case connectAgain(Token)
+    /// Blocking work that was asked for when the pool had just refused some.
+    case workAgain(Token)
     case handler(LoopTimer)
 }
 
@@ -33,7 +35,9 @@ package final class LoopTimer {
 
     /// Harmless when it has fired or the loop has ended.
     package func cancel() {
-        body = nil
+        // Let go of at the end: what it has captured may cancel this timer once more.
+        var body: (() throws -> Void)?
+        swap(&body, &self.body)
         period = nil
         loop?.timers.cancel(id)
     }
@@ -64,6 +68,7 @@ extension Loop {
         // start.
         let timerCount = timers.count
         var left = timerCount
+        let end = timerCount > 0 ? driver.clock + Self.turnBudget : now
         while left > 0, let action = timers.popDue(at: now) {
             left -= 1
             switch action {
@@ -72,9 +77,13 @@ extension Loop {
             case .tick: tick()
             case .connectAgain(let token):
                 if let connection = table.find(token) { connectAgain(connection) }
+            case .workAgain(let token):
+                if let connection = table.find(token) { startWork(connection) }
             case .acceptAgain(let listener): startAccepting(listener)
             case .handler(let timer): fire(timer)
             }
+            // What is due goes on in the next turn: connections have theirs in between.
+            if left & 15 == 0 && driver.clock >= end { break }
         }
         return left < timerCount
     }

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// What a loop needs to know, and whom it talks to.
 
 /// How a loop treats its connections. Sizes in bytes.
@@ -33,6 +35,10 @@ package struct LoopConfiguration: Sendable {
     /// Completions handled between two looks at timers and other threads' messages.
     @usableFromInline package var completionsPerTurn = 512
     package var mailboxCapacity = 65_536
+    /// Blocking work of one connection that may wait or run before its input pauses.
+    package var workLimit = 16
+    /// Who does it.
+    package var workers: WorkerPool?
 
     package init() {}
 }
@@ -84,6 +90,8 @@ package protocol LoopOwner: AnyObject, Sendable {
     func stopRequested(_ cause: StopCause)
     /// A listener is about to close. False if its path has to stay: somebody else serves it too.
     func listenerCloses(_ listener: BoundListener) -> Bool
+    /// A loop that acceptors waited for has taken what it was handed.
+    func caughtUp()
     /// This loop accepts no more, and nothing waits in its backlogs.
     func acceptingStopped(_ loop: Int)
     /// This loop has no connection left.
@@ -109,6 +117,8 @@ package enum StopCause: Sendable {
 package enum LoopReport: Sendable {
     case acceptBackOff(SystemError, listener: Int, retryIn: Nanoseconds)
     case acceptPaused(listener: Int)
+    /// Connections are handed to this loop faster than it takes them: accepting waits for it.
+    case acceptorWaits(loop: Int)
     case driverFailed(SystemError, loop: Int)
     case slotsExhausted(loop: Int)
     case datagramHandlerFailed(String)
@@ -129,7 +139,8 @@ package enum LoopMessage: Sendable {
     case run(@Sendable (Loop) -> Void)
     case startAccepting
     case resumeAccepting
-    case stopAccepting
+    /// Those that wait in the backlog are taken in first, for so long at most.
+    case stopAccepting(within: Nanoseconds)
     /// Close what is quiet, then everything when the time is up.
     case drain(within: Nanoseconds)
     /// All loops are drained: say goodbye and end.
@@ -142,6 +153,8 @@ package final class LoopPort: Sendable {
     package let mailbox: Mailbox<LoopMessage>
     package let counters = LoopCounters()
     package let driverCounters: DriverCounters
+    /// Connections that were handed over and are still to be taken.
+    let adoptions = PendingAdoptions()
 
     init(index: Int, capacity: Int, driver: any Driver) {
         self.index = index
@@ -159,5 +172,55 @@ package final class LoopPort: Sendable {
         _ message: LoopMessage, always: Bool = false
     ) -> Mailbox<LoopMessage>.Outcome {
         mailbox.post(message, always: always)
+    }
+
+    /// Hands a connection over, with the host that it was counted for. False if the loop has ended.
+    package func adopt(_ descriptor: Descriptor, listener: Int, host: SocketAddress?) -> Bool {
+        adoptions.add()
+        let message = LoopMessage.adopt(descriptor, listener: listener, host: host)
+        guard post(message, always: true) != .accepted else { return true }
+        _ = adoptions.remove()
+        return false
+    }
+
+    /// For what a loop is told about itself: it overtakes everything else and is never refused.
+    package func postFirst(_ message: LoopMessage) {
+        _ = mailbox.post(message, always: true, first: true)
+    }
+}
+
+/// How far a loop is behind with the connections that an acceptor hands to it.
+///
+/// Bounded so that under a flood clients wait in the backlog, where they cost nothing, and not as
+/// descriptors in a mailbox, in front of everybody's messages.
+final class PendingAdoptions: Sendable {
+    private let count = Atomic(0)
+    private let isAwaited = Atomic(false)
+
+    /// At this many an acceptor waits, and goes on at a quarter of it.
+    private static let limit = 64
+
+    var isNone: Bool { count.load(ordering: .sequentiallyConsistent) == 0 }
+
+    /// Without asking to be told.
+    var isMany: Bool { count.load(ordering: .relaxed) >= Self.limit }
+
+    func add() { count.add(1, ordering: .sequentiallyConsistent) }
+
+    /// True if an acceptor waits for this.
+    func remove() -> Bool {
+        let left = count.subtract(1, ordering: .sequentiallyConsistent).newValue
+        guard left <= Self.limit / 4, isAwaited.load(ordering: .sequentiallyConsistent) else {
+            return false
+        }
+        return isAwaited.exchange(false, ordering: .sequentiallyConsistent)
+    }
+
+    /// Whether the acceptor has to wait; if so, the loop tells when it need not any more.
+    func mustWait() -> Bool {
+        guard count.load(ordering: .sequentiallyConsistent) >= Self.limit else { return false }
+        isAwaited.store(true, ordering: .sequentiallyConsistent)
+        // The loop may have taken the last of them before it could see that somebody waits.
+        return count.load(ordering: .sequentiallyConsistent) > Self.limit / 4
     }
 }

@@ -25,6 +25,9 @@ package enum Event {
     case connected
     /// How many bytes of the send the kernel took; the memory is the loop's again.
     case sent(Int)
+    /// The answer to `watch`: both directions of the socket are over, with this errno, which no
+    /// other operation will report, or 0. Bytes may still be there to receive.
+    case hungUp(Int32)
     /// The stream was stopped. Its last word.
     case stopped(StreamKind)
     /// The descriptor is closed and no memory is in use: the token's last word.

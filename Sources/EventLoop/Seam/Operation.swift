@@ -27,6 +27,10 @@ package enum Operation {
     /// If the stream ends by itself first, that end is its last word and no `stopped` follows. Not
     /// asked of a stream that is being stopped, or whose last word has been pulled.
     case stop(StreamKind)
+    /// Watches a stream socket that nobody receives from, for a reset by its peer. Answered by at
+    /// most one `hungUp`. Ends without an answer when `receive` or `close` is submitted, but an
+    /// answer that is on its way by then may still come after `receive`.
+    case watch
     /// Sends the end of our side. Never while a send is in flight. Not answered: a failure shows in
     /// the next operation.
     case shutdownWrite

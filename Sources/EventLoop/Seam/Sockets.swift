@@ -43,6 +43,10 @@ package protocol Sockets: AnyObject, Sendable {
     /// Whether bytes have come that no driver has received yet. Takes none.
     func hasUnread(_ descriptor: Descriptor) -> Bool
 
+    /// Bytes of a TCP stream that the kernel has taken and the peer's host has not acknowledged: a
+    /// reset would destroy them.
+    func unacknowledged(_ descriptor: Descriptor) -> Int
+
     /// Sets up an accepted connection.
     func prepare(_ descriptor: Descriptor, _ options: StreamOptions)
 

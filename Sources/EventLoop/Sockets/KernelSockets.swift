@@ -159,6 +159,11 @@ package final class KernelSockets: Sockets {
 
     // MARK: Endings
 
+    package func unacknowledged(_ descriptor: Descriptor) -> Int {
+        if case .unix? = try? localAddress(of: descriptor) { return 0 }
+        return Int(mr_unacknowledged(descriptor.number))
+    }
+
     package func resetOnClose(_ descriptor: Descriptor) {
         try? setLinger(reset: true, descriptor)
     }

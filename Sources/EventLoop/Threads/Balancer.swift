@@ -12,6 +12,11 @@ package struct Balancer {
 
     package init(_ policy: Policy) { self.policy = policy }
 
+    /// It leaves no choice: another loop than the picked one will not do.
+    var isBound: Bool {
+        if case .sourceHash = policy { true } else { false }
+    }
+
     /// `load` tells how many connections loop `index` has; `source` is asked for only if the policy
     /// needs it.
     package mutating func pick(

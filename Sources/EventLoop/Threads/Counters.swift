@@ -32,9 +32,15 @@ package final class LoopCounters: Sendable {
     package let turns = Counter()
     package let acceptBackOffs = Counter()
     package let acceptPauses = Counter()
+    /// Accepting waited for a loop that had not taken what it was handed.
+    package let acceptorWaits = Counter()
     package let inboundOverflows = Counter()
     package let outboundOverflows = Counter()
     package let readPauses = Counter()
+    /// Reading paused since as much blocking work waited as may.
+    package let workPauses = Counter()
+    /// Connections closed since one callback asked for far more work than that.
+    package let workRefusals = Counter()
     package let timeouts = Counter()
     package let staleCompletions = Counter()
     package let driverErrors = Counter()

@@ -14,7 +14,7 @@ extension LoopGroup {
                     })
             } catch {
                 discard(Listeners(perLoop: Array(listeners.perLoop[index...])))
-                state.update { $0.bootError = error }
+                state.update { $0.bootError = $0.bootError ?? error }
                 break
             }
         }
@@ -32,7 +32,7 @@ extension LoopGroup {
         joiner.withLock { $0 = threadsToJoin }
         post(.startAccepting)
         // A handler may have asked for the end while it booted.
-        if stopCause != nil { post(.stopAccepting) }
+        if let stop = state.withLock({ $0.stop }) { post(.stopAccepting(within: stop.within)) }
         return nil
     }
 
@@ -126,7 +126,7 @@ extension LoopGroup {
         let loops = ports.indices.map { makeLoop($0, drivers[$0], ports, listeners.perLoop[$0]) }
         for loop in loops { try loop.asCurrent { try loop.boot() } }
         post(.startAccepting)
-        if stopCause != nil { post(.stopAccepting) }
+        if let stop = state.withLock({ $0.stop }) { post(.stopAccepting(within: stop.within)) }
         return loops.map { SteppedLoop(loop: $0, group: self) }
     }
 }

@@ -199,12 +199,12 @@ package final class LoopGroup: Sendable {
             return (isFirst, state.verdict == .run, state.accepting.isEmpty)
         }
         guard mayBegin else { return }
-        if isFirst { post(.stopAccepting) }
-        if !isFirst && isDraining { post(.drain(within: limit)) }
+        if isFirst { post(.stopAccepting(within: limit)) }
+        if !isFirst { post(isDraining ? .drain(within: limit) : .stopAccepting(within: limit)) }
     }
 
     func post(_ message: LoopMessage) {
-        for port in ports { _ = port.post(message, always: true) }
+        for port in ports { port.postFirst(message) }
     }
 
     /// Runs `body` when every loop has ended, on the last one's thread; at once if they have.
@@ -282,6 +282,8 @@ extension LoopGroup: LoopOwner {
         }
         if isLast { post(.end) }
     }
+
+    package func caughtUp() { post(.resumeAccepting) }
 
     package func report(_ event: LoopReport) { parts.report(event) }
 

@@ -16,6 +16,8 @@ package final class Mailbox<Message: Sendable>: Sendable {
 
     private struct State {
         var messages: [Message] = []
+        /// Those that overtake the others.
+        var first: [Message] = []
         var isClosed = false
     }
 
@@ -31,12 +33,14 @@ package final class Mailbox<Message: Sendable>: Sendable {
     }
 
     /// From any thread. `always` passes by the capacity, for what must not be refused: a
-    /// descriptor, a stop.
-    package func post(_ message: Message, always: Bool = false) -> Outcome {
+    /// descriptor, a stop. `first` overtakes every message that is not.
+    package func post(
+        _ message: Message, always: Bool = false, first: Bool = false
+    ) -> Outcome {
         let outcome = state.withLock { state -> Outcome in
             if state.isClosed { return .closed }
             if !always && state.messages.count >= capacity { return .full }
-            state.messages.append(message)
+            if first { state.first.append(message) } else { state.messages.append(message) }
             return .accepted
         }
         if outcome == .accepted { notify() }
@@ -54,21 +58,39 @@ package final class Mailbox<Message: Sendable>: Sendable {
     /// For the loop: false if certainly nothing is there, without taking the lock.
     package var mayHoldMessages: Bool { isNotified.load(ordering: .acquiring) }
 
-    /// For the loop: moves everything into `batch`, which comes back empty of what it held before.
+    /// For the loop: moves everything into `batch`, those that overtake first; what it held before
+    /// is dropped.
     package func take(into batch: inout [Message]) {
         batch.removeAll(keepingCapacity: true)
         // Before the look, not after it: a post that comes between the two wakes the loop once
         // more.
         isNotified.store(false, ordering: .sequentiallyConsistent)
-        state.withLock { swap(&$0.messages, &batch) }
+        state.withLock { state in
+            swap(&state.messages, &batch)
+            guard !state.first.isEmpty else { return }
+            batch.insert(contentsOf: state.first, at: 0)
+            state.first = []
+        }
+    }
+
+    /// For the loop, while it has messages left: only those that overtake. The others stay, and
+    /// their wake-up stands.
+    package func takeFirst() -> [Message] {
+        state.withLock { state in
+            defer { state.first = [] }
+            return state.first
+        }
     }
 
     /// For the loop: nothing is accepted from now on. Returns what was still there.
     package func close() -> [Message] {
         state.withLock { state in
             state.isClosed = true
-            defer { state.messages = [] }
-            return state.messages
+            defer {
+                state.messages = []
+                state.first = []
+            }
+            return state.first + state.messages
         }
     }
 }

@@ -1,9 +1,12 @@
+import Synchronization
+
 /// Threads for work that blocks, as many as are needed up to a limit, with a bounded queue.
 package final class WorkerPool: Sendable {
     package typealias Work = @Sendable () -> Void
 
     private struct State {
-        var queue: [Work] = []
+        /// A slot is emptied when its work is taken: the pool keeps nothing of what has run.
+        var queue: [Work?] = []
         /// Where the queue begins: what is before it has been taken.
         var head = 0
         var threads = 0
@@ -15,7 +18,8 @@ package final class WorkerPool: Sendable {
 
         mutating func take() -> Work? {
             guard head < queue.count else { return nil }
-            let work = queue[head]
+            var work: Work?
+            swap(&work, &queue[head])
             head += 1
             if head == queue.count {
                 queue.removeAll(keepingCapacity: true)
@@ -29,27 +33,36 @@ package final class WorkerPool: Sendable {
     }
 
     private let state = Monitor(State())
+    private let skipped = Atomic(0)
     private let threadLimit: Int
     private let queueLimit: Int
+    private let runsAtOnce: Bool
 
-    package init(threads: Int, queued: Int) {
+    /// `runsAtOnce` is for simulations: the work is done by the caller, inside `submit`.
+    package init(threads: Int, queued: Int, runsAtOnce: Bool = false) {
+        self.runsAtOnce = runsAtOnce
         threadLimit = threads
         queueLimit = queued
     }
 
     /// From any thread: false if too much waits already, if no thread can be had, or after `stop`.
     package func submit(_ work: @escaping Work) -> Bool {
-        // A thread first: work is not taken that nobody would ever do.
-        let needsThread = state.withLock { state in
-            let isShort = state.idle <= state.waiting && state.threads < threadLimit
-            if isShort && !state.isStopped { state.threads += 1 }
-            return isShort && !state.isStopped
+        guard !runsAtOnce else {
+            work()
+            return true
         }
-        if needsThread { startThread() }
+        // One decision under one lock, the thread's start included: work is not taken that nobody
+        // would ever do, nor two pieces for the same idle thread.
         return state.update { state in
-            guard !state.isStopped, state.threads > 0,
-                state.waiting < queueLimit + max(state.idle, needsThread ? 1 : 0)
-            else {
+            guard !state.isStopped else {
+                state.refused += 1
+                return false
+            }
+            if state.idle <= state.waiting, state.threads < threadLimit, startThread() {
+                state.threads += 1
+                state.idle += 1
+            }
+            guard state.threads > 0, state.waiting < queueLimit + state.idle else {
                 state.refused += 1
                 return false
             }
@@ -59,32 +72,48 @@ package final class WorkerPool: Sendable {
     }
 
     /// What waits for a thread.
-    package var waiting: Int { state.update { $0.waiting } }
-    package var refusals: Int { state.update { $0.refused } }
+    package var waiting: Int { state.withLock { $0.waiting } }
+    package var refusals: Int { state.withLock { $0.refused } }
+
+    /// Work that found nobody to do it for any more.
+    package var skips: Int { skipped.load(ordering: .relaxed) }
+    package func noteSkipped() { skipped.add(1, ordering: .relaxed) }
 
     /// What waits is dropped, what runs may end by itself.
     package func stop() {
+        var dropped: [Work?] = []
         state.update { state in
             state.isStopped = true
-            state.queue = []
+            swap(&state.queue, &dropped)
             state.head = 0
         }
+        // Here, and not under the lock: what a closure holds may ask this pool.
+        dropped.removeAll()
     }
 
-    private func startThread() {
+    /// False if none can be had: then the threads that there are take the work.
+    private func startThread() -> Bool {
         do throws(SystemError) {
             try LoopThread(name: "millrace-work") { [state] in
-                while let work = Self.next(state) { work() }
+                // Counted as idle since it was asked for.
+                guard Self.runNext(state) else { return }
+                repeat { state.withLock { $0.idle += 1 } } while Self.runNext(state)
             }.detach()
+            return true
         } catch {
-            // The threads that there are take it.
-            state.update { $0.threads -= 1 }
+            return false
         }
     }
 
-    /// Nil when the thread is no longer needed.
+    /// A function of its own, at whose end the work is let go of, before the next is waited for.
+    private static func runNext(_ state: Monitor<State>) -> Bool {
+        guard let work = next(state) else { return false }
+        work()
+        return true
+    }
+
+    /// For an idle thread; nil when it is no longer needed.
     private static func next(_ state: Monitor<State>) -> Work? {
-        state.withLock { $0.idle += 1 }
         // No longer idle in the moment in which it has work: who submits counts on that.
         let work: Work?? = state.wait { state in
             let work = state.isStopped ? nil : state.take()

@@ -9,6 +9,8 @@ enum DriverKind: String, CaseIterable {
     case ioUring
     /// So small that every queue runs full and every buffer is fought over.
     case ioUringTiny
+    /// As on a kernel that refuses to limit a multishot receive.
+    case ioUringUnlimited
     case simulated
     /// The simulated driver at its most unkind within the contract.
     case turbulent
@@ -18,6 +20,7 @@ enum DriverKind: String, CaseIterable {
         case .epoll: KernelWorld(driver: try EpollDriver())
         case .ioUring: KernelWorld(driver: try UringDriver())
         case .ioUringTiny: KernelWorld(driver: try UringDriver(.tiny))
+        case .ioUringUnlimited: KernelWorld(driver: try UringDriver(limitsReceives: false))
         case .simulated: SimulatedWorld(plan: .calm)
         case .turbulent: SimulatedWorld(plan: .turbulent)
         }

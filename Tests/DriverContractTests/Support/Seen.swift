@@ -37,6 +37,8 @@ struct Seen {
         case .stopped(let kind):
             stopCount += 1
             add("stopped(\(kind))")
+        case .hungUp(let number):
+            add(number == 0 ? "hungUp" : "hungUp(\(SystemError(number, "").name))")
         case .closed:
             closedCount += 1
             add("closed")

@@ -11,6 +11,10 @@ struct Setup: Sendable, CustomTestStringConvertible {
     static let all = backends.flatMap { backend in
         [1, 2].map { Setup(backend: backend, loops: $0) }
     }
+    /// For what depends on how bytes are received: also as on a kernel that refuses to limit that.
+    static let receiving = (backends + [.ioUringUnlimited]).flatMap { backend in
+        [1, 2].map { Setup(backend: backend, loops: $0) }
+    }
     /// For what has nothing to do with how many loops there are.
     static let single = all.filter { $0.loops == 1 }
     static let several = all.filter { $0.loops > 1 }

@@ -28,6 +28,9 @@ final class TestClient: Sendable {
         }
     }
 
+    /// The side that a listener of the test's own has accepted.
+    init(accepted: CInt) { descriptor = accepted }
+
     deinit { close() }
 
     func setOption(_ level: CInt, _ name: CInt, _ value: CInt) throws {

@@ -3,7 +3,8 @@ import NetAPI
 import Simulation
 
 /// What became of one connection, as its handler saw it.
-final class Account {
+// Unchecked: stepped by one thread.
+final class Account: @unchecked Sendable {
     let peer: Int?
     var opens = 0
     var closes = 0
@@ -19,6 +20,13 @@ final class Account {
     /// The handler ended it in a way that may lose bytes.
     var isAborted = false
     var mistakes: [String] = []
+    /// One end of a pipe, or waiting to be.
+    var isPiped = false
+    /// Whose bytes it is sent, by a pipe.
+    var source: Account?
+    /// Promises of `sent` closures, and how many were told.
+    var promises = 0
+    var tellings = 0
 
     init(peer: Int?) { self.peer = peer }
 

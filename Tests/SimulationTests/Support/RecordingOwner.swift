@@ -6,6 +6,7 @@ final class RecordingOwner: LoopOwner {
         case stopRequested(String)
         case acceptingStopped
         case drained
+        case caughtUp
         case backOff(Int32, retryIn: Nanoseconds)
         case acceptPaused
         case driverFailed(Int32)
@@ -42,6 +43,8 @@ final class RecordingOwner: LoopOwner {
     func stopRequested(_ cause: StopCause) { note(.stopRequested("\(cause)")) }
 
     func listenerCloses(_ listener: BoundListener) -> Bool { true }
+
+    func caughtUp() { note(.caughtUp) }
 
     func acceptingStopped(_ loop: Int) { note(.acceptingStopped) }
 

@@ -15,6 +15,8 @@ final class SeedHandler: EventHandler {
         case aborting
         case halfClosing
         case flooding
+        case offloading
+        case piping
     }
 
     struct Refusal: Error {}
@@ -24,6 +26,8 @@ final class SeedHandler: EventHandler {
     private let habits: [Habit]
     private let habit = PerConnection<Habit?>(nil)
     private let account = PerConnection<Account?>(nil)
+    /// Waits for another connection to be piped to.
+    private var unpaired: Connection?
 
     init(seed: UInt64, ledger: Ledger, habits: [Habit]) {
         random = SeededRandom(seed: seed)
@@ -46,10 +50,12 @@ final class SeedHandler: EventHandler {
         account.opens += 1
         let habit = random.pick(habits)
         connection[self.habit] = habit
-        account.takesEverything = [.echo, .pausingEcho, .greetThenEcho].contains(habit)
+        let taking: [Habit] = [.echo, .pausingEcho, .greetThenEcho, .offloading]
+        account.takesEverything = taking.contains(habit)
         switch habit {
         case .greetThenEcho: write(connection, some(random.below(40_000)))
         case .flooding: write(connection, some(200_000))
+        case .piping: pair(connection)
         default: break
         }
         return .none
@@ -60,10 +66,14 @@ final class SeedHandler: EventHandler {
         if account.opens != 1 || account.closes != 0 {
             account.mistakes.append("traffic when not open")
         }
+        promise(connection)
         switch connection[habit] {
         case nil: account.mistakes.append("its variable was lost")
         case .echo, .greetThenEcho, .flooding: echo(connection, connection.buffered)
         case .partialEcho: echoPart(connection)
+        case .offloading: answerLater(connection)
+        // Of a target of which nothing is piped on.
+        case .piping: connection.discardAll()
         case .pausingEcho:
             echo(connection, connection.buffered)
             pause(connection)
@@ -98,6 +108,8 @@ final class SeedHandler: EventHandler {
     func onHalfClose(_ connection: Connection) -> Action {
         let account = account(connection)
         if account.closes != 0 { account.mistakes.append("half-close after close") }
+        // In the middle of what a pipe brings.
+        if account.isPiped { return .none }
         write(connection, [1, 2, 3])
         return random.happens(700) ? .close : .none
     }
@@ -136,17 +148,61 @@ final class SeedHandler: EventHandler {
     }
 
     private func echo(_ connection: Connection, _ count: Int) {
-        let account = account(connection)
         guard let bytes = connection.next(count) else { return }
         let copy = Array(copying: bytes)
+        noteTaken(copy, account(connection))
+        note(copy, account(connection), connection)
+        connection.write(bytes)
+    }
+
+    private func answerLater(_ connection: Connection) {
+        let bytes = connection.readArray()
+        noteTaken(bytes, account(connection))
+        connection.offload {
+            bytes
+        } then: { [self] connection, bytes in
+            write(connection, bytes)
+        }
+    }
+
+    private func noteTaken(_ copy: [UInt8], _ account: Account) {
         if let peer = account.peer,
             !copy.withUnsafeBytes({ PeerPattern.matches($0, peer, at: account.taken) })
         {
             account.mistakes.append("not what was sent, from byte \(account.taken) on")
         }
-        account.taken += count
-        note(copy, account, connection)
-        connection.write(bytes)
+        account.taken += copy.count
+    }
+
+    /// From elsewhere, behind whatever is written by then.
+    private func promise(_ connection: Connection) {
+        guard random.happens(100) else { return }
+        let account = account(connection)
+        account.promises += 1
+        connection.handle.write([UInt8]()) { _ in account.tellings += 1 }
+    }
+
+    // MARK: Pipes
+
+    /// Every second connection is joined to the one before it, in one direction or in both.
+    private func pair(_ connection: Connection) {
+        account(connection).isPiped = true
+        guard let other = unpaired, other.isOpen else {
+            unpaired = connection
+            return connection.pauseReading()
+        }
+        unpaired = nil
+        join(other, to: connection)
+        if random.happens(500) { join(connection, to: other) }
+        other.resumeReading()
+    }
+
+    private func join(_ source: Connection, to target: Connection) {
+        let (from, to) = (account(source), account(target))
+        guard let peer = from.peer else { return }
+        to.source = from
+        to.written += PeerPattern.bytes(peer, count: ledger.peers[peer].total)
+        source.pipe(to: target)
     }
 
     private func echoPart(_ connection: Connection) {

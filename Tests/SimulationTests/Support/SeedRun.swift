@@ -72,6 +72,7 @@ final class SeedRun {
         options.limits.outboundHighMark = random.pick([1, 1_000, 65_536, 262_144])
         options.limits.outboundLowMark = random.below(options.limits.outboundHighMark)
         options.limits.connections = random.pick([Int.max, Int.max, 3])
+        options.workers.perConnection = random.pick([1, 2, 16])
         options.balancer = random.pick([.roundRobin, .leastConnections, .sourceHash])
         let habits = random.happens(300) ? [.echo] : SeedHandler.Habit.allCases
         let (network, drivers, ledger) = (network, drivers, ledger)
@@ -164,7 +165,12 @@ final class SeedRun {
         if !account.written.beginsExactly(with: received) {
             mistakes.append("\(name): received what was not written")
         }
-        guard peer.isPolite, account.isGraceful, !hasFaultyNetwork else { return }
+        if account.promises != account.tellings {
+            mistakes.append("\(name): \(account.tellings) of \(account.promises) promises told")
+        }
+        guard peer.isPolite, !hasFaultyNetwork else { return }
+        if account.isPiped { return checkPiped(peer, account, name) }
+        guard account.isGraceful else { return }
         if received.count != account.written.count {
             mistakes.append(
                 "\(name): got \(received.count) of \(account.written.count) bytes, sent "
@@ -179,6 +185,21 @@ final class SeedRun {
             mistakes.append("\(name): was shown \(account.taken) of \(peer.total) bytes")
         }
         if peer.peer.sawReset { mistakes.append("\(name): reset") }
+    }
+
+    /// What a pipe brought: everything if both ended as they should, and no clean end if not.
+    private func checkPiped(_ peer: SeedPeer, _ account: Account, _ name: String) {
+        guard let source = account.source, let index = source.peer else { return }
+        let total = ledger.peers[index].total
+        let count = peer.peer.received.count
+        guard count < total else { return }
+        switch (source.reason, account.reason) {
+        case (.reset, _) where peer.peer.sawEndOfStream && !peer.peer.sawReset:
+            mistakes.append("\(name): a clean end after \(count) of \(total) bytes of a reset")
+        case (.peer, .peer) where ledger.peers[index].ending == .halfClose:
+            mistakes.append("\(name): \(count) of \(total) bytes came through the pipe")
+        default: break
+        }
     }
 
     private func checkMemory() {

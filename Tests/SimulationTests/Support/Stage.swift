@@ -56,8 +56,12 @@ final class Stage {
         after delay: Nanoseconds = 0, message: LoopMessage,
         _ completions: (Token, QueuedEvent)...
     ) -> [Request] {
-        let outcome = port.post(message)
-        #expect(outcome == .accepted)
+        if case .adopt(let descriptor, let listener, let host) = message {
+            #expect(port.adopt(descriptor, listener: listener, host: host))
+        } else {
+            let outcome = port.post(message)
+            #expect(outcome == .accepted)
+        }
         return turn(after: delay, completions)
     }
 
@@ -110,6 +114,12 @@ final class Stage {
         }
         #expect(requests == [.attach(listener.descriptor, token), .accept(token)])
         return token
+    }
+
+    /// The first half of a stop.
+    @discardableResult
+    func stopAccepting() -> [Request] {
+        turn(message: .stopAccepting(within: .milliseconds(10_000)))
     }
 
     struct Unexpected: Error { let requests: [Request] }

@@ -1,0 +1,97 @@
+import EventLoop
+import Glibc
+import Testing
+
+/// What one source of completions may take from the others.
+extension DriverContract {
+    @Suite struct Fairness {
+        /// A backlog is worked off a few at a time, whatever has collected in it.
+        @Test(arguments: DriverKind.allCases)
+        func betweenTwoWaitsOnlySoManyAreAccepted(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (established, peer) = try session.makePair()
+                session.submit(.receive, established)
+                let listener = try session.listen()
+                let token = session.attach(listener)
+                let peers = try (0..<100).map { _ in try session.connect(to: listener) }
+                session.submit(.accept, token)
+                var accepted = 0
+                var rounds = 0
+                let end = ContinuousClock.now + .seconds(10)
+                while accepted < peers.count {
+                    try #require(ContinuousClock.now < end, "\(session.summary)")
+                    peer.send([1])
+                    try session.world.wait(until: session.world.clock + 2_000_000)
+                    try session.pullAll()
+                    let now = session.seen[token]?.accepted.count ?? 0
+                    #expect(now - accepted <= 16, "\(now - accepted) in one turn")
+                    accepted = now
+                    rounds += 1
+                }
+                try session.run(until: "the established one was served all along") {
+                    session.seen[established]?.bytes.count == rounds
+                }
+                for descriptor in session.seen[token]?.accepted ?? [] {
+                    session.submit(.close, session.attach(descriptor))
+                }
+            }
+        }
+
+        /// A connect that fails at once and is tried again at once, for ever, is one of many.
+        @Test(arguments: DriverKind.allCases)
+        func anOperationThatFailsAtOnceLeavesTheOthersTheirTurn(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (established, peer) = try session.makePair()
+                session.submit(.receive, established)
+                let nowhere = SocketAddress.unix("/nonexistent/nowhere.socket", abstract: false)
+                let token = session.attach(
+                    try session.sockets.makeSocket(
+                        for: nowhere, isDatagram: false, receiveOffload: false))
+                let name = try nowhere.kernelCopy()
+                defer { name.deallocate() }
+                func connect() {
+                    session.submit(
+                        .connect(UnsafeRawPointer(name.baseAddress!), length: UInt32(name.count)),
+                        token)
+                }
+                connect()
+                peer.send([1])
+                session.world.pause(5_000_000)
+                var failures = 0
+                for _ in 0..<500 where session.seen[established]?.bytes.isEmpty != false {
+                    try session.world.wait(until: session.world.clock + 2_000_000)
+                    for _ in 0..<64 {
+                        guard let completion = session.pull() else { break }
+                        if completion.token == token, case .failed = completion.event {
+                            failures += 1
+                            connect()
+                        }
+                    }
+                }
+                #expect(session.seen[established]?.bytes == [1], "beside \(failures) failures")
+            }
+        }
+
+        /// What the kernel is about to take up again is not found by its cancellation, and with a
+        /// full queue that answer comes at once.
+        @Test(arguments: DriverKind.allCases)
+        func cancellationsThatFindNothingEnd(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                for _ in 0..<20 {
+                    let pairs = try (0..<60).map { _ in try session.makePair() }
+                    for (token, _) in pairs { session.submit(.receive, token) }
+                    try session.world.wait(until: session.world.clock)
+                    for (_, peer) in pairs { peer.send([1]) }
+                    for (token, _) in pairs { session.submit(.stop(.receive), token) }
+                    try session.pullAll()
+                    for (token, _) in pairs { session.submit(.close, token) }
+                    try session.pullAll()
+                    try session.run(until: "all are closed") {
+                        pairs.allSatisfy { session.seen[$0.token]?.closedCount == 1 }
+                    }
+                    session.forgetPeers()
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+import Testing
+
+@testable import EventLoop
+
+@Suite struct PendingAdoptionTests {
+    @Test func anAcceptorWaitsFromSixtyFourUntilSixteen() {
+        let pending = PendingAdoptions()
+        for _ in 0..<63 { pending.add() }
+        #expect(!pending.mustWait() && !pending.isNone)
+        pending.add()
+        #expect(pending.mustWait())
+        for _ in 0..<47 { #expect(!pending.remove()) }
+        #expect(pending.remove(), "16 are left, and an acceptor waits")
+        #expect(!pending.remove(), "it was told")
+        for _ in 0..<15 { #expect(!pending.remove()) }
+        #expect(pending.isNone)
+    }
+
+    /// A loop that catches up between the acceptor's two looks tells nobody; then nobody waits.
+    @Test(.timeLimit(.minutes(1))) func nobodyWaitsForALoopThatHasCaughtUp() throws {
+        let pending = PendingAdoptions()
+        let told = Monitor(0)
+        let rounds = 200_000
+        let loop = try ThreadTeam(1) { _ in
+            var removed = 0
+            while removed < rounds {
+                guard !pending.isNone else { continue }
+                if pending.remove() { told.update { $0 += 1 } }
+                removed += 1
+            }
+        }
+        var waits = 0
+        for _ in 0..<rounds {
+            pending.add()
+            guard pending.mustWait() else { continue }
+            waits += 1
+            let expected = waits
+            told.wait { $0 >= expected ? () : nil }
+        }
+        loop.join()
+        #expect(told.withLock { $0 } >= waits)
+    }
+}

@@ -1,0 +1,124 @@
+/// What work has captured is let go of when it has run, or will not, and never under the pool's
+/// lock: its deinit may ask the pool.
+import EventLoop
+import Testing
+
+@Suite struct WorkerPoolReleaseTests {
+    private final class Door: Sendable {
+        private let state = Monitor((waiting: 0, isOpen: false))
+
+        func wait() {
+            state.update { $0.waiting += 1 }
+            state.wait { $0.isOpen ? () : nil }
+        }
+
+        func awaitGuest() { state.wait { $0.waiting > 0 ? () : nil } }
+        func open() { state.update { $0.isOpen = true } }
+    }
+
+    @Test func workThatHasRunIsLetGoOfWhileMoreWaits() throws {
+        let pool = WorkerPool(threads: 1, queued: 2000)
+        let alive = Alive()
+        let (first, last) = (Door(), Door())
+        // So that all of it waits before any of it runs.
+        #expect(pool.submit { first.wait() })
+        first.awaitGuest()
+        for _ in 0..<1000 {
+            let guest = alive.guest()
+            #expect(pool.submit { guest.use() })
+        }
+        #expect(pool.submit { last.wait() } && pool.submit {})
+        first.open()
+        last.awaitGuest()
+        #expect(alive.made == 1000 && alive.count == 0)
+        #expect(pool.waiting == 1)
+        last.open()
+        pool.stop()
+    }
+
+    @Test func nothingIsAliveAfterAThousandJobsOnSeveralThreads() throws {
+        let pool = WorkerPool(threads: 4, queued: 2000)
+        let alive = Alive()
+        let ran = Monitor(0)
+        for _ in 0..<1000 {
+            let guest = alive.guest()
+            #expect(
+                pool.submit {
+                    guest.use()
+                    ran.update { $0 += 1 }
+                })
+        }
+        ran.wait { $0 == 1000 ? () : nil }
+        // The last closures end right after they have counted.
+        let isEmpty = try returns { while alive.count > 0 {} }
+        #expect(isEmpty, "\(alive.count) of 1,000 are alive")
+        pool.stop()
+    }
+
+    @Test func refusedWorkIsLetGoOf() throws {
+        let alive = Alive()
+        let isDone = try returns {
+            let pool = WorkerPool(threads: 1, queued: 0)
+            let door = Door()
+            _ = pool.submit { door.wait() }
+            door.awaitGuest()
+            for _ in 0..<100 {
+                let guest = alive.guest { _ = pool.waiting }
+                _ = pool.submit { guest.use() }
+            }
+            door.open()
+            pool.stop()
+            let late = alive.guest { _ = pool.refusals }
+            _ = pool.submit { late.use() }
+        }
+        #expect(isDone, "the pool was asked under its lock")
+        #expect(alive.made == 101 && alive.count == 0)
+    }
+
+    @Test func whatIsLetGoOfAfterItsWorkMayAskThePool() throws {
+        let alive = Alive()
+        let ran = Monitor(0)
+        let isDone = try returns {
+            let pool = WorkerPool(threads: 2, queued: 200)
+            let door = Door()
+            _ = pool.submit { door.wait() }
+            for _ in 0..<100 {
+                let guest = alive.guest {
+                    _ = pool.waiting
+                    _ = pool.submit { ran.update { $0 += 1 } }
+                }
+                _ = pool.submit {
+                    guest.use()
+                    ran.update { $0 += 1 }
+                }
+            }
+            door.open()
+            // Each has run, and so has what it submitted when it was let go of.
+            ran.wait { $0 == 200 ? () : nil }
+            pool.stop()
+        }
+        #expect(isDone, "the pool was asked under its lock")
+        #expect(alive.count == 0)
+    }
+
+    @Test func whatAStopDropsMayAskThePool() throws {
+        let alive = Alive()
+        let isDone = try returns {
+            let pool = WorkerPool(threads: 1, queued: 200)
+            let door = Door()
+            _ = pool.submit { door.wait() }
+            door.awaitGuest()
+            for _ in 0..<100 {
+                let guest = alive.guest {
+                    _ = pool.waiting
+                    _ = pool.submit {}
+                }
+                _ = pool.submit { guest.use() }
+            }
+            pool.stop()
+            door.open()
+        }
+        #expect(isDone, "the pool was asked under its lock")
+        #expect(alive.made == 100 && alive.count == 0)
+    }
+}

@@ -1,0 +1,88 @@
+/// A pipe whose one side breaks: what had come goes out first, and a cut stream never looks like a
+/// complete one.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct BrokenPipeTests {
+    /// The upstream answers without reading the upload, so that the proxy's own writing fails, and
+    /// the client reads when all that is over.
+    @Test(arguments: Setup.receiving, [100_000, 6 << 20])
+    func anEarlyAnswerArrivesWholeBeforeTheReset(_ setup: Setup, size: Int) throws {
+        let pattern = Pattern(stream: size)
+        let upstream = try RawListener()
+        try withPipes(setup, to: upstream.address) { proxy, _ in
+            let (client, far) = try connectThrough(proxy, upstream)
+            try client.fill(Pattern(stream: 9))
+            let taken = try answer(pattern, size, from: far, to: client)
+            // Unread input makes it a reset.
+            far.close()
+            // Nothing tells from outside that the proxy has seen it.
+            pause(.milliseconds(50))
+            try client.receive(pattern, exactly: size - taken, from: taken)
+            #expect(try client.receiveEnd().isReset)
+            client.close()
+            try proxy.waitUntilEmpty()
+        }
+    }
+
+    @Test(arguments: Setup.receiving)
+    func anAnswerThatIsCutOffEndsWithAReset(_ setup: Setup) throws {
+        let pattern = Pattern(stream: 2)
+        let upstream = try RawListener()
+        try withPipes(setup, to: upstream.address) { proxy, _ in
+            for size in [1, 20_000, 1_000_000] {
+                let (client, far) = try connectThrough(proxy, upstream)
+                let reader = Worker { try client.receiveUntilEnd(pattern) }
+                try far.sendAndReset(pattern.bytes(size))
+                let (count, end) = try reader.join("receiving")
+                #expect(count == size)
+                #expect(end.isReset, "\(size) bytes and then \(end)")
+                client.close()
+            }
+            try proxy.waitUntilEmpty()
+        }
+    }
+
+    @Test(arguments: Setup.receiving)
+    func anUploadThatIsCutOffEndsWithAReset(_ setup: Setup) throws {
+        let pattern = Pattern(stream: 3)
+        let upstream = try RawListener()
+        try withPipes(setup, to: upstream.address) { proxy, _ in
+            for size in [1, 20_000, 1_000_000] {
+                let (client, far) = try connectThrough(proxy, upstream)
+                let reader = Worker { try far.receiveUntilEnd(pattern) }
+                try client.sendAndReset(pattern.bytes(size))
+                let (count, end) = try reader.join("receiving")
+                #expect(count == size)
+                #expect(end.isReset, "\(size) bytes and then \(end)")
+                far.close()
+            }
+            try proxy.waitUntilEmpty()
+        }
+    }
+
+    /// The other half: a reset is only passed on where there was one.
+    @Test(arguments: Setup.receiving)
+    func aProperEndStaysOneOnBothSides(_ setup: Setup) throws {
+        let size = 1_000_000
+        let (up, down) = (Pattern(stream: 4), Pattern(stream: 5))
+        let upstream = try RawListener()
+        try withPipes(setup, to: upstream.address) { proxy, handler in
+            for _ in 0..<3 {
+                let (client, far) = try connectThrough(proxy, upstream)
+                let upload = Worker { try far.receiveUntilEnd(up) }
+                try client.send(up.bytes(size))
+                client.shutdownWrite()
+                #expect(try upload.join("the upload") == (size, .clean))
+                let answer = Worker { try client.receiveUntilEnd(down) }
+                try far.send(down.bytes(size))
+                far.close()
+                #expect(try answer.join("the answer") == (size, .clean))
+                client.close()
+            }
+            try proxy.waitUntilEmpty()
+            #expect(handler.log.reasons.allSatisfy { $0 == "peer" }, "\(handler.log.reasons)")
+        }
+    }
+}

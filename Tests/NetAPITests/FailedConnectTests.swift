@@ -1,0 +1,40 @@
+/// Connects that fail at once and are tried again at once: a loop that is busy with them still
+/// serves everybody else.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct FailedConnectTests {
+    /// Connects to nobody from the loop, again and again.
+    private static func storm(_ loop: Loop, _ failures: Shared<Int>, _ isOver: Shared<Bool>) {
+        loop.connect(to: "unix:///nowhere/at-all") { result in
+            guard case .failure = result else { return }
+            failures.update { $0 += 1 }
+            if !isOver.value { storm(loop, failures, isOver) }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func tryingAgainAtOnceHoldsUpNobody(_ setup: Setup) throws {
+        let (failures, isOver) = (Shared(0), Shared(false))
+        let handler = TestHandler(open: { connection in
+            // On the loop of the one who is to be served.
+            connection.schedule(after: .milliseconds(20)) { connection in
+                Self.storm(connection.loop, failures, isOver)
+            }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            defer { isOver.value = true }
+            let client = try server.connect()
+            #expect(try client.roundTrip("before"))
+            try eventually("connects fail") { failures.value > 100 }
+            for round in 0..<20 {
+                try client.send("echo \(round)")
+                try client.wait(for: POLLIN, Deadline(.seconds(1)), "echo \(round)")
+                #expect(try client.receiveText(exactly: 5 + "\(round)".count) == "echo \(round)")
+            }
+            isOver.value = true
+        }
+    }
+}

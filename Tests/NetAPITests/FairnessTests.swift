@@ -1,0 +1,114 @@
+/// Those who are served already go on being served, whatever others do to their loop.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct FairnessTests {
+    /// Echoes, but for one who began with a zero: his bytes are thrown away.
+    private struct Host: EventHandler, Sendable {
+        var openingWork = Duration.zero
+        private let isFlood = PerConnection(false)
+
+        init(openingWork: Duration = .zero) { self.openingWork = openingWork }
+
+        func onOpen(_ connection: Connection) -> Action {
+            work(for: openingWork)
+            return .none
+        }
+
+        func onTraffic(_ connection: Connection) -> Action {
+            if connection.peekInteger(as: UInt8.self) == 0 { connection[isFlood] = true }
+            if connection[isFlood] {
+                connection.discardAll()
+            } else {
+                connection.write(connection.next())
+            }
+            return .none
+        }
+    }
+
+    /// Generous: a debug build on a busy machine. What is fair takes a few milliseconds.
+    private static let limit = Duration.milliseconds(250)
+
+    /// Done again and again until the test is over; what takes long asks whether it is.
+    private typealias Load = @Sendable (_ server: TestServer, _ isOver: Shared<Bool>) throws -> Void
+
+    /// The longest answer that those who are connected wait for in two seconds, beside a thread
+    /// for each of `loads`.
+    private func longestWait(
+        _ setup: Setup, _ host: Host = Host(), beside loads: [Load]
+    ) throws -> Duration {
+        let server = try Server(host, listen: anyPort, options: setup.options())
+        return try serve(server) { server in
+            // One on each loop.
+            let clients = try (0..<setup.loops).map { _ in try server.connect() }
+            for client in clients { #expect(try client.roundTrip("here")) }
+            let isOver = Shared(false)
+            let threads = loads.map { load in
+                Worker { while !isOver.value { try? load(server, isOver) } }
+            }
+            defer { isOver.value = true }
+            var longest = Duration.zero
+            let end = Deadline(.seconds(2))
+            while !end.isPast {
+                for client in clients {
+                    let time = try elapsed {
+                        let isServed = try client.roundTrip("are you there?")
+                        #expect(isServed)
+                    }
+                    longest = max(longest, time)
+                }
+                pause(.milliseconds(1))
+            }
+            isOver.value = true
+            for thread in threads { try thread.join("a thread of the load") }
+            return longest
+        }
+    }
+
+    private static let connectAndReset: Load = { server, _ in
+        try server.connect().reset()
+    }
+
+    @Test(arguments: Setup.all)
+    func whoIsConnectedIsAnsweredBesideAFloodOfConnections(_ setup: Setup) throws {
+        let time = try longestWait(
+            setup, beside: [Self.connectAndReset, Self.connectAndReset])
+        #expect(time < Self.limit || Probe.isSanitized, "\(time)")
+    }
+
+    @Test(arguments: Setup.all)
+    func whoIsConnectedIsAnsweredBesideAFloodOfConnectionsThatCostSomething(
+        _ setup: Setup
+    ) throws {
+        let host = Host(openingWork: .microseconds(400))
+        let time = try longestWait(
+            setup, host, beside: [Self.connectAndReset, Self.connectAndReset])
+        #expect(time < Self.limit || Probe.isSanitized, "\(time)")
+    }
+
+    @Test(arguments: Setup.all)
+    func whoIsConnectedIsAnsweredBesideAFloodOfMessages(_ setup: Setup) throws {
+        let time = try longestWait(
+            setup, beside: [{ server, _ in server.server.forEachConnection { _ in } }])
+        #expect(time < Self.limit || Probe.isSanitized, "\(time)")
+    }
+
+    @Test(arguments: Setup.all)
+    func whoIsConnectedIsAnsweredBesideAFloodOfBytes(_ setup: Setup) throws {
+        let flood: Load = { server, isOver in
+            let client = try server.connect()
+            let zeros = [UInt8](repeating: 0, count: 262_144)
+            while !isOver.value { try client.send(zeros) }
+        }
+        let time = try longestWait(setup, beside: [flood])
+        #expect(time < Self.limit || Probe.isSanitized, "\(time)")
+    }
+}
+
+/// Takes a processor for so long.
+private func work(for time: Duration) {
+    guard time > .zero else { return }
+    let end = ContinuousClock.now + time
+    while ContinuousClock.now < end {}
+}

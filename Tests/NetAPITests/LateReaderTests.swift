@@ -1,0 +1,108 @@
+/// Clients that write long before they read: whatever the library took in while it had stopped
+/// reading is kept for them, and stays within bounds.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct LateReaderTests {
+    static let caps = [1 << 20, 65_536, 16_384]
+
+    private func capped(_ setup: Setup, _ cap: Int) -> Options {
+        setup.options { $0.limits.inboundBytes = cap }
+    }
+
+    @Test(arguments: Setup.receiving, caps)
+    func anEchoOfTwelveMiBComesBackWhole(_ setup: Setup, _ cap: Int) throws {
+        let handler = TestHandler()
+        try withServer(setup, handler, options: capped(setup, cap)) { server in
+            var flows = [Flow(try server.connect(), stream: 1, length: 12 << 20)]
+            try Exchange.push(&flows, untilQuietFor: .milliseconds(500))
+            try Exchange.run(&flows)
+            #expect(server.server.statistics.overflowCloses == 0)
+            flows[0].client.close()
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["peer"])
+    }
+
+    /// Where a handler looks at its requests.
+    enum Serving: CaseIterable {
+        case inOnTraffic, inOnTrafficAndOnWritable
+    }
+
+    private static let request = 64
+    private static let answer = 32 * request
+
+    /// Each request is answered by 32 times itself. The handler takes one only while the peer
+    /// takes its answers, and leaves the others unread.
+    @Test(arguments: Setup.receiving, Serving.allCases)
+    func aPipelineIsLeftUnreadWhileItsAnswersAreAndNothingIsLost(
+        _ setup: Setup, _ serving: Serving
+    ) throws {
+        let peak = Shared(0)
+        let serve: TestHandler.OnConnection = { connection in
+            while connection.isWritable, let request = connection.next(Self.request) {
+                for _ in 0..<32 { connection.write(request) }
+            }
+            let unread = connection.buffered
+            peak.update { $0 = max($0, unread) }
+            return .none
+        }
+        let handler = TestHandler(
+            traffic: serve, writable: serving == .inOnTraffic ? TestHandler.ignore : serve)
+        try withServer(setup, handler, options: capped(setup, 16_384)) { server in
+            let client = try server.connect(receiveBuffer: 16_384)
+            try askAndReadLate(client, count: 10_000)
+            #expect(server.server.statistics.overflowCloses == 0)
+        }
+        #expect(!handler.log.reasons.contains("inboundOverflow"))
+        // What one stream brings before it is stopped, and once more while that is being done.
+        #expect(peak.value <= 16_384 + 2 * 131_072, "\(peak.value) bytes were left unread")
+    }
+
+    /// Reads when nothing more can be sent. Who serves in `onTraffic` alone may need one request
+    /// more to look at those before it.
+    private func askAndReadLate(_ client: TestClient, count: Int) throws {
+        let pattern = Pattern(stream: 7)
+        let requests = pattern.bytes(count * Self.request)
+        let pushed = try client.push(requests, untilQuietFor: .milliseconds(500))
+        let sender = Worker { try client.send(Array(requests[pushed...])) }
+        let deadline = Deadline()
+        var asked = count
+        var answered = 0
+        while answered < asked {
+            if try !client.poll(for: POLLIN, Deadline(.milliseconds(100))) {
+                try deadline.check("answer \(answered) of \(asked)")
+                guard sender.isDone else { continue }
+                try client.send(pattern.bytes(Self.request, from: asked * Self.request))
+                asked += 1
+            }
+            let got = try client.receive(exactly: Self.answer)
+            let request = pattern.bytes(Self.request, from: answered * Self.request)
+            guard got == (0..<32).flatMap({ _ in request }) else {
+                throw WrongBytes(stream: pattern.stream, position: answered * Self.request)
+            }
+            answered += 1
+        }
+        try sender.join("sending the requests")
+    }
+
+    /// It is the handler who leaves these, and not the library.
+    @Test(arguments: Setup.receiving, caps)
+    func whoNeverReadsAnythingIsClosedAllTheSame(_ setup: Setup, _ cap: Int) throws {
+        let handler = TestHandler(traffic: TestHandler.ignore)
+        try withServer(setup, handler, options: capped(setup, cap)) { server in
+            let client = try server.connect()
+            let deadline = Deadline()
+            #expect(throws: SystemFailure.self) {
+                while true {
+                    try deadline.check("an error from send")
+                    try client.send([UInt8](repeating: 1, count: 10_000))
+                }
+            }
+            try handler.log.waitFor(.close)
+            #expect(server.server.statistics.overflowCloses == 1)
+        }
+        #expect(handler.log.reasons == ["inboundOverflow"])
+    }
+}

@@ -1,0 +1,164 @@
+/// `Options.workers.perConnection`: how much work one connection may have, what it counts, and what
+/// else it leaves as it was.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct OffloadPerConnectionTests {
+    private func allowing(_ setup: Setup, _ count: Int) -> Options {
+        setup.options { options in
+            options.workers.perConnection = count
+            options.allowHalfClosure = true
+        }
+    }
+
+    @Test(arguments: Setup.all, [1, 3, 100])
+    func noMoreThanThatIsUnfinishedAtOnce(_ setup: Setup, _ limit: Int) throws {
+        let unfinished = Unfinished()
+        let gate = Gate()
+        defer { gate.open() }
+        let handler = unfinished.handler { gate.wait() }
+        let lines = (0..<1000).map { "\($0)\n" }.joined()
+        try withServer(setup, handler, options: allowing(setup, limit)) { server in
+            let client = try server.connect()
+            try client.send(lines)
+            client.shutdownWrite()
+            try eventually("as many as may be") { unfinished.now >= limit }
+            try eventually("it is counted") { server.server.statistics.offloadPauses >= 1 }
+            pause(.milliseconds(50))
+            #expect(unfinished.peak == limit)
+            #expect(handler.log.count(.halfClose) == 0, "there are unread bytes before the end")
+            gate.open()
+            #expect(try client.receiveTextUntilEnd() == (lines, .clean))
+        }
+        #expect(unfinished.peak == limit && unfinished.now == 0)
+        #expect(handler.log.count(.halfClose) == 1)
+    }
+
+    @Test(arguments: Setup.all)
+    func withoutAQueueNothingIsCounted(_ setup: Setup) throws {
+        let unfinished = Unfinished()
+        let handler = unfinished.handler()
+        try withServer(setup, handler, options: allowing(setup, 2)) { server in
+            let client = try server.connect()
+            for number in 0..<50 { #expect(try client.roundTrip("\(number)\n")) }
+            #expect(server.server.statistics.offloadPauses == 0)
+            #expect(server.server.statistics.offloadsSkipped == 0)
+        }
+    }
+
+    /// Reading rests because of the server's own work, for which no peer can be blamed.
+    @Test(arguments: Setup.all)
+    func aPauseIsNoReadTimeout(_ setup: Setup) throws {
+        let options = allowing(setup, 2).with { $0.timeouts.read = .milliseconds(200) }
+        let unfinished = Unfinished()
+        let gate = Gate()
+        defer { gate.open() }
+        let handler = unfinished.handler { gate.wait() }
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("a\nb\nc\nd\n")
+            try eventually("it is paused") { server.server.statistics.offloadPauses >= 1 }
+            #expect(try client.staysSilent(for: .milliseconds(600)))
+            gate.open()
+            #expect(handler.log.count(.close) == 0)
+            #expect(try client.receiveText(exactly: 8) == "a\nb\nc\nd\n")
+        }
+    }
+
+    /// Work for the first line only: the others are answered at once, but not before it has been.
+    @Test(arguments: Setup.all)
+    func whatIsUnreadIsShownAgainWithoutAnotherByte(_ setup: Setup) throws {
+        let gate = Gate()
+        defer { gate.open() }
+        let handler = TestHandler(traffic: { connection in
+            while let line = try connection.nextLine() {
+                let text = String(decoding: line) + "\n"
+                guard text == "work\n" else {
+                    connection.write(text)
+                    continue
+                }
+                connection.offload {
+                    gate.wait()
+                } then: { connection, _ in
+                    connection.write(text)
+                }
+            }
+            return .none
+        })
+        try withServer(setup, handler, options: allowing(setup, 1)) { server in
+            let client = try server.connect()
+            try client.send("a\nwork\nb\nc\nwork\nd")
+            #expect(try client.receiveText(exactly: 2) == "a\n")
+            #expect(try client.staysSilent(for: .milliseconds(50)))
+            gate.open()
+            #expect(try client.receiveText(exactly: 14) == "work\nb\nc\nwork\n")
+            try client.send("\n")
+            #expect(try client.receiveText(exactly: 2) == "d\n")
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func whoHasNotReadAllIsClosedLikeAnybody(_ setup: Setup) throws {
+        let unfinished = Unfinished()
+        let gate = Gate()
+        defer { gate.open() }
+        let handler = unfinished.handler { gate.wait() }
+        try withServer(setup, handler, options: allowing(setup, 2)) { server in
+            let clients = try (0..<3).map { _ in try server.connect() }
+            for client in clients { try client.send("a\nb\nc\nd\n") }
+            try eventually("all are paused") { server.server.statistics.offloadPauses >= 3 }
+            server.server.forEachConnection { $0.close() }
+            for client in clients { #expect(try client.receiveEnd() == .clean) }
+            for client in clients { client.close() }
+            try server.waitUntilEmpty()
+        }
+        #expect(handler.log.reasons == ["local", "local", "local"])
+    }
+
+    @Test(arguments: Setup.all)
+    func aStopIsInTimeWhileSomebodyIsPaused(_ setup: Setup) throws {
+        let unfinished = Unfinished()
+        let gate = Gate()
+        defer { gate.open() }
+        let handler = unfinished.handler { gate.wait() }
+        try withServer(setup, handler, options: allowing(setup, 2)) { server in
+            let client = try server.connect()
+            try client.send("a\nb\nc\nd\n")
+            try eventually("it is paused") { server.server.statistics.offloadPauses >= 1 }
+            let time = try bounded("Server.stop") {
+                elapsed { server.server.stop(within: .milliseconds(500)) }
+            }
+            #expect(time < .seconds(3) || Probe.isSanitized, "\(time)")
+        }
+    }
+
+    /// Two threads of work are begun when the clients leave; the rest is not.
+    @Test(arguments: Setup.all)
+    func workOfWhoHasLeftIsSkippedAndCounted(_ setup: Setup) throws {
+        let options = allowing(setup, 4).with { $0.workers.threads = 2 }
+        let unfinished = Unfinished()
+        let gate = Gate()
+        defer { gate.open() }
+        let begun = Shared(0)
+        let handler = unfinished.handler {
+            begun.update { $0 += 1 }
+            gate.wait()
+        }
+        try withServer(setup, handler, options: options) { server in
+            let leaving = try (0..<20).map { _ in try server.connect() }
+            for client in leaving { try client.send("x\n") }
+            try eventually("all have asked") { unfinished.now == leaving.count }
+            try eventually("two have begun") { begun.value == 2 }
+            for client in leaving { client.reset() }
+            try server.waitUntilEmpty()
+            gate.open()
+            let next = try server.connect()
+            #expect(try next.roundTrip("next\n"))
+            #expect(server.server.statistics.offloadsSkipped == leaving.count - 2)
+            #expect(server.server.statistics.offloadsWaiting == 0)
+            #expect(server.server.statistics.offloadRefusals == 0)
+        }
+        #expect(begun.value == 3)
+    }
+}

@@ -1,0 +1,95 @@
+/// What a server is still working on is owed to its peer: neither the end of the peer's side nor
+/// its silence in the meantime ends the connection.
+import NetAPI
+import Testing
+
+@Suite struct OwedAnswerTests {
+    /// Answers each line in upper case, from a thread that it blocks for `delay`.
+    private func offloading(_ delay: Duration) -> TestHandler {
+        TestHandler(traffic: { connection in
+            while let line = try connection.nextLine() {
+                let request = String(decoding: line)
+                connection.offload {
+                    pause(delay)
+                    return request.uppercased() + "\n"
+                } then: { connection, reply in
+                    connection.write(reply)
+                }
+            }
+            return .none
+        })
+    }
+
+    @Test(arguments: Setup.all, [Duration.milliseconds(0), .milliseconds(50), .milliseconds(200)])
+    func whatIsOffloadedIsAnsweredAfterThePeersEnd(_ setup: Setup, _ delay: Duration) throws {
+        let handler = offloading(delay)
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("hello\n")
+            client.shutdownWrite()
+            #expect(try client.receiveTextUntilEnd() == ("HELLO\n", .clean))
+            client.close()
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["peer"])
+        #expect(handler.log.count(.halfClose) == 0)
+    }
+
+    @Test(arguments: Setup.all)
+    func allThatIsOffloadedIsAnsweredInOrder(_ setup: Setup) throws {
+        let handler = offloading(.milliseconds(40))
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("one\ntwo\nthree\nfour\n")
+            client.shutdownWrite()
+            #expect(
+                try client.receiveTextUntilEnd() == ("ONE\nTWO\nTHREE\nFOUR\n", .clean))
+            client.close()
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["peer"])
+    }
+
+    @Test(arguments: Setup.all)
+    func aBusyConnectionAnswersAfterThePeersEnd(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.isBusy = true
+            connection.schedule(after: .milliseconds(100)) { connection in
+                connection.write("HELLO\n")
+                connection.isBusy = false
+            }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("hello\n")
+            client.shutdownWrite()
+            #expect(try client.receiveTextUntilEnd() == ("HELLO\n", .clean))
+            client.close()
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["peer"])
+    }
+
+    /// It is the server that keeps the peer waiting.
+    @Test(arguments: Setup.all)
+    func idleDoesNotCountWhileTheServerWorks(_ setup: Setup) throws {
+        let options = setup.options { $0.timeouts.idle = .milliseconds(200) }
+        let handler = offloading(.milliseconds(600))
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("hello\n")
+            #expect(try client.receiveText(exactly: 6) == "HELLO\n")
+            // And then it does again.
+            let time = try elapsed {
+                let end = try client.receiveEnd()
+                #expect(end == .clean)
+            }
+            #expect(time < .seconds(5), "\(time)")
+            client.close()
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["timeout"])
+    }
+}

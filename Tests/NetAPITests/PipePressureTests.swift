@@ -1,0 +1,77 @@
+/// Back-pressure through a proxy: one direction that is full neither stops the other nor loses what
+/// was on its way.
+import NetAPI
+import Testing
+
+@Suite struct PipePressureTests {
+    /// The client reads only when its upload is done, and the upstream answers all the while: the
+    /// answer fills every buffer on its way, and the upload must still go through.
+    @Test(arguments: Setup.receiving, [2 << 20, 8 << 20])
+    func anUploadGoesOnWhileTheAnswerWaits(_ setup: Setup, answer: Int) throws {
+        let size = 32 << 20
+        let (up, down) = (Pattern(stream: 17), Pattern(stream: 18))
+        let upstream = try RawListener()
+        try withPipes(setup, to: upstream.address) { proxy, _ in
+            let (client, far) = try connectThrough(proxy, upstream)
+            let answering = Worker { try far.send(down.bytes(answer)) }
+            let reading = Worker { try far.receiveUntilEnd(up) }
+            try client.send(up.bytes(size))
+            client.shutdownWrite()
+            try client.receive(down, exactly: answer)
+            #expect(try reading.join("the upload") == (size, .clean))
+            try answering.join("the answer")
+            far.shutdownWrite()
+            #expect(try client.receiveEnd() == .clean)
+            client.close()
+            try proxy.waitUntilEmpty()
+        }
+    }
+
+    /// What a proxy does by hand: pause one side while the other has enough, resume it when that
+    /// has caught up.
+    private func byHand(to target: Address) -> TestHandler {
+        let other = PerConnection<Connection?>(nil)
+        var handler = TestHandler()
+        handler.open = { connection in
+            guard connection.isAccepted else { return .none }
+            connection.connect(to: target) { front, back in
+                front[other] = back
+                back[other] = front
+            }
+            return .none
+        }
+        handler.traffic = { connection in
+            guard let target = connection[other] else { return .none }
+            target.write(connection.next())
+            if !target.isWritable { connection.pauseReading() }
+            return .none
+        }
+        handler.writable = { connection in
+            connection[other]?.resumeReading()
+            return .none
+        }
+        handler.close = { connection, _ in
+            connection[other]?.close()
+            return .none
+        }
+        return handler
+    }
+
+    @Test(arguments: Setup.receiving, [false, true])
+    func anAnswerPassedOnByHandSurvivesItsReset(_ setup: Setup, behindAnUpload: Bool) throws {
+        let size = 6 << 20
+        let pattern = Pattern(stream: 19)
+        let upstream = try RawListener()
+        try withServer(setup, byHand(to: upstream.address)) { proxy in
+            let (client, far) = try connectThrough(proxy, upstream)
+            if behindAnUpload { try client.fill(Pattern(stream: 9)) }
+            let taken = try answer(pattern, size, from: far, to: client)
+            far.reset()
+            // Nothing tells from outside that the proxy has seen it.
+            pause(.milliseconds(50))
+            try client.receive(pattern, exactly: size - taken, from: taken)
+            client.close()
+            try proxy.waitUntilEmpty()
+        }
+    }
+}

@@ -1,0 +1,115 @@
+/// Who is not read can still reset: that is noticed, and what had come before it is shown. An end
+/// is not: it waits until somebody reads.
+import NetAPI
+import Testing
+
+@Suite struct ResetWhilePausedTests {
+    private static let soon: Duration = .seconds(2)
+
+    /// Pauses after the first bytes and never resumes by itself.
+    private func pausing(_ shown: PerConnection<[UInt8]>, _ ends: Shared<[[UInt8]]>) -> TestHandler
+    {
+        var handler = TestHandler()
+        handler.traffic = { connection in
+            connection[shown] += connection.readArray()
+            connection.pauseReading()
+            // Once: to a peer that has closed it would provoke a reset.
+            if connection[shown].count == 1 { connection.write("!") }
+            return .none
+        }
+        handler.close = { connection, _ in
+            let bytes = connection[shown]
+            ends.update { $0.append(bytes) }
+            return .none
+        }
+        return handler
+    }
+
+    private func pausedClient(_ server: TestServer) throws -> TestClient {
+        let client = try server.connect()
+        try client.send("x")
+        #expect(try client.receiveText(exactly: 1) == "!")
+        return client
+    }
+
+    @Test(arguments: Setup.receiving)
+    func aResetIsNoticedAndLetsGo(_ setup: Setup) throws {
+        let (shown, ends) = (PerConnection<[UInt8]>([]), Shared<[[UInt8]]>([]))
+        let handler = pausing(shown, ends)
+        try withServer(setup, handler) { server in
+            let clients = try (0..<10).map { _ in try pausedClient(server) }
+            for client in clients { client.reset() }
+            try eventually("all have closed", within: Self.soon) { ends.value.count == 10 }
+            try eventually("none is left", within: Self.soon) {
+                server.server.connectionCount == 0
+            }
+        }
+        #expect(handler.log.reasons == Array(repeating: "reset", count: 10))
+        #expect(handler.log.count(.traffic) == 10, "nothing more had come")
+    }
+
+    @Test(arguments: Setup.receiving)
+    func whatCameBeforeTheResetIsShown(_ setup: Setup) throws {
+        let pattern = Pattern(stream: 11)
+        // What a kernel takes at once of who is not read.
+        let size = 20_000
+        let (shown, ends) = (PerConnection<[UInt8]>([]), Shared<[[UInt8]]>([]))
+        let handler = pausing(shown, ends)
+        try withServer(setup, handler) { server in
+            let client = try pausedClient(server)
+            try client.sendAndReset(pattern.bytes(size))
+            try eventually("it has closed", within: Self.soon) { ends.value.count == 1 }
+            try eventually("none is left", within: Self.soon) {
+                server.server.connectionCount == 0
+            }
+        }
+        #expect(ends.value == [[UInt8("x".utf8.first!)] + pattern.bytes(size)])
+        #expect(handler.log.reasons == ["reset"])
+    }
+
+    /// The peer has closed, not only ended its side, and still all of it waits.
+    @Test(arguments: Setup.receiving)
+    func anEndIsNotToldBeforeTheConnectionIsReadAgain(_ setup: Setup) throws {
+        let (shown, ends) = (PerConnection<[UInt8]>([]), Shared<[[UInt8]]>([]))
+        let handle = Shared<ConnectionHandle?>(nil)
+        var handler = pausing(shown, ends)
+        handler.open = { connection in
+            handle.value = connection.handle
+            return .none
+        }
+        try withServer(setup, handler) { server in
+            let client = try pausedClient(server)
+            try client.send("the rest")
+            client.close()
+            #expect(Probe.processorShare(over: .milliseconds(400)) < 0.05 || Probe.isSanitized)
+            #expect(handler.log.count(.traffic) == 1)
+            #expect(handler.log.count(.close) == 0)
+            handle.value?.execute { $0.resumeReading() }
+            try eventually("the rest is shown") { handler.log.count(.traffic) == 2 }
+            #expect(handler.log.count(.close) == 0, "it has paused again")
+            handle.value?.execute { $0.resumeReading() }
+            try handler.log.waitFor(.close)
+        }
+        #expect(ends.value == [Array("xthe rest".utf8)])
+    }
+
+    /// The source of a pipe is not read while the target does not take what it is given.
+    @Test(arguments: Setup.receiving)
+    func aResetBehindAFullPipeIsNoticed(_ setup: Setup) throws {
+        let pattern = Pattern(stream: 12)
+        let upstream = try RawListener()
+        try withPipes(setup, to: upstream.address) { proxy, handler in
+            let (client, far) = try connectThrough(proxy, upstream)
+            let arrived = try client.fill(pattern)
+            client.reset()
+            try eventually("the source has closed", within: Self.soon) {
+                handler.log.reasons.first == "reset"
+            }
+            let (count, end) = try far.receiveUntilEnd(pattern)
+            #expect(count >= arrived, "\(arrived) bytes had come")
+            #expect(end.isReset)
+            far.close()
+            try proxy.waitUntilEmpty()
+        }
+    }
+}

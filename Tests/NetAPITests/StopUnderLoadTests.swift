@@ -1,0 +1,57 @@
+/// A stop does not queue up behind what other threads post.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct StopUnderLoadTests {
+    enum Posting: CaseIterable {
+        case forEachConnection, execute
+    }
+
+    @Test(arguments: Setup.all, Posting.allCases)
+    func aStopIsInTimeBesideThreadsThatPostWithoutRest(
+        _ setup: Setup, _ posting: Posting
+    ) throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = HandleTests.sharing(handles, traffic: TestHandler.echo)
+        let isOver = Shared(false)
+        defer { isOver.value = true }
+        let threads = try withServer(setup, handler) { server in
+            let clients = try (0..<4).map { _ in try server.connect() }
+            try handler.log.waitFor(.open, count: clients.count)
+            let ran = Shared(0)
+            let targets = handles.value
+            let threads = targets.map { target in
+                Worker {
+                    while !isOver.value {
+                        post(posting, server.server, target, ran)
+                    }
+                }
+            }
+            try eventually("some ran") { ran.value > 100 }
+            let time = try bounded("Server.stop") {
+                elapsed { server.server.stop(within: .milliseconds(200)) }
+            }
+            isOver.value = true
+            #expect(time < .seconds(2) || Probe.isSanitized, "\(time)")
+            return threads
+        }
+        for thread in threads { try thread.join("a posting thread") }
+    }
+}
+
+/// Each takes its loop for 50 us.
+private func post(
+    _ posting: StopUnderLoadTests.Posting, _ server: Server, _ target: ConnectionHandle,
+    _ ran: Shared<Int>
+) {
+    let body: @Sendable (Connection) -> Void = { _ in
+        ran.update { $0 += 1 }
+        let end = ContinuousClock.now + .microseconds(50)
+        while ContinuousClock.now < end {}
+    }
+    switch posting {
+    case .forEachConnection: server.forEachConnection(body)
+    case .execute: target.execute(body)
+    }
+}

@@ -1,0 +1,16 @@
+/// A door at which blocking work waits until the test opens it.
+import class EventLoop.Monitor
+
+final class Gate: Sendable {
+    private let state = Monitor((guests: 0, isOpen: false))
+
+    /// Somebody waits, or has.
+    var isReached: Bool { state.withLock { $0.guests > 0 } }
+
+    func open() { state.update { $0.isOpen = true } }
+
+    func wait() {
+        state.update { $0.guests += 1 }
+        state.wait { $0.isOpen ? () : nil }
+    }
+}

@@ -1,0 +1,52 @@
+/// A server that pipes each client to an upstream and back.
+import NetAPI
+import Testing
+
+func withPipes(
+    _ setup: Setup, to target: Address, options: Options? = nil,
+    _ body: (TestServer, TestHandler) throws -> Void
+) throws {
+    var handler = TestHandler(traffic: TestHandler.ignore)
+    handler.open = { connection in
+        guard connection.isAccepted else { return .none }
+        connection.connect(to: target) { front, back in
+            front.pipe(to: back)
+            back.pipe(to: front)
+        }
+        return .none
+    }
+    try withServer(setup, handler, options: options) { try body($0, handler) }
+}
+
+/// A client and its far side, piped together.
+func connectThrough(
+    _ proxy: TestServer, _ upstream: RawListener
+) throws -> (client: TestClient, far: TestClient) {
+    let client = try proxy.connect()
+    let far = try upstream.accept()
+    // Before a byte has come through the pipe may still be in the making.
+    try client.send("x")
+    _ = try far.receive(exactly: 1)
+    return (client, far)
+}
+
+/// The far side sends all of it and waits until the proxy's kernel has it. The client takes as
+/// little as that needs, since buffers differ from one machine to the next; returns how much.
+func answer(
+    _ pattern: Pattern, _ size: Int, from far: TestClient, to client: TestClient
+) throws -> Int {
+    let sending = Worker {
+        try far.send(pattern.bytes(size))
+        try far.waitUntilAcknowledged()
+    }
+    var taken = 0
+    while true {
+        pause(.milliseconds(30))
+        if sending.isDone { break }
+        let count = min(65_536, size - taken)
+        try client.receive(pattern, exactly: count, from: taken)
+        taken += count
+    }
+    try sending.join("sending")
+    return taken
+}

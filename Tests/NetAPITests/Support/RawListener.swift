@@ -1,0 +1,77 @@
+/// The far side of a stream served by the test itself: it alone says when bytes are read, answered
+/// and cut off.
+import CLinux
+import Glibc
+import NetAPI
+
+final class RawListener: Sendable {
+    let address: Address
+    private let descriptor: CInt
+
+    init() throws {
+        let target = try ClientAddress(anyPort)
+        let type = CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC | MR_SOCK_NONBLOCK)
+        let listener = socket(target.family, type, 0)
+        guard listener >= 0, target.withKernelForm({ bind(listener, $0, $1) }) == 0,
+            listen(listener, 64) == 0
+        else { throw SystemFailure("listen") }
+        descriptor = listener
+        address = Address(stringLiteral: try addressText(of: descriptor))
+    }
+
+    deinit { close(descriptor) }
+
+    func accept() throws -> TestClient {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        let deadline = Deadline()
+        while true {
+            let accepted = mr_accept(descriptor)
+            if accepted >= 0 { return TestClient(accepted: accepted) }
+            guard errno == EAGAIN || errno == EINTR else { throw SystemFailure("accept") }
+            try deadline.check("a connection to accept")
+            Glibc.poll(&entry, 1, deadline.milliseconds)
+        }
+    }
+}
+
+extension TestClient {
+    /// Waits until the other kernel has all that was sent. A reset discards what has not arrived
+    /// yet, and nothing of what has.
+    func waitUntilAcknowledged() throws {
+        let deadline = Deadline()
+        while true {
+            let count = try unacknowledged
+            if count == 0 { return }
+            try deadline.check("the last \(count) bytes reach the other kernel")
+            usleep(1000)
+        }
+    }
+
+    /// Sends all of it, waits until it has arrived, and resets the stream.
+    func sendAndReset(_ bytes: [UInt8]) throws {
+        try send(bytes)
+        try waitUntilAcknowledged()
+        reset()
+    }
+
+    /// Sends until nothing more is taken or `limit` is reached, to a peer that does not read;
+    /// returns how much the other kernel has. Nobody may be sending when a reset comes: who sends
+    /// would be told of it, and who receives would see a clean end.
+    @discardableResult
+    func fill(_ pattern: Pattern, atMost limit: Int = 12 << 20) throws -> Int {
+        var flows = [Flow(self, stream: Int(pattern.stream), length: limit)]
+        try Exchange.push(&flows, untilQuietFor: .milliseconds(150))
+        return flows[0].sent - Int(try unacknowledged)
+    }
+
+    /// Bytes that the other kernel does not have yet.
+    private var unacknowledged: CInt {
+        get throws {
+            var count: CInt = 0
+            guard ioctl(descriptor, UInt(TIOCOUTQ), &count) == 0 else {
+                throw SystemFailure("ioctl")
+            }
+            return count
+        }
+    }
+}

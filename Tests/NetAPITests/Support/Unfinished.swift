@@ -1,0 +1,66 @@
+/// How much work a handler has asked for and not been told of, and a handler that counts it.
+import Glibc
+import NetAPI
+
+final class Unfinished: Sendable {
+    private let counts = Shared((now: 0, peak: 0))
+
+    var now: Int { counts.update { $0.now } }
+    var peak: Int { counts.update { $0.peak } }
+
+    func begin() {
+        counts.update { counts in
+            counts.now += 1
+            counts.peak = max(counts.peak, counts.now)
+        }
+    }
+
+    func end() { counts.update { $0.now -= 1 } }
+
+    /// Offloads each line and answers with it. A client's end is answered by one, in order behind
+    /// all that it asked for.
+    func handler(
+        _ work: @escaping @Sendable () -> Void = {},
+        answer: @escaping @Sendable ([UInt8]) -> [UInt8] = { $0 + [0x0A] }
+    ) -> TestHandler {
+        TestHandler(
+            traffic: { [self] connection in
+                while let line = try connection.nextLine() {
+                    let request = Array(copying: line)
+                    begin()
+                    connection.offload {
+                        work()
+                        return answer(request)
+                    } then: { [self] connection, reply in
+                        end()
+                        connection.write(reply)
+                    }
+                }
+                return .none
+            },
+            halfClose: { connection in
+                connection.offload {
+                } then: { connection, _ in
+                    connection.close()
+                }
+                return .none
+            })
+    }
+}
+
+extension TestClient {
+    /// Sends what the kernel takes, until it has taken nothing for `quiet`; returns how much.
+    func push(_ bytes: [UInt8], untilQuietFor quiet: Duration) throws -> Int {
+        let deadline = Deadline()
+        return try bytes.withUnsafeBytes { all in
+            var done = 0
+            while done < all.count {
+                try deadline.check("pushed \(done) of \(all.count) bytes")
+                let count = try sendSome(UnsafeRawBufferPointer(rebasing: all[done...]))
+                done += count
+                if count == 0, try !poll(for: POLLOUT, Deadline(quiet)) { break }
+            }
+            return done
+        }
+    }
+}

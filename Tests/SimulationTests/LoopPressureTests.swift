@@ -1,0 +1,143 @@
+import EventLoop
+import Glibc
+import Simulation
+import Testing
+
+/// What is left unread when the library itself stops reading, and how reading goes on.
+@Suite struct LoopPressureTests {
+    private let long = [UInt8](repeating: 7, count: 20)
+
+    private var congestible: LoopConfiguration {
+        var configuration = LoopConfiguration()
+        configuration.outboundHighMark = 10
+        configuration.outboundLowMark = 4
+        configuration.inboundLimit = 4
+        return configuration
+    }
+
+    /// Its first byte was answered by more than may wait, and `late` came after that.
+    private func makeThrottled(_ stage: Stage, late: [UInt8]) throws -> Token {
+        let token = try stage.open()
+        let long = long
+        stage.delegate.onTraffic = { loop, connection, _ in loop.write(connection, long) }
+        let requests = stage.turn((token, .received([1])))
+        #expect(requests == [.send(long, token), .stop(.receive, token)])
+        let stopped = stage.turn((token, .received(late)), (token, .stopped(.receive)))
+        #expect(stopped == [.watch(token)])
+        #expect(stage.delegate.take(token) == [.traffic([1])])
+        stage.delegate.onTraffic = nil
+        return token
+    }
+
+    @Test("more than the cap that comes after the library's own pause closes nothing")
+    func lateBytesAboveTheCap() throws {
+        try withStage(congestible) { stage in
+            let token = try makeThrottled(stage, late: long)
+            #expect(stage.turn((token, .sent(20))) == [.receive(token)])
+            // Neither the callback before it is shown nor anything else judges it.
+            #expect(stage.delegate.take(token) == [.writable, .traffic(long)])
+        }
+    }
+
+    @Test("reading goes on only after what is unread was shown, and not if that fills the queue")
+    func shownBeforeMoreIsRead() throws {
+        try withStage(congestible) { stage in
+            let token = try makeThrottled(stage, late: [2])
+            let long = long
+            stage.delegate.onTraffic = { loop, connection, _ in loop.write(connection, long) }
+            #expect(stage.turn((token, .sent(20))) == [.send(long, token)])
+            #expect(stage.delegate.take(token) == [.writable, .traffic([2])])
+            stage.delegate.onTraffic = nil
+            #expect(stage.turn((token, .sent(20))) == [.receive(token)])
+        }
+    }
+
+    @Test("an end in the turn of a relief comes after what was unread")
+    func endBesideARelief() throws {
+        try withStage(congestible) { stage in
+            let token = try stage.open()
+            let long = long
+            stage.delegate.onTraffic = { loop, connection, _ in loop.write(connection, long) }
+            stage.turn((token, .received([1])))
+            stage.delegate.onTraffic = nil
+            #expect(stage.delegate.take(token) == [.traffic([1])])
+            let requests = stage.turn(
+                (token, .received([2])), (token, .sent(20)), (token, .endOfStream))
+            #expect(requests == [.close(token)])
+            #expect(stage.delegate.take(token) == [.writable, .traffic([2]), .closed("peer")])
+        }
+    }
+
+    @Test("a connection that reads ahead is not stopped, and stops when it no longer does")
+    func readsAhead() throws {
+        try withStage(congestible) { stage in
+            let token = try stage.open()
+            stage.turn(token) { $0.setReadsAhead($1, true) }
+            #expect(stage.write(long, to: token) == [.send(long, token)])
+            let stopped = stage.turn(token) { $0.setReadsAhead($1, false) }
+            #expect(stopped == [.stop(.receive, token)])
+            #expect(stage.turn(token) { $0.setReadsAhead($1, true) } == [])
+            #expect(stage.turn((token, .stopped(.receive))) == [.receive(token)])
+        }
+    }
+
+    // MARK: Turns
+
+    @Test("a turn handles so many messages, and a stop overtakes those that are left")
+    func messageBudget() throws {
+        try withStage { stage in
+            let ran = Runs()
+            for _ in 0..<1_000 { stage.port.run { _ in ran.add() } }
+            stage.turn()
+            #expect((1...256).contains(ran.count))
+            let before = ran.count
+            stage.port.postFirst(.stopAccepting(within: .milliseconds(1_000)))
+            #expect(stage.owner.take() == [])
+            stage.turn()
+            #expect(stage.owner.take() == [.acceptingStopped])
+            #expect(ran.count > before && ran.count <= before + 256)
+            #expect(stage.lastWait == 0, "what is left does not wait for anything")
+            for _ in 0..<6 { stage.turn() }
+            #expect(ran.count == 1_000)
+        }
+    }
+
+    @Test("a connection that is handed over counts for sixteen messages")
+    func adoptionBudget() throws {
+        try withStage { stage in
+            for _ in 0..<40 {
+                _ = stage.owner.connectionAccepted()
+                let descriptor = try stage.makeDescriptor()
+                #expect(stage.port.adopt(descriptor, listener: 0, host: nil))
+            }
+            stage.turn()
+            #expect((1...16).contains(stage.port.counters.open))
+            for _ in 0..<3 { stage.turn() }
+            #expect(stage.port.counters.open == 40)
+        }
+    }
+
+    @Test("a loop that is drained but for what is handed over is not drained")
+    func drainedButForAdoptions() throws {
+        try withStage { stage in
+            for _ in 0..<20 {
+                _ = stage.owner.connectionAccepted()
+                let descriptor = try stage.makeDescriptor()
+                #expect(stage.port.adopt(descriptor, listener: 0, host: nil))
+            }
+            stage.port.postFirst(.stopAccepting(within: .milliseconds(1_000)))
+            stage.port.postFirst(.drain(within: .milliseconds(1_000)))
+            stage.turn()
+            #expect(stage.owner.take() == [.acceptingStopped])
+            stage.turn()
+            #expect(stage.port.counters.opened.current == 20)
+        }
+    }
+}
+
+// Unchecked: a stage has one thread.
+private final class Runs: @unchecked Sendable {
+    private(set) var count = 0
+
+    func add() { count += 1 }
+}
