@@ -52,6 +52,20 @@ import Testing
         }
     }
 
+    @Test("a stop that is answered between a relief and what is shown for it starts nothing")
+    func stoppedBesideARelief() throws {
+        try withStage(congestible) { stage in
+            let token = try stage.open()
+            let long = long
+            stage.delegate.onTraffic = { loop, connection, _ in loop.write(connection, long) }
+            stage.turn((token, .received([1])))
+            let requests = stage.turn(
+                (token, .received([2])), (token, .sent(20)), (token, .stopped(.receive)))
+            #expect(requests == [.send(long, token), .watch(token)])
+            #expect(stage.delegate.take(token) == [.traffic([1]), .writable, .traffic([2])])
+        }
+    }
+
     @Test("an end in the turn of a relief comes after what was unread")
     func endBesideARelief() throws {
         try withStage(congestible) { stage in

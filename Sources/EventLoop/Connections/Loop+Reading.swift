@@ -180,6 +180,8 @@ extension Loop {
         }
         let isDatagram = flags.contains(.datagrams)
         if isWanted && !flags.contains(.receiving) {
+            // What is unread is shown first, which may be a reason not to read.
+            guard !flags.contains(.trafficDue) else { return enqueue(connection) }
             connection.pointee.flags.insert(.receiving)
             connection.pointee.flags.remove(.watching)
             // A peer has as long again as it would have had without the pause.
