@@ -28,7 +28,16 @@ int mr_unacknowledged(int descriptor) {
 }
 
 int mr_accept(int listener) {
-    return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage peer;
+    uint32_t length;
+    return mr_accept_from(listener, &peer, &length);
+}
+
+int mr_accept_from(int listener, struct sockaddr_storage *peer, uint32_t *length) {
+    socklen_t size = sizeof(*peer);
+    int accepted = accept4(listener, (struct sockaddr *)peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted >= 0) *length = size;
+    return accepted;
 }
 
 const char *mr_errno_name(int number) { return strerrorname_np(number); }
@@ -197,6 +206,12 @@ const void *mr_memmem(
 }
 
 static __thread void *thread_pointer;
+
+static __thread bool is_loop;
+
+void mr_thread_mark_loop(void) { is_loop = true; }
+
+bool mr_thread_is_loop(void) { return is_loop; }
 
 void mr_thread_set(void *pointer) { thread_pointer = pointer; }
 

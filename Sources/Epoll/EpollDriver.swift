@@ -14,7 +14,9 @@ package final class EpollDriver: Driver {
     @exclusivity(unchecked) package private(set) var now: Nanoseconds
 
     package var clock: Nanoseconds { MonotonicClock.now }
+    package var acceptedPeer: SocketAddress? { peerName.address }
 
+    @exclusivity(unchecked) private var peerName = PeerName()
     /// Connections that one listener may still accept for the event that it is at.
     @exclusivity(unchecked) private var acceptsLeft = acceptBudget
     /// What the last epoll_wait reported, and how far it has been worked off.
@@ -335,7 +337,7 @@ package final class EpollDriver: Driver {
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
     ) -> Completion? {
         while true {
-            let number = mr_accept(entry.pointee.descriptor)
+            let number = peerName.accept(on: entry.pointee.descriptor)
             if number >= 0 { return Completion(token, .accepted(Descriptor(number))) }
             switch AcceptError(errno) {
             case .nobodyWaits: return nil

@@ -60,6 +60,9 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     func shutDown(_ loop: EventLoop.Loop) {
         if isPrimary { loops.onShutdown(server) }
     }
+
+    /// A loop that was kept still tells its server.
+    var rest: any LoopDelegate { NoConnections().adapter(isPrimary: false, server: server) }
 }
 
 /// A handler's side that takes datagrams, generic for the same reason as `Adapter`.

@@ -60,6 +60,9 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         return (3..<3 + min(count, 1024)).map { .inherited($0) }
     }
 
+    /// That of a connection that has closed, or whose peer was gone before it could be asked for.
+    public static let unknown = Address(description: "unknown", nil)
+
     /// Nil for Unix addresses.
     public var port: UInt16? { socketAddress?.port }
 
@@ -95,9 +98,12 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         self.onlyV6 = onlyV6
     }
 
-    /// A socket's own address; nil reads as an unnamed Unix one.
+    /// A socket's own address.
     init(_ socketAddress: SocketAddress?, isDatagram: Bool = false) {
-        let socketAddress = socketAddress ?? .unix("", abstract: false)
+        guard let socketAddress else {
+            self = .unknown
+            return
+        }
         switch socketAddress {
         case .v4(_, let port), .v6(_, let port, _):
             self.init(

@@ -37,78 +37,104 @@ public final class Client: Sendable {
 
     /// Connects without blocking. `done` runs on the new connection's loop before its `onOpen`, or
     /// there with `.timedOut`, `.system` and the kernel's error, or `.invalidAddress`; on the
-    /// calling thread with `.closed` if the client does not run. `udp://` connects a datagram
-    /// socket: `onTraffic` once per datagram, each flush of what was written a datagram; a
+    /// calling thread with `.closed` if the client does not run, or with `.overloaded` if that loop
+    /// takes no more. `udp://` connects a datagram socket: `onTraffic` once per datagram, each flush of what was written a datagram; a
     /// broadcast address needs nothing more.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping @Sendable (Result<Connection, NetError>) -> Void
     ) {
-        let ports = core.group?.servingPorts ?? []
-        guard !ports.isEmpty else { return done(.failure(.closed)) }
-        let place = turn.add(1, ordering: .relaxed).oldValue % ports.count
-        let isTaken = ports[place].run { loop in
+        let refusal = onNextLoop { loop in
             Loop(core: loop).connect(to: address, timeout: timeout) { done($0) }
         }
-        if !isTaken { done(.failure(.closed)) }
+        if let refusal { done(.failure(refusal)) }
     }
 
     /// Serves a stream that was connected elsewhere, a socket pair's end for example, which the
-    /// client owns from now on. `onOpen` runs on one of its loops. `failed` is told `.closed`, or
-    /// `.unsupported` if it is no connected stream; then the descriptor is closed.
+    /// client owns from now on. `onOpen` runs on one of its loops. `failed` is told `.closed` or
+    /// `.overloaded`, or `.unsupported` if it is no connected stream; then the descriptor is closed.
     public func adopt(
         _ descriptor: CInt, failed: @escaping @Sendable (NetError) -> Void = { _ in }
     ) {
-        let ports = core.group?.servingPorts ?? []
-        let place = turn.add(1, ordering: .relaxed).oldValue % max(1, ports.count)
-        let isTaken =
-            !ports.isEmpty
-            && ports[place].run { loop in
-                do throws(SystemError) {
-                    try loop.adopt(Descriptor(descriptor))
-                } catch {
-                    Glibc.close(descriptor)
-                    failed(
-                        NetError(
-                            .unsupported, "descriptor \(descriptor): \(error.message)",
-                            "give a connected stream socket", errno: error.number))
-                }
+        let refusal = onNextLoop { loop in
+            do throws(SystemError) {
+                try loop.adopt(Descriptor(descriptor))
+            } catch {
+                Glibc.close(descriptor)
+                failed(
+                    NetError(
+                        .unsupported, "descriptor \(descriptor): \(error.message)",
+                        "give a connected stream socket", errno: error.number))
             }
-        if !isTaken {
+        }
+        if let refusal {
             Glibc.close(descriptor)
-            failed(.closed)
+            failed(refusal)
         }
     }
 
-    /// Returns the handle once the connection is open. Throws as above.
+    /// Returns the handle once the connection is open. Throws a `NetError` as above. Cancelling the
+    /// task throws `CancellationError` at once: the attempt is given up, and a connection that was
+    /// made in the same moment is closed.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10)
-    ) async throws(NetError) -> ConnectionHandle {
-        let result: Result<ConnectionHandle, NetError> = await withCheckedContinuation { waiting in
-            connect(to: address, timeout: timeout) { result in
-                waiting.resume(returning: result.map(\.handle))
+    ) async throws -> ConnectionHandle {
+        let answer = Answer<ConnectionHandle>()
+        let attempt = Monitor<(port: LoopPort, token: Token)?>(nil)
+        return try await answer.wait {
+            guard let (port, token) = attempt.withLock({ $0 }) else { return }
+            _ = port.post(.run { $0.giveUpConnecting(token) }, always: true)
+        } _: {
+            let refusal = onNextLoop { loop in
+                guard !answer.isCancelled else { return }
+                let token = Loop(core: loop).connect(to: address, for: timeout) { result in
+                    let isWanted = answer.resume(result.map(\.handle).mapError { $0 })
+                    if case .success(let connection) = result, !isWanted { connection.close() }
+                }
+                guard let token else { return }
+                attempt.withLock { $0 = (loop.port, token) }
+                // Cancelled before it could be known what to give up.
+                if answer.isCancelled { loop.giveUpConnecting(token) }
             }
+            if let refusal { answer.resume(.failure(refusal)) }
         }
-        return try result.get()
+    }
+
+    /// Runs `body` on the loop whose turn it is, or says why not.
+    private func onNextLoop(_ body: @escaping @Sendable (EventLoop.Loop) -> Void) -> NetError? {
+        let ports = core.group?.servingPorts ?? []
+        guard !ports.isEmpty else { return .closed }
+        let port = ports[turn.add(1, ordering: .relaxed).oldValue % ports.count]
+        return switch port.post(.run(body)) {
+        case .accepted: nil
+        case .full: .overloaded(loop: port.index, capacity: port.mailbox.capacity)
+        case .closed: .closed
+        }
     }
 }
 
 extension Loop {
     /// Connects without blocking; the new connection lives on this loop and its events go to the
-    /// same handler. `done` runs before its `onOpen`; an error that it throws closes the new
-    /// connection. Failures are `.timedOut`, `.invalidAddress`, or `.system` with the kernel's
-    /// error.
+    /// same handler. `done` runs before its `onOpen`, once, and never inside this call unless the
+    /// loop has ended. An error that it throws closes the new connection, if there is one. Failures
+    /// are `.timedOut`, `.invalidAddress`, or `.system` with the kernel's error.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
     ) {
+        _ = connect(to: address, for: timeout, done)
+    }
+
+    /// As above; the token names the attempt, for who gives it up.
+    fileprivate func connect(
+        to address: Address, for timeout: Duration,
+        _ done: @escaping (Result<Connection, NetError>) throws -> Void
+    ) -> Token? {
         guard let target = address.socketAddress else {
-            _ = core.schedule(after: 0) {
-                try done(.failure(.invalidAddress(address.description)))
-            }
-            return
+            core.refuse { try? done(.failure(.invalidAddress(address.description))) }
+            return nil
         }
-        core.connect(
+        return core.connect(
             to: target, isDatagram: address.isDatagram, timeout: Nanoseconds(timeout)
         ) { result in
             try done(

@@ -69,7 +69,8 @@ extension Connection {
         Address(withCore { $0.localAddress(of: record) } ?? nil)
     }
 
-    /// The peer's side. Known from `onOpen` to `onClose`; a Unix peer usually has no name.
+    /// The peer's side. Known from `onOpen` to `onClose`, and `Address.unknown` otherwise; a Unix
+    /// peer usually has no name.
     public var remoteAddress: Address { Address(details?.remoteAddress) }
 
     /// Anything of the program's own, kept until the close. `PerConnection` is typed and faster.
@@ -93,6 +94,7 @@ extension Connection {
 
     /// Closes at once; unsent bytes are dropped and the peer sees a reset.
     public func abort() {
+        guard isCurrent && !record.pointee.isOver else { return }
         _ = withCore { $0.abort(record, .local) }
     }
 
@@ -144,7 +146,7 @@ extension Connection {
     /// Sets a socket option on the live connection. Throws `.unsupported` if this kind of socket
     /// has none such, `.invalidOption` for a value that cannot be, `.closed` after the close.
     public func set(_ option: SocketOption) throws(NetError) {
-        guard let core, record.pointee.state != .closing else { throw .closed }
+        guard let core, !record.pointee.isOver else { throw .closed }
         do throws(SystemError) {
             try core.set(try option.translated(), on: record)
         } catch {
@@ -152,13 +154,13 @@ extension Connection {
         }
     }
 
-    /// As `loop.schedule(after:_:)`, cancelled when the connection closes. An error closes the
-    /// connection.
+    /// As `loop.schedule(after:_:)`, cancelled when the connection closes, also by `close()`. An
+    /// error closes the connection.
     @discardableResult
     public func schedule(
         after delay: Duration, _ body: @escaping (Connection) throws -> Void
     ) -> Timer {
-        guard let core, record.pointee.state != .closing else { return Timer(core: nil) }
+        guard let core, isOpen else { return Timer(core: nil) }
         return Timer(
             core: core.schedule(after: Nanoseconds(delay), for: record) { try body(self) })
     }

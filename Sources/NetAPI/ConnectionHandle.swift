@@ -3,8 +3,8 @@ internal import EventLoop
 /// A connection, for other threads and tasks.
 ///
 /// Calls from one thread take effect in their order. After the close each reports `.closed`. What
-/// is posted waits in the loop's mailbox, which is bounded: when it is full, `write` reports
-/// `.overloaded`, `wake` and `execute` are dropped and counted in `Statistics.refusedPosts`.
+/// is posted waits in the loop's mailbox, which is bounded: when that is full nothing is taken. Each
+/// call tells so, and `Statistics.refusedPosts` counts it.
 public struct ConnectionHandle: Sendable, Hashable {
     let port: LoopPort?
     let token: Token
@@ -18,11 +18,13 @@ public struct ConnectionHandle: Sendable, Hashable {
         hasher.combine(token)
     }
 
-    /// Queues bytes. `sent` runs on the loop when the kernel has them all, or with the error; on
-    /// the calling thread if the loop has ended or is overloaded.
+    /// Queues bytes. `sent` runs once: on the loop when the kernel has them all, or with the error;
+    /// on the calling thread, with `.closed` or `.overloaded`, if the loop has ended or takes no
+    /// more, which is when false is returned.
+    @discardableResult
     public func write(
         _ bytes: [UInt8], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
-    ) {
+    ) -> Bool {
         post { loop, record in
             guard let record else {
                 sent?(.failure(.closed))
@@ -40,17 +42,19 @@ public struct ConnectionHandle: Sendable, Hashable {
     }
 
     /// As `write`, for text as UTF-8.
+    @discardableResult
     public func write(
         _ text: String, sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
-    ) {
+    ) -> Bool {
         write(Array(text.utf8), sent: sent)
     }
 
     /// As `write`, for several pieces in order: nothing that other threads write comes between
     /// them, and `sent` is told once, when the kernel has the last of them.
+    @discardableResult
     public func write(
         _ pieces: [[UInt8]], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
-    ) {
+    ) -> Bool {
         post { loop, record in
             guard let record else {
                 sent?(.failure(.closed))
@@ -67,8 +71,10 @@ public struct ConnectionHandle: Sendable, Hashable {
         }
     }
 
-    /// `onTraffic` runs soon, also with nothing unread.
-    public func wake() {
+    /// `onTraffic` runs soon, also with nothing unread. False if that was not taken, as for
+    /// `write`.
+    @discardableResult
+    public func wake() -> Bool {
         post { loop, record in if let record { loop.wake(record) } }
     }
 
@@ -83,59 +89,85 @@ public struct ConnectionHandle: Sendable, Hashable {
     }
 
     /// Runs `body` on the loop with the connection; not at all once it is closed. An error closes
-    /// the connection.
-    public func execute(_ body: @escaping @Sendable (Connection) throws -> Void) {
+    /// the connection. False if `body` was not taken and will not run: the loop has ended, or its
+    /// mailbox is full.
+    @discardableResult
+    public func execute(_ body: @escaping @Sendable (Connection) throws -> Void) -> Bool {
         let token = token
-        post { loop, record in
+        return post { loop, record in
             guard let record else { return }
             loop.runClosure(for: token) { _ in try body(Connection(record)) }
         }
     }
 
-    /// Returns when the kernel has the bytes; suspends while the peer does not take them. Throws
-    /// `.closed` or `.overloaded`.
-    public func send(_ bytes: [UInt8]) async throws(NetError) {
-        let result = await withCheckedContinuation { continuation in
-            write(bytes) { continuation.resume(returning: $0) }
-        }
-        try result.get()
-    }
-
-    /// Runs `body` on the loop and returns its value. Throws what `body` throws, which does not
-    /// close the connection, or a `NetError` `.closed` or `.overloaded` if it did not run.
-    public func run<R: Sendable>(
-        _ body: @escaping @Sendable (Connection) throws -> R
-    ) async throws -> R {
-        try await withCheckedThrowingContinuation { continuation in
-            post { _, record in
+    /// Returns when the kernel has the bytes; suspends while the peer does not take them. Throws a
+    /// `NetError`, `.closed` or `.overloaded`. Cancelling the task throws `CancellationError` at
+    /// once: bytes that the loop has not come to are withdrawn, others go out nevertheless, since
+    /// what follows them in the stream would be nothing without them.
+    public func send(_ bytes: [UInt8]) async throws {
+        let answer = Answer<Void>()
+        try await answer.wait {
+            post { loop, record in
                 guard let record else {
-                    continuation.resume(throwing: NetError.closed)
+                    answer.resume(.failure(NetError.closed))
                     return
                 }
-                continuation.resume(with: Result { try body(Connection(record)) })
+                guard !answer.isCancelled else { return }
+                bytes.withUnsafeBytes {
+                    loop.write(record, $0) { cause in
+                        answer.resume(cause == nil ? .success(()) : .failure(NetError.closed))
+                    }
+                }
             } refused: {
-                continuation.resume(throwing: $0)
+                answer.resume(.failure($0))
             }
         }
     }
 
-    /// Runs `body` on the loop, with nil if the connection is closed; `refused` at once if the loop
-    /// takes no more.
+    /// Runs `body` on the loop and returns its value. Throws what `body` throws, which does not
+    /// close the connection, or a `NetError` `.closed` or `.overloaded` if it did not run.
+    /// Cancelling the task throws `CancellationError` at once, unless `body` runs already: then it
+    /// does not run.
+    public func run<R: Sendable>(
+        _ body: @escaping @Sendable (Connection) throws -> R
+    ) async throws -> R {
+        let answer = Answer<R>()
+        return try await answer.wait {
+            post { _, record in
+                guard let record else {
+                    answer.resume(.failure(NetError.closed))
+                    return
+                }
+                guard answer.begin() else { return }
+                answer.resume(Result { try body(Connection(record)) })
+            } refused: {
+                answer.resume(.failure($0))
+            }
+        }
+    }
+
+    /// Runs `body` on the loop, with nil if the connection is closed; else, at once, `refused`, and
+    /// returns false.
+    @discardableResult
     private func post(
         always: Bool = false,
         _ body: @escaping @Sendable (EventLoop.Loop, ConnectionReference?) -> Void,
         refused: (NetError) -> Void = { _ in }
-    ) {
-        guard let port else { return refused(.closed) }
+    ) -> Bool {
+        guard let port else {
+            refused(.closed)
+            return false
+        }
         let token = token
         let message = LoopMessage.run { loop in
             let record = loop.find(token)
             body(loop, record?.pointee.state == .open ? record : nil)
         }
         switch port.post(message, always: always) {
-        case .accepted: break
+        case .accepted: return true
         case .full: refused(.overloaded(loop: port.index, capacity: port.mailbox.capacity))
         case .closed: refused(.closed)
         }
+        return false
     }
 }

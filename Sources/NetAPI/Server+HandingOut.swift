@@ -17,6 +17,7 @@ extension Server {
     /// more descriptors.
     public func duplicateListeners(of address: Address) throws(NetError) -> [CInt] {
         guard let group else {
+            guard state.withLock({ $0.isReady }) else { throw .hasStopped }
             throw NetError(
                 .unsupported, "\(address) is not bound before the server has started",
                 "call start() first")

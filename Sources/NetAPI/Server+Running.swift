@@ -7,14 +7,16 @@ extension Server {
     /// Starts if need be, and returns when the server has stopped. Blocks its thread; not to be
     /// called on a loop.
     ///
-    /// A signal that is named here stops the server gracefully, whichever thread it comes to; until
-    /// this returns it does nothing else.
+    /// A signal that is named here stops the server gracefully, whichever thread it comes to, and
+    /// the next one at once, with a reset of the connections that are left. Until this returns it
+    /// does nothing else. A server that was stopped before it had started returns at once.
     @discardableResult
     public func run(stoppingOn signals: Signal...) throws(NetError) -> StopReason {
         try run(stoppingOn: signals)
     }
 
-    /// The same without blocking a thread of the pool; cancelling the task drains and stops.
+    /// The same without blocking a thread of the pool; cancelling the task drains and stops, also
+    /// if it was cancelled before this was called.
     @discardableResult
     public func run(stoppingOn signals: Signal...) async throws(NetError) -> StopReason {
         let result: Result<StopReason, NetError> = await withTaskCancellationHandler {
@@ -25,7 +27,7 @@ extension Server {
                             try run(stoppingOn: signals)
                         }
                         continuation.resume(returning: result)
-                    }
+                    }.detach()
                 }
                 if case .failure(let error) = thread {
                     continuation.resume(returning: .failure(NetError(error)))
@@ -38,39 +40,39 @@ extension Server {
     }
 
     private func run(stoppingOn signals: [Signal]) throws(NetError) -> StopReason {
-        if group?.isOnLoopThread == true {
+        if EventLoop.Loop.isOnLoopThread {
             throw NetError(
                 .unsupported, "run() waits for the loops, so a loop cannot call it",
                 "call it on a thread of your own")
         }
         let watch = try signals.isEmpty ? nil : SignalWatch(signals)
-        try start()
-        guard let group else { return .stopped }
+        guard let group = try startOrJoin() else { return .stopped }
+        var signal: Signal?
         if let watch {
             group.whenEnded { watch.end() }
-            if let signal = watch.wait() {
+            signal = watch.wait()
+            if signal != nil {
                 requestStop()
-                let cause = group.waitUntilEnded()
-                group.join()
-                return StopReason(cause, signal)
+                if watch.wait() != nil { requestStop(within: .zero) }
             }
         }
         let cause = group.waitUntilEnded()
         group.join()
-        return StopReason(cause, nil)
+        return StopReason(cause, signal)
     }
 
     /// Stops gracefully and waits until every loop has ended: listeners close after serving who
     /// waited, connections that are quiet close, the others get up to half of `limit` to go on and
-    /// all of it to send what was written; then they are reset. On a loop it only asks, as
-    /// `requestStop`. Again is harmless.
+    /// all of it to send what was written; then they are reset. On a thread of a loop, this
+    /// server's or another's, it only asks, as `requestStop`. Again is harmless; a shorter limit
+    /// counts. A server that has not started yet never will.
     public func stop(within limit: Duration = .seconds(10)) {
         requestStop(within: limit)
-        guard let group else { return }
-        if group.isOnLoopThread {
+        if EventLoop.Loop.isOnLoopThread {
             logger.warning("stop() on a loop does not wait; use requestStop(), or return .shutdown")
             return
         }
+        guard let group = state.wait(for: { $0.decided }) else { return }
         _ = group.waitUntilEnded()
         group.join()
     }
@@ -78,19 +80,47 @@ extension Server {
     /// The same without blocking a thread of the pool.
     public func stop(within limit: Duration = .seconds(10)) async {
         requestStop(within: limit)
-        guard let group else { return }
         await withCheckedContinuation { continuation in
-            group.whenEnded { continuation.resume() }
+            whenEnded { continuation.resume() }
         }
+        // They have said that they are about to end.
+        if !EventLoop.Loop.isOnLoopThread { group?.join() }
     }
 
-    /// Asks for the same and returns at once; from anywhere, also from a loop.
+    /// Asks for the same and returns at once; from anywhere, also from a loop. It is remembered
+    /// while the server starts.
     public func requestStop(within limit: Duration = .seconds(10)) {
-        group?.stop(.requested, within: max(0, Nanoseconds(limit)))
+        let limit = max(0, Nanoseconds(limit))
+        let group = state.update { state -> LoopGroup? in
+            switch state {
+            case .ready: state = .ended
+            case .starting(let known, let whenEnded):
+                state = .starting(stopWithin: min(known ?? limit, limit), whenEnded: whenEnded)
+            case .started(let group, _): return group
+            case .ended, .failed: break
+            }
+            return nil
+        }
+        group?.stop(.requested, within: limit)
     }
 
-    /// For `main`: serves until SIGINT or SIGTERM, drains, exits 0; on an error prints one line and
-    /// exits 1.
+    /// Runs `body` when the server has ended; at once if it has, or never ran.
+    private func whenEnded(_ body: @escaping @Sendable () -> Void) {
+        let group = state.update { state -> LoopGroup?? in
+            switch state {
+            case .starting(let stop, let others):
+                state = .starting(stopWithin: stop, whenEnded: others + [body])
+                return .some(nil)
+            case .started(let group, _): return group
+            case .ready, .ended, .failed: return nil
+            }
+        }
+        guard let group else { return body() }
+        group?.whenEnded(body)
+    }
+
+    /// For `main`: serves until SIGINT or SIGTERM, drains, exits 0; a second signal ends the
+    /// draining. On an error prints one line and exits 1.
     public static func main(
         _ handler: some LoopHandler & Sendable, listen: Address..., options: Options = Options()
     ) -> Never {

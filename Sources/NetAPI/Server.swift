@@ -4,7 +4,8 @@ internal import Logging
 /// Listens on its addresses and serves them with a handler.
 ///
 /// All its methods may be called from any thread; those that wait say so. It runs until it is
-/// stopped, also when nobody holds it any more. Once stopped it stays so: make another one.
+/// stopped, also when nobody holds it any more. Once stopped it stays so, also if it was stopped
+/// before it had started: make another one.
 public final class Server: Sendable {
     let options: Options
     let listenAddresses: [Address]
@@ -12,16 +13,11 @@ public final class Server: Sendable {
     let chosen: ChosenBackend
     let logger: Logger
     let workers: WorkerPool
-    private let makeHandler: @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
-    private let state = Monitor(State.ready)
-
-    private enum State {
-        case ready
-        case starting
-        /// Bound; booting or running.
-        case started(LoopGroup, [Address])
-        case failed
-    }
+    typealias MakeHandler =
+        @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
+    /// Until the end.
+    private let makeHandler: Monitor<MakeHandler?>
+    let state = Monitor(ServerState.ready)
 
     // MARK: Making one
 
@@ -114,62 +110,17 @@ public final class Server: Sendable {
             logger = Logger(label: "millrace")
             chosen = try ChosenBackend.choose(options)
         }
-        self.makeHandler = makeHandler
+        self.makeHandler = Monitor(makeHandler)
+    }
+
+    func letGoOfHandler() {
+        var gone: MakeHandler?
+        makeHandler.withLock { swap(&$0, &gone) }
     }
 
     // MARK: Starting
 
-    /// Binds, boots, and returns once clients can connect. Blocks only for that. Harmless when it
-    /// runs already.
-    ///
-    /// Throws `.addressInUse`, `.permissionDenied` and the like, with the address; what `onBoot`
-    /// throws comes as `.system` with that error in words. On an error nothing stays bound.
-    public func start() throws(NetError) {
-        guard try begin() else { return }
-        do throws(NetError) {
-            let (group, listeners) = try bind()
-            // Known from here on, so that `onBoot` can tell.
-            let addresses = realAddresses(listeners)
-            state.withLock { $0 = .started(group, addresses) }
-            if let failure = group.start(listeners) { throw NetError(startFailed: failure) }
-        } catch {
-            // Out of the lock before the group goes: with it goes what the program has handed in.
-            let group = group
-            state.withLock { $0 = .failed }
-            _ = consume group
-            throw error
-        }
-    }
-
-    /// As `start`, but with every loop on this thread, to be turned by the caller.
-    package func startStepped() throws -> [SteppedLoop] {
-        guard try begin() else { return [] }
-        let (group, listeners) = try bind()
-        let addresses = realAddresses(listeners)
-        state.withLock { $0 = .started(group, addresses) }
-        return try group.startStepped(listeners)
-    }
-
-    /// False if it is started already.
-    private func begin() throws(NetError) -> Bool {
-        let mayStart: Bool? = state.withLock { state in
-            switch state {
-            case .ready:
-                state = .starting
-                return true
-            case .started: return false
-            case .starting, .failed: return nil
-            }
-        }
-        guard let mayStart else {
-            throw NetError(
-                .unsupported, "the server failed to start, or is starting on another thread",
-                "make another one")
-        }
-        return mayStart
-    }
-
-    private func bind() throws(NetError) -> (LoopGroup, Listeners) {
+    func bind() throws(NetError) -> (LoopGroup, Listeners) {
         let logger = logger
         let log = ReportLog(logger: logger, addresses: listenAddresses)
         let report: ChosenBackend.Report = { log.record($0) }
@@ -179,7 +130,10 @@ public final class Server: Sendable {
         let parts = LoopGroup.Parts(
             sockets: chosen.sockets, makeDriver: { [chosen] in try chosen.makeDriver(report) },
             makeDelegate: { [unowned self] loop in
-                let (handler, isPrimary) = makeHandler(loop)
+                guard let make = makeHandler.withLock({ $0 }) else {
+                    preconditionFailure("a handler is wanted after the end")
+                }
+                let (handler, isPrimary) = make(loop)
                 return handler.adapter(isPrimary: isPrimary, server: self)
             },
             report: report)
@@ -199,7 +153,7 @@ public final class Server: Sendable {
         }
     }
 
-    private func realAddresses(_ listeners: Listeners) -> [Address] {
+    func realAddresses(_ listeners: Listeners) -> [Address] {
         zip(listeners.addresses, listenAddresses).map { Address($0, isDatagram: $1.isDatagram) }
     }
 
@@ -213,7 +167,7 @@ public final class Server: Sendable {
         }
     }
 
-    /// Connections alive now, those that are closing among them.
+    /// Connections alive now, each until its `onClose`.
     public var connectionCount: Int { statistics.open }
 
     /// What runs: the backend chosen and, after a fall-back, why.

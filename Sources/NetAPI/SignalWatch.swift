@@ -64,6 +64,9 @@ final class SignalWatch: Sendable {
             files.append(pollfd(fd: ended, events: Int16(POLLIN), revents: 0))
             guard poll(&files, nfds_t(files.count), -1) >= 0 || errno == EINTR else { return nil }
             if let place = signals.indices.first(where: { files[$0].revents != 0 }) {
+                // Those that came together count as one.
+                var count: UInt64 = 0
+                for file in files.dropLast() { _ = Glibc.read(file.fd, &count, 8) }
                 return signals[place].signal
             }
             if files[signals.count].revents != 0 { return nil }

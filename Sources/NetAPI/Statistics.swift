@@ -5,8 +5,12 @@ internal import EventLoop
 public struct Statistics: Sendable {
     /// Connections taken from the backlogs.
     public var accepted = 0
-    /// Connections alive now.
+    /// Connections alive now, each until its `onClose`.
     public var open = 0
+    /// Connections after their `onClose` whose sockets are kept so that nothing of what was written
+    /// is lost: until the peer has everything and is quiet, or has ended its side, and for at most
+    /// twice `Options.Timeouts.linger`. They count for `Options.Limits.connections`.
+    public var lingering = 0
     /// Bytes received.
     public var bytesIn = 0
     /// Bytes that the kernel took.
@@ -71,6 +75,7 @@ public struct Statistics: Sendable {
         let counters = port.counters
         accepted += counters.accepted.current
         open += counters.open
+        lingering += counters.lingering.current
         bytesIn += counters.bytesIn.current
         bytesOut += counters.bytesOut.current
         turns += counters.turns.current

@@ -40,6 +40,8 @@ package final class ScriptedDriver: Driver {
     deinit { loan?.deallocate() }
 
     package var clock: Nanoseconds { now }
+    /// The loop asks the sockets.
+    package var acceptedPeer: SocketAddress? { nil }
     package var waker: any Waker { wakeSignal }
 
     /// Rules of the seam that the loop broke. A script that breaks them on purpose is not counted.

@@ -53,6 +53,7 @@ package final class SimulatedDriver: Driver {
     deinit { scratch.deallocate() }
 
     package var clock: Nanoseconds { network.now }
+    package private(set) var acceptedPeer: SocketAddress?
     package var waker: any Waker { wakeSignal }
 
     /// Rules of the seam that the loop broke, and a driver's own mistakes if it made any.
@@ -154,6 +155,7 @@ package final class SimulatedDriver: Driver {
         let completion = Completion(
             entry.token, entry.event.event(lending: lend, datagram: { lentDatagram.lend($0) }))
         guard !entry.isStale else { return completion }
+        if case .accepted(let descriptor) = entry.event { notePeer(of: descriptor) }
         rules.deliver(completion)
         if let memory = entry.memory { check(memory, of: entry.token) }
         if case .closed = entry.event { perhapsSlipIn(staleFor: entry.token) }
@@ -187,6 +189,13 @@ package final class SimulatedDriver: Driver {
     private func poisonAll() {
         lentCount = scratch.count
         endLoan()
+    }
+
+    private func notePeer(of descriptor: Descriptor) {
+        guard case .stream(let endpoint) = network.socket(descriptor, for: "accept")?.kind else {
+            return
+        }
+        acceptedPeer = endpoint.remote
     }
 
     func wake(_ port: Port) {

@@ -79,14 +79,18 @@ package final class SimulatedSockets: Sockets {
         throw SystemError(EOPNOTSUPP, "setsockopt")
     }
 
-    package func acceptWaiting(on listener: Descriptor) throws(SystemError) -> Descriptor? {
+    package func acceptWaiting(
+        on listener: Descriptor
+    ) throws(SystemError) -> AcceptedStream? {
         guard let socket = network.socket(listener, for: "accept") else {
             throw SystemError(EBADF, "accept4")
         }
         guard case .listener(let queue) = socket.kind else { throw SystemError(EINVAL, "accept4") }
         guard queue.hasWaiting else { return nil }
         guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "accept4") }
-        return queue.takeWaiting().map { network.open(.stream($0)) }
+        return queue.takeWaiting().map {
+            AcceptedStream(descriptor: network.open(.stream($0)), peer: $0.remote)
+        }
     }
 
     package func hasUnread(_ descriptor: Descriptor) -> Bool {

@@ -132,7 +132,7 @@ extension UringDriver {
             return nil
         }
         while true {
-            let number = mr_accept(entry.pointee.descriptor)
+            let number = peerName.accept(on: entry.pointee.descriptor)
             if number >= 0 {
                 acceptsLeft -= 1
                 // Behind what else is ready, which has its turn before the next connection.

@@ -18,6 +18,7 @@ package final class UringDriver: Driver {
 
     @exclusivity(unchecked) package private(set) var now: Nanoseconds
     package var clock: Nanoseconds { MonotonicClock.now }
+    package var acceptedPeer: SocketAddress? { peerName.address }
 
     @exclusivity(unchecked) var entries = TokenTable<UringEntry>()
     /// What needs no completion of the kernel: answers to stops and closes, and tries to receive or
@@ -30,6 +31,7 @@ package final class UringDriver: Driver {
     @exclusivity(unchecked) var later = Fifo<Token>(capacity: 16)
     /// Cancellations that found no target.
     @exclusivity(unchecked) var failedCancels = Fifo<(Token, UringKind)>(capacity: 16)
+    @exclusivity(unchecked) var peerName = PeerName()
     /// Connections that may still be accepted before the next wait.
     @exclusivity(unchecked) var acceptsLeft = acceptBudget
     /// The buffer whose bytes the loop is looking at, or -1.

@@ -41,7 +41,7 @@ extension DriverContract {
                 #expect(session.seen[token]?.accepted == early, "accepted after stopped")
                 var late: [Descriptor] = []
                 while let next = try session.sockets.acceptWaiting(on: listener.descriptor) {
-                    late.append(next)
+                    late.append(next.descriptor)
                 }
                 session.submit(.close, token)
                 try session.run(until: "closed") { session.seen[token]?.closedCount == 1 }
@@ -145,6 +145,36 @@ extension DriverContract {
                     return peer.received == [42]
                 }
                 #expect(session.seen[token]?.failures.isEmpty == true)
+            }
+        }
+
+        /// A reset takes the address away from the socket, and not from what accept(2) has told.
+        @Test(arguments: DriverKind.allCases, [false, true])
+        func thePeerIsToldWithItsConnection(_ kind: DriverKind, _ resets: Bool) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen()
+                let token = session.attach(listener)
+                for number in 0..<20 {
+                    let peer = try session.connect(to: listener)
+                    if resets && number % 2 == 0 { peer.reset() }
+                }
+                var told: [SocketAddress?] = []
+                var known: [SocketAddress?] = []
+                session.onCompletion = { completion in
+                    guard case .accepted(let descriptor) = completion.event else { return }
+                    told.append(session.driver.acceptedPeer)
+                    known.append(try? session.sockets.remoteAddress(of: descriptor))
+                }
+                session.submit(.accept, token)
+                try session.run(until: "all are accepted") { told.count == 20 }
+                #expect(Set(told).count == 20, "no two have the same address")
+                for (address, other) in zip(told, known) {
+                    #expect(address?.hostText == "127.0.0.1")
+                    #expect(address?.port ?? 0 > 0)
+                    if !resets { #expect(address != nil && address == other) }
+                    if let other { #expect(address == other) }
+                }
+                session.seen[token]?.accepted.forEach { session.sockets.discard($0) }
             }
         }
 

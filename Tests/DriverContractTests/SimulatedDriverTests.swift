@@ -19,7 +19,8 @@ import Testing
         let peer = network.connect(to: .v4(IPv4Bytes(0x0100_007F), port: 80))
         network.runDue()
         let driver = SimulatedDriver(network: network, seed: 8, plan: plan)
-        let descriptor = try #require(try sockets.acceptWaiting(on: listener.descriptor))
+        let descriptor = try #require(
+            try sockets.acceptWaiting(on: listener.descriptor)?.descriptor)
         driver.attach(descriptor, as: token)
         return (driver, peer, sockets)
     }

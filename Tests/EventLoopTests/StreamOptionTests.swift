@@ -77,7 +77,8 @@ import Testing
         let listener = try sockets.listen(on: loopback, ListenOptions())
         defer { sockets.discard(listener.descriptor) }
         let client = try PlainSocket.connected(to: listener.address)
-        let accepted = try #require(try sockets.acceptWaiting(on: listener.descriptor))
+        let accepted = try #require(
+            try sockets.acceptWaiting(on: listener.descriptor)?.descriptor)
         sockets.resetOnClose(accepted)
         if !reset { try sockets.set(.linger(reset: false), on: accepted) }
         sockets.discard(accepted)

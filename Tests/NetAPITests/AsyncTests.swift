@@ -102,10 +102,10 @@ import Testing
             try handler.log.waitFor(.open)
             let handle = handles.value[0]
             let task = Task { () -> NetError.Code? in
-                do throws(NetError) {
+                do {
                     while true { try await handle.send([UInt8](repeating: 1, count: 1 << 20)) }
                 } catch {
-                    return error.code
+                    return (error as? NetError)?.code
                 }
             }
             try await Task.sleep(for: .milliseconds(200))

@@ -37,4 +37,28 @@ import Testing
             isOver.value = true
         }
     }
+
+    /// It was connected, and then lost: neither the wrong error nor a wait for more.
+    @Test(arguments: Setup.all)
+    func aListenerThatResetsAtOnceIsASuccessOrAReset(_ setup: Setup) throws {
+        let (rounds, outcomes) = (200, Shared<[String]>([]))
+        let listener = try RawListener()
+        let resetting = Worker { for _ in 0..<rounds { try listener.accept().reset() } }
+        let client = try Client(TestHandler(), options: setup.options())
+        try client.start()
+        for round in 1...rounds {
+            client.connect(to: listener.address) { result in
+                var text = "connected"
+                if case .failure(let error) = result {
+                    text = error.errno == ECONNRESET ? "reset" : error.description
+                }
+                outcomes.update { [text] in $0.append(text) }
+            }
+            try eventually("the outcome of connect \(round)") { outcomes.value.count == round }
+        }
+        try resetting.join("the resets")
+        #expect(Set(outcomes.value).isSubset(of: ["connected", "reset"]))
+        try eventually("none is left") { client.connectionCount == 0 }
+        try bounded("stop") { client.stop() }
+    }
 }

@@ -66,6 +66,45 @@ import Testing
         }
     }
 
+    /// Its loop is held up, so that they are all in the backlog when it is asked to stop. Taking
+    /// them in then would be a service to nobody: the next server may do so at once.
+    @Test(arguments: Setup.single, kinds)
+    func whoWaitsWhenItStopsIsTheNextServers(_ setup: Setup, _ kind: EchoKind) throws {
+        let gate = Gate()
+        defer { gate.open() }
+        let handler = TestHandler(traffic: { connection in
+            guard connection.bytes.equals("block") else { return try TestHandler.echo(connection) }
+            connection.discardAll()
+            gate.wait()
+            return .none
+        })
+        let first = try Server(handler, listen: kind.address, options: setup.options())
+        try bounded("start") { try first.start() }
+        let address = first.boundAddresses[0]
+        let copies = try first.duplicateListeners(of: address)
+        let blocker = try TestClient(to: address)
+        try blocker.send("block")
+        try eventually("the loop is held up") { gate.isReached }
+        let clients = try (0..<50).map { _ in try TestClient(to: address) }
+        for client in clients { try client.send("hello") }
+        first.requestStop()
+        gate.open()
+        blocker.close()
+        try bounded("stop") { first.stop() }
+        handler.log.checkLives()
+        try withServer(setup, listen: copies.map { .inherited($0) }) { second in
+            for client in clients {
+                let answer = try client.receiveText(exactly: 5)
+                #expect(answer == "hello")
+                client.close()
+            }
+            // A driver may have been in the middle of accepting; those were served too.
+            let accepted = (first.statistics.accepted - 1, second.server.statistics.accepted)
+            #expect(accepted.0 + accepted.1 == clients.count)
+            #expect(accepted.1 >= clients.count / 3, "\(accepted)")
+        }
+    }
+
     @Test(arguments: Setup.all)
     func aPathStaysWhereItWasHandedOutAndOnlyThere(_ setup: Setup) throws {
         let (kept, removed) = (TemporaryPath.make(), TemporaryPath.make())

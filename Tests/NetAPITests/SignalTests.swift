@@ -58,6 +58,39 @@ import Testing
         }
     }
 
+    /// A drain that a busy connection would hold for five seconds ends with the second signal.
+    private static func endADrain(_ setup: Setup, _ number: CInt) throws {
+        let handler = TestHandler(open: { connection in
+            connection.isBusy = true
+            return .none
+        })
+        let server = try Server(handler, listen: anyPort, options: setup.options())
+        let running = Worker { try server.run(stoppingOn: .terminate, .interrupt).name }
+        try eventually("the server is bound") { !server.boundAddresses.isEmpty }
+        let client = try TestClient(to: server.boundAddresses[0])
+        #expect(try client.roundTrip("x"))
+        kill(getpid(), SIGTERM)
+        let time = try elapsed {
+            try eventually("it stops") { (try? TestClient(to: server.boundAddresses[0])) == nil }
+            #expect(try client.staysSilent(for: .milliseconds(100)))
+            #expect(!running.isDone)
+            kill(getpid(), number)
+            #expect(try client.receiveEnd().isReset)
+            #expect(try running.join("Server.run") == "signal")
+        }
+        #expect(time < .seconds(4) || Probe.isSanitized, "\(time)")
+        handler.log.checkLives()
+    }
+
+    @Test func aSecondSignalEndsTheDrainAtOnce() async {
+        await #expect(processExitsWith: .success) {
+            for setup in Setup.all {
+                try SignalTests.endADrain(setup, SIGTERM)
+                try SignalTests.endADrain(setup, SIGINT)
+            }
+        }
+    }
+
     @Test func aSignalThatWasNotAskedForIsLeftToTheProgram() async {
         await #expect(processExitsWith: .signal(SIGTERM)) {
             let server = try Server(TestHandler(), listen: anyPort)

@@ -11,9 +11,9 @@ import Testing
     /// `isEstablished`.
     private func connect(
         _ stage: Stage, within timeout: Nanoseconds, isEstablished: Bool = false,
-        _ outcomes: Monitor<[String]>
+        to other: SocketAddress? = nil, _ outcomes: Monitor<[String]>
     ) throws -> Token {
-        let address = stage.listener.address
+        let address = other ?? stage.listener.address
         let requests = stage.turn(
             message: .run { loop in
                 loop.connect(to: address, isDatagram: false, timeout: timeout) { result in
@@ -101,11 +101,22 @@ import Testing
         }
     }
 
-    @Test("a success of a socket that has no peer is a connect that had not begun: tried again")
-    func successWithoutPeer() throws {
+    @Test("a success of an IP socket that has no peer is a connection that was reset at once")
+    func resetAtOnce() throws {
         try withStage { stage in
             let outcomes = Monitor<[String]>([])
             let token = try connect(stage, within: .milliseconds(1_000), outcomes)
+            #expect(stage.turn((token, .connected)) == [.close(token)])
+            #expect(outcomes.withLock { $0 } == ["ECONNRESET"])
+        }
+    }
+
+    @Test("a success of a Unix socket that has no peer is a connect that had not begun")
+    func successWithoutPeer() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let token = try connect(
+                stage, within: .milliseconds(1_000), to: .unix("/there", abstract: false), outcomes)
             #expect(stage.turn((token, .connected)) == [])
             #expect(outcomes.withLock { $0 } == [])
             stage.turn(after: retry)

@@ -16,6 +16,14 @@ import Testing
         stage.turn(message: .drain(within: limit))
     }
 
+    /// A connection that was sent something, so that it is no new one.
+    private func open(_ stage: Stage) throws -> Token {
+        let token = try stage.open()
+        stage.write([0], to: token)
+        #expect(stage.turn((token, .sent(1))) == [])
+        return token
+    }
+
     @Test("no connection: drained at once, and told once")
     func empty() throws {
         try withStage { stage in
@@ -32,7 +40,7 @@ import Testing
     @Test("a quiet connection closes, and only its last word ends the drain")
     func quietOne() throws {
         try withStage { stage in
-            let token = try stage.open()
+            let token = try open(stage)
             drain(stage, within: limit)
             // The loop sleeps until it may be quiet.
             #expect(stage.turn() == [])
@@ -40,9 +48,7 @@ import Testing
             #expect(stage.turn(after: quiet - 1) == [])
             #expect(stage.turn() == [])
             stage.turn(after: 1)
-            #expect(stage.turn() == [.shutdownWrite(token)])
-            #expect(stage.delegate.take(token) == [])
-            #expect(stage.turn((token, .endOfStream)) == [.close(token)])
+            #expect(stage.turn() == [.close(token)])
             #expect(stage.delegate.take(token) == [.closed("shutdown")])
             #expect(stage.owner.take() == [])
             #expect(stage.turn((token, .closed)) == [])
@@ -53,14 +59,14 @@ import Testing
     @Test("a peer that goes on sending is quiet only after its last bytes, or at half of the time")
     func sending() throws {
         try withStage { stage in
-            let (brief, endless) = (try stage.open(), try stage.open())
+            let (brief, endless) = (try open(stage), try open(stage))
             drain(stage, within: limit)
             stage.turn(after: quiet - 1, (brief, .received([1])), (endless, .received([1])))
             stage.turn(after: quiet - 1, (endless, .received([2])))
             stage.turn()
             #expect(stage.lastWait == 1)
             stage.turn(after: 1)
-            #expect(stage.turn() == [.shutdownWrite(brief)])
+            #expect(stage.turn() == [.close(brief)])
             var left = half - (quiet * 2 - 1)
             while left > quiet - 1 {
                 #expect(stage.turn(after: quiet - 1, (endless, .received([3]))) == [])
@@ -76,15 +82,14 @@ import Testing
     @Test("a busy connection closes at half of the time")
     func busy() throws {
         try withStage { stage in
-            let token = try stage.open()
+            let token = try open(stage)
             stage.turn(token) { $0.setBusy($1, true) }
             drain(stage, within: limit)
             #expect(stage.turn(after: half - 1) == [])
             #expect(stage.turn() == [])
             #expect(stage.lastWait == 1)
             stage.turn(after: 1)
-            #expect(stage.turn() == [.shutdownWrite(token)])
-            #expect(stage.turn((token, .endOfStream)) == [.close(token)])
+            #expect(stage.turn() == [.close(token)])
             #expect(stage.delegate.take(token) == [.closed("shutdown")])
         }
     }
@@ -92,19 +97,19 @@ import Testing
     @Test("a connection that is busy no more closes at once")
     func busyNoMore() throws {
         try withStage { stage in
-            let token = try stage.open()
+            let token = try open(stage)
             stage.turn(token) { $0.setBusy($1, true) }
             drain(stage, within: limit)
             #expect(stage.turn(after: quiet * 3) == [])
             #expect(stage.turn(token) { $0.setBusy($1, false) } == [])
-            #expect(stage.turn() == [.shutdownWrite(token)])
+            #expect(stage.turn() == [.close(token)])
         }
     }
 
     @Test("bytes that wait unread below a loop which was held up are no silence")
     func unread() throws {
         try withStage { stage in
-            let token = try stage.open()
+            let token = try open(stage)
             stage.peers[0].send([1])
             drain(stage, within: limit)
             for _ in 0..<3 {
@@ -121,7 +126,7 @@ import Testing
     @Test("what is still on its way when the time is up is aborted, not before")
     func deadline() throws {
         try withStage { stage in
-            let token = try stage.open()
+            let token = try open(stage)
             stage.write([1, 2, 3], to: token)
             drain(stage, within: limit)
             stage.turn(after: quiet)
@@ -141,7 +146,7 @@ import Testing
     @Test("a second stop may shorten the time, not lengthen it")
     func twice() throws {
         try withStage { stage in
-            let token = try stage.open()
+            let token = try open(stage)
             stage.turn(token) { $0.setBusy($1, true) }
             drain(stage, within: limit * 10)
             drain(stage, within: limit)
@@ -151,21 +156,21 @@ import Testing
             stage.turn()
             #expect(stage.lastWait == half)
             stage.turn(after: half)
-            #expect(stage.turn() == [.shutdownWrite(token)])
+            #expect(stage.turn() == [.close(token)])
         }
     }
 
     @Test("the descriptor of another loop that comes during the drain is served and closed too")
     func lateAdoption() throws {
         try withStage { stage in
-            let first = try stage.open()
+            let first = try open(stage)
             drain(stage, within: limit)
-            let second = try stage.open()
+            let second = try open(stage)
             stage.turn(after: quiet)
-            #expect(stage.turn() == [.shutdownWrite(first), .shutdownWrite(second)])
-            stage.turn((first, .endOfStream), (first, .closed))
+            #expect(stage.turn() == [.close(first), .close(second)])
+            stage.turn((first, .closed))
             #expect(stage.owner.take() == [])
-            stage.turn((second, .endOfStream), (second, .closed))
+            stage.turn((second, .closed))
             #expect(stage.owner.take() == [.drained])
         }
     }
@@ -174,14 +179,14 @@ import Testing
     func end() throws {
         try withStage { stage in
             drain(stage, within: limit)
-            let late = try stage.makeDescriptor()
+            let late = try stage.makeStream()
             // Behind the end, in one batch.
-            _ = stage.owner.connectionAccepted()
+            stage.owner.connectionAdded()
             _ = stage.port.post(.end)
             #expect(stage.turn(message: .adopt(late, listener: 0, host: nil)) == [])
             #expect(stage.delegate.shutDowns == 1)
             #expect(stage.driver.isShutDown)
-            #expect(!stage.isOpen(late))
+            #expect(!stage.isOpen(late.descriptor))
         }
     }
 }

@@ -120,9 +120,9 @@ import Testing
     func adoptionBudget() throws {
         try withStage { stage in
             for _ in 0..<40 {
-                _ = stage.owner.connectionAccepted()
-                let descriptor = try stage.makeDescriptor()
-                #expect(stage.port.adopt(descriptor, listener: 0, host: nil))
+                stage.owner.connectionAdded()
+                let stream = try stage.makeStream()
+                #expect(stage.port.adopt(stream, listener: 0, host: nil))
             }
             stage.turn()
             #expect((1...16).contains(stage.port.counters.open))
@@ -135,9 +135,9 @@ import Testing
     func drainedButForAdoptions() throws {
         try withStage { stage in
             for _ in 0..<20 {
-                _ = stage.owner.connectionAccepted()
-                let descriptor = try stage.makeDescriptor()
-                #expect(stage.port.adopt(descriptor, listener: 0, host: nil))
+                stage.owner.connectionAdded()
+                let stream = try stage.makeStream()
+                #expect(stage.port.adopt(stream, listener: 0, host: nil))
             }
             stage.port.postFirst(.stopAccepting(within: .milliseconds(1_000)))
             stage.port.postFirst(.drain(within: .milliseconds(1_000)))

@@ -6,6 +6,7 @@
 #define MILLRACE_CLINUX_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -112,6 +113,8 @@ int mr_has_hung_up(int descriptor);
 int mr_unacknowledged(int descriptor);
 // accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC: the new descriptor, or -1 with errno.
 int mr_accept(int listener);
+// The same, with the peer's name, which is there even if it has reset the connection already.
+int mr_accept_from(int listener, struct sockaddr_storage *peer, uint32_t *length);
 // "EADDRINUSE" for 98; NULL for a number that this libc does not know.
 const char *mr_errno_name(int number);
 // What was received, but for its bytes.
@@ -166,6 +169,9 @@ int mr_signal_descriptor(int slot);
 void mr_signal_unwatch(int slot);
 // One pointer per thread: whose loop's thread this is.
 void mr_thread_set(void *pointer);
+// For the life of the thread: it is a loop's.
+void mr_thread_mark_loop(void);
+bool mr_thread_is_loop(void);
 void *mr_thread_get(void);
 
 #endif

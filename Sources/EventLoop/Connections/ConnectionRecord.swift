@@ -15,6 +15,7 @@ package struct ConnectionRecord {
     @usableFromInline package var inbound = InboundBuffer()
     @usableFromInline package internal(set) var outbound = OutboundQueue()
     @usableFromInline var lastReceived: Nanoseconds = 0
+    /// 0 until something was.
     @usableFromInline var lastSent: Nanoseconds = 0
 
     // MARK: What a request seldom touches
@@ -32,8 +33,7 @@ package struct ConnectionRecord {
     var discarded = 0
     /// What the peer's host had not acknowledged at the last look; counts with `.resetsAtEnd`.
     var unacknowledged = Int.max
-    /// To the end of the third line.
-    private let filler: UInt64 = 0
+    var lingerStart: Nanoseconds = 0
 
     @usableFromInline package internal(set) var state: ConnectionState {
         @inlinable get { storedState }
@@ -72,7 +72,8 @@ package enum ConnectionState: UInt8, Sendable {
     case open
     /// Closed by us: what was written goes out, what comes is discarded.
     case finishing
-    /// Our end is sent; waiting for the peer's, so that no reset destroys what it has not read.
+    /// The handler's part is over and our end is sent; waiting for the peer's, so that no reset
+    /// destroys what it has not read.
     case lingering
     /// The driver closes the descriptor; nothing is called any more.
     case closing
@@ -188,6 +189,8 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) var work: ConnectionWork?
     @exclusivity(unchecked) var pipeTarget: Token?
     @exclusivity(unchecked) var pipeSources: [Token] = []
+    /// Connections that it asked for and waits for.
+    @exclusivity(unchecked) var awaitedOthers = 0
     /// Until it is connected.
     @exclusivity(unchecked) var attempt: ConnectAttempt?
     @exclusivity(unchecked) package var context: AnyObject?
@@ -215,9 +218,19 @@ package typealias SendResult = (CloseCause?) -> Void
 extension ConnectionRecord {
     /// Here, and not where it is asked: a set of flags is compared by its witness table elsewhere.
     package var isWritable: Bool { state == .open && !flags.contains(.congested) }
+
+    /// Its handler's part is over, or will be when the running callback returns.
+    package var isOver: Bool { state == .lingering || state == .closing }
 }
 
 extension ConnectionDetails {
+    func cancelTimers() {
+        // Out of the list first: what goes with a closure may ask for another one.
+        var due: [LoopTimer] = []
+        swap(&due, &timers)
+        for timer in due { timer.cancel() }
+    }
+
     /// The value of the variable with this number. Here, where access to `values` is not checked.
     package func box(of variable: Int) -> AnyObject? {
         for index in values.indices where values[index].variable == variable {

@@ -7,14 +7,15 @@ extension Loop {
     package func close(_ connection: ConnectionReference, _ cause: CloseCause) {
         guard connection.pointee.state == .open else { return }
         connection.pointee.state = .finishing
-        if let details = connection.pointee.details?.takeUnretainedValue() {
-            details.cause = details.cause ?? cause
-            details.work?.drop()
-        }
-        connection.pointee.lastProgress = now
+        connection.pointee.lastSent = now
         connection.pointee.flags.subtract(.notReading)
         connection.pointee.flags.subtract([.trafficDue, .wakeDue, .workDue, .endDue])
         if !isCurrent(connection) { enqueue(connection) }
+        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
+        details.cause = details.cause ?? cause
+        // Last, since it lets go of the program's closures.
+        details.work?.drop()
+        details.cancelTimers()
     }
 
     /// Closes with a reset, dropping what is unsent.
@@ -25,7 +26,9 @@ extension Loop {
         case .connecting: return abandonConnect(connection, SystemError(ECANCELED, "connect"))
         case .closing, .free, .listening: return
         }
+        // What is gathered is dropped too, also by the callback that this is called in.
         connection.pointee.flags.insert(.aborting)
+        connection.pointee.flags.remove(.dirty)
     }
 
     /// Ends our side after what was written; the peer may go on.
@@ -90,7 +93,7 @@ extension Loop {
         }
     }
 
-    private func sendEnd(_ connection: ConnectionReference) {
+    func sendEnd(_ connection: ConnectionReference) {
         guard connection.pointee.flags.isDisjoint(with: [.endSent, .datagrams]) else { return }
         connection.pointee.flags.insert(.endSent)
         driver.submit(.shutdownWrite, for: connection.pointee.token)
@@ -100,6 +103,7 @@ extension Loop {
         if !connection.pointee.flags.isDisjoint(with: [.aborting, .broken]) {
             return beginClosing(connection)
         }
+        connection.pointee.discarded += connection.pointee.inbound.count
         connection.pointee.inbound.release()
         updateReading(connection)
         guard connection.pointee.outbound.isEmpty else { return armTimer(connection) }
@@ -108,10 +112,7 @@ extension Loop {
         if !connection.pointee.flags.isDisjoint(with: [.peerEnded, .datagrams]) {
             return beginClosing(connection)
         }
-        sendEnd(connection)
-        connection.pointee.state = .lingering
-        connection.pointee.lastProgress = now
-        armTimer(connection)
+        if isTaken(connection) { beginClosing(connection) } else { linger(connection) }
     }
 
     private static var acknowledgementTime: Nanoseconds { 20_000_000 }
@@ -129,28 +130,46 @@ extension Loop {
         armTimer(connection)
     }
 
-    /// The handler's last callback, then the driver's close; the slot is freed by its answer.
+    /// The driver closes, and the slot is freed by its answer. If the handler has not had its last
+    /// callback yet, it has it first.
     @inline(never)
     func beginClosing(_ connection: ConnectionReference, _ cause: CloseCause? = nil) {
-        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
         precondition(
             connection.pointee.state != .closing && depth == 0, "closing inside a callback")
+        let wasLingering = connection.pointee.state == .lingering
         connection.pointee.state = .closing
+        timers.cancel(connection.pointee.timer)
+        if wasLingering {
+            port.counters.lingering.add(-1)
+        } else {
+            tellClosed(connection, cause)
+        }
+        if connection.pointee.flags.contains(.aborting) {
+            sockets.resetOnClose(connection.pointee.descriptor)
+        }
+        driver.submit(.close, for: connection.pointee.token)
+    }
+
+    /// The end of the handler's part, which is also the end of what it has kept here.
+    func tellClosed(_ connection: ConnectionReference, _ cause: CloseCause?) {
+        guard let owned = connection.pointee.details else { return }
+        let details = owned.takeUnretainedValue()
         let final = details.cause ?? cause ?? .local
         details.work?.drop()
         pipeBroken(connection, final)
         details.cause = final
-        timers.cancel(connection.pointee.timer)
-        for timer in details.timers { timer.cancel() }
+        details.cancelTimers()
         failAwaitedSends(connection, final)
         if connection.pointee.flags.contains(.opened) {
             callback(connection) { $0.closed(connection, final) }
         }
         connection.pointee.inbound.release()
-        if connection.pointee.flags.contains(.aborting) {
-            sockets.resetOnClose(connection.pointee.descriptor)
-        }
-        driver.submit(.close, for: connection.pointee.token)
+        port.counters.closed.add()
+        // The host is counted as long as there is a descriptor.
+        if let host = details.countedHost { closingHosts[connection.pointee.token] = host }
+        connection.pointee.details = nil
+        // The connection reads as closed by now: what goes with it may use it.
+        owned.release()
     }
 
     /// The driver's last word.
@@ -158,13 +177,16 @@ extension Loop {
         if connection.pointee.state == .listening { return listenerClosed(connection) }
         precondition(connection.pointee.state == .closing, "closed without being asked")
         connection.pointee.outbound.clear(chunks)
+        if configuration.countsHosts,
+            let host = closingHosts.removeValue(forKey: connection.pointee.token)
+        {
+            owner.hostDisconnected(host)
+        }
+        // Of a connect that was given up.
         let details = connection.pointee.details
-        if let host = details?.takeUnretainedValue().countedHost { owner.hostDisconnected(host) }
         connection.pointee.details = nil
         table.release(connection)
-        // The connection reads as closed by now: what goes with it may use it.
         details?.release()
-        port.counters.closed.add()
         owner.connectionClosed()
         acceptAfterClose()
     }
@@ -174,7 +196,6 @@ extension Loop {
     /// When the connection's one timer should next be looked at; it is moved lazily, not at each
     /// event.
     private func deadline(of connection: ConnectionReference) -> Nanoseconds? {
-        let since = connection.pointee.lastProgress
         switch connection.pointee.state {
         case .open: return openDeadline(connection)
         case .finishing:
@@ -182,7 +203,7 @@ extension Loop {
             return isWaitingForPeer(connection)
                 ? now + Self.acknowledgementTime
                 : connection.pointee.lastSent + configuration.closeTimeout
-        case .lingering: return since + configuration.lingerTimeout
+        case .lingering: return nextLook(at: connection)
         case .connecting: return connection.pointee.details?.takeUnretainedValue().attempt?.deadline
         case .closing, .free, .listening: return nil
         }
@@ -255,6 +276,7 @@ extension Loop {
 
     func deadlinePassed(_ connection: ConnectionReference) {
         if isWaitingForPeer(connection) { return resetWhenTaken(connection) }
+        if connection.pointee.state == .lingering { return lookAtLingering(connection) }
         guard let deadline = deadline(of: connection) else { return }
         guard deadline <= now else { return armTimer(connection) }
         switch connection.pointee.state {
@@ -267,9 +289,8 @@ extension Loop {
             port.counters.timeouts.add()
             connection.pointee.details?.takeUnretainedValue().cause = .timeout
             abort(connection, .timeout)
-        case .lingering: beginClosing(connection)
         case .connecting: abandonConnect(connection, SystemError(ETIMEDOUT, "connect"))
-        case .closing, .free, .listening: break
+        case .lingering, .closing, .free, .listening: break
         }
     }
 }

@@ -27,17 +27,35 @@ extension Loop {
     /// A Unix socket whose listener's backlog is full gives EAGAIN and nothing to wait for.
     private static var retryTime: Nanoseconds { 5_000_000 }
 
-    /// Connects; `done` runs before `onOpen` of the new connection, and never inside this call.
+    /// Connects; `done` runs before `onOpen` of the new connection, and never inside this call. The
+    /// token is nil if nothing was begun.
+    @discardableResult
     package func connect(
         to address: SocketAddress, isDatagram: Bool, timeout: Nanoseconds,
         _ done: @escaping ConnectResult
-    ) {
+    ) -> Token? {
         do throws(SystemError) {
-            try startConnecting(address, isDatagram, timeout, done)
+            return try startConnecting(address, isDatagram, timeout, done)
         } catch {
             let failure = error
-            refusals.append { try? done(.failure(failure)) }
+            refuse { try? done(.failure(failure)) }
+            return nil
         }
+    }
+
+    /// Nobody waits for it any more.
+    package func giveUpConnecting(_ token: Token) {
+        guard let connection = table.find(token), connection.pointee.state == .connecting else {
+            return
+        }
+        abandonConnect(connection, SystemError(ECANCELED, "connect"))
+    }
+
+    /// Tells of a failure soon, and not inside the call that asks for this.
+    package func refuse(_ tell: @escaping () -> Void) {
+        refusals.append(tell)
+        // No turn follows.
+        if hasEnded && !isTellingLast { tellLastRefusals() }
     }
 
     /// Those that are there now: one that connects again waits for the next round.
@@ -47,10 +65,22 @@ extension Loop {
         for tell in due { runClosure(for: nil) { _ in tell() } }
     }
 
+    /// There is no next round. Bounded, for who connects again whenever that fails.
+    func tellLastRefusals() {
+        isTellingLast = true
+        defer { isTellingLast = false }
+        var rounds = 0
+        while !refusals.isEmpty && rounds < 100 {
+            rounds += 1
+            tellRefusals()
+        }
+        refusals = []
+    }
+
     private func startConnecting(
         _ address: SocketAddress, _ isDatagram: Bool, _ timeout: Nanoseconds,
         _ done: @escaping ConnectResult
-    ) throws(SystemError) {
+    ) throws(SystemError) -> Token {
         guard phase == .running || phase == .acceptedLast else {
             throw SystemError(ECANCELED, "connect")
         }
@@ -70,11 +100,12 @@ extension Loop {
         connection.pointee.state = .connecting
         connection.pointee.flags.insert(.readsAhead)
         if isDatagram { connection.pointee.flags.insert(.datagrams) }
-        _ = owner.connectionAccepted()
+        owner.connectionAdded()
         port.counters.opened.add()
         driver.attach(descriptor, as: connection.pointee.token)
         armTimer(connection)
         submitConnect(connection)
+        return connection.pointee.token
     }
 
     /// Makes a connection of a stream that was connected elsewhere. On an error the descriptor
@@ -84,19 +115,25 @@ extension Loop {
             throw SystemError(ECANCELED, "adopt")
         }
         try sockets.adoptStream(descriptor)
-        _ = owner.connectionAccepted()
-        open(descriptor, listener: nil)
+        owner.connectionAdded()
+        let peer = try? sockets.remoteAddress(of: descriptor)
+        open(AcceptedStream(descriptor: descriptor, peer: peer), listener: nil)
     }
 
     /// Lets a connection rest until the one that it asked for is there: its bytes and its end wait.
     package func awaitOther(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open else { return }
         connection.pointee.flags.insert(.awaitingOther)
+        connection.pointee.details?.takeUnretainedValue().awaitedOthers += 1
         updateReading(connection)
     }
 
     package func otherCame(_ connection: ConnectionReference) {
-        guard connection.pointee.flags.contains(.awaitingOther) else { return }
+        guard connection.pointee.flags.contains(.awaitingOther),
+            let details = connection.pointee.details?.takeUnretainedValue()
+        else { return }
+        details.awaitedOthers -= 1
+        guard details.awaitedOthers == 0 else { return }
         connection.pointee.flags.remove(.awaitingOther)
         updateReading(connection)
         enqueue(connection)
@@ -117,7 +154,7 @@ extension Loop {
         else { return }
         // A kernel may report success of a connect that had not even begun (a full backlog).
         guard let remote = try? sockets.remoteAddress(of: connection.pointee.descriptor) else {
-            return connectFailed(connection, SystemError(EAGAIN, "connect"))
+            return connectFailed(connection, SystemError(goneAtOnce(details), "connect"))
         }
         if case .unix(let path, _) = remote, path.isEmpty {
         } else {
@@ -141,6 +178,11 @@ extension Loop {
         updateReading(connection)
     }
 
+    /// An IP socket without a peer has lost it again: it was connected, and reset.
+    private func goneAtOnce(_ details: ConnectionDetails) -> Int32 {
+        if case .unix = details.remoteAddress { EAGAIN } else { ECONNRESET }
+    }
+
     func connectFailed(_ connection: ConnectionReference, _ error: SystemError) {
         guard connection.pointee.state == .connecting,
             let attempt = connection.pointee.details?.takeUnretainedValue().attempt
@@ -162,6 +204,7 @@ extension Loop {
         else { return }
         connection.pointee.state = .closing
         timers.cancel(connection.pointee.timer)
+        port.counters.closed.add()
         // There is no connection that an error of the closure could close.
         runClosure(for: nil) { _ in try? attempt.done(.failure(error)) }
         driver.submit(.close, for: connection.pointee.token)

@@ -2,7 +2,8 @@
 
 extension Loop {
     /// Makes a connection of a descriptor that a listener accepted, here or on another loop.
-    func open(_ descriptor: Descriptor, listener: Int?, host: SocketAddress? = nil) {
+    func open(_ stream: AcceptedStream, listener: Int?, host: SocketAddress? = nil) {
+        let descriptor = stream.descriptor
         guard !hasEnded, let connection = table.allocate() else {
             if !hasEnded { owner.report(.slotsExhausted(loop: index)) }
             if let host { owner.hostDisconnected(host) }
@@ -10,15 +11,13 @@ extension Loop {
             return owner.connectionClosed()
         }
         sockets.prepare(descriptor, configuration.stream)
-        // Asked for now: after a reset the kernel no longer knows whom it was connected to.
-        let remote = try? sockets.remoteAddress(of: descriptor)
-        let details = ConnectionDetails(listener: listener, remoteAddress: remote)
+        let details = ConnectionDetails(listener: listener, remoteAddress: stream.peer)
         details.countedHost = host
         connection.pointee.details = Unmanaged.passRetained(details)
         connection.pointee.descriptor = descriptor
         connection.pointee.state = .open
         connection.pointee.flags.insert(listener == nil ? [.opened, .readsAhead] : .opened)
-        connection.pointee.lastProgress = now
+        connection.pointee.lastReceived = now
         port.counters.opened.add()
         driver.attach(descriptor, as: connection.pointee.token)
         armTimer(connection)

@@ -85,7 +85,7 @@ extension Loop {
         if connection.pointee.outbound.backlog > configuration.outboundHighMark {
             congest(connection, connection.pointee.outbound.count)
         }
-        guard !connection.pointee.flags.contains(.dirty) else { return }
+        guard connection.pointee.flags.isDisjoint(with: [.dirty, .aborting]) else { return }
         connection.pointee.flags.insert(.dirty)
         if !isCurrent(connection) { enqueue(connection) }
     }
@@ -115,9 +115,7 @@ extension Loop {
             askBeforeWriting(connection)
         }
         connection.pointee.flags.remove(.dirty)
-        guard connection.pointee.state == .open || connection.pointee.state == .finishing else {
-            return
-        }
+        guard isSending(connection) else { return }
         sendNext(connection)
         throttleIfCongested(connection)
     }
@@ -133,12 +131,16 @@ extension Loop {
 
     @inline(never)
     private func askBeforeWriting(_ connection: ConnectionReference) {
-        guard !connection.pointee.outbound.isEmpty,
-            connection.pointee.state == .open || connection.pointee.state == .finishing
-        else { return }
+        guard !connection.pointee.outbound.isEmpty, isSending(connection) else { return }
         connection.pointee.flags.insert(.preWriting)
         callback(connection) { try $0.willWrite(connection) }
         connection.pointee.flags.remove(.preWriting)
+    }
+
+    /// What is gathered is to go out.
+    private func isSending(_ connection: ConnectionReference) -> Bool {
+        !connection.pointee.flags.contains(.aborting)
+            && (connection.pointee.state == .open || connection.pointee.state == .finishing)
     }
 
     private func sendNext(_ connection: ConnectionReference) {
@@ -172,7 +174,7 @@ extension Loop {
         connection.pointee.sentTotal += count
         port.counters.bytesOut.add(count)
         if connection.pointee.flags.contains(.sendAwaited) { tellSent(connection) }
-        if !connection.pointee.outbound.isEmpty { sendNext(connection) }
+        if !connection.pointee.outbound.isEmpty && isSending(connection) { sendNext(connection) }
         if connection.pointee.outbound.backlog <= configuration.outboundLowMark {
             if !connection.pointee.flags.isDisjoint(with: [.throttled, .congested]) {
                 relieve(connection)

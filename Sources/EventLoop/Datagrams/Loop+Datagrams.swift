@@ -41,8 +41,10 @@ extension Loop {
         // It comes from the driver, and so never inside another callback.
         depth = 1
         do {
-            let action = try datagrams.datagram(
-                datagram, on: self, socket: record.pointee.discarded)
+            let action = try delegates._withUnsafeGuaranteedRef {
+                try $0.datagrams.datagram(
+                    datagram, on: self, socket: record.pointee.discarded)
+            }
             if action == .shutdown { shutdownAsked() }
         } catch {
             datagramHandlerFailed(error)

@@ -10,13 +10,13 @@ struct Listener {
     var isStopping = false
     /// Accepted when the limit of connections was reached already: a backend may be ahead of the
     /// loop. They wait as if they were still in the backlog.
-    var parked: [Descriptor] = []
+    var parked: [AcceptedStream] = []
     /// Doubles with each failure in a row.
     var backOff = Self.shortestBackOff
 
     var stream: StreamKind { bound.isDatagram ? .datagrams : .accept }
 
-    mutating func takeParked() -> Descriptor? { parked.isEmpty ? nil : parked.removeFirst() }
+    mutating func takeParked() -> AcceptedStream? { parked.isEmpty ? nil : parked.removeFirst() }
 
     static let shortestBackOff: Nanoseconds = 20_000_000
     static let longestBackOff: Nanoseconds = 500_000_000
@@ -69,11 +69,17 @@ extension Loop {
         // Too late to be served: the loops may be drained already.
         guard listeners[listener].state != .closing else { return sockets.discard(descriptor) }
         listeners[listener].backOff = Listener.shortestBackOff
-        guard listeners[listener].isStopping || owner.hasRoom else {
-            listeners[listener].parked.append(descriptor)
-            return pauseAccepting(listener)
+        let stream = AcceptedStream(
+            descriptor: descriptor,
+            peer: driver.acceptedPeer ?? (try? sockets.remoteAddress(of: descriptor)))
+        if listeners[listener].isStopping {
+            placeInAnyCase(stream, listener: listener)
+        } else if owner.takeRoom() {
+            place(stream, listener: listener)
+        } else {
+            listeners[listener].parked.append(stream)
         }
-        if !place(descriptor, listener: listener) { pauseAccepting(listener) }
+        if !owner.hasRoom { pauseAccepting(listener) }
         if let target = targetBehind(of: listener) { waitForLoop(target, listener) }
     }
 
@@ -112,35 +118,35 @@ extension Loop {
         driver.submit(.stop(.accept), for: token)
     }
 
-    /// Gives the descriptor to a loop; false if the server has no room for another one.
-    private func place(_ descriptor: Descriptor, listener: Int) -> Bool {
-        port.counters.accepted.add()
-        // Asked once: after a reset the kernel no longer knows whom it was connected to.
-        let host =
-            configuration.countsHosts ? try? sockets.remoteAddress(of: descriptor).host : nil
-        if let host, !owner.hostConnected(host) {
-            port.counters.hostRefusals.add()
-            sockets.discard(descriptor)
-            return true
-        }
-        let hasRoom = owner.connectionAccepted()
-        let target = listeners[listener].spreads ? target(for: descriptor) : port
-        guard target !== port else {
-            open(descriptor, listener: listener, host: host)
-            return hasRoom
-        }
-        if !target.adopt(descriptor, listener: listener, host: host) {
-            if let host { owner.hostDisconnected(host) }
-            sockets.discard(descriptor)
-            owner.connectionClosed()
-        }
-        return hasRoom
+    /// Who was in the backlog when a stop began is served, above the limit of connections too.
+    private func placeInAnyCase(_ stream: AcceptedStream, listener: Int) {
+        owner.connectionAdded()
+        place(stream, listener: listener)
     }
 
-    private func target(for descriptor: Descriptor) -> LoopPort {
+    /// Gives a stream, for which there is room, to a loop.
+    private func place(_ stream: AcceptedStream, listener: Int) {
+        port.counters.accepted.add()
+        let host = configuration.countsHosts ? stream.peer?.host : nil
+        if let host, !owner.hostConnected(host) {
+            port.counters.hostRefusals.add()
+            return refuse(stream)
+        }
+        let target = listeners[listener].spreads ? target(for: stream) : port
+        guard target !== port else { return open(stream, listener: listener, host: host) }
+        guard !target.adopt(stream, listener: listener, host: host) else { return }
+        if let host { owner.hostDisconnected(host) }
+        refuse(stream)
+    }
+
+    private func refuse(_ stream: AcceptedStream) {
+        sockets.discard(stream.descriptor)
+        owner.connectionClosed()
+    }
+
+    private func target(for stream: AcceptedStream) -> LoopPort {
         let index = balancer.pick(
-            among: targets.count, load: { targets[$0].counters.open },
-            source: { try? sockets.remoteAddress(of: descriptor) })
+            among: targets.count, load: { targets[$0].load }, source: { stream.peer })
         guard !balancer.isBound, targets[index].adoptions.isMany else { return targets[index] }
         // One loop that is held up does not hold up the others' clients.
         return targets.first { !$0.adoptions.isMany } ?? targets[index]
@@ -166,8 +172,10 @@ extension Loop {
 
     func resumeAccepting() {
         for listener in listeners.indices {
-            while owner.hasRoom, let descriptor = listeners[listener].takeParked() {
-                _ = place(descriptor, listener: listener)
+            while !listeners[listener].parked.isEmpty, owner.takeRoom(),
+                let stream = listeners[listener].takeParked()
+            {
+                place(stream, listener: listener)
             }
             guard listeners[listener].state == .full, owner.hasRoom else { continue }
             if targetBehind(of: listener) == nil { startAccepting(listener) }
@@ -219,10 +227,14 @@ extension Loop {
         }
         flushDatagrams()
         forgetOutbox(listener)
-        while let descriptor = listeners[listener].takeParked() {
-            _ = place(descriptor, listener: listener)
+        while let stream = listeners[listener].takeParked() {
+            placeInAnyCase(stream, listener: listener)
         }
-        guard !listeners[listener].bound.isDatagram else { return closeListener(listener) }
+        // Who waits where another server accepts too is that one's.
+        let bound = listeners[listener].bound
+        guard !bound.isDatagram && !owner.isHandedOut(bound) else {
+            return closeListener(listener)
+        }
         listeners[listener].state = .emptying(until: now + emptyingLimit)
         emptyingCount += 1
         emptyBacklog(listener)
@@ -254,7 +266,7 @@ extension Loop {
                 emptyingCount -= 1
                 return closeListener(listener)
             }
-            _ = place(waiting, listener: listener)
+            placeInAnyCase(waiting, listener: listener)
         }
         guard isLate else { return }
         emptyingCount -= 1

@@ -17,6 +17,9 @@ enum LoopPhase: Equatable {
 extension Loop {
     /// A peer that was silent for this long is not in the middle of sending.
     static var quietTime: Nanoseconds { 20_000_000 }
+    /// A peer that has just connected, and was sent nothing yet, may be about to send: its first
+    /// bytes need a round trip more.
+    private static var firstByteTime: Nanoseconds { 100_000_000 }
 
     /// A second request may shorten the time, not lengthen it.
     func drain(within limit: Nanoseconds) {
@@ -70,9 +73,7 @@ extension Loop {
         drainDeadline = now < deadline ? deadline : nil
         for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
             guard let connection = table.find(token) else { continue }
-            let quietAt =
-                isWorking(connection)
-                ? .max : max(since, connection.pointee.lastProgress) + Self.quietTime
+            let quietAt = quietTime(of: connection, since)
             if connection.pointee.state == .connecting {
                 abandonConnect(connection, SystemError(ECANCELED, "connect"))
             } else if now >= deadline {
@@ -88,6 +89,16 @@ extension Loop {
                 }
             }
         }
+    }
+
+    private func quietTime(
+        of connection: ConnectionReference, _ since: Nanoseconds
+    ) -> Nanoseconds {
+        guard !isWorking(connection) else { return .max }
+        let moved = connection.pointee.lastProgress
+        let quietAt = max(since, moved) + Self.quietTime
+        let isNew = connection.pointee.lastSent == 0
+        return isNew ? max(quietAt, moved + Self.firstByteTime) : quietAt
     }
 
     /// It looks silent only because this loop did not come to listen: it was held up by a callback,
@@ -107,20 +118,31 @@ extension Loop {
         depth -= 1
         phase = .ended
         closeMailbox()
-        tellRefusals()
-        for descriptor in listeners.flatMap(\.parked) { sockets.discard(descriptor) }
-        timers = TimerQueue()
+        tellLastRefusals()
+        for stream in listeners.flatMap(\.parked) { sockets.discard(stream.descriptor) }
+        letGo()
+    }
+
+    /// Of everything that belongs to the program, which may itself hold this loop, and of the
+    /// kernel's. Some of it may look at the loop as it goes.
+    private func letGo() {
+        while let action = timers.popDue(at: .max) {
+            if case .handler(let timer) = action { timer.cancel() }
+        }
         driver.shutDown()
+        driver = EndedDriver(now: driver.now)
+        port.mailbox.forgetWaker()
+        replaceDelegate(by: delegate.rest)
     }
 
     private func closeMailbox() {
         let left = takeLeftMessages()
         for message in left + port.mailbox.close() {
             switch message {
-            case .adopt(let descriptor, _, let host):
+            case .adopt(let stream, _, let host):
                 _ = port.adoptions.remove()
                 if let host { owner.hostDisconnected(host) }
-                sockets.discard(descriptor)
+                sockets.discard(stream.descriptor)
                 owner.connectionClosed()
             case .run(let body): runClosure(for: nil) { body($0) }
             case .startAccepting, .resumeAccepting, .stopAccepting, .drain, .end: break
@@ -135,33 +157,46 @@ extension Loop {
         owner.report(.driverFailed(error, loop: index))
         // Nothing new begins; what the driver still has is freed when it has let go of it.
         phase = .drained
+        let tokens = cutConnections(error)
+        for listener in listeners { removePath(of: listener.bound) }
+        end()
+        forgetConnections(tokens)
+        owner.stopRequested(.failed(error))
+        owner.acceptingStopped(index)
+        owner.drained(index)
+    }
+
+    private func cutConnections(_ error: SystemError) -> [Token] {
         let tokens = table.tokens(where: { $0.state != .listening })
         for token in tokens {
             guard let connection = table.find(token) else { continue }
             if connection.pointee.state == .connecting { abandonConnect(connection, error) }
             if connection.pointee.state != .closing { beginClosing(connection, .reset(error)) }
         }
-        for listener in listeners { removePath(of: listener.bound) }
-        end()
+        return tokens
+    }
+
+    /// The driver, which has ended, has no last words for them.
+    private func forgetConnections(_ tokens: [Token]) {
         for token in tokens {
             if let connection = table.find(token), connection.pointee.state == .closing {
                 closed(connection)
             }
         }
-        owner.stopRequested(.failed(error))
-        owner.acceptingStopped(index)
-        owner.drained(index)
     }
 
-    /// For a start that failed: nothing was accepted yet, and no handler is told.
+    /// For a start that failed: nothing was accepted yet, and no handler is told of an end. Who
+    /// began to connect in `onBoot` is.
     package func abandon() {
         for listener in listeners where listener.token == nil {
             removePath(of: listener.bound)
             sockets.discard(listener.bound.descriptor)
         }
         phase = .ended
+        let tokens = cutConnections(SystemError(ECANCELED, "connect"))
         closeMailbox()
-        tellRefusals()
-        driver.shutDown()
+        tellLastRefusals()
+        letGo()
+        forgetConnections(tokens)
     }
 }

@@ -50,7 +50,9 @@ extension Loop {
         depth = 1
         var action = LoopAction.none
         do {
-            action = try delegate.traffic(connection)
+            action = try delegates._withUnsafeGuaranteedRef {
+                try $0.delegate.traffic(connection)
+            }
         } catch {
             handlerFailed(connection, error)
         }

@@ -53,8 +53,8 @@ extension Loop {
 
     private func handle(_ message: LoopMessage) {
         switch message {
-        case .adopt(let descriptor, let listener, let host):
-            open(descriptor, listener: listener, host: host)
+        case .adopt(let stream, let listener, let host):
+            open(stream, listener: listener, host: host)
             if port.adoptions.remove() { owner.caughtUp() }
         case .run(let body): runClosure(for: nil) { body($0) }
         case .startAccepting: startAccepting()

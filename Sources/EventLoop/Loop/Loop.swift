@@ -22,10 +22,12 @@ package final class Loop {
     // The owner outlives its loops: it joins their threads.
     unowned(unsafe) let owner: any LoopOwner
 
-    @exclusivity(unchecked) let driver: any Driver
+    // Replaced when the loop ends, as the delegates are: who keeps a loop then keeps no more than
+    // that.
+    @exclusivity(unchecked) var driver: any Driver
+    /// Owned, but not counted for each event, which a variable of the delegate's type would be.
     @usableFromInline
-    @exclusivity(unchecked) package let delegate: any LoopDelegate
-    @exclusivity(unchecked) let datagrams: any DatagramDelegate
+    @exclusivity(unchecked) package internal(set) var delegates: Unmanaged<Delegates>
     // `package` for its setter's sake: one that can be inlined ends the compiler (Swift 6.3.1).
     @usableFromInline
     @exclusivity(unchecked) package internal(set) var table = ConnectionTable()
@@ -54,8 +56,11 @@ package final class Loop {
     /// Of sockets that have not closed, by their place among the listeners, each made with the
     /// first datagram that is to be sent. Owned, but not counted for each datagram.
     @exclusivity(unchecked) var outboxes: [Unmanaged<DatagramOutbox>?] = []
+    /// Of connections that are over for their handlers, if hosts are counted.
+    @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
     /// Connects that failed before they began: told from the loop, not inside the call.
     @exclusivity(unchecked) var refusals: [() -> Void] = []
+    @exclusivity(unchecked) var isTellingLast = false
     @exclusivity(unchecked) var balancer: Balancer
     @exclusivity(unchecked) var phase = LoopPhase.running {
         didSet { if phase == .ended { hasEnded = true } }
@@ -91,8 +96,7 @@ package final class Loop {
         counters = port.counters
         self.driver = driver
         self.sockets = sockets
-        self.delegate = delegate
-        datagrams = delegate.datagrams
+        delegates = .passRetained(Delegates(delegate))
         self.configuration = configuration
         shortReply = UInt(max(0, min(OutboundQueue.largePiece, configuration.outboundHighMark)))
         self.targets = targets
@@ -103,7 +107,20 @@ package final class Loop {
         table.loop = Unmanaged.passUnretained(self)
     }
 
-    deinit { for outbox in outboxes { outbox?.release() } }
+    deinit {
+        for outbox in outboxes { outbox?.release() }
+        delegates.release()
+    }
+
+    /// Who is called by this loop.
+    package var delegate: any LoopDelegate { delegates.takeUnretainedValue().delegate }
+
+    func replaceDelegate(by delegate: any LoopDelegate) {
+        let old = delegates
+        delegates = .passRetained(Delegates(delegate))
+        // Last: what goes with it may ask this loop.
+        old.release()
+    }
 
     /// A port for a loop with this driver: made first, since other loops must know it.
     package static func port(
@@ -138,6 +155,9 @@ package final class Loop {
     package static var current: Loop? {
         mr_thread_get().map { Unmanaged<Loop>.fromOpaque($0).takeUnretainedValue() }
     }
+
+    /// Whether this thread is a loop's, where waiting for loops may never end.
+    package static var isOnLoopThread: Bool { mr_thread_is_loop() || mr_thread_get() != nil }
 
     /// Runs `body` as this loop's thread.
     func asCurrent<R>(_ body: () throws -> R) rethrows -> R {

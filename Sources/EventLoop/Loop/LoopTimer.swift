@@ -51,6 +51,10 @@ extension Loop {
     ) -> LoopTimer {
         let timer = LoopTimer(
             loop: self, period: period, connection: connection?.pointee.token, body: body)
+        guard !hasEnded else {
+            timer.cancel()
+            return timer
+        }
         // From this moment, not from the turn's beginning: never early.
         timer.id = timers.schedule(at: driver.clock + max(0, delay), .handler(timer))
         if let details = connection?.pointee.details?.takeUnretainedValue() {

@@ -74,6 +74,8 @@ package protocol LoopDelegate: AnyObject {
     var datagrams: any DatagramDelegate { get }
     /// After the last connection of the last loop.
     func shutDown(_ loop: Loop)
+    /// What stays of it when the loop has ended: nothing that the program has handed in.
+    var rest: any LoopDelegate { get }
 }
 
 /// Gets the datagrams of a loop's own sockets, as a `LoopDelegate` its events.
@@ -85,9 +87,23 @@ package protocol DatagramDelegate: AnyObject {
     ) throws -> LoopAction
 }
 
+/// Both delegates of a loop, in one object that can be replaced.
+@usableFromInline
+package final class Delegates {
+    @usableFromInline let delegate: any LoopDelegate
+    @usableFromInline let datagrams: any DatagramDelegate
+
+    init(_ delegate: any LoopDelegate) {
+        self.delegate = delegate
+        datagrams = delegate.datagrams
+    }
+}
+
 /// Who started the loops. Called from their threads.
 package protocol LoopOwner: AnyObject, Sendable {
     func stopRequested(_ cause: StopCause)
+    /// Another server accepts from it too, or may do so.
+    func isHandedOut(_ listener: BoundListener) -> Bool
     /// A listener is about to close. False if its path has to stay: somebody else serves it too.
     func listenerCloses(_ listener: BoundListener) -> Bool
     /// A loop that acceptors waited for has taken what it was handed.
@@ -98,8 +114,10 @@ package protocol LoopOwner: AnyObject, Sendable {
     func drained(_ loop: Int)
     /// Something degraded that an operator should see.
     func report(_ event: LoopReport)
-    /// One more connection is alive: false if the limit is reached now.
-    func connectionAccepted() -> Bool
+    /// Counts one more connection, if the limit leaves room for it.
+    func takeRoom() -> Bool
+    /// Counts one more connection, whatever the limit is.
+    func connectionAdded()
     func connectionClosed()
     /// One more connection of a host: false if it has as many as it may have, and then it is not
     /// counted.
@@ -135,7 +153,7 @@ package enum LoopReport: Sendable {
 /// What other threads send to a loop.
 package enum LoopMessage: Sendable {
     /// With the host that it was counted for, if hosts are counted.
-    case adopt(Descriptor, listener: Int, host: SocketAddress?)
+    case adopt(AcceptedStream, listener: Int, host: SocketAddress?)
     case run(@Sendable (Loop) -> Void)
     case startAccepting
     case resumeAccepting
@@ -162,6 +180,9 @@ package final class LoopPort: Sendable {
         driverCounters = driver.counters
     }
 
+    /// Connections that it has or will have.
+    var load: Int { counters.open + adoptions.waiting }
+
     /// From any thread: false if the loop has ended, or is so far behind that it takes no more.
     @discardableResult
     package func run(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
@@ -175,9 +196,9 @@ package final class LoopPort: Sendable {
     }
 
     /// Hands a connection over, with the host that it was counted for. False if the loop has ended.
-    package func adopt(_ descriptor: Descriptor, listener: Int, host: SocketAddress?) -> Bool {
+    package func adopt(_ stream: AcceptedStream, listener: Int, host: SocketAddress?) -> Bool {
         adoptions.add()
-        let message = LoopMessage.adopt(descriptor, listener: listener, host: host)
+        let message = LoopMessage.adopt(stream, listener: listener, host: host)
         guard post(message, always: true) != .accepted else { return true }
         _ = adoptions.remove()
         return false
@@ -200,6 +221,7 @@ final class PendingAdoptions: Sendable {
     /// At this many an acceptor waits, and goes on at a quarter of it.
     private static let limit = 64
 
+    var waiting: Int { count.load(ordering: .relaxed) }
     var isNone: Bool { count.load(ordering: .sequentiallyConsistent) == 0 }
 
     /// Without asking to be told.

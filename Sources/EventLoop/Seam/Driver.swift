@@ -40,6 +40,9 @@ package protocol Driver: AnyObject {
     /// call.
     func next() -> Completion?
 
+    /// The peer of the connection that the last completion brought, an `accepted`.
+    var acceptedPeer: SocketAddress? { get }
+
     /// Has `loop` pull what there is, as far as its turn goes; true if there was anything. Asked of
     /// the driver only so that `Loop.pull(from:)` is compiled for its type, into its module.
     func feed(_ loop: Loop) -> Bool

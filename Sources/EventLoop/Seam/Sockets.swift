@@ -38,7 +38,7 @@ package protocol Sockets: AnyObject, Sendable {
     ) throws(SystemError)
 
     /// The next waiting connection, or nil if there is none: for the last look at a backlog.
-    func acceptWaiting(on listener: Descriptor) throws(SystemError) -> Descriptor?
+    func acceptWaiting(on listener: Descriptor) throws(SystemError) -> AcceptedStream?
 
     /// Whether bytes have come that no driver has received yet. Takes none.
     func hasUnread(_ descriptor: Descriptor) -> Bool
@@ -86,6 +86,18 @@ package struct BoundListener: Sendable {
         self.descriptor = descriptor
         self.address = address
         self.path = path
+    }
+}
+
+/// A connection out of a backlog, and whom it is with: told by accept(2), since getpeername(2) no
+/// longer tells it of a connection that was reset meanwhile.
+package struct AcceptedStream: Sendable {
+    package let descriptor: Descriptor
+    package let peer: SocketAddress?
+
+    package init(descriptor: Descriptor, peer: SocketAddress?) {
+        self.descriptor = descriptor
+        self.peer = peer
     }
 }
 

@@ -56,10 +56,13 @@ package final class KernelSockets: Sockets {
 
     package func acceptWaiting(
         on listener: Descriptor
-    ) throws(SystemError) -> Descriptor? {
+    ) throws(SystemError) -> AcceptedStream? {
+        var peer = PeerName()
         while true {
-            let number = mr_accept(listener.number)
-            if number >= 0 { return Descriptor(number) }
+            let number = peer.accept(on: listener.number)
+            if number >= 0 {
+                return AcceptedStream(descriptor: Descriptor(number), peer: peer.address)
+            }
             switch AcceptError(errno) {
             case .nobodyWaits: return nil
             case .passing: continue

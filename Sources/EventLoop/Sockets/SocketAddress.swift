@@ -1,5 +1,6 @@
 /// Where a socket is: an IP endpoint or a Unix name. The text forms of users' addresses are made
 /// above.
+@usableFromInline
 package enum SocketAddress: Hashable, Sendable {
     /// Address bytes in network order.
     case v4(IPv4Bytes, port: UInt16)
@@ -25,12 +26,14 @@ package enum SocketAddress: Hashable, Sendable {
 }
 
 /// The four bytes of an IPv4 address.
+@usableFromInline
 package struct IPv4Bytes: Hashable, Sendable {
     package var word: UInt32
     package init(_ word: UInt32) { self.word = word }
 }
 
 /// The sixteen bytes of an IPv6 address.
+@usableFromInline
 package struct IPv6Bytes: Hashable, Sendable {
     package var high: UInt64
     package var low: UInt64

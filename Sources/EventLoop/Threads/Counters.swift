@@ -27,6 +27,8 @@ package final class LoopCounters: Sendable {
     package let accepted = Counter()
     package let opened = Counter()
     package let closed = Counter()
+    /// Of those, how many still have a descriptor now.
+    package let lingering = Counter()
     @usableFromInline package let bytesIn = Counter()
     @usableFromInline package let bytesOut = Counter()
     package let turns = Counter()
@@ -62,7 +64,7 @@ package final class LoopCounters: Sendable {
 
     package init() {}
 
-    /// Connections alive: from the accept to the last word of the driver.
+    /// Connections alive: from the accept to the end of the handler's part.
     package var open: Int { opened.current - closed.current }
 }
 

@@ -21,6 +21,10 @@ extension LoopGroup {
         return try result.get()
     }
 
+    package func isHandedOut(_ listener: BoundListener) -> Bool {
+        handedOut.withLock { $0.isHandedOut(listener) }
+    }
+
     package func listenerCloses(_ listener: BoundListener) -> Bool {
         handedOut.withLock { $0.remove(listener) }
     }
@@ -49,6 +53,10 @@ struct OpenListeners {
         where entries[index].listener.descriptor == listener.descriptor {
             entries[index].isHandedOut = true
         }
+    }
+
+    func isHandedOut(_ listener: BoundListener) -> Bool {
+        entries.contains { $0.listener.descriptor == listener.descriptor && $0.isHandedOut }
     }
 
     /// Whether it was ours alone, so that its path may go. False for one that closes already: who

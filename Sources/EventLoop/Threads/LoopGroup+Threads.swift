@@ -24,8 +24,13 @@ extension LoopGroup {
         state.update { $0.verdict = isGood ? .run : .abandon }
         if let failure {
             for thread in threads { thread.join() }
-            // Loops that never came to be could not give their listeners back.
-            state.update { $0.alive = 0 }
+            // Who waits for the end of loops that never came to be is told too.
+            let bodies = state.update { state in
+                state.alive = 0
+                defer { state.whenEnded = [] }
+                return state.whenEnded
+            }
+            for body in bodies { body() }
             return failure
         }
         let threadsToJoin = threads
@@ -45,19 +50,21 @@ extension LoopGroup {
         for thread in threads { thread.join() }
     }
 
-    /// Whether the caller is one of the group's own threads, where waiting for the group would
-    /// never end.
-    package var isOnLoopThread: Bool {
-        joiner.withLock { threads in threads.contains { $0.isCurrent } }
+    /// Waits until every handler has booted. False if the start has failed.
+    package func waitUntilBooted() -> Bool {
+        state.wait { $0.verdict == .undecided ? nil : $0.verdict == .run }
     }
 
     private func run(_ index: Int, _ listeners: [(bound: BoundListener, spreads: Bool)]) {
+        mr_thread_mark_loop()
         if configuration.pinLoops && index < configuration.loops {
             _ = mr_pin_thread(CInt(index) % mr_cpu_count())
         }
         guard let loop = boot(index, listeners) else { return }
         let verdict = state.wait { $0.verdict == .undecided ? nil : $0.verdict }
-        if verdict == .run { loop.asCurrent { while loop.turn() {} } } else { loop.abandon() }
+        loop.asCurrent {
+            if verdict == .run { while loop.turn() {} } else { loop.abandon() }
+        }
         if verdict == .run { loopEnded() }
     }
 
@@ -65,9 +72,9 @@ extension LoopGroup {
         _ index: Int, _ listeners: [(bound: BoundListener, spreads: Bool)]
     ) -> Loop? {
         let driver: any Driver
+        let port: LoopPort
         do {
-            let (made, port) = try makePort(index)
-            driver = made
+            (driver, port) = try makePort(index)
             state.update { $0.ports[index] = port }
         } catch {
             discard(Listeners(perLoop: [listeners]))
@@ -81,8 +88,13 @@ extension LoopGroup {
             return ports.count == loopCount ? .success(ports) : nil
         }
         guard case .success(let ports) = ports else {
-            discard(Listeners(perLoop: [listeners]))
-            driver.shutDown()
+            // What was posted to it is to be told that it does not run.
+            let loop = Loop(
+                index: index, port: port, driver: driver, sockets: parts.sockets,
+                delegate: AcceptorDelegate(), configuration: configuration.loop,
+                listeners: listeners, targets: [port], balancer: configuration.balancer,
+                owner: self)
+            loop.asCurrent { loop.abandon() }
             state.update { $0.booted += 1 }
             return nil
         }

@@ -287,9 +287,18 @@ extension LoopGroup: LoopOwner {
 
     package func report(_ event: LoopReport) { parts.report(event) }
 
-    package func connectionAccepted() -> Bool {
-        connections.add(1, ordering: .relaxed).newValue < configuration.connectionLimit
+    package func takeRoom() -> Bool {
+        var count = connections.load(ordering: .relaxed)
+        while count < configuration.connectionLimit {
+            let (isExchanged, found) = connections.weakCompareExchange(
+                expected: count, desired: count + 1, ordering: .relaxed)
+            if isExchanged { return true }
+            count = found
+        }
+        return false
     }
+
+    package func connectionAdded() { connections.add(1, ordering: .relaxed) }
 
     package func connectionClosed() {
         let before = connections.subtract(1, ordering: .relaxed).oldValue
@@ -320,7 +329,7 @@ extension LoopGroup: LoopOwner {
 }
 
 /// An acceptor has no connections of its own, so nothing is ever told to it.
-private final class AcceptorDelegate: LoopDelegate, DatagramDelegate {
+final class AcceptorDelegate: LoopDelegate, DatagramDelegate {
     func boot(_ loop: Loop) -> LoopAction { .none }
     func tick(_ loop: Loop) -> LoopTick { .never }
     func opened(_ connection: ConnectionReference) -> LoopAction { .none }
@@ -330,6 +339,7 @@ private final class AcceptorDelegate: LoopDelegate, DatagramDelegate {
     func willWrite(_ connection: ConnectionReference) -> LoopAction { .none }
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction { .none }
     func shutDown(_ loop: Loop) {}
+    var rest: any LoopDelegate { self }
     var datagrams: any DatagramDelegate { self }
     func datagram(
         _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int

@@ -19,17 +19,17 @@ package final class Mailbox<Message: Sendable>: Sendable {
         /// Those that overtake the others.
         var first: [Message] = []
         var isClosed = false
+        var waker: (any Waker)?
     }
 
-    private let state = Monitor(State())
+    private let state: Monitor<State>
     private let isNotified = Atomic(false)
     private let refused = Atomic(0)
-    private let waker: any Waker
     package let capacity: Int
 
     package init(capacity: Int, waker: any Waker) {
         self.capacity = capacity
-        self.waker = waker
+        state = Monitor(State(waker: waker))
     }
 
     /// From any thread. `always` passes by the capacity, for what must not be refused: a
@@ -52,7 +52,15 @@ package final class Mailbox<Message: Sendable>: Sendable {
     package var refusals: Int { refused.load(ordering: .relaxed) }
 
     private func notify() {
-        if !isNotified.exchange(true, ordering: .acquiringAndReleasing) { waker.wake() }
+        guard !isNotified.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        state.withLock { $0.waker }?.wake()
+    }
+
+    /// For the loop, when nothing is accepted any more: a port that somebody keeps holds no
+    /// descriptor.
+    package func forgetWaker() {
+        var waker: (any Waker)?
+        state.withLock { swap(&$0.waker, &waker) }
     }
 
     /// For the loop: false if certainly nothing is there, without taking the lock.

@@ -109,7 +109,7 @@ final class Session {
 
     func acceptWaiting(on listener: BoundListener) throws -> Descriptor {
         for _ in 0..<1000 {
-            if let descriptor = try sockets.acceptWaiting(on: listener.descriptor) {
+            if let descriptor = try sockets.acceptWaiting(on: listener.descriptor)?.descriptor {
                 return descriptor
             }
             world.pause(1_000_000)

@@ -34,6 +34,8 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
 
     func tick(_ loop: Loop) -> LoopTick { .never }
 
+    var rest: any LoopDelegate { self }
+
     func opened(_ connection: ConnectionReference) -> LoopAction {
         let loop = note(.opened, connection)
         lastOpened = connection.pointee.token

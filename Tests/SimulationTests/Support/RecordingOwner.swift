@@ -42,6 +42,8 @@ final class RecordingOwner: LoopOwner {
 
     func stopRequested(_ cause: StopCause) { note(.stopRequested("\(cause)")) }
 
+    func isHandedOut(_ listener: BoundListener) -> Bool { false }
+
     func listenerCloses(_ listener: BoundListener) -> Bool { true }
 
     func caughtUp() { note(.caughtUp) }
@@ -59,12 +61,15 @@ final class RecordingOwner: LoopOwner {
         }
     }
 
-    func connectionAccepted() -> Bool {
+    func takeRoom() -> Bool {
         state.withLock { state in
+            guard state.alive < state.limit else { return false }
             state.alive += 1
-            return state.alive < state.limit
+            return true
         }
     }
+
+    func connectionAdded() { state.withLock { $0.alive += 1 } }
 
     func connectionClosed() { state.withLock { $0.alive -= 1 } }
 

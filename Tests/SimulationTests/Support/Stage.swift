@@ -84,7 +84,9 @@ final class Stage {
     // MARK: Connections
 
     /// A descriptor as a kernel accepts it; nobody owns it yet.
-    func makeDescriptor() throws -> Descriptor {
+    func makeDescriptor() throws -> Descriptor { try makeStream().descriptor }
+
+    func makeStream() throws -> AcceptedStream {
         connectPeer()
         return try #require(try sockets.acceptWaiting(on: listener.descriptor))
     }
@@ -99,8 +101,8 @@ final class Stage {
 
     /// A connection that another loop has accepted.
     func open() throws -> Token {
-        _ = owner.connectionAccepted()
-        turn(message: .adopt(try makeDescriptor(), listener: 0, host: nil))
+        owner.connectionAdded()
+        turn(message: .adopt(try makeStream(), listener: 0, host: nil))
         let token = try #require(delegate.lastOpened)
         #expect(delegate.take(token) == [.opened])
         return token

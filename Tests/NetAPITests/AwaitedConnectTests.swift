@@ -1,0 +1,104 @@
+/// A connection that has asked for others rests until the last of them is there, or has failed.
+import CLinux
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct AwaitedConnectTests {
+    /// A Unix listener whose backlog is full until somebody is taken out of it: who connects waits
+    /// for as long as the test likes.
+    private final class FullListener {
+        let address: Address
+        private let descriptor: CInt
+        private var accepted: [CInt] = []
+        private var filler: TestClient?
+
+        init() throws {
+            let number = UInt32.random(in: 0...UInt32.max)
+            address = .unix("@awaited-\(getpid())-\(number)")
+            let target = try ClientAddress(address)
+            descriptor = socket(AF_UNIX, CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC), 0)
+            guard descriptor >= 0, target.withKernelForm({ bind(descriptor, $0, $1) }) == 0,
+                listen(descriptor, 0) == 0
+            else { throw SystemFailure("listen") }
+            filler = try TestClient(to: address)
+        }
+
+        deinit { for number in accepted + [descriptor] { close(number) } }
+
+        /// Takes out the one who fills it, so that there is room for one more.
+        func makeRoom() { accepted.append(mr_accept(descriptor)) }
+    }
+
+    @Test(arguments: Setup.receiving)
+    func theFirstAnswerOfTwoDoesNotLetItsBytesBeShown(_ setup: Setup) throws {
+        let quick = try RawListener()
+        let slow = try FullListener()
+        let (quickAddress, slowAddress) = (quick.address, slow.address)
+        let story = Shared<[String]>([])
+        let handler = TestHandler(
+            open: { connection in
+                guard connection.isAccepted else { return .none }
+                connection.connect(to: quickAddress) { _, _ in
+                    story.update { $0.append("quick") }
+                }
+                connection.connect(to: slowAddress, timeout: patience) { _, _ in
+                    story.update { $0.append("slow") }
+                }
+                return .none
+            },
+            traffic: { connection in
+                let text = String(decoding: connection.next())
+                story.update { $0.append(text) }
+                return .none
+            })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("hello")
+            try eventually("the first answer") { !story.value.isEmpty }
+            pause(.milliseconds(50))
+            #expect(story.value == ["quick"])
+            slow.makeRoom()
+            try eventually("the bytes") { story.value.count >= 3 }
+            #expect(story.value == ["quick", "slow", "hello"])
+            client.close()
+        }
+    }
+
+    /// The end waits as the bytes do, and a failure closes the one who asked.
+    @Test(arguments: Setup.receiving)
+    func theEndOfTheOneWhoAskedWaitsForBoth(_ setup: Setup) throws {
+        let slow = try FullListener()
+        let slowAddress = slow.address
+        let story = Shared<[String]>([])
+        let handler = TestHandler(
+            open: { connection in
+                guard connection.isAccepted else { return .none }
+                for name in ["one", "two"] {
+                    connection.connect(to: slowAddress, timeout: patience) { _, other in
+                        story.update { $0.append(name) }
+                        other.close()
+                    }
+                }
+                return .none
+            },
+            close: { connection, _ in
+                guard connection.isAccepted else { return .none }
+                story.update { $0.append("closed") }
+                return .none
+            })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try handler.log.waitFor(.open)
+            client.close()
+            slow.makeRoom()
+            try eventually("the first answer") { !story.value.isEmpty }
+            pause(.milliseconds(50))
+            #expect(story.value.count == 1)
+            slow.makeRoom()
+            try eventually("the end") { story.value.count == 3 }
+            #expect(Set(story.value.prefix(2)) == ["one", "two"])
+            #expect(story.value.last == "closed")
+        }
+    }
+}

@@ -1,0 +1,276 @@
+/// After `onClose` a socket may stay for its peer's sake: the handler and the count do not wait for
+/// that, a stop does not either, and no peer can make it last.
+import NetAPI
+import Testing
+
+@Suite struct LingeringTests {
+    private static let replyAndClose: TestHandler.OnConnection = { connection in
+        connection.discardAll()
+        connection.write("bye")
+        return .close
+    }
+
+    /// Each gap in milliseconds.
+    @Test(arguments: Setup.receiving, [5, 50])
+    func aPeerThatDripsIsCutOff(_ setup: Setup, gap: Int) throws {
+        let linger = 200
+        let options = setup.options { $0.timeouts.linger = .milliseconds(linger) }
+        let handler = TestHandler(traffic: Self.replyAndClose)
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("x")
+            #expect(try client.receiveText(exactly: 3) == "bye")
+            try handler.log.waitFor(.close)
+            let deadline = Deadline()
+            var drips = 0
+            while (try? client.send([0])) != nil {
+                drips += 1
+                try deadline.check("an end of the sending, after \(drips) bytes")
+                pause(.milliseconds(gap))
+            }
+            // Twice the linger time, and much more for a machine that is busy.
+            #expect(drips <= 10 * linger / gap)
+            try eventually("the socket is let go of") { server.server.statistics.lingering == 0 }
+        }
+        #expect(handler.log.count(.traffic) == 1)
+    }
+
+    @Test(arguments: Setup.receiving)
+    func onCloseAndTheCountDoNotWaitForThePeer(_ setup: Setup) throws {
+        let options = setup.options { $0.timeouts.linger = .seconds(30) }
+        let handler = TestHandler(traffic: Self.replyAndClose)
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("x")
+            let soon = Duration.seconds(10)
+            try eventually("onClose", within: soon) { handler.log.count(.close) == 1 }
+            try eventually("none is counted", within: soon) { server.server.connectionCount == 0 }
+            // It has everything and sends nothing, so nobody waits for its end.
+            try eventually("the socket is let go of", within: soon) {
+                server.server.statistics.lingering == 0
+            }
+            #expect(try client.receiveTextUntilEnd() == ("bye", .clean))
+        }
+        #expect(handler.log.reasons == ["local"])
+    }
+
+    @Test(arguments: Setup.all)
+    func aStopDoesNotWaitForPeersThatAreIdle(_ setup: Setup) throws {
+        try #require(Probe.allowDescriptors(2_000))
+        let options = setup.options { $0.timeouts.linger = .seconds(30) }
+        let handler = TestHandler()
+        let server = try Server(handler, listen: anyPort, options: options)
+        try bounded("Server.start") { try server.start() }
+        let clients = try (0..<300).map { _ in try TestClient(to: server.boundAddresses[0]) }
+        for client in clients { #expect(try client.roundTrip("x")) }
+        pause(.milliseconds(50))
+        let time = try bounded("Server.stop") { elapsed { server.stop(within: .seconds(30)) } }
+        #expect(time < .seconds(5))
+        #expect(server.connectionCount == 0)
+        for client in clients { #expect(try client.receiveEnd() == .clean) }
+        #expect(handler.log.count(.close) == clients.count)
+        handler.log.checkLives()
+    }
+
+    /// Each of its bytes would make a kernel reset a socket that was closed too early.
+    @Test(arguments: Setup.receiving)
+    func aReplyArrivesWholeAtAClientThatGoesOnSending(_ setup: Setup) throws {
+        let (pattern, size) = (Pattern(stream: 4), 4_000_000)
+        let handler = TestHandler(traffic: { connection in
+            guard connection.buffered >= 1_000 else { return .none }
+            connection.write(pattern.bytes(size))
+            return .close
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            let isOver = Shared(false)
+            let sender = Worker {
+                let piece = Pattern(stream: 5).bytes(1_000)
+                while !isOver.value, (try? client.send(piece)) != nil { pause(.milliseconds(1)) }
+            }
+            defer { isOver.value = true }
+            let (count, end) = try client.receiveUntilEnd(pattern)
+            #expect(count == size)
+            #expect(end == .clean)
+            isOver.value = true
+            try sender.join("the sending")
+            client.close()
+        }
+        #expect(handler.log.reasons == ["local"])
+    }
+
+    // MARK: What a program has kept
+
+    /// A client that takes its reply so late that the socket lingers until it does.
+    private func slowClient(_ server: TestServer) throws -> TestClient {
+        let client = try server.connect(receiveBuffer: 4096)
+        try client.send("x")
+        return client
+    }
+
+    private static let replySize = 20_000
+
+    private func expectReply(_ client: TestClient, _ server: TestServer) throws {
+        let (bytes, end) = try client.receiveUntilEnd()
+        #expect(bytes.count == Self.replySize)
+        #expect(end == .clean)
+        try eventually("the socket is let go of") { server.server.statistics.lingering == 0 }
+    }
+
+    /// Everything that a program may call with it. `Connection`s stay on their loop, so this runs
+    /// there.
+    private static func call(
+        _ kept: Connection, _ number: PerConnection<Int>, _ complaints: Shared<[String]>
+    ) {
+        let complain: @Sendable (String) -> Void = { text in
+            complaints.update { $0.append(text) }
+        }
+        if kept.isOpen { complain("isOpen") }
+        if kept.isWritable { complain("isWritable") }
+        if kept.isBusy { complain("isBusy") }
+        if kept.isAccepted { complain("isAccepted") }
+        if kept.remoteAddress != .unknown { complain("remoteAddress \(kept.remoteAddress)") }
+        if kept.context != nil { complain("context") }
+        if kept[number] != 0 { complain("a variable") }
+        kept.write("to nobody")
+        kept.write([1, 2, 3])
+        kept.flush()
+        if kept.buffered != 0 || kept.outboundBuffered != 0 { complain("buffered") }
+        kept.close()
+        kept.shutdownWrite()
+        kept.pauseReading()
+        kept.resumeReading()
+        kept.schedule(after: .zero) { _ in complain("schedule") }
+        kept.handle.execute { _ in complain("execute") }
+        kept.handle.write("to nobody") { result in
+            if case .failure(let error) = result, error.code == .closed { return }
+            complain("handle.write told \(result)")
+        }
+        do throws(NetError) {
+            try kept.set(.noDelay(true))
+            complain("set")
+        } catch {
+            if error.code != .closed { complain("set threw \(error)") }
+        }
+        kept[number] += 1
+        if kept[number] != 0 { complain("a variable was kept") }
+        kept.context = complaints
+        if kept.context != nil { complain("a context was kept") }
+    }
+
+    /// Hosts that are counted are so for as long as there is a socket.
+    @Test(arguments: Setup.all, [Int.max, 10])
+    func afterOnCloseItReadsAsClosedAndNothingIsKept(_ setup: Setup, perHost: Int) throws {
+        let options = setup.options { $0.limits.connectionsPerHost = perHost }
+        let (alive, complaints, rounds) = (Shared(0), Shared<[String]>([]), Shared(0))
+        let number = PerConnection(0)
+        let visitor = PerConnection<StateTests.Visitor?>(nil)
+        let handler = TestHandler(
+            traffic: { connection in
+                connection.discardAll()
+                connection[number] = 7
+                connection[visitor] = StateTests.Visitor("a variable", alive)
+                connection.context = StateTests.Visitor("the context", alive)
+                connection.write([UInt8](repeating: 1, count: Self.replySize))
+                return .close
+            },
+            close: { connection, _ in
+                if connection[number] != 7 || alive.value != 2 {
+                    complaints.update { $0.append("gone before onClose") }
+                }
+                let loop = connection.loop
+                loop.schedule(after: .zero) {
+                    if alive.value != 0 { complaints.update { $0.append("alive") } }
+                    if connection.server.statistics.lingering != 1 {
+                        complaints.update { $0.append("the socket does not linger") }
+                    }
+                    Self.call(connection, number, complaints)
+                    // Once more when what that has posted would have run.
+                    loop.schedule(after: .milliseconds(20)) {
+                        Self.call(connection, number, complaints)
+                        rounds.update { $0 += 1 }
+                    }
+                }
+                return .none
+            })
+        try withServer(setup, handler, options: options) { server in
+            let client = try slowClient(server)
+            try eventually("all is tried") { rounds.value == 1 }
+            try expectReply(client, server)
+        }
+        #expect(Set(complaints.value) == [])
+    }
+
+    @Test(arguments: Setup.all)
+    func anAbortAfterOnCloseDoesNothing(_ setup: Setup) throws {
+        let isAborted = Shared(false)
+        let handler = TestHandler(
+            traffic: { connection in
+                connection.discardAll()
+                connection.write([UInt8](repeating: 1, count: Self.replySize))
+                return .close
+            },
+            close: { connection, _ in
+                connection.loop.schedule(after: .zero) {
+                    connection.abort()
+                    connection.handle.abort()
+                    isAborted.value = true
+                }
+                return .none
+            })
+        try withServer(setup, handler) { server in
+            let client = try slowClient(server)
+            try eventually("the abort") { isAborted.value }
+            pause(.milliseconds(50))
+            try expectReply(client, server)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aHandleIsToldClosedWhileTheSocketLingers(_ setup: Setup) async throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = TestHandler(traffic: { connection in
+            let handle = connection.handle
+            handles.update { $0.append(handle) }
+            connection.discardAll()
+            connection.write([UInt8](repeating: 1, count: Self.replySize))
+            return .close
+        })
+        try await withAsyncServer(setup, handler) { server in
+            let client = try slowClient(server)
+            try handler.log.waitFor(.close)
+            let handle = handles.value[0]
+            let error = await #expect(throws: NetError.self) { try await handle.send([1]) }
+            #expect(error?.code == .closed)
+            let other = await #expect(throws: NetError.self) {
+                _ = try await handle.run { _ in 1 }
+            }
+            #expect(other?.code == .closed)
+            try expectReply(client, server)
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func anAddressIsUnknownOnceTheConnectionHasClosed(_ setup: Setup) throws {
+        let texts = Shared<[String]>([])
+        let handler = TestHandler(close: { connection, _ in
+            let note = {
+                let text = connection.remoteAddress.description
+                texts.update { $0.append(text) }
+            }
+            note()
+            // With the socket, perhaps, and certainly without.
+            connection.loop.schedule(after: .zero) { note() }
+            connection.loop.schedule(after: .milliseconds(100)) { note() }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            let name = try client.localText
+            #expect(try client.roundTrip("x"))
+            client.close()
+            try eventually("all looks") { texts.value.count == 3 }
+            #expect(texts.value == [name, "unknown", "unknown"])
+        }
+    }
+}

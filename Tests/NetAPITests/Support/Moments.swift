@@ -1,0 +1,90 @@
+/// Servers caught at awkward moments, addresses that never answer, loops kept for too long.
+import CLinux
+import Glibc
+import NetAPI
+
+extension Server {
+    /// Starts in bounded time; false if it was asked to stop before it could serve.
+    @discardableResult
+    func startUnlessStopped() throws -> Bool {
+        try bounded("Server.start") {
+            do throws(NetError) {
+                try self.start()
+            } catch {
+                guard error.code == .closed else { throw error }
+                return false
+            }
+            return true
+        }
+    }
+}
+
+/// The error's code, or what `body` says, as a word for tables.
+func word(_ body: () throws -> String) -> String {
+    do {
+        return try body()
+    } catch let error as NetError {
+        return "\(error.code)"
+    } catch {
+        return "\(error)"
+    }
+}
+
+/// The same for a call that may suspend.
+func asyncWord(_ body: () async throws -> String) async -> String {
+    do {
+        return try await body()
+    } catch let error as NetError {
+        return "\(error.code)"
+    } catch {
+        return "\(error)"
+    }
+}
+
+/// Keeps a loop beyond its end.
+// @unchecked: written on the loop's thread, and read elsewhere only when that has been joined.
+final class LoopBox: @unchecked Sendable {
+    var loop: Loop?
+}
+
+/// A listener whose backlog is full and stays so: who connects gets no answer at all.
+final class FullBacklog: Sendable {
+    enum Kind: String, CaseIterable, Sendable {
+        case unix, tcp
+    }
+
+    let address: Address
+    private let descriptors: [CInt]
+
+    init(_ kind: Kind) throws {
+        let name = "@full-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        let wanted: Address = kind == .unix ? .unix(name) : anyPort
+        let target = try ClientAddress(wanted)
+        let listener = try Self.makeSocket(target.family)
+        guard target.withKernelForm({ bind(listener, $0, $1) }) == 0, listen(listener, 0) == 0
+        else { throw SystemFailure("listen") }
+        let bound: Address =
+            try kind == .unix ? wanted : Address(stringLiteral: addressText(of: listener))
+        let place = try ClientAddress(bound)
+        var opened = [listener]
+        // One has room; those behind it make sure that it has been taken.
+        for _ in 0..<4 {
+            let client = try Self.makeSocket(place.family)
+            opened.append(client)
+            _ = place.withKernelForm { connect(client, $0, $1) }
+        }
+        var first = pollfd(fd: opened[1], events: Int16(POLLOUT), revents: 0)
+        _ = poll(&first, 1, 1000)
+        address = bound
+        descriptors = opened
+    }
+
+    deinit { for descriptor in descriptors { close(descriptor) } }
+
+    private static func makeSocket(_ family: CInt) throws -> CInt {
+        let type = CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC | MR_SOCK_NONBLOCK)
+        let descriptor = socket(family, type, 0)
+        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        return descriptor
+    }
+}
