@@ -18,13 +18,14 @@ FORMATTED = Package.swift Sources Tests \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
 EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo \
-	fairness-server
+	fairness-server stress
 BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply c-uring-trial
 
 SEEDS ?= 2000
 FIRST ?= 1
 SEED ?=
 SECONDS ?= 60
+STRESS ?=
 BENCH ?=
 GATE ?= --rounds 12 --seconds 3
 ECHO = .build/bin/echo-server --listen tcp://127.0.0.1:{port} --loops 1
@@ -34,7 +35,7 @@ FAIRNESS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
-	conformance demo guards hostile planted-bugs seeds seed tsan asan peers bench bench-full \
+	conformance demo guards hostile planted-bugs stress seeds seed tsan asan peers bench bench-full \
 	bench-open bench-record bench-gate bench-fairness bench-http bench-kv plot format lint docs clean
 
 help: ## list the commands
@@ -85,7 +86,7 @@ conformance: setup examples ## each behaviour by its tests: backends x loops
 demo: setup examples ## the echo server under load: one table
 	Scripts/demo
 
-guards: setup examples ## instructions, allocations and system calls of one request
+guards: setup examples ## what one request and one connection cost: instructions, system calls
 	Scripts/guards
 
 hostile: setup examples ## what http-server and kv-server answer to hostile input: two tables
@@ -93,6 +94,10 @@ hostile: setup examples ## what http-server and kv-server answer to hostile inpu
 	MILLRACE_HOSTILE_TABLE=$(CURDIR)/.build/hostile.md $(TEST) --package-path Examples \
 		--scratch-path .build/examples --filter HostileInputTests
 	@cat .build/hostile.md
+
+stress: setup examples ## everything public at random, in strict accounts; STRESS="--seed 7"
+	.build/bin/stress --seconds $(SECONDS) --backend epoll $(STRESS)
+	.build/bin/stress --seconds $(SECONDS) --backend io_uring $(STRESS)
 
 planted-bugs: setup ## plant known bugs one by one; each must make a test fail
 	Scripts/planted-bugs

@@ -55,6 +55,11 @@ let package = Package(
             name: "fairness-server", dependencies: ["ServerCommand", netAPI, argumentParser],
             path: "Tests/fairness-server", swiftSettings: strict),
 
+        // Random use of the whole library, with strict accounts: `make stress`.
+        .executableTarget(
+            name: "stress", dependencies: [netAPI, argumentParser],
+            path: "Tests/stress", swiftSettings: strict),
+
         // What several tests need: inputs that are sent to codec and server, running a program.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     ]

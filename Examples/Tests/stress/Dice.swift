@@ -1,0 +1,32 @@
+// Random decisions that a seed repeats. The order in which threads run is not among them: a seed
+// tells what is tried, not how it ends.
+
+/// SplitMix64.
+struct Dice {
+    private var state: UInt64
+
+    init(_ seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 0xD1B5_4A32_D192_ED03 }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(max(1, limit))) }
+
+    mutating func within(_ range: ClosedRange<Int>) -> Int {
+        range.lowerBound + below(range.upperBound - range.lowerBound + 1)
+    }
+
+    mutating func one(in chances: Int) -> Bool { below(chances) == 0 }
+
+    mutating func pick<T>(_ choices: [T]) -> T { choices[below(choices.count)] }
+
+    /// Small ones as often as large ones.
+    mutating func size(upTo most: Int) -> Int {
+        min(most, max(1, below(1 << within(1...21))))
+    }
+}

@@ -1,0 +1,171 @@
+// A peer that is not the library: a plain socket on a thread of its own, which may be slow, speak
+// in drips, reset, or end its side before it has heard all.
+import Glibc
+import NetAPI
+
+struct RawCaller {
+    let round: Round
+    let talk: Talk
+    var dice: Dice
+    let descriptor: CInt
+    private var sent = 0
+    private var received = 0
+    private var isFinished = false
+    private var isReset = false
+
+    private enum Manner: CaseIterable { case quick, slow, dripping }
+    private let manner: Manner
+    private let endsEarly: Bool
+    private let resetAt: Int
+
+    init(_ round: Round, _ talk: Talk, on descriptor: CInt) {
+        (self.round, self.talk, self.descriptor) = (round, talk, descriptor)
+        var dice = Dice(talk.key &+ 3)
+        manner = dice.pick([.quick, .quick, .slow, .dripping])
+        let mayEnd = talk.mode == .work || talk.mode == .echo
+        // What a server posts may come behind the end that it has been told of.
+        let isPosted = talk.mode != .work && [2, 3, 4, 5].contains(talk.shape.way % 8)
+        endsEarly = mayEnd && !isPosted && dice.one(in: 3)
+        let staysWhole = talk.shape.isCalm || dice.one(in: 2)
+        resetAt = staysWhole ? Int.max : dice.below(talk.request + 1)
+        self.dice = dice
+    }
+
+    mutating func run() {
+        defer {
+            close(descriptor)
+            talk.isOver.set()
+        }
+        let deadline = now() + 20_000
+        var body = talk.header
+        body.append(contentsOf: Pattern.bytes(talk.key, at: 0, count: talk.request))
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while now() < deadline {
+            if sent >= resetAt, resetAt < Int.max { return reset() }
+            guard step(body, &buffer) else { return }
+            if talk.isComplete.isSet, dice.one(in: 3) { return talk.note("raw: closed") }
+            if round.isOver.isSet, now() > deadline - 10_000 { break }
+        }
+        talk.note("raw: gave up")
+    }
+
+    private mutating func step(_ body: [UInt8], _ buffer: inout [UInt8]) -> Bool {
+        var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        if sent < body.count { poller.events |= Int16(POLLOUT) }
+        poll(&poller, 1, 100)
+        if manner == .slow { sleep(milliseconds: 1) }
+        if sent < body.count, poller.revents & Int16(POLLOUT) != 0 {
+            let most = manner == .dripping && sent < 200 ? dice.within(1...7) : Pattern.most
+            let piece = min(body.count - sent, most)
+            let count = body.withUnsafeBytes {
+                send(descriptor, $0.baseAddress! + sent, piece, CInt(MSG_NOSIGNAL))
+            }
+            if count > 0 {
+                talk.up.write(count)
+                sent += count
+            } else if count < 0, errno != EAGAIN {
+                talk.note("raw: send errno \(errno)")
+                sent = body.count
+                // The kernel tells a reset once: what looks like an end from here on is none.
+                isReset = true
+            }
+        }
+        if sent == body.count, endsEarly, !isFinished {
+            isFinished = true
+            shutdown(descriptor, CInt(SHUT_WR))
+        }
+        guard poller.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0 else { return true }
+        return receive(&buffer)
+    }
+
+    /// False at the end.
+    private mutating func receive(_ buffer: inout [UInt8]) -> Bool {
+        let most = manner == .slow ? dice.size(upTo: buffer.count) : buffer.count
+        let count = recv(descriptor, &buffer, most, 0)
+        if count == 0 {
+            if !isReset { talk.down.hasEnded.set() }
+            talk.note("raw: end")
+            return false
+        }
+        guard count > 0 else {
+            if errno == EAGAIN { return true }
+            talk.note("raw: errno \(errno)")
+            return false
+        }
+        let wrong = buffer.withUnsafeBytes {
+            Pattern.firstWrong(
+                UnsafeRawBufferPointer(rebasing: $0[..<count]), talk.replyKey, at: received)
+        }
+        if let wrong { round.ledger.violation("raw: wrong byte at \(wrong): \(talk.summary)") }
+        talk.down.shown.add(count)
+        received += count
+        round.ledger.count("bytes", count)
+        if received >= talk.reply, talk.isComplete.set() {
+            round.ledger.count("completed: \(talk.mode)")
+            if !isFinished, dice.one(in: 2) {
+                isFinished = true
+                shutdown(descriptor, CInt(SHUT_WR))
+            }
+        }
+        return true
+    }
+
+    private func reset() {
+        if talk.shape.isUnix { talk.isCut.set() }
+        var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
+        setsockopt(
+            descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
+        talk.note("raw: reset")
+    }
+}
+
+/// A connected, non-blocking socket; nil if nobody answers.
+func rawConnect(to address: Address) -> CInt? {
+    let text = address.description
+    let isUnix = text.hasPrefix("unix://")
+    let descriptor = socket(
+        isUnix ? AF_UNIX : AF_INET,
+        CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { return nil }
+    let result =
+        isUnix
+        ? connectUnix(descriptor, String(text.dropFirst("unix://".count)))
+        : connectTCP(descriptor, address.port ?? 0)
+    guard result == 0 else {
+        close(descriptor)
+        return nil
+    }
+    _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+    return descriptor
+}
+
+private func connectTCP(_ descriptor: CInt, _ port: UInt16) -> CInt {
+    var name = loopback(port)
+    return withUnsafePointer(to: &name) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        }
+    }
+}
+
+func loopback(_ port: UInt16) -> sockaddr_in {
+    var name = sockaddr_in()
+    name.sin_family = sa_family_t(AF_INET)
+    name.sin_port = port.bigEndian
+    name.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    return name
+}
+
+private func connectUnix(_ descriptor: CInt, _ path: String) -> CInt {
+    var name = sockaddr_un()
+    name.sun_family = sa_family_t(AF_UNIX)
+    var bytes = Array(path.utf8)
+    if bytes.first == UInt8(ascii: "@") { bytes[0] = 0 }
+    withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: bytes) }
+    let length = MemoryLayout<sa_family_t>.size + bytes.count
+    return withUnsafePointer(to: &name) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            connect(descriptor, $0, socklen_t(length))
+        }
+    }
+}

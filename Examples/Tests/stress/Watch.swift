@@ -1,0 +1,55 @@
+// Calls that must return: who does not is named, instead of a program that hangs.
+import Glibc
+
+final class Watch: Sendable {
+    private struct State {
+        var next = 0
+        var calls: [Int: (what: String, since: Int)] = [:]
+    }
+
+    private let state = Locked(State())
+    private let limitMilliseconds: Int
+    /// Says what else is known, when a call hangs.
+    private let report: @Sendable ([String]) -> Never
+
+    init(limitMilliseconds: Int, report: @escaping @Sendable ([String]) -> Never) {
+        self.limitMilliseconds = limitMilliseconds
+        self.report = report
+        _ = Thread { [self] in look() }
+    }
+
+    func begin(_ what: String) -> Int {
+        state.withLock { state in
+            state.next += 1
+            state.calls[state.next] = (what, now())
+            return state.next
+        }
+    }
+
+    func end(_ call: Int) { state.withLock { $0.calls[call] = nil } }
+
+    func during<R>(_ what: String, _ body: () throws -> R) rethrows -> R {
+        let call = begin(what)
+        defer { end(call) }
+        return try body()
+    }
+
+    func during<R: Sendable>(_ what: String, _ body: () async throws -> R) async rethrows -> R {
+        let call = begin(what)
+        defer { end(call) }
+        return try await body()
+    }
+
+    private func look() {
+        while true {
+            sleep(milliseconds: 250)
+            let (hangs, open) = state.withLock { state in
+                let open = state.calls.values.sorted { $0.since < $1.since }
+                    .map { "\($0.what), for \(now() - $0.since) ms" }
+                let limit = now() - limitMilliseconds
+                return (state.calls.values.contains { $0.since < limit }, open)
+            }
+            if hangs { report(open.map { "does not return: \($0)" }) }
+        }
+    }
+}
