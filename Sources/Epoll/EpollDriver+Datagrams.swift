@@ -8,7 +8,7 @@ extension EpollDriver {
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
     ) -> Completion? {
         // One call for each report: the other sockets have their turn before this one's next.
-        while true {
+        for _ in 0..<Self.mostErrors {
             let count = datagrams.receive(from: entry.pointee.descriptor, for: token)
             if count > 0 { return datagrams.next().map { Completion(token, .datagram($0)) } }
             let number = errno
@@ -19,7 +19,12 @@ extension EpollDriver {
             register(entry, token)
             return Completion(token, .failed(.datagrams, SystemError(number, "recvmmsg")))
         }
+        // Level-triggered: the rest is reported again.
+        return nil
     }
+
+    /// Pieces of such news that are taken in for one report.
+    private static var mostErrors: Int { 64 }
 }
 
 /// What the last call received and nobody has pulled yet: pulled to the end before the next call.

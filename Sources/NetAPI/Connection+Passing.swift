@@ -8,7 +8,8 @@ extension Connection {
     @discardableResult
     public func forward(to other: Connection) -> Int {
         let count = buffered
-        other.write(next())
+        // An empty datagram is passed on too, and no other nothing.
+        if count > 0 || isDatagram { other.write(next()) }
         return count
     }
 
@@ -24,7 +25,8 @@ extension Connection {
     /// Queues `count` bytes of an open file from `offset` on, behind what is written. The
     /// descriptor is duplicated: close yours when you like. Read in pieces of 64 KiB on the loop
     /// as the peer takes them, so for files in the page cache or on fast disks. A file that turns
-    /// out shorter resets the connection. Throws `.closed`, `.invalidOption`, or `.system`.
+    /// out shorter resets the connection. Throws `.closed`, `.invalidOption`, or `.system`, also
+    /// for a `udp://` connection.
     public func sendFile(_ descriptor: CInt, offset: Int, count: Int) throws(NetError) {
         guard let core, isOpen else { throw .closed }
         // No file is larger, and sums of what waits cannot overflow.

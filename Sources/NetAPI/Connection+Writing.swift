@@ -4,6 +4,9 @@ public import EventLoop
 /// piece of 16 KiB or more with nothing before it goes to the socket at once, uncopied. Writing
 /// never blocks and does nothing after a close; how much is waiting shows in `outboundBuffered` and
 /// `isWritable`.
+///
+/// On a `udp://` connection all that a callback or a closure writes, until it returns or calls
+/// `flush()`, is one datagram; an empty write alone is an empty one.
 extension Connection {
     /// Writes lent bytes, of this connection or of another.
     @inlinable
@@ -36,12 +39,18 @@ extension Connection {
     /// Writes the bytes behind a pointer, which are copied before this returns.
     @inlinable
     public func write(_ bytes: UnsafeRawBufferPointer) {
-        guard let start = bytes.baseAddress else { return }
+        guard let start = bytes.baseAddress else { return writeNothing() }
         _ = withCore { $0.write(record, start, bytes.count) }
+    }
+
+    @usableFromInline
+    func writeNothing() {
+        _ = withCore { $0.writeNothing(record) }
     }
 
     /// Writes several pieces, in order.
     public func write(_ pieces: [[UInt8]]) {
+        if pieces.isEmpty { writeNothing() }
         for piece in pieces { write(piece) }
     }
 
@@ -99,7 +108,7 @@ extension Connection {
         _ = withCore { $0.flushNow(record) }
     }
 
-    /// Bytes written but not yet taken by the kernel.
+    /// Bytes written but not yet taken by the kernel. An empty datagram counts as one.
     public var outboundBuffered: Int { isCurrent ? record.pointee.outbound.count : 0 }
 
     /// False above `Options.Limits.outboundHighMark`, until `onWritable`; and after a close.

@@ -66,12 +66,14 @@ extension Connection {
     /// Our side: the real address, also when the server listens on all of them. Known from `onOpen`
     /// to `onClose`.
     public var localAddress: Address {
-        Address(withCore { $0.localAddress(of: record) } ?? nil)
+        Address(withCore { $0.localAddress(of: record) } ?? nil, isDatagram: isDatagram)
     }
 
     /// The peer's side. Known from `onOpen` to `onClose`, and `Address.unknown` otherwise; a Unix
     /// peer usually has no name.
-    public var remoteAddress: Address { Address(details?.remoteAddress) }
+    public var remoteAddress: Address { Address(details?.remoteAddress, isDatagram: isDatagram) }
+
+    var isDatagram: Bool { isCurrent && record.pointee.isDatagram }
 
     /// Anything of the program's own, kept until the close. `PerConnection` is typed and faster.
     public var context: AnyObject? {

@@ -21,6 +21,10 @@ public struct ConnectionHandle: Sendable, Hashable {
     /// Queues bytes. `sent` runs once: on the loop when the kernel has them all, or with the error;
     /// on the calling thread, with `.closed` or `.overloaded`, if the loop has ended or takes no
     /// more, which is when false is returned.
+    ///
+    /// On a `udp://` connection each call is a datagram of its own, an empty one too. `sent` is
+    /// then also told success when the network would have lost it. What waits, 256 bytes more for
+    /// each datagram, is bounded by `Options.Limits.outboundBytes`.
     @discardableResult
     public func write(
         _ bytes: [UInt8], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
@@ -30,11 +34,8 @@ public struct ConnectionHandle: Sendable, Hashable {
                 sent?(.failure(.closed))
                 return
             }
-            bytes.withUnsafeBytes { buffer in
-                guard let sent else { return loop.write(record, buffer) }
-                loop.write(record, buffer) { cause in
-                    sent(cause == nil ? .success(()) : .failure(.closed))
-                }
+            loop.writeWhole(record, tell: Self.result(for: sent)) {
+                bytes.withUnsafeBytes { loop.write(record, $0) }
             }
         } refused: {
             sent?(.failure($0))
@@ -50,7 +51,8 @@ public struct ConnectionHandle: Sendable, Hashable {
     }
 
     /// As `write`, for several pieces in order: nothing that other threads write comes between
-    /// them, and `sent` is told once, when the kernel has the last of them.
+    /// them, and `sent` is told once, when the kernel has the last of them. On a `udp://`
+    /// connection they are one datagram.
     @discardableResult
     public func write(
         _ pieces: [[UInt8]], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
@@ -60,11 +62,9 @@ public struct ConnectionHandle: Sendable, Hashable {
                 sent?(.failure(.closed))
                 return
             }
-            for piece in pieces { piece.withUnsafeBytes { loop.write(record, $0) } }
-            guard let sent else { return }
-            // Nothing behind the last piece: kept once all before it are gone.
-            loop.write(record, UnsafeRawBufferPointer(start: nil, count: 0)) { cause in
-                sent(cause == nil ? .success(()) : .failure(.closed))
+            loop.writeWhole(record, tell: Self.result(for: sent)) {
+                if pieces.isEmpty { loop.writeNothing(record) }
+                for piece in pieces { piece.withUnsafeBytes { loop.write(record, $0) } }
             }
         } refused: {
             sent?(.failure($0))
@@ -113,10 +113,11 @@ public struct ConnectionHandle: Sendable, Hashable {
                     return
                 }
                 guard !answer.isCancelled else { return }
-                bytes.withUnsafeBytes {
-                    loop.write(record, $0) { cause in
-                        answer.resume(cause == nil ? .success(()) : .failure(NetError.closed))
-                    }
+                let tell: SendResult = { cause in
+                    answer.resume(cause == nil ? .success(()) : .failure(NetError.closed))
+                }
+                loop.writeWhole(record, tell: tell) {
+                    bytes.withUnsafeBytes { loop.write(record, $0) }
                 }
             } refused: {
                 answer.resume(.failure($0))
@@ -126,24 +127,33 @@ public struct ConnectionHandle: Sendable, Hashable {
 
     /// Runs `body` on the loop and returns its value. Throws what `body` throws, which does not
     /// close the connection, or a `NetError` `.closed` or `.overloaded` if it did not run.
-    /// Cancelling the task throws `CancellationError` at once, unless `body` runs already: then it
-    /// does not run.
+    /// Cancelling the task throws `CancellationError` at once, and `body` does not run, unless it
+    /// runs already.
     public func run<R: Sendable>(
         _ body: @escaping @Sendable (Connection) throws -> R
     ) async throws -> R {
         let answer = Answer<R>()
         return try await answer.wait {
-            post { _, record in
+            post { loop, record in
                 guard let record else {
                     answer.resume(.failure(NetError.closed))
                     return
                 }
                 guard answer.begin() else { return }
-                answer.resume(Result { try body(Connection(record)) })
+                let result = Result { try body(Connection(record)) }
+                loop.endDatagram(record)
+                answer.resume(result)
             } refused: {
                 answer.resume(.failure($0))
             }
         }
+    }
+
+    private static func result(
+        for sent: (@Sendable (Result<Void, NetError>) -> Void)?
+    ) -> SendResult? {
+        guard let sent else { return nil }
+        return { cause in sent(cause == nil ? .success(()) : .failure(.closed)) }
     }
 
     /// Runs `body` on the loop, with nil if the connection is closed; else, at once, `refused`, and

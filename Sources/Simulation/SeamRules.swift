@@ -15,6 +15,9 @@ package struct SeamRules {
         let descriptor: Descriptor
         var stream = Stream.none
         var isConnecting = false
+        /// Bytes were received for.
+        var isStream = false
+        var hasSentNothing = false
         var sending: Int?
         var hasShutDown = false
         var isWatched = false
@@ -63,6 +66,9 @@ package struct SeamRules {
         case .accept: start(.accept, &life, token)
         case .receive:
             start(.receive, &life, token)
+            if life.hasSentNothing { loop("empty send", token) }
+            life.hasSentNothing = false
+            life.isStream = true
             life.isWatched = false
         case .watch:
             if case .none = life.stream {
@@ -77,7 +83,11 @@ package struct SeamRules {
             if life.isConnecting { loop("two connects in flight", token) }
             life.isConnecting = true
         case .send(let bytes):
-            if bytes.isEmpty { loop("empty send", token) }
+            // Of datagrams one may be empty; that it is a stream may show only later.
+            if bytes.isEmpty {
+                if life.isStream { loop("empty send", token) }
+                life.hasSentNothing = !life.isStream
+            }
             if life.sending != nil { loop("two sends in flight", token) }
             if life.hasShutDown { loop("send after shutdownWrite", token) }
             life.sending = bytes.count

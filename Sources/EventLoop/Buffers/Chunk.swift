@@ -30,6 +30,7 @@ package struct Chunk {
 
     /// What is there is a datagram: nothing may join it.
     mutating func seal() { limit = 0 }
+    var isSealed: Bool { limit == 0 }
     mutating func unseal() { limit = capacity }
 
     /// Bytes that a pooled chunk holds.

@@ -11,6 +11,10 @@ package struct OutboundQueue {
     /// Only while files are waiting: most queues never have any.
     private var files: UnsafeMutablePointer<FileBacklog>?
     @usableFromInline var shape = Shape.general
+    // Of connected datagram sockets: see OutboundQueue+Datagrams.
+    var gathered = GatheredDatagram.none
+    /// Datagrams that are complete and not gone; one of them perhaps in flight.
+    var datagramCount: UInt32 = 0
 
     package init() {}
 
@@ -43,9 +47,6 @@ package struct OutboundQueue {
     @inlinable
     @inline(__always)
     mutating func singleTookOff() { shape = .singleInFlight }
-
-    /// Bytes of the piece in front.
-    package var frontCount: Int { first?.pointee.count ?? 0 }
 
     /// A rest this small leaves its standard chunk for one of its own size, so that many slow
     /// readers cost what they hold.
@@ -80,22 +81,6 @@ package struct OutboundQueue {
         count &+= bytes.count
     }
 
-    /// As `append`, in one piece: a datagram is not to be split.
-    package mutating func appendWhole(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
-        guard let source = bytes.baseAddress, bytes.count > 0 else { return }
-        let chunk = tail(withRoom: bytes.count, pool)
-        (chunk.bytes + chunk.pointee.end).copyMemory(from: source, byteCount: bytes.count)
-        chunk.pointee.end += bytes.count
-        count += bytes.count
-    }
-
-    /// What was written so far is a datagram of its own.
-    package mutating func seal() {
-        guard let last, last.pointee.count > 0 else { return }
-        last.pointee.seal()
-        shape.remove(.single)
-    }
-
     @inline(never)
     private mutating func appendInPieces(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
         guard var source = bytes.baseAddress, bytes.count > 0 else { return }
@@ -121,8 +106,8 @@ package struct OutboundQueue {
     }
 
     package mutating func commit(_ amount: Int, _ pool: ChunkPool) {
-        guard amount > 0, let last else { return dropIfEmpty(pool) }
-        precondition(amount <= last.pointee.room, "more committed than reserved")
+        guard amount > 0, let last else { return commitNothing(pool) }
+        guard amount <= last.pointee.room else { return commitGathered(amount, pool) }
         last.pointee.end += amount
         count += amount
     }
@@ -249,7 +234,7 @@ package struct OutboundQueue {
     }
 
     /// Nothing to send needs no memory, not even what a reservation took that came to nothing.
-    private mutating func dropIfEmpty(_ pool: ChunkPool) {
+    mutating func dropIfEmpty(_ pool: ChunkPool) {
         if isEmpty && !isInFlight { clear(pool) }
     }
 
@@ -257,6 +242,8 @@ package struct OutboundQueue {
     package mutating func clear(_ pool: ChunkPool) {
         shape = .general
         count = 0
+        gathered = .none
+        datagramCount = 0
         forgetFiles()
         while let chunk = first {
             first = chunk.pointee.next

@@ -121,7 +121,7 @@ package struct ConnectionFlags: OptionSet, Sendable {
     /// `preWrite` is running: it may write although the connection is closing.
     static let preWriting = ConnectionFlags(rawValue: 1 << 17)
     /// A connected datagram socket: messages, and no end.
-    @inlinable static var datagrams: Self { Self(rawValue: 1 << 18) }
+    @inlinable package static var datagrams: Self { Self(rawValue: 1 << 18) }
     /// What comes goes to another connection.
     @inlinable static var piped: Self { Self(rawValue: 1 << 19) }
     /// That other connection does not take more now.
@@ -205,6 +205,9 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) var countedHost: SocketAddress?
     @exclusivity(unchecked) package internal(set) var remoteAddress: SocketAddress?
     @exclusivity(unchecked) package var localAddress: SocketAddress?
+    /// Of a datagram socket: when it last failed to receive, and until when it waits for that.
+    @exclusivity(unchecked) var receiveFailed: Nanoseconds?
+    @exclusivity(unchecked) var receiveHold: Nanoseconds = 0
 
     init(listener: Int?, remoteAddress: SocketAddress?) {
         self.listener = listener
@@ -218,6 +221,7 @@ package typealias SendResult = (CloseCause?) -> Void
 extension ConnectionRecord {
     /// Here, and not where it is asked: a set of flags is compared by its witness table elsewhere.
     package var isWritable: Bool { state == .open && !flags.contains(.congested) }
+    package var isDatagram: Bool { flags.contains(.datagrams) }
 
     /// Its handler's part is over, or will be when the running callback returns.
     package var isOver: Bool { state == .lingering || state == .closing }

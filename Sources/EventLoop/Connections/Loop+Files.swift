@@ -8,6 +8,10 @@ extension Loop {
     package func sendFile(
         _ connection: ConnectionReference, _ descriptor: CInt, offset: Int, count: Int
     ) throws(SystemError) {
+        // Each piece would be a datagram that is too long.
+        guard !connection.pointee.flags.contains(.datagrams) else {
+            throw SystemError(EOPNOTSUPP, "sendfile")
+        }
         guard acceptsWrites(connection), count > 0 else { return }
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
         guard copy >= 0 else { throw SystemError(errno, "fcntl") }

@@ -22,6 +22,7 @@ extension Loop {
         details.pipeTarget = target.pointee.token
         targetDetails.pipeSources.append(source.pointee.token)
         source.pointee.flags.insert(.piped)
+        passOnEmptyDatagram(source)
         source.pointee.flags.subtract([.trafficDue, .wakeDue, .pipeFull, .throttled])
         // An end that the handler was told of already is to pass on too.
         if source.pointee.flags.contains(.peerEnded) { source.pointee.flags.insert(.endDue) }
@@ -41,9 +42,13 @@ extension Loop {
     /// Passes fresh bytes on; what the target no longer wants is dropped.
     func passOn(_ source: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard let target = target(of: source) else { return }
-        write(target, bytes)
-        // At once: bytes behind these may come in the same turn.
-        if depth == 0 && target.pointee.flags.contains(.dirty) { flush(target) }
+        if target.pointee.flags.contains(.datagrams) {
+            writeWhole(target) { write(target, bytes) }
+        } else {
+            write(target, bytes)
+            // At once: bytes behind these may come in the same turn.
+            if depth == 0 && target.pointee.flags.contains(.dirty) { flush(target) }
+        }
         // The write has marked it congested, so relief will come.
         if target.pointee.outbound.count > pipeMark(of: source) {
             source.pointee.flags.insert(.pipeFull)
@@ -64,6 +69,15 @@ extension Loop {
         guard source.pointee.inbound.count > 0 else { return }
         passOn(source, takeAll(source))
         if depth == 0 && !retired.isEmpty { retired.free() }
+    }
+
+    /// One that came during a pause, and that no byte tells of.
+    private func passOnEmptyDatagram(_ source: ConnectionReference) {
+        guard source.pointee.flags.isSuperset(of: [.datagrams, .trafficDue]),
+            source.pointee.inbound.count == 0, let target = target(of: source)
+        else { return }
+        // Not sent from inside a callback that may be the target's own.
+        writeNothing(target)
     }
 
     /// The target has caught up.

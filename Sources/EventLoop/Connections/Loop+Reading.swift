@@ -103,10 +103,11 @@ extension Loop {
     /// Nothing more will come. What has come is shown first.
     func receiveFailed(_ connection: ConnectionReference, _ error: SystemError) {
         connection.pointee.flags.subtract([.receiving, .stopping])
+        if connection.pointee.flags.contains(.datagrams) {
+            return datagramReceiveFailed(connection, error)
+        }
         connection.pointee.flags.insert(.peerEnded)
         switch connection.pointee.state {
-        case .open where connection.pointee.flags.contains(.datagrams):
-            beginClosing(connection, .reset(error))
         case .open:
             connection.pointee.flags.insert(.endDue)
             breakOff(connection, error)
@@ -182,6 +183,7 @@ extension Loop {
         if isWanted && !flags.contains(.receiving) {
             // What is unread is shown first, which may be a reason not to read.
             guard !flags.contains(.trafficDue) else { return enqueue(connection) }
+            if isDatagram && isReceiveHeldBack(connection) { return }
             connection.pointee.flags.insert(.receiving)
             connection.pointee.flags.remove(.watching)
             // A peer has as long again as it would have had without the pause.

@@ -4,7 +4,8 @@ extension Loop {
     /// Gathers bytes; they go out when the callback ends. Copied once; never blocks; nothing after
     /// a close.
     package func write(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
-        if let start = bytes.baseAddress { write(connection, start, bytes.count) }
+        guard let start = bytes.baseAddress else { return writeNothing(connection) }
+        write(connection, start, bytes.count)
     }
 
     /// As `write`, of a pointer and a count.
@@ -25,7 +26,8 @@ extension Loop {
     /// Whatever is not the first and short piece of a reply to what its callback is told.
     @inline(never)
     private func writeRest(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
-        guard acceptsWrites(connection), bytes.count > 0 else { return }
+        guard acceptsWrites(connection) else { return }
+        guard bytes.count > 0 else { return writeNothing(connection) }
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "a write inside write(reserving:) on the same connection")
@@ -33,7 +35,7 @@ extension Loop {
         guard bytes.count > 0 else { return }
         if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
         if connection.pointee.flags.contains(.datagrams) {
-            connection.pointee.outbound.appendWhole(bytes, chunks)
+            connection.pointee.outbound.gather(bytes, chunks)
         } else {
             connection.pointee.outbound.append(bytes, chunks)
         }
@@ -60,12 +62,32 @@ extension Loop {
     package func reserve(
         _ connection: ConnectionReference, _ capacity: Int
     ) -> UnsafeMutableRawBufferPointer? {
-        guard acceptsWrites(connection) else { return nil }
+        guard connection.pointee.state == .open,
+            connection.pointee.flags.isDisjoint(with: [.writeEnded, .datagrams])
+        else { return reserveRest(connection, capacity) }
+        startReserving(connection)
+        return connection.pointee.outbound.reserve(capacity, chunks)
+    }
+
+    @inline(__always)
+    private func startReserving(_ connection: ConnectionReference) {
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "write(reserving:) inside write(reserving:) on the same connection")
         connection.pointee.flags.insert(.reserving)
-        return connection.pointee.outbound.reserve(capacity, chunks)
+    }
+
+    /// For a datagram, in `preWrite` of a connection that closes, and for who may not write.
+    @inline(never)
+    private func reserveRest(
+        _ connection: ConnectionReference, _ capacity: Int
+    ) -> UnsafeMutableRawBufferPointer? {
+        guard acceptsWrites(connection) else { return nil }
+        startReserving(connection)
+        guard connection.pointee.flags.contains(.datagrams) else {
+            return connection.pointee.outbound.reserve(capacity, chunks)
+        }
+        return connection.pointee.outbound.reserveGathered(capacity, chunks)
     }
 
     package func commit(_ connection: ConnectionReference, _ count: Int) {
@@ -90,7 +112,7 @@ extension Loop {
         if !isCurrent(connection) { enqueue(connection) }
     }
 
-    private func congest(_ connection: ConnectionReference, _ count: Int) {
+    func congest(_ connection: ConnectionReference, _ count: Int) {
         connection.pointee.flags.insert(.congested)
         guard count > configuration.outboundLimit else { return }
         port.counters.outboundOverflows.add()
@@ -143,8 +165,8 @@ extension Loop {
             && (connection.pointee.state == .open || connection.pointee.state == .finishing)
     }
 
-    private func sendNext(_ connection: ConnectionReference) {
-        if connection.pointee.flags.contains(.datagrams) { connection.pointee.outbound.seal() }
+    func sendNext(_ connection: ConnectionReference) {
+        if connection.pointee.flags.contains(.datagrams) { return sendNextDatagram(connection) }
         guard let bytes = connection.pointee.outbound.takeOff(chunks) else {
             if let error = connection.pointee.outbound.fileError { fileFailed(connection, error) }
             return
@@ -168,11 +190,31 @@ extension Loop {
     @usableFromInline
     @inline(never)
     func sentPart(_ connection: ConnectionReference, _ count: Int) {
+        guard connection.pointee.flags.isDisjoint(with: [.notOpen, .datagrams]) else {
+            return sentRest(connection, count)
+        }
+        streamSent(connection, count)
+    }
+
+    @inline(never)
+    private func sentRest(_ connection: ConnectionReference, _ count: Int) {
         guard connection.pointee.state != .closing else { return }
+        if connection.pointee.flags.contains(.datagrams) { return datagramSent(connection, count) }
+        streamSent(connection, count)
+    }
+
+    @inline(__always)
+    private func streamSent(_ connection: ConnectionReference, _ count: Int) {
         connection.pointee.lastSent = now
         connection.pointee.outbound.complete(count, chunks)
         connection.pointee.sentTotal += count
         port.counters.bytesOut.add(count)
+        wentOut(connection)
+    }
+
+    /// After a part has gone, or a datagram one way or another.
+    @inline(__always)
+    func wentOut(_ connection: ConnectionReference) {
         if connection.pointee.flags.contains(.sendAwaited) { tellSent(connection) }
         if !connection.pointee.outbound.isEmpty && isSending(connection) { sendNext(connection) }
         if connection.pointee.outbound.backlog <= configuration.outboundLowMark {
@@ -188,7 +230,7 @@ extension Loop {
         }
     }
 
-    private func relieve(_ connection: ConnectionReference) {
+    func relieve(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open, !connection.pointee.flags.contains(.broken)
         else { return }
         let wasThrottled = connection.pointee.flags.contains(.throttled)
@@ -222,14 +264,11 @@ extension Loop {
     /// Ends the writing side alone: what the peer has sent is read to its end.
     func sendFailed(_ connection: ConnectionReference, _ error: SystemError) {
         guard connection.pointee.state != .closing else { return }
-        // News of an earlier datagram, or one that is too long: it is lost, the socket is not.
-        if connection.pointee.flags.contains(.datagrams), DatagramError.isPassing(error.number) {
-            port.counters.datagramDrops.add()
-            return sentPart(connection, connection.pointee.outbound.frontCount)
+        if connection.pointee.flags.contains(.datagrams) {
+            return datagramSendFailed(connection, error)
         }
         connection.pointee.outbound.complete(0, chunks)
-        let isStream = !connection.pointee.flags.contains(.datagrams)
-        guard connection.pointee.state == .open && isStream else {
+        guard connection.pointee.state == .open else {
             return beginClosing(connection, .reset(error))
         }
         connection.pointee.outbound.clear(chunks)
@@ -247,15 +286,23 @@ extension Loop {
             return tell(.local)
         }
         write(connection, bytes)
+        promise(connection, details.takeUnretainedValue(), tell)
+    }
+
+    /// Tells when the kernel has all that was written so far.
+    func promise(
+        _ connection: ConnectionReference, _ details: ConnectionDetails,
+        _ tell: @escaping SendResult
+    ) {
         let mark =
             connection.pointee.sentTotal + connection.pointee.outbound.count
             + connection.pointee.outbound.fileCount
         if connection.pointee.outbound.isEmpty { return tell(nil) }
-        details.takeUnretainedValue().awaitedSends.append((mark, tell))
+        details.awaitedSends.append((mark, tell))
         connection.pointee.flags.insert(.sendAwaited)
     }
 
-    private func tellSent(_ connection: ConnectionReference) {
+    func tellSent(_ connection: ConnectionReference) {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
         let total = connection.pointee.sentTotal
         let reached = details.awaitedSends.prefix { $0.mark <= total }

@@ -122,7 +122,7 @@ extension Loop {
     }
 
     /// A datagram socket that has not closed.
-    private func isServed(_ index: Int) -> Bool {
+    package func isServed(_ index: Int) -> Bool {
         guard listeners.indices.contains(index), listeners[index].bound.isDatagram else {
             return false
         }
@@ -163,30 +163,5 @@ extension Loop {
         // Its descriptor may be somebody else's by now.
         guard isServed(index) else { throw SystemError(EBADF, "setsockopt") }
         try sockets.join(group, interface: interface, on: listeners[index].bound.descriptor)
-    }
-
-    // MARK: A connected datagram socket
-
-    /// One `onTraffic` for each; what the handler left of the one before is gone, as with any
-    /// datagram.
-    private func receivedDatagram(
-        _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
-    ) {
-        connection.pointee.lastReceived = now
-        port.counters.datagramsIn.add()
-        port.counters.bytesIn.add(bytes.count)
-        guard connection.pointee.state == .open else { return }
-        if connection.pointee.flags.contains(.piped) { return passOn(connection, bytes) }
-        connection.pointee.inbound.release()
-        if !connection.pointee.flags.isDisjoint(with: .notReading) {
-            // Only the last one is kept through a pause, as if the socket had room for one.
-            if connection.pointee.flags.contains(.trafficDue) { port.counters.datagramDrops.add() }
-            connection.pointee.inbound.append(bytes)
-            connection.pointee.flags.insert(.trafficDue)
-            return
-        }
-        connection.pointee.inbound.lend(bytes)
-        callback(connection) { try $0.traffic(connection) }
-        if connection.pointee.state == .open { connection.pointee.inbound.release() }
     }
 }

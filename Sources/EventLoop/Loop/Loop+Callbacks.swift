@@ -84,6 +84,8 @@ extension Loop {
             }
         }
         depth -= 1
+        // What this closure wrote is a datagram, and not joined by what the next one writes.
+        if let connection { endDatagram(connection) }
         if depth == 0 && !retired.isEmpty { retired.free() }
     }
 

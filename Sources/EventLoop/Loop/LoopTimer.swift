@@ -10,6 +10,8 @@ enum TimerAction {
     case connectAgain(Token)
     /// Blocking work that was asked for when the pool had just refused some.
     case workAgain(Token)
+    /// A datagram socket that has failed to receive again and again tries once more.
+    case receiveAgain(Token)
     case handler(LoopTimer)
 }
 
@@ -83,6 +85,8 @@ extension Loop {
                 if let connection = table.find(token) { connectAgain(connection) }
             case .workAgain(let token):
                 if let connection = table.find(token) { startWork(connection) }
+            case .receiveAgain(let token):
+                if let connection = table.find(token) { updateReading(connection) }
             case .acceptAgain(let listener): startAccepting(listener)
             case .handler(let timer): fire(timer)
             }

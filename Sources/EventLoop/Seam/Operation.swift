@@ -21,7 +21,7 @@ package enum Operation {
     case connect(UnsafeRawPointer, length: UInt32)
     /// Sends bytes that stay put until the `sent` or `failed(.send)` that answers. One at a time
     /// per token. The answer may tell of fewer bytes than asked for; the rest is the loop's to send
-    /// again.
+    /// again. None only of a datagram socket, as an empty datagram.
     case send(UnsafeRawBufferPointer)
     /// Ends a stream. Answered by `stopped`; until then, its completions keep coming.
     /// If the stream ends by itself first, that end is its last word and no `stopped` follows. Not

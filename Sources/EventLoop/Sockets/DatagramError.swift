@@ -13,12 +13,22 @@ package enum DatagramError {
     }
 
     /// About a datagram that was sent earlier (ICMP says where it ended), about a signal, or about
-    /// this one only: the socket goes on.
+    /// this one only: the next try may succeed at once.
     package static func isPassing(_ number: Int32) -> Bool {
         switch number {
-        case ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN, ECONNRESET, EMSGSIZE,
-            EPROTO, ENOPROTOOPT, EINTR:
+        case ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN, ENONET, ECONNRESET,
+            EMSGSIZE, EPROTO, ENOPROTOOPT, EINTR:
             true
+        default: false
+        }
+    }
+
+    /// The socket itself is of no use any more: it is no socket, not one of datagrams, or has no
+    /// peer or no way out. Any other error is the loss of a datagram, whatever it says: a firewall
+    /// (EPERM), a router (EACCES), a full queue (ENOBUFS), an address that is gone (EINVAL).
+    package static func endsSocket(_ number: Int32) -> Bool {
+        switch number {
+        case EBADF, ENOTSOCK, ENOSYS, ENOTCONN, EDESTADDRREQ, EPIPE, ESHUTDOWN: true
         default: false
         }
     }

@@ -1,0 +1,209 @@
+/// A connected datagram socket: what is one datagram and what is several, empty ones, addresses.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct ConnectedDatagramTests {
+    /// A client's connection to `server`, opened.
+    private func connect(
+        _ setup: Setup, to server: Server, _ handler: TestHandler = TestHandler(),
+        _ body: (ConnectionHandle) throws -> Void
+    ) throws {
+        let client = try Client(handler, options: setup.options())
+        try client.start()
+        let handle = Shared<ConnectionHandle?>(nil)
+        client.connect(to: server.boundAddresses[0]) { handle.value = try? $0.get().handle }
+        try eventually("it is connected") { handle.value != nil }
+        let result = Result { try body(try #require(handle.value)) }
+        try bounded("stop") { client.stop() }
+        try result.get()
+    }
+
+    private func collect(in seen: Shared<[[UInt8]]>) -> DatagramTestHandler {
+        DatagramTestHandler { datagram in
+            seen.update { [bytes = Array(copying: datagram.bytes)] in $0.append(bytes) }
+            return .none
+        }
+    }
+
+    /// Posted in one go, so that the loop finds them together.
+    @Test(arguments: Setup.all)
+    func eachCallOfAHandleIsADatagram(_ setup: Setup) throws {
+        let (seen, gate, sent) = (Shared<[[UInt8]]>([]), Gate(), Shared(0))
+        try withDatagramServer(setup, collect(in: seen)) { server in
+            defer { gate.open() }
+            try connect(setup, to: server) { handle in
+                handle.execute { _ in gate.wait() }
+                let all = (0..<1000).map { Array("\($0), 10 bytes".utf8.prefix(10)) }
+                for (number, bytes) in all.enumerated() {
+                    switch number % 4 {
+                    case 0: handle.write(bytes)
+                    case 1: handle.write([Array(bytes[..<3]), [], Array(bytes[3...])])
+                    case 2:
+                        handle.execute { connection in
+                            connection.write(bytes[..<4])
+                            connection.write(bytes[4...])
+                        }
+                    default: handle.write(bytes) { _ in sent.update { $0 += 1 } }
+                    }
+                }
+                gate.open()
+                try eventually("all came") { seen.value.count >= 1000 }
+                #expect(seen.value == all)
+                try eventually("all are told") { sent.value == 250 }
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func emptyWritesAreDatagramsWhenNothingJoinsThem(_ setup: Setup) throws {
+        let (seen, sent) = (Shared<[[UInt8]]>([]), Shared(0))
+        try withDatagramServer(setup, collect(in: seen)) { server in
+            try connect(setup, to: server) { handle in
+                handle.write([UInt8]())
+                handle.write("") { _ in sent.update { $0 += 1 } }
+                handle.write([[UInt8]]())
+                handle.write([[], []])
+                handle.execute { $0.write([UInt8]()) }
+                handle.execute { connection in
+                    connection.write([UInt8]())
+                    connection.write("joined")
+                    connection.write("")
+                }
+                // Behind one that is on its way.
+                handle.execute { connection in
+                    for text in ["a", "", "", "b"] {
+                        connection.write(text)
+                        connection.flush()
+                    }
+                }
+                handle.execute { connection in
+                    connection.flush()
+                    connection.write(reserving: 0) { _ in }
+                    connection.write(reserving: 100) { _ in }
+                }
+                handle.write("end")
+                let wanted = ["", "", "", "", "", "joined", "a", "", "", "b", "end"]
+                try eventually("all came") { seen.value.count >= wanted.count }
+                #expect(seen.value.map { String(decoding: $0, as: UTF8.self) } == wanted)
+                try eventually("it is told once") { sent.value == 1 }
+            }
+        }
+    }
+
+    /// However its parts lie in memory.
+    @Test(arguments: Setup.all)
+    func oneFlushIsOneDatagram(_ setup: Setup) throws {
+        let seen = Shared<[[UInt8]]>([])
+        let whole = Pattern(stream: 4).bytes(60_000)
+        try withDatagramServer(setup, collect(in: seen)) { server in
+            try connect(setup, to: server) { handle in
+                for _ in 0..<3 {
+                    handle.execute { connection in
+                        connection.write(whole[..<40_000])
+                        connection.write(reserving: 30_000) { output in
+                            for byte in whole[40_000..<50_000] { output.append(byte) }
+                        }
+                        connection.write(reserving: 60_000) { _ in }
+                        connection.write(whole[50_000...])
+                    }
+                }
+                try eventually("all came") { seen.value.map(\.count).reduce(0, +) >= 180_000 }
+                #expect(seen.value.map(\.count) == [60_000, 60_000, 60_000])
+                #expect(seen.value.allSatisfy { $0 == whole })
+            }
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func addressesAreThoseOfDatagrams(_ setup: Setup) throws {
+        try withDatagramServer(setup) { server in
+            let addresses = Shared<[Address]>([])
+            let handler = TestHandler(open: { connection in
+                addresses.value = [connection.remoteAddress, connection.localAddress]
+                return .none
+            })
+            try connect(setup, to: server, handler) { _ in
+                try eventually("it is open") { addresses.value.count == 2 }
+                #expect(addresses.value[0] == server.boundAddresses[0])
+                #expect(addresses.value[1].description.hasPrefix("udp://127.0.0.1:"))
+            }
+        }
+    }
+
+    /// A file's pieces would be datagrams that no network takes.
+    @Test(arguments: Setup.single)
+    func filesAreRefused(_ setup: Setup) throws {
+        try withDatagramServer(setup) { server in
+            let outcome = Shared<Int32?>(nil)
+            try connect(setup, to: server) { handle in
+                handle.execute { connection in
+                    do throws(NetError) {
+                        try connection.sendFile(0, offset: 0, count: 1)
+                    } catch {
+                        outcome.value = error.errno
+                    }
+                }
+                try eventually("it is refused") { outcome.value == EOPNOTSUPP }
+            }
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aPipePassesEmptyOnesOnBothWays(_ setup: Setup) throws {
+        let echoed = Shared<[[UInt8]]>([])
+        try withDatagramServer(setup) { far in
+            let target = far.boundAddresses[0]
+            let client = try Client(
+                TestHandler(traffic: { connection in
+                    echoed.update { $0.append(connection.readArray()) }
+                    return .none
+                }), options: setup.options())
+            try client.start()
+            try withDatagramServer(setup, collect(in: echoed)) { near in
+                // What the far side echoes goes to the near one.
+                let ends = Shared<[ConnectionHandle]>([])
+                let place = near.boundAddresses[0]
+                client.connect(to: target) { result in
+                    guard let first = try? result.get() else { return }
+                    first.loop.connect(to: place) { result in
+                        let second = try result.get()
+                        first.pipe(to: second)
+                        ends.value = [first.handle, second.handle]
+                    }
+                }
+                try eventually("both are connected") { ends.value.count == 2 }
+                let sizes = [0, 5, 0, 0, 1200, 0]
+                for size in sizes { ends.value[0].write(Pattern(stream: 1).bytes(size)) }
+                try eventually("all came") { echoed.value.count >= sizes.count }
+                #expect(echoed.value.map(\.count) == sizes)
+            }
+            try bounded("stop") { client.stop() }
+        }
+    }
+
+    /// `preWrite` adds to the datagram that is about to go, an empty one too.
+    @Test(arguments: Setup.single)
+    func whatPreWriteAddsBelongsToTheDatagram(_ setup: Setup) throws {
+        struct Handler: EventHandler {
+            func preWrite(_ connection: Connection) -> Action {
+                connection.write("!")
+                return .none
+            }
+
+            func onTraffic(_ connection: Connection) -> Action { .none }
+        }
+        let seen = Shared<[[UInt8]]>([])
+        try withDatagramServer(setup, collect(in: seen)) { server in
+            let client = try Client(Handler(), options: setup.options())
+            try client.start()
+            client.connect(to: server.boundAddresses[0]) { result in
+                guard let handle = try? result.get().handle else { return }
+                for text in ["a", "", "b"] { handle.write(text) }
+            }
+            try eventually("all came") { seen.value.count >= 3 }
+            #expect(seen.value.map { String(decoding: $0, as: UTF8.self) } == ["a!", "!", "b!"])
+            try bounded("stop") { client.stop() }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+import EventLoop
+import Glibc
+import Simulation
+import Testing
+
+/// A connected datagram socket, in orders and with errors that no kernel gives on demand.
+@Suite struct LoopDatagramTests {
+    private func withConnected(
+        _ configuration: LoopConfiguration = LoopConfiguration(),
+        _ body: (Stage, Token) throws -> Void
+    ) throws {
+        try withStage(configuration) { stage in
+            let address = stage.listener.address
+            let requests = stage.turn(
+                message: .run { loop in
+                    loop.connect(to: address, isDatagram: true, timeout: 1_000_000_000) { _ in }
+                })
+            guard case .attach(let descriptor, let token) = requests.first else {
+                throw Stage.Unexpected(requests: requests)
+            }
+            stage.network.establish(descriptor, with: address)
+            #expect(stage.turn((token, .connected)) == [.receiveDatagrams(token)])
+            #expect(stage.delegate.take(token) == [.opened])
+            try body(stage, token)
+        }
+    }
+
+    private func failure(_ kind: OperationKind, _ number: Int32) -> QueuedEvent {
+        .failed(kind, SystemError(number, "test"))
+    }
+
+    private static let losses = [
+        EACCES, EPERM, EINVAL, ENOBUFS, ENOMEM, EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, EADDRNOTAVAIL,
+        EIO, EOPNOTSUPP, ENETRESET,
+    ]
+    private static let ends = [EBADF, ENOTSOCK, ENOTCONN, EDESTADDRREQ, EPIPE, ENOSYS]
+
+    @Test(arguments: losses)
+    func aSendThatFailsIsALoss(_ number: Int32) throws {
+        try withConnected { stage, token in
+            #expect(stage.write([1], to: token) == [.send([1], token)])
+            #expect(stage.write([2], to: token) == [])
+            let next = stage.turn((token, failure(.send, number)))
+            #expect(next == [.send([2], token)])
+            #expect(stage.turn((token, .sent(1))) == [])
+            #expect(stage.port.counters.datagramDrops.current == 1)
+            #expect(stage.port.counters.bytesOut.current == 1)
+            #expect(stage.delegate.take(token) == [])
+        }
+    }
+
+    @Test(arguments: ends)
+    func aSendThatTellsOfTheSocketEndsIt(_ number: Int32) throws {
+        try withConnected { stage, token in
+            stage.write([1], to: token)
+            #expect(stage.turn((token, failure(.send, number))) == [.close(token)])
+            let told = stage.delegate.take(token)
+            #expect(told.count == 1 && told.first != .opened)
+        }
+    }
+
+    /// At once for the first time, and then with time in between.
+    @Test(arguments: losses)
+    func aReceiveThatFailsIsTriedAgainButNotWithoutRest(_ number: Int32) throws {
+        try withConnected { stage, token in
+            let error = failure(.datagrams, number)
+            #expect(stage.turn((token, error)) == [.receiveDatagrams(token)])
+            for _ in 0..<3 {
+                #expect(stage.turn((token, error)) == [])
+                // What else happens to it is no reason to try.
+                #expect(stage.write([1], to: token) == [.send([1], token)])
+                #expect(stage.turn((token, .sent(1))) == [])
+                #expect(stage.turn(after: .milliseconds(20) - 1) == [])
+                stage.turn(after: 1)
+                #expect(stage.turn() == [.receiveDatagrams(token)])
+            }
+            #expect(stage.port.counters.datagramDrops.current == 4)
+            #expect(stage.delegate.take(token) == [])
+            // Much later it is the first one again.
+            stage.turn(after: .milliseconds(1_000))
+            #expect(stage.turn((token, error)) == [.receiveDatagrams(token)])
+        }
+    }
+
+    @Test(arguments: ends)
+    func aReceiveThatTellsOfTheSocketEndsIt(_ number: Int32) throws {
+        try withConnected { stage, token in
+            #expect(stage.turn((token, failure(.datagrams, number))) == [.close(token)])
+            #expect(stage.port.counters.datagramDrops.current == 0)
+        }
+    }
+
+    // MARK: What is one datagram
+
+    @Test func anEmptyWriteIsOneUnlessOthersJoinIt() throws {
+        try withConnected { stage, token in
+            #expect(stage.write([], to: token) == [.send([], token)])
+            let none = stage.turn(token) { loop, connection in
+                loop.writeNothing(connection)
+                loop.write(connection, [1, 2])
+                loop.writeNothing(connection)
+            }
+            #expect(none == [])
+            #expect(stage.write([], to: token) == [])
+            #expect(stage.turn((token, .sent(0))) == [.send([1, 2], token)])
+            #expect(stage.turn((token, .sent(2))) == [.send([], token)])
+            #expect(stage.turn((token, .sent(0))) == [])
+            #expect(stage.loop.find(token)?.pointee.outbound.isEmpty == true)
+        }
+    }
+
+    /// A driver that took nothing of it has not sent it.
+    @Test func whatWasNotTakenIsSentAgain() throws {
+        try withConnected { stage, token in
+            stage.write([1], to: token)
+            #expect(stage.turn((token, .sent(0))) == [.send([1], token)])
+            #expect(stage.turn((token, .sent(1))) == [])
+        }
+    }
+
+    @Test func piecesInSeveralChunksAreJoined() throws {
+        try withConnected { stage, token in
+            let first = [UInt8](repeating: 1, count: 40_000)
+            let requests = stage.turn(token) { loop, connection in
+                loop.write(connection, first)
+                let room = loop.reserve(connection, 30_000)
+                room?.storeBytes(of: 2, as: UInt8.self)
+                loop.commit(connection, 1)
+                _ = loop.reserve(connection, 65_000)
+                loop.commit(connection, 0)
+                loop.write(connection, [3])
+            }
+            #expect(requests == [.send(first + [2, 3], token)])
+            #expect(stage.turn((token, .sent(40_002))) == [])
+        }
+    }
+
+    @Test func thoseThatArePostedTogetherStayApart() throws {
+        try withConnected { stage, token in
+            let requests = stage.turn(
+                message: .run { loop in
+                    guard let connection = loop.find(token) else { return }
+                    loop.write(connection, [0])
+                    for byte: UInt8 in 1...3 {
+                        loop.writeWhole(connection) {
+                            loop.write(connection, [byte])
+                            loop.write(connection, [byte])
+                        }
+                    }
+                    loop.write(connection, [4])
+                })
+            #expect(requests == [.send([0], token)])
+            for byte: UInt8 in 1...3 {
+                #expect(stage.turn((token, .sent(2))) == [.send([byte, byte], token)])
+            }
+            #expect(stage.turn((token, .sent(2))) == [.send([4], token)])
+            stage.turn((token, .sent(1)))
+        }
+    }
+
+    /// Empty ones take memory too.
+    @Test func howManyWaitIsBounded() throws {
+        var configuration = LoopConfiguration()
+        configuration.outboundLimit = 100_000
+        try withConnected(configuration) { stage, token in
+            for _ in 0..<389 { stage.write([], to: token) }
+            #expect(stage.port.counters.outboundOverflows.current == 0)
+            var requests: [Stage.Request] = []
+            for _ in 0..<2 { requests += stage.write([], to: token) }
+            #expect(stage.port.counters.outboundOverflows.current > 0)
+            #expect(requests.contains(.close(token)))
+        }
+    }
+
+    @Test func promisesAreToldOnceAndInOrder() throws {
+        try withConnected { stage, token in
+            let told = Monitor<[Int]>([])
+            stage.turn(
+                message: .run { loop in
+                    guard let connection = loop.find(token) else { return }
+                    for (number, bytes) in ([[], [1], [], [2, 3]] as [[UInt8]]).enumerated() {
+                        let tell: SendResult = { cause in
+                            told.withLock { $0.append(cause == nil ? number : -number) }
+                        }
+                        loop.writeWhole(connection, tell: tell) { loop.write(connection, bytes) }
+                    }
+                })
+            stage.turn((token, .sent(0)))
+            #expect(told.withLock { $0 } == [0])
+            stage.turn((token, failure(.send, EPERM)))
+            #expect(told.withLock { $0 } == [0, 1])
+            stage.turn((token, .sent(0)))
+            stage.turn((token, .sent(2)))
+            #expect(told.withLock { $0 } == [0, 1, 2, 3])
+        }
+    }
+}
