@@ -97,23 +97,31 @@ public struct DatagramSocket: Sendable, Hashable {
 
     public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(place)) }
 
-    /// Sends to anybody, also to a broadcast address or a multicast group; at the end of this turn
-    /// when called on the socket's loop, soon otherwise.
-    /// An address that is not `udp://` is ignored and counted as a drop.
-    public func send(_ bytes: [UInt8], to address: Address) {
+    /// Sends to anybody, also to a broadcast address or a multicast group, by a socket of IPv6 to
+    /// IPv4 too; at the end of this turn when called on the socket's loop, soon otherwise.
+    ///
+    /// False if it is not taken: `address` is not `udp://`, the loop has ended, or it is behind:
+    /// its mailbox is full, or 4 MiB of other threads' datagrams wait in it. That is a drop, and
+    /// counted as one. False, too, on the socket's loop once the socket has closed.
+    @discardableResult
+    public func send(_ bytes: [UInt8], to address: Address) -> Bool {
         guard address.isDatagram, let target = address.socketAddress,
             let name = try? target.kernelCopy()
-        else { return place.port.counters.datagramDrops.add() }
+        else {
+            place.port.counters.datagramRefusals.add()
+            return false
+        }
         let index = place.index
         if let loop = EventLoop.Loop.current, loop.port === place.port {
             defer { name.deallocate() }
-            return bytes.withUnsafeBytes {
+            bytes.withUnsafeBytes {
                 loop.sendDatagram($0, to: UnsafeRawBufferPointer(name), socket: index)
             }
+            return loop.isServed(index)
         }
         let receiver = Array(name)
         name.deallocate()
-        place.port.run { loop in
+        return place.port.send(bytes: bytes.count) { loop in
             bytes.withUnsafeBytes { bytes in
                 receiver.withUnsafeBytes { loop.sendDatagram(bytes, to: $0, socket: index) }
             }
@@ -121,7 +129,8 @@ public struct DatagramSocket: Sendable, Hashable {
     }
 
     /// As above, for lent bytes.
-    public func send(_ bytes: RawSpan, to address: Address) {
+    @discardableResult
+    public func send(_ bytes: RawSpan, to address: Address) -> Bool {
         send(Array(copying: bytes), to: address)
     }
 

@@ -32,7 +32,7 @@ public struct Statistics: Sendable {
     public var timeouts = 0
     /// Completions that came for a connection already gone, and were dropped.
     public var staleCompletions = 0
-    /// Messages refused because a loop's mailbox was full.
+    /// Messages refused because a loop's mailbox was full; not datagrams, which are drops.
     public var refusedPosts = 0
     /// Connections refused at `Options.Limits.connectionsPerHost`.
     public var hostRefusals = 0
@@ -58,7 +58,8 @@ public struct Statistics: Sendable {
     public var segmentationFallBacks = 0
     /// Pieces that held several received datagrams, with `Options.udp.receiveOffload`.
     public var coalescedReceives = 0
-    /// Datagrams that the socket did not take, or that were too long.
+    /// Datagrams that a socket did not take or lost by an error, that were too long, or that
+    /// `DatagramSocket.send` refused.
     public var datagramDrops = 0
     /// `onDatagram` threw.
     public var datagramErrors = 0
@@ -97,7 +98,7 @@ public struct Statistics: Sendable {
         segmentedSends += counters.segmentedSends.current
         segmentationFallBacks += counters.segmentationFallBacks.current
         coalescedReceives += counters.coalescedReceives.current
-        datagramDrops += counters.datagramDrops.current
+        datagramDrops += counters.datagramDrops.current + counters.datagramRefusals.current
         datagramErrors += counters.datagramErrors.current
         kernelEntries += port.driverCounters.kernelEntries.current
         bufferStarvations += port.driverCounters.bufferStarvations.current

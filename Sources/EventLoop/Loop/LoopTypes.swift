@@ -173,6 +173,10 @@ package final class LoopPort: Sendable {
     package let driverCounters: DriverCounters
     /// Connections that were handed over and are still to be taken.
     let adoptions = PendingAdoptions()
+    /// Bytes of datagrams that other threads have given and the loop has not come to.
+    private let waitingDatagrams = Atomic(0)
+    /// A mailbox full of the largest would be 4 GiB.
+    package static let datagramLimit = 4 << 20
 
     init(index: Int, capacity: Int, driver: any Driver) {
         self.index = index
@@ -187,6 +191,27 @@ package final class LoopPort: Sendable {
     @discardableResult
     package func run(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
         post(.run(body)) == .accepted
+    }
+
+    /// As `run`, for a datagram of so many bytes: false also if too many wait already. A refusal is
+    /// counted as a drop.
+    package func send(bytes count: Int, _ body: @escaping @Sendable (Loop) -> Void) -> Bool {
+        // The message takes something too.
+        let size = count + 64
+        let sum = waitingDatagrams.add(size, ordering: .relaxed).newValue
+        // A single one is never too large: whether it can be sent is the kernel's to say.
+        let isTaken =
+            (sum <= Self.datagramLimit || sum == size)
+            && mailbox.post(
+                .run { [self] loop in
+                    waitingDatagrams.subtract(size, ordering: .relaxed)
+                    body(loop)
+                }, counts: false) == .accepted
+        if !isTaken {
+            waitingDatagrams.subtract(size, ordering: .relaxed)
+            counters.datagramRefusals.add()
+        }
+        return isTaken
     }
 
     package func post(

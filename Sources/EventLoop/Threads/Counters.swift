@@ -21,7 +21,19 @@ package struct Counter: ~Copyable, Sendable {
     }
 }
 
-/// What a loop counts. Each degraded mode has a counter here.
+/// A count that any thread adds to.
+package struct SharedCounter: ~Copyable, Sendable {
+    private let value = Atomic(0)
+
+    package init() {}
+
+    package var current: Int { value.load(ordering: .relaxed) }
+
+    package func add(_ amount: Int = 1) { value.add(amount, ordering: .relaxed) }
+}
+
+/// What a loop counts; but for what is shared, only on its own thread. Each degraded mode has a
+/// counter here.
 @usableFromInline
 package final class LoopCounters: Sendable {
     package let accepted = Counter()
@@ -54,6 +66,8 @@ package final class LoopCounters: Sendable {
     package let datagramsIn = Counter()
     /// Not sent, since the socket or the network was full, or the datagram too long.
     package let datagramDrops = Counter()
+    /// Refused where they were given, by any thread: to no address, or too much waits for the loop.
+    package let datagramRefusals = SharedCounter()
     package let datagramErrors = Counter()
     package let datagramsOut = Counter()
     /// Messages that held several datagrams.

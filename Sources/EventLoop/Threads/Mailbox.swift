@@ -33,9 +33,10 @@ package final class Mailbox<Message: Sendable>: Sendable {
     }
 
     /// From any thread. `always` passes by the capacity, for what must not be refused: a
-    /// descriptor, a stop. `first` overtakes every message that is not.
+    /// descriptor, a stop. `first` overtakes every message that is not. With `counts` false a
+    /// refusal is the caller's to count.
     package func post(
-        _ message: Message, always: Bool = false, first: Bool = false
+        _ message: Message, always: Bool = false, first: Bool = false, counts: Bool = true
     ) -> Outcome {
         let outcome = state.withLock { state -> Outcome in
             if state.isClosed { return .closed }
@@ -44,11 +45,11 @@ package final class Mailbox<Message: Sendable>: Sendable {
             return .accepted
         }
         if outcome == .accepted { notify() }
-        if outcome == .full { refused.add(1, ordering: .relaxed) }
+        if outcome == .full && counts { refused.add(1, ordering: .relaxed) }
         return outcome
     }
 
-    /// How many posts found it full.
+    /// How many posts found it full, of those that are counted here.
     package var refusals: Int { refused.load(ordering: .relaxed) }
 
     private func notify() {

@@ -1,0 +1,96 @@
+/// What `DatagramSocket.send` says of what it is given by other threads, and what is counted.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct DatagramSendingTests {
+    /// The socket, when its loop has made one known.
+    private func learnSocket(
+        of server: Server, _ known: Shared<DatagramSocket?>
+    ) throws -> DatagramSocket {
+        try DatagramPeer(to: server.boundAddresses[0]).send([0])
+        try eventually("its socket is known") { known.value != nil }
+        return try #require(known.value)
+    }
+
+    private func handler(_ known: Shared<DatagramSocket?>, _ hold: Gate? = nil)
+        -> DatagramTestHandler
+    {
+        DatagramTestHandler { datagram in
+            if known.value != nil { hold?.wait() }
+            known.value = datagram.socket
+            return .none
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func whatWaitsForABusyLoopIsBounded(_ setup: Setup) throws {
+        let (known, gate) = (Shared<DatagramSocket?>(nil), Gate())
+        try withDatagramServer(setup, handler(known, gate)) { server in
+            defer { gate.open() }
+            let socket = try learnSocket(of: server, known)
+            let receiver = try DatagramPeer(to: server.boundAddresses[0])
+            // Holds the loop.
+            try receiver.send([1])
+            try eventually("the loop is held") { server.statistics.datagramsIn == 2 }
+            let bytes = [UInt8](repeating: 1, count: 60_000)
+            let (nobody, refused) = (Address.udp("127.0.0.1", port: 9), server.statistics)
+            let taken = (0..<200).filter { _ in socket.send(bytes, to: nobody) }.count
+            // 4 MiB, and a little for each message.
+            #expect(taken == (4 << 20) / 60_064)
+            #expect(server.statistics.datagramDrops - refused.datagramDrops == 200 - taken)
+            #expect(server.statistics.refusedPosts == refused.refusedPosts)
+            gate.open()
+            try eventually("there is room again") { socket.send([1], to: nobody) }
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aFullMailboxIsOneDropForEach(_ setup: Setup) throws {
+        let (known, gate) = (Shared<DatagramSocket?>(nil), Gate())
+        try withDatagramServer(setup, handler(known, gate)) { server in
+            defer { gate.open() }
+            let socket = try learnSocket(of: server, known)
+            try DatagramPeer(to: server.boundAddresses[0]).send([1])
+            try eventually("the loop is held") { server.statistics.datagramsIn == 2 }
+            let nobody = Address.udp("127.0.0.1", port: 9)
+            // 65,536 messages, and the least of them counts for 64 bytes: as many as there are.
+            let taken = (0..<66_000).filter { _ in socket.send([UInt8](), to: nobody) }.count
+            #expect(taken == 65_536)
+            #expect(server.statistics.datagramDrops == 66_000 - taken)
+            #expect(server.statistics.refusedPosts == 0)
+            gate.open()
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func noAddressAndNoLoopAreDrops(_ setup: Setup) throws {
+        let known = Shared<DatagramSocket?>(nil)
+        let server = try Server(
+            handler(known), listen: "udp://127.0.0.1:0", options: setup.options())
+        try serve(server) { _ in
+            let socket = try learnSocket(of: server, known)
+            #expect(!socket.send([1], to: "tcp://127.0.0.1:9"))
+            #expect(server.statistics.datagramDrops == 1)
+        }
+        let socket = try #require(known.value)
+        #expect(!socket.send([1], to: "udp://127.0.0.1:9"))
+        #expect(server.statistics.datagramDrops == 2)
+    }
+
+    /// Counted by several threads at once, and each counted.
+    @Test(arguments: Setup.single)
+    func noDropOfSeveralThreadsIsLost(_ setup: Setup) throws {
+        let known = Shared<DatagramSocket?>(nil)
+        try withDatagramServer(setup, handler(known)) { server in
+            let socket = try learnSocket(of: server, known)
+            let workers = (0..<4).map { _ in
+                Worker {
+                    for _ in 0..<50_000 { socket.send([1], to: "unix:///nowhere") }
+                }
+            }
+            for worker in workers { try worker.join("sending") }
+            #expect(server.statistics.datagramDrops == 200_000)
+        }
+    }
+}
