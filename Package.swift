@@ -21,7 +21,9 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "EventLoop", dependencies: ["CLinux"], swiftSettings: strict),
         // Static, so that a built server needs no liburing.so where it runs.
-        .target(name: "CURing", linkerSettings: [.linkedLibrary(":liburing.a")]),
+        .target(
+            name: "CURing", dependencies: ["CLinux"],
+            linkerSettings: [.linkedLibrary(":liburing.a")]),
         .target(name: "Epoll", dependencies: ["EventLoop", "CLinux"], swiftSettings: strict),
         .target(
             name: "Uring", dependencies: ["EventLoop", "CURing", "CLinux"],

@@ -44,20 +44,58 @@ const char *mr_errno_name(int number) { return strerrorname_np(number); }
 
 enum { MOST_DATAGRAMS = 64 };
 
-// Room for the one control message that is asked for, aligned as such.
-union control {
+// Room for control messages, aligned as such.
+union received_control {
     struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
+    char bytes[MR_CONTROL_ROOM];
 };
 
-static int32_t segment_size(struct msghdr *header) {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
-        int size = 0;
-        if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO) continue;
-        memcpy(&size, CMSG_DATA(c), sizeof(size));
-        return size;
+// The kernel cuts short what finds no room.
+static bool holds(const struct cmsghdr *c, int level, int type, size_t size) {
+    return c->cmsg_level == level && c->cmsg_type == type && c->cmsg_len >= CMSG_LEN(size);
+}
+
+static struct in6_pktinfo mapped(struct in_addr address) {
+    struct in6_pktinfo source = {.ipi6_addr.s6_addr = {[10] = 0xFF, [11] = 0xFF}};
+    memcpy(&source.ipi6_addr.s6_addr[12], &address, sizeof(address));
+    return source;
+}
+
+// Nobody's address alone, and so no source. A directed broadcast does not show here; the kernel
+// replaces it in IPv4's own form of the message, which is asked for too.
+static bool is_group(const struct in6_addr *address) {
+    if (!IN6_IS_ADDR_V4MAPPED(address)) return IN6_IS_ADDR_MULTICAST(address);
+    return address->s6_addr[12] >= 224;
+}
+
+int mr_read_controls(const void *controls, size_t length, void *name, uint32_t *name_length) {
+    struct msghdr header = {.msg_control = (void *)controls, .msg_controllen = length};
+    struct in6_pktinfo asked = {0};
+    bool is_v4_known = false;
+    int segment_size = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
+        if (holds(c, IPPROTO_UDP, UDP_GRO, sizeof(int))) {
+            memcpy(&segment_size, CMSG_DATA(c), sizeof(segment_size));
+        } else if (holds(c, IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo))) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof(info));
+            asked = info.ipi_spec_dst.s_addr == 0
+                ? (struct in6_pktinfo){0} : mapped(info.ipi_spec_dst);
+            is_v4_known = true;
+        } else if (holds(c, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(asked)) && !is_v4_known) {
+            memcpy(&asked, CMSG_DATA(c), sizeof(asked));
+            if (is_group(&asked.ipi6_addr)) asked = (struct in6_pktinfo){0};
+            // By the routes, as any reply; only a link-local address means nothing without it.
+            if (!IN6_IS_ADDR_LINKLOCAL(&asked.ipi6_addr)) asked.ipi6_ifindex = 0;
+        }
     }
-    return 0;
+    bool has_room = *name_length == sizeof(struct sockaddr_in) ||
+        *name_length == sizeof(struct sockaddr_in6);
+    if (has_room && !IN6_IS_ADDR_UNSPECIFIED(&asked.ipi6_addr)) {
+        memcpy((char *)name + *name_length, &asked, sizeof(asked));
+        *name_length += sizeof(asked);
+    }
+    return segment_size > 0 ? segment_size : 0;
 }
 
 struct mr_batch {
@@ -65,7 +103,7 @@ struct mr_batch {
     unsigned count;
     struct mmsghdr headers[MOST_DATAGRAMS];
     struct iovec pieces[MOST_DATAGRAMS];
-    union control controls[MOST_DATAGRAMS];
+    union received_control controls[MOST_DATAGRAMS];
 };
 
 size_t mr_batch_size(void) { return sizeof(struct mr_batch); }
@@ -73,7 +111,7 @@ size_t mr_batch_size(void) { return sizeof(struct mr_batch); }
 // What the kernel writes into a header when it receives into it.
 static void make_room(struct msghdr *header) {
     header->msg_namelen = sizeof(struct sockaddr_storage);
-    header->msg_controllen = sizeof(union control);
+    header->msg_controllen = MR_CONTROL_ROOM;
 }
 
 void mr_batch_prepare(
@@ -99,7 +137,12 @@ int mr_batch_receive(struct mr_batch *batch, int descriptor) {
         message->length = batch->headers[i].msg_len;
         message->sender_length = header->msg_namelen;
         message->is_truncated = (header->msg_flags & MSG_TRUNC) != 0;
-        message->segment_size = segment_size(header);
+        message->segment_size = 0;
+        // Only of sockets that ask for any.
+        if (header->msg_controllen > 0)
+            message->segment_size = mr_read_controls(
+                header->msg_control, header->msg_controllen, &message->sender,
+                &message->sender_length);
         make_room(header);
     }
     return received;
@@ -138,33 +181,67 @@ static int bundle_size(const struct mr_outgoing *first, int count) {
     return taken;
 }
 
-int mr_send_bundled(
-    int descriptor, const struct mr_outgoing *messages, int count, int *bundles) {
+// What one message may need: its source, and the size of its parts.
+union sent_control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+};
+
+static void add_control(
+    struct msghdr *header, union sent_control *room, int level, int type, const void *value,
+    size_t size) {
+    struct cmsghdr *control = (struct cmsghdr *)(room->bytes + header->msg_controllen);
+    *control = (struct cmsghdr){
+        .cmsg_len = CMSG_LEN(size), .cmsg_level = level, .cmsg_type = type};
+    memcpy(CMSG_DATA(control), value, size);
+    header->msg_control = room;
+    header->msg_controllen += CMSG_SPACE(size);
+}
+
+// The source that stands behind a name, and the name without it.
+static void add_source(
+    struct msghdr *header, union sent_control *room, const struct mr_outgoing *message) {
+    struct in6_pktinfo source;
+    if (message->name_length <= sizeof(source)) return;
+    uint32_t length = message->name_length - (uint32_t)sizeof(source);
+    sa_family_t family;
+    memcpy(&family, message->name, sizeof(family));
+    bool is_v4 = family == AF_INET && length == sizeof(struct sockaddr_in);
+    if (!is_v4 && !(family == AF_INET6 && length == sizeof(struct sockaddr_in6))) return;
+    memcpy(&source, (const char *)message->name + length, sizeof(source));
+    header->msg_namelen = length;
+    if (is_v4) {
+        // No interface: that would keep the reply from going where the routes say.
+        struct in_pktinfo info = {0};
+        memcpy(&info.ipi_spec_dst, &source.ipi6_addr.s6_addr[12], sizeof(info.ipi_spec_dst));
+        add_control(header, room, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+    } else {
+        add_control(header, room, IPPROTO_IPV6, IPV6_PKTINFO, &source, sizeof(source));
+    }
+}
+
+int mr_send_described(
+    int descriptor, const struct mr_outgoing *messages, int count, bool bundling, int *bundles) {
     struct mmsghdr headers[MOST_DATAGRAMS];
     struct iovec pieces[MOST_DATAGRAMS];
-    union control controls[MOST_DATAGRAMS];
+    union sent_control controls[MOST_DATAGRAMS];
     int sizes[MOST_DATAGRAMS], made = 0;
     if (count > MOST_DATAGRAMS) count = MOST_DATAGRAMS;
     for (int i = 0; i < count; i++)
         pieces[i] = (struct iovec){(void *)messages[i].bytes, messages[i].length};
     for (int i = 0; i < count; i += sizes[made++]) {
-        sizes[made] = bundle_size(&messages[i], count - i);
+        sizes[made] = bundling ? bundle_size(&messages[i], count - i) : 1;
         struct msghdr *header = &headers[made].msg_hdr;
         *header = (struct msghdr){
             .msg_name = (void *)messages[i].name,
             .msg_namelen = messages[i].name_length,
             .msg_iov = &pieces[i],
             .msg_iovlen = (size_t)sizes[made]};
+        add_source(header, &controls[made], &messages[i]);
         if (sizes[made] == 1) continue;
         uint16_t segment = (uint16_t)messages[i].length;
-        header->msg_control = &controls[made];
-        header->msg_controllen = CMSG_SPACE(sizeof(segment));
-        struct cmsghdr *control = CMSG_FIRSTHDR(header);
-        *control = (struct cmsghdr){
-            .cmsg_len = CMSG_LEN(sizeof(segment)),
-            .cmsg_level = IPPROTO_UDP,
-            .cmsg_type = UDP_SEGMENT};
-        memcpy(CMSG_DATA(control), &segment, sizeof(segment));
+        add_control(
+            header, &controls[made], IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment));
     }
     int sent = sendmmsg(descriptor, headers, (unsigned)made, MSG_DONTWAIT | MSG_NOSIGNAL);
     *bundles = sent < 0 ? sizes[0] : 0;

@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 #include "CURing.h"
 
+#include "CLinux.h"
+
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -84,7 +84,7 @@ int mr_open_datagram_buffers(struct mr_ring *ring) {
     ring->datagram_buffers = pages;
     ring->datagram_memory = memory;
     ring->datagram_form.msg_namelen = sizeof(struct sockaddr_storage);
-    ring->datagram_form.msg_controllen = CMSG_SPACE(sizeof(int));
+    ring->datagram_form.msg_controllen = MR_CONTROL_ROOM;
     io_uring_buf_ring_init(ring->datagram_buffers);
     for (unsigned i = 0; i < MR_DATAGRAM_BUFFERS; i++) mr_give_datagram_buffer(ring, i);
     return 0;
@@ -116,14 +116,13 @@ bool mr_read_datagram(
     datagram->sender = io_uring_recvmsg_name(out);
     datagram->sender_length = out->namelen;
     datagram->segment_size = 0;
-    struct cmsghdr *control = io_uring_recvmsg_cmsg_firsthdr(out, &ring->datagram_form);
-    while (control) {
-        int size = 0;
-        if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == UDP_GRO) {
-            memcpy(&size, CMSG_DATA(control), sizeof(size));
-            datagram->segment_size = size;
-        }
-        control = io_uring_recvmsg_cmsg_nexthdr(out, &ring->datagram_form, control);
+    // Only of sockets that ask for any.
+    if (out->controllen > 0) {
+        char *name = io_uring_recvmsg_name(out);
+        uint32_t length = out->namelen;
+        datagram->segment_size = mr_read_controls(
+            name + ring->datagram_form.msg_namelen, out->controllen, name, &length);
+        datagram->sender_length = length;
     }
     datagram->is_truncated = (out->flags & MSG_TRUNC) != 0;
     return true;

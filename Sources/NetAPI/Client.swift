@@ -38,8 +38,8 @@ public final class Client: Sendable {
     /// Connects without blocking. `done` runs on the new connection's loop before its `onOpen`, or
     /// there with `.timedOut`, `.system` and the kernel's error, or `.invalidAddress`; on the
     /// calling thread with `.closed` if the client does not run, or with `.overloaded` if that loop
-    /// takes no more. `udp://` connects a datagram socket: `onTraffic` once per datagram, each flush of what was written a datagram; a
-    /// broadcast address needs nothing more.
+    /// takes no more. `udp://` connects a datagram socket: `onTraffic` once per datagram, each
+    /// of what was written a datagram; a broadcast address needs nothing more.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping @Sendable (Result<Connection, NetError>) -> Void
@@ -51,8 +51,9 @@ public final class Client: Sendable {
     }
 
     /// Serves a stream that was connected elsewhere, a socket pair's end for example, which the
-    /// client owns from now on. `onOpen` runs on one of its loops. `failed` is told `.closed` or
-    /// `.overloaded`, or `.unsupported` if it is no connected stream; then the descriptor is closed.
+    /// client owns from now on. `onOpen` runs on one of its loops. `failed` is told `.closed`,
+    /// `.overloaded`, or, if it is no connected stream, `.unsupported`; then the descriptor is
+    /// closed.
     public func adopt(
         _ descriptor: CInt, failed: @escaping @Sendable (NetError) -> Void = { _ in }
     ) {

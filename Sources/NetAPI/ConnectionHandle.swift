@@ -3,7 +3,7 @@ internal import EventLoop
 /// A connection, for other threads and tasks.
 ///
 /// Calls from one thread take effect in their order. After the close each reports `.closed`. What
-/// is posted waits in the loop's mailbox, which is bounded: when that is full nothing is taken. Each
+/// is posted waits in the loop's mailbox, which is bounded: if that is full nothing is taken. Each
 /// call tells so, and `Statistics.refusedPosts` counts it.
 public struct ConnectionHandle: Sendable, Hashable {
     let port: LoopPort?

@@ -32,7 +32,20 @@ public struct Datagram: ~Escapable {
 
     /// Who sent it.
     public var remoteAddress: Address {
-        Address(SocketAddress(kernelForm: received.pointee.sender), isDatagram: true)
+        Address(SocketAddress(kernelForm: received.pointee.sender)?.unmapped, isDatagram: true)
+    }
+
+    /// Where it was sent to: the socket's address. Of a socket that is bound to every address of
+    /// the machine, the one that was asked, from which `reply` answers; for what was sent to a
+    /// multicast group or a broadcast address it is the machine's own address in that network if
+    /// that is IPv4, and for IPv6 the socket's.
+    public var localAddress: Address {
+        let place = place.takeUnretainedValue()
+        guard
+            let asked = SocketAddress(
+                askedBehind: received.pointee.sender, port: place.localAddress.port ?? 0)
+        else { return place.localAddress }
+        return Address(asked, isDatagram: true)
     }
 
     /// The socket's buffer was too small for it. Not with sizes that IPv4 allows.
@@ -44,8 +57,9 @@ public struct Datagram: ~Escapable {
     /// The server whose socket it came by.
     public var server: Server { loop.server }
 
-    /// Answers its sender. Copied; goes out with the other replies of this turn of the loop. Never
-    /// blocks: what the socket does not take is dropped and counted in `Statistics.datagramDrops`.
+    /// Answers its sender, from the address that it asked. Copied; goes out with the other replies
+    /// of this turn of the loop. Never blocks: what the socket does not take is dropped and counted
+    /// in `Statistics.datagramDrops`.
     public func reply(_ bytes: RawSpan) {
         bytes.withUnsafeBytes { send($0) }
     }
@@ -106,7 +120,7 @@ public struct DatagramSocket: Sendable, Hashable {
     @discardableResult
     public func send(_ bytes: [UInt8], to address: Address) -> Bool {
         guard address.isDatagram, let target = address.socketAddress,
-            let name = try? target.kernelCopy()
+            let name = try? target.named(from: place.localAddress.socketAddress).kernelCopy()
         else {
             place.port.counters.datagramRefusals.add()
             return false

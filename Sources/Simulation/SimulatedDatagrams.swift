@@ -7,6 +7,8 @@ import Glibc
 package struct DatagramArrival {
     var bytes: [UInt8]
     let sender: SocketAddress
+    /// Where it was sent to, if the socket has every address.
+    var asked: SocketAddress?
     /// The size of the parts, if these are several datagrams.
     var segmentSize = 0
 }
@@ -31,9 +33,15 @@ final class SimulatedDatagramSocket {
 
     var hasWaiting: Bool { !waiting.isEmpty }
 
-    func arrive(_ bytes: [UInt8], from sender: SocketAddress) {
+    func answers(_ target: SocketAddress) -> Bool {
+        address == target || (address.isWildcard && address.port == target.port)
+    }
+
+    func arrive(_ bytes: [UInt8], from sender: SocketAddress, at target: SocketAddress) {
         guard waiting.count < Self.most else { return }
-        waiting.append(DatagramArrival(bytes: bytes, sender: sender))
+        waiting.append(
+            DatagramArrival(
+                bytes: bytes, sender: sender, asked: address.isWildcard ? target : nil))
         onChange?()
     }
 
@@ -43,7 +51,8 @@ final class SimulatedDatagramSocket {
         var first = waiting.removeFirst()
         let size = first.bytes.count
         guard isCoalescing, size > 0 else { return first }
-        while let next = waiting.first, next.sender == first.sender, !next.bytes.isEmpty,
+        while let next = waiting.first, next.sender == first.sender, next.asked == first.asked,
+            !next.bytes.isEmpty,
             next.bytes.count <= size, first.bytes.count % size == 0,
             first.bytes.count + next.bytes.count <= Self.largest
         {
@@ -74,7 +83,8 @@ struct LentDatagram: ~Copyable {
     ) -> UnsafePointer<ReceivedDatagram> {
         count = arrival.bytes.count
         bytes.copyBytes(from: arrival.bytes)
-        let name = try? arrival.sender.kernelCopy()
+        let name = try? arrival.asked.map { try arrival.sender.kernelCopy(asking: $0) }
+            ?? arrival.sender.kernelCopy()
         sender = name
         datagram.initialize(
             to: ReceivedDatagram(
@@ -98,6 +108,8 @@ package final class SimulatedDatagramPeer {
     package let address: SocketAddress
     /// What came, in the order in which it came.
     package private(set) var received: [[UInt8]] = []
+    /// From where, in the same order.
+    package private(set) var senders: [SocketAddress] = []
     private unowned let network: SimulatedNetwork
 
     init(address: SocketAddress, network: SimulatedNetwork) {
@@ -112,7 +124,10 @@ package final class SimulatedDatagramPeer {
         }
     }
 
-    func arrive(_ bytes: [UInt8]) { received.append(bytes) }
+    func arrive(_ bytes: [UInt8], from sender: SocketAddress) {
+        received.append(bytes)
+        senders.append(sender)
+    }
 }
 
 extension SimulatedNetwork {
@@ -127,23 +142,23 @@ extension SimulatedNetwork {
     /// Puts a datagram where it belongs; nowhere if nobody has the address.
     func deliver(_ bytes: [UInt8], from sender: SocketAddress, to target: SocketAddress) {
         if let peer = datagramPeers.first(where: { $0.address == target }) {
-            return peer.arrive(bytes)
+            return peer.arrive(bytes, from: sender)
         }
-        let open = datagramSockets.filter { $0.address == target }
+        let open = datagramSockets.filter { $0.answers(target) }
         // Among those that share a port always the same for one sender, as in the kernel.
         guard !open.isEmpty else { return }
-        open[Int(sender.port ?? 0) % open.count].arrive(bytes, from: sender)
+        open[Int(sender.port ?? 0) % open.count].arrive(bytes, from: sender, at: target)
     }
 
     /// What the kernel does with datagrams that a loop sends.
     func send(
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, from sender: SocketAddress,
-        bundling: Bool
+        _ form: DatagramForm
     ) -> DatagramsSent {
         var result = DatagramsSent()
         while result.count < datagrams.count {
             let rest = UnsafeBufferPointer(rebasing: datagrams[result.count...])
-            let bundle = bundling ? Self.bundleSize(rest) : 1
+            let bundle = form == .bundled ? Self.bundleSize(rest) : 1
             if let error = refusal(of: bundle) {
                 // Told by the next call, when this one has taken some.
                 guard result.count == 0 else { return result }
@@ -151,7 +166,7 @@ extension SimulatedNetwork {
                 result.refused = bundle
                 return result
             }
-            for datagram in rest.prefix(bundle) { leave(datagram, from: sender) }
+            for datagram in rest.prefix(bundle) { leave(datagram, from: sender, form) }
             result.count += bundle
             if bundle > 1 { result.bundles += 1 }
         }
@@ -166,14 +181,18 @@ extension SimulatedNetwork {
         return random.pick([EAGAIN, ENOBUFS, ECONNREFUSED] + (bundle == 1 ? [EMSGSIZE] : []))
     }
 
-    private func leave(_ datagram: OutgoingDatagram, from sender: SocketAddress) {
+    private func leave(
+        _ datagram: OutgoingDatagram, from sender: SocketAddress, _ form: DatagramForm
+    ) {
         guard let target = SocketAddress(kernelForm: datagram.name) else {
             return violations.append("a datagram to nowhere")
         }
+        let source = SocketAddress(askedBehind: datagram.name, port: sender.port ?? 0)
+        if source != nil && form == .plain { violations.append("a source that nobody looks at") }
         // Copied now: the loop's memory is its own again when the call returns.
         let bytes = Array(datagram.bytes)
         schedule(after: random.within(plan.latency)) { [self] in
-            deliver(bytes, from: sender, to: target)
+            deliver(bytes, from: source ?? sender, to: target)
         }
     }
 

@@ -61,7 +61,7 @@ package final class SimulatedSockets: Sockets {
 
     package func send(
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
-        bundling: Bool
+        _ form: DatagramForm
     ) -> DatagramsSent {
         guard case .datagrams(let bound) = network.socket(descriptor, for: "send")?.kind else {
             var result = DatagramsSent()
@@ -69,7 +69,7 @@ package final class SimulatedSockets: Sockets {
             result.refused = 1
             return result
         }
-        return network.send(datagrams, from: bound.address, bundling: bundling)
+        return network.send(datagrams, from: bound.address, form)
     }
 
     package func join(

@@ -13,10 +13,10 @@ extension DriverContract {
             return try session.sockets.bindDatagrams(on: session.world.address(.tcp), options)
         }
 
-        /// Ten at once, one byte each, before anybody receives.
+        /// Several at once, one byte each, before anybody receives.
         private func send(
             _ session: Session, from sender: BoundListener, to receiver: BoundListener,
-            bundling: Bool = false
+            bundling: Bool = false, count: Int = 10
         ) throws {
             let name = try receiver.address.kernelCopy()
             let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 10, alignment: 1)
@@ -25,16 +25,61 @@ extension DriverContract {
                 name.deallocate()
                 bytes.deallocate()
             }
-            let list = (0..<10).map {
+            let list = (0..<count).map {
                 OutgoingDatagram(
                     bytes: UnsafeRawBufferPointer(
                         rebasing: UnsafeRawBufferPointer(bytes)[$0..<$0 + 1]),
                     name: UnsafeRawBufferPointer(name))
             }
             let sent = list.withUnsafeBufferPointer {
-                session.sockets.send($0, on: sender.descriptor, bundling: bundling)
+                session.sockets.send(
+                    $0, on: sender.descriptor, bundling ? .bundled : .plain)
             }
-            #expect(sent.count == 10)
+            #expect(sent.count == count)
+        }
+
+        /// One that says where it was asked, and an answer that comes from there.
+        @Test(arguments: DriverKind.allCases, [false, true])
+        func anAskedAddressIsToldAndAnswersAreSentFromIt(
+            _ kind: DriverKind, isBundled: Bool
+        ) throws {
+            try withSession(kind) { session in
+                var options = ListenOptions()
+                options.receiveOffload = isBundled
+                let receiver = try session.sockets.bindDatagrams(
+                    on: .v4(IPv4Bytes(0), port: 0), options)
+                let sender = try bind(session)
+                let port = try #require(receiver.address.port)
+                let targets = ["127.0.0.1", "127.0.0.2", "127.0.0.1"].compactMap {
+                    SocketAddress(host: $0, port: port)
+                }
+                let there = session.attach(receiver.descriptor)
+                let here = session.attach(sender.descriptor)
+                var (asked, answered): ([SocketAddress?], [SocketAddress?]) = ([], [])
+                session.onCompletion = { completion in
+                    guard case .datagram(let datagram) = completion.event else { return }
+                    let name = datagram.pointee.sender
+                    guard completion.token == there else {
+                        return answered.append(SocketAddress(kernelForm: name))
+                    }
+                    asked.append(SocketAddress(askedBehind: name, port: port))
+                    let answer = [OutgoingDatagram(bytes: datagram.pointee.bytes, name: name)]
+                    let sent = answer.withUnsafeBufferPointer {
+                        session.sockets.send(
+                            $0, on: receiver.descriptor, isBundled ? .bundled : .sourced)
+                    }
+                    #expect(sent.count == 1)
+                }
+                for token in [here, there] { session.submit(.receiveDatagrams, token) }
+                for (number, target) in targets.enumerated() {
+                    let bound = BoundListener(descriptor: receiver.descriptor, address: target)
+                    try send(session, from: sender, to: bound, count: 1)
+                    try session.run(until: "it is answered") { answered.count > number }
+                }
+                #expect(asked == targets && answered == targets)
+                // A socket that is bound to one address is told nothing.
+                #expect(session.seen[here]?.datagrams.count == 3)
+            }
         }
 
         private let all = (0..<10).map { [UInt8($0)] }

@@ -124,8 +124,21 @@ struct mr_datagram {
     int32_t is_truncated;
     // Several datagrams of this size, the last perhaps shorter (UDP_GRO); 0: a single one.
     int32_t segment_size;
+    // The name, and behind it what mr_read_controls appends; `sender_length` counts both.
     struct sockaddr_storage sender;
 };
+enum {
+    // For control messages of one datagram: those that are asked for here, and those that the maker
+    // of an inherited socket may have asked for, which come before them.
+    MR_CONTROL_ROOM = 256,
+    // A struct in6_pktinfo.
+    MR_ASKED_SIZE = 20,
+};
+// What control messages say of a datagram: the size of its parts if it is several in one piece
+// (UDP_GRO), or 0. On a socket that asks for it, which of our addresses was asked is appended to
+// the sender's name, if that could be the source of a reply: a struct in6_pktinfo, IPv4 mapped,
+// with the interface of a link-local address.
+int mr_read_controls(const void *controls, size_t length, void *name, uint32_t *name_length);
 // Room for datagrams that are received together, in the kernel's form: described once, since that
 // costs more than to receive a few.
 struct mr_batch;
@@ -137,7 +150,7 @@ void mr_batch_prepare(
     struct mr_batch *batch, struct mr_datagram *messages, int count, void *memory, uint32_t size);
 // Receives without waiting. How many, or -1 with errno.
 int mr_batch_receive(struct mr_batch *batch, int descriptor);
-// One datagram to be sent: `bytes` behind it, `name_length` 0 for a connected socket.
+// One datagram to be sent: `name_length` counts the receiver's name, and a source behind it.
 struct mr_outgoing {
     const void *bytes;
     const void *name;
@@ -147,11 +160,12 @@ struct mr_outgoing {
 // Sends up to `count` (at most 64) datagrams without waiting. How many, or -1 with errno about the
 // first.
 int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int count);
-// The same with neighbours of one size and receiver in one message, which the kernel cuts
-// (UDP_SEGMENT). *bundles tells of how many such messages were taken; when none was, of how many
-// datagrams the refused one consists.
-int mr_send_bundled(
-    int descriptor, const struct mr_outgoing *messages, int count, int *bundles);
+// The same, each from the source that stands behind its receiver's name (mr_read_controls), if any.
+// With `bundling`, neighbours of one size, receiver and source are one message, which the kernel
+// cuts (UDP_SEGMENT). *bundles tells of how many such messages were taken; when none was, of how
+// many datagrams the refused one consists.
+int mr_send_described(
+    int descriptor, const struct mr_outgoing *messages, int count, bool bundling, int *bundles);
 // Pins the calling thread to one processor: 0, or an errno.
 int mr_pin_thread(int cpu);
 // How many processors this process may use.

@@ -209,8 +209,8 @@ MR_INLINE void mr_give_buffer(struct mr_ring *ring, unsigned index) {
 
 enum {
     MR_DATAGRAM_BUFFERS = 32,
-    // The kernel's header, the sender's name and a control message stand before the bytes, at most
-    // 65507 of them.
+    // The kernel's header, the sender's name and control messages stand before the bytes, 400
+    // together; a datagram of IPv6 has at most 65527.
     MR_DATAGRAM_SIZE = 65536 + 512,
 };
 // 0, also when they are there already, or a negative errno.
@@ -218,6 +218,7 @@ int mr_open_datagram_buffers(struct mr_ring *ring);
 struct mr_received {
     const void *bytes;
     ptrdiff_t length;
+    // With what mr_read_controls appends.
     const void *sender;
     ptrdiff_t sender_length;
     // Several datagrams of this size, the last perhaps shorter (UDP_GRO); 0: a single one.

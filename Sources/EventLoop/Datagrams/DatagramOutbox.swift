@@ -17,9 +17,13 @@ final class DatagramOutbox {
 
     /// Whether neighbours of one size and receiver go as one message.
     @exclusivity(unchecked) private var bundles: Bool
+    /// How those go that are not to be bundled.
+    private let single: DatagramForm
 
-    init(bundles: Bool) {
+    /// Of a socket that is bound to every address, names may have sources behind them.
+    init(bundles: Bool, hasSources: Bool) {
         self.bundles = bundles
+        single = hasSources ? .sourced : .plain
         memory = .allocate(byteCount: Self.capacity, alignment: 16)
         entries = .allocate(capacity: Self.most)
     }
@@ -69,7 +73,7 @@ final class DatagramOutbox {
             let isPlain = !bundles || place < plainEnd
             let end = place < plainEnd ? plainEnd : count
             let part = UnsafeBufferPointer(start: entries + place, count: end - place)
-            let outcome = sockets.send(part, on: descriptor, bundling: !isPlain)
+            let outcome = sockets.send(part, on: descriptor, isPlain ? single : .bundled)
             for entry in part.prefix(outcome.count) { result.bytes += entry.bytes.count }
             place += outcome.count
             result.sent += outcome.count

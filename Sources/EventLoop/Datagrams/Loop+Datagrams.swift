@@ -109,7 +109,9 @@ extension Loop {
     private func outbox(of index: Int) -> DatagramOutbox {
         while outboxes.count <= index { outboxes.append(nil) }
         if let known = outboxes[index] { return known.takeUnretainedValue() }
-        let outbox = DatagramOutbox(bundles: configuration.segmentationOffload)
+        let outbox = DatagramOutbox(
+            bundles: configuration.segmentationOffload,
+            hasSources: listeners[index].bound.address.isWildcard)
         outboxes[index] = .passRetained(outbox)
         return outbox
     }

@@ -48,7 +48,8 @@ package enum Event {
 package struct ReceivedDatagram {
     /// Perhaps none.
     @usableFromInline package var bytes: UnsafeRawBufferPointer
-    /// The sender in the kernel's form.
+    /// The sender in the kernel's form. Behind it, if the socket is bound to every address, the one
+    /// that was asked (`AskedAddress`): a reply to the whole goes from there.
     @usableFromInline package var sender: UnsafeRawBufferPointer
     /// The datagram was longer than the driver's buffer.
     @usableFromInline package var isTruncated: Bool

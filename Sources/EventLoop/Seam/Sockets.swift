@@ -25,10 +25,10 @@ package protocol Sockets: AnyObject, Sendable {
         for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor
 
-    /// Sends without waiting; when `bundling`, neighbours of one size and receiver as one message.
+    /// Sends without waiting.
     func send(
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
-        bundling: Bool
+        _ form: DatagramForm
     ) -> DatagramsSent
 
     /// Receives what is sent to a multicast group, by a network interface or by the one that the
@@ -101,15 +101,39 @@ package struct AcceptedStream: Sendable {
     }
 }
 
-/// A datagram to be sent: memory that stays put during the call.
+/// How datagrams are handed to the kernel.
+package enum DatagramForm {
+    /// As cheaply as can be, from the address that the socket is bound to. Not what has a source
+    /// behind its receiver's name.
+    case plain
+    /// Each from the source that stands behind its receiver's name, if any does.
+    case sourced
+    /// The same, but neighbours of one size, receiver and source are one message.
+    case bundled
+}
+
+/// A datagram to be sent: memory that stays put during the call, of less than 4 GiB. Lies in memory
+/// as a `mr_outgoing`.
 package struct OutgoingDatagram {
-    package var bytes: UnsafeRawBufferPointer
-    /// The receiver in the kernel's form.
-    package var name: UnsafeRawBufferPointer
+    private let start: UnsafeRawPointer?
+    private let nameStart: UnsafeRawPointer?
+    private let count: UInt32
+    private let nameCount: UInt32
 
     package init(bytes: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer) {
-        self.bytes = bytes
-        self.name = name
+        start = bytes.baseAddress
+        nameStart = name.baseAddress
+        count = UInt32(truncatingIfNeeded: bytes.count)
+        nameCount = UInt32(truncatingIfNeeded: name.count)
+    }
+
+    package var bytes: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: start, count: Int(count))
+    }
+
+    /// The receiver in the kernel's form, and behind it perhaps the source (`AskedAddress`).
+    package var name: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: nameStart, count: Int(nameCount))
     }
 }
 

@@ -12,9 +12,9 @@ extension KernelSockets {
             else { throw SystemError(EINVAL, "listen") }
         }
         try prepareAdopted(descriptor)
-        return BoundListener(
-            descriptor: descriptor, address: try localAddress(of: descriptor),
-            isDatagram: isDatagram)
+        let address = try localAddress(of: descriptor)
+        if isDatagram && address.isWildcard { askWhoWasAsked(descriptor, address) }
+        return BoundListener(descriptor: descriptor, address: address, isDatagram: isDatagram)
     }
 
     package func adoptStream(_ descriptor: Descriptor) throws(SystemError) {

@@ -36,6 +36,8 @@ extension KernelSockets {
                 let only: CInt = options.onlyV6 ? 1 : 0
                 try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
             }
+            // Before it is bound, so that the first datagram says it too.
+            if address.isWildcard { askWhoWasAsked(descriptor, address) }
             let bound = try address.withKernelForm { bind(descriptor.number, $0, $1) }
             guard bound == 0 else { throw SystemError(errno, "bind") }
             return BoundListener(
@@ -47,28 +49,32 @@ extension KernelSockets {
         }
     }
 
+    /// With each datagram comes which address it was sent to, so that the answer comes from there
+    /// and not from whichever address the routes say. A kernel that refuses serves as before.
+    func askWhoWasAsked(_ descriptor: Descriptor, _ address: SocketAddress) {
+        if case .v6 = address {
+            try? setInteger(1, CInt(MR_IPPROTO_IPV6), IPV6_RECVPKTINFO, on: descriptor)
+        }
+        // Of datagrams of IPv4 that come by a socket of IPv6 too: only this form tells an address
+        // that can be a source where a broadcast address was asked.
+        try? setInteger(1, 0, IP_PKTINFO, on: descriptor)
+    }
+
     private func offloadReceives(_ descriptor: Descriptor) throws(SystemError) {
         try setInteger(1, CInt(MR_IPPROTO_UDP), CInt(MR_UDP_GRO), on: descriptor)
     }
 
     package func send(
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
-        bundling: Bool
+        _ form: DatagramForm
     ) -> DatagramsSent {
-        // On the stack: more than a kilobyte of temporary memory would come from the heap.
-        var list = InlineArray<64, mr_outgoing>(repeating: mr_outgoing())
-        let count = min(datagrams.count, list.count)
-        for index in 0..<count {
-            let datagram = datagrams[index]
-            list[index] = mr_outgoing(
-                bytes: datagram.bytes.baseAddress, name: datagram.name.baseAddress,
-                length: UInt32(datagram.bytes.count), name_length: UInt32(datagram.name.count))
-        }
+        let count = CInt(clamping: datagrams.count)
         var (result, bundles) = (DatagramsSent(), CInt(0))
-        let sent = list.span.withUnsafeBufferPointer { list in
-            bundling
-                ? mr_send_bundled(descriptor.number, list.baseAddress, CInt(count), &bundles)
-                : mr_send_datagrams(descriptor.number, list.baseAddress, CInt(count))
+        let sent = datagrams.withMemoryRebound(to: mr_outgoing.self) { list in
+            form == .plain
+                ? mr_send_datagrams(descriptor.number, list.baseAddress, count)
+                : mr_send_described(
+                    descriptor.number, list.baseAddress, count, form == .bundled, &bundles)
         }
         if sent < 0 {
             result.error = errno

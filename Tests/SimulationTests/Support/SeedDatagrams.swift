@@ -9,11 +9,16 @@ typealias Tally = [[UInt8]: Int]
 /// The account of one peer with a UDP socket.
 final class DatagramAccount {
     let peer: SimulatedDatagramPeer
+    /// The address that it asks, and that is to answer.
+    let target: SocketAddress
     var sent: Tally = [:]
     var shown: Tally = [:]
     var replies: Tally = [:]
 
-    init(peer: SimulatedDatagramPeer) { self.peer = peer }
+    init(peer: SimulatedDatagramPeer, target: SocketAddress) {
+        self.peer = peer
+        self.target = target
+    }
 
     var mistakes: [String] {
         var found: [String] = []
@@ -24,16 +29,20 @@ final class DatagramAccount {
         for (bytes, count) in received where count > replies[bytes, default: 0] {
             found.append("\(count) times got \(bytes.count) bytes that were not replied as often")
         }
+        for sender in peer.senders where sender != target {
+            found.append("\(target) was asked, and \(sender) answered")
+        }
         return found
     }
 }
 
 extension Ledger {
     func drawDatagramPeers(
-        to address: SocketAddress, on network: SimulatedNetwork, _ random: inout SeededRandom
+        to addresses: [SocketAddress], on network: SimulatedNetwork, _ random: inout SeededRandom
     ) {
         for index in 0..<(1 + random.below(4)) {
-            let account = DatagramAccount(peer: network.makeDatagramPeer())
+            let address = addresses[index % addresses.count]
+            let account = DatagramAccount(peer: network.makeDatagramPeer(), target: address)
             datagramAccounts.append(account)
             for _ in 0..<random.below(6) {
                 let delay = random.within(Nanoseconds(0)...1_000_000_000)
@@ -84,6 +93,8 @@ extension SeedHandler: DatagramHandler {
         guard let account = ledger.datagramAccount(datagram.remoteAddress.port) else {
             preconditionFailure("a datagram from nobody")
         }
+        let (host, port) = (account.target.hostText ?? "", account.target.port ?? 0)
+        precondition(datagram.localAddress.description == "udp://\(host):\(port)")
         account.shown[bytes, default: 0] += 1
         if random.happens(50) {
             ledger.refusedDatagrams += 1

@@ -17,6 +17,8 @@ final class SeedRun {
     private var datagramRandom: SeededRandom
     private let hasDatagrams: Bool
     private let hasFaultyDatagrams: Bool
+    /// Its datagrams come by a socket that has every address.
+    private let isBoundToAll: Bool
     private var stopTime: Nanoseconds = 0
     private(set) var mistakes: [String] = []
 
@@ -33,6 +35,7 @@ final class SeedRun {
         datagramRandom = SeededRandom(seed: seed &+ 0xDA7A)
         hasDatagrams = datagramRandom.happens(250)
         hasFaultyDatagrams = datagramRandom.happens(500)
+        isBoundToAll = datagramRandom.happens(500)
         let networkSeed = random.next()
         var plan = NetworkPlan.drawn(from: &random)
         plan.bundleRefusals = PerMille(datagramRandom.pick([0, 300]))
@@ -51,9 +54,10 @@ final class SeedRun {
             ledger.peers.append(.connect(index, to: socketAddress, on: network, &random))
         }
         if hasDatagrams, let port = server?.boundAddresses[1].port,
-            let target = SocketAddress(host: "127.0.0.1", port: port)
+            case let hosts = isBoundToAll ? ["127.0.0.1", "127.0.0.2"] : ["127.0.0.1"]
         {
-            ledger.drawDatagramPeers(to: target, on: network, &datagramRandom)
+            let targets = hosts.compactMap { SocketAddress(host: $0, port: port) }
+            ledger.drawDatagramPeers(to: targets, on: network, &datagramRandom)
         }
         if random.happens(150) { network.descriptorLimit = network.openDescriptors.count + 9 }
         stopTime = network.now + random.within(Nanoseconds(0)...3_000_000_000)
@@ -88,7 +92,8 @@ final class SeedRun {
         options.udp.receiveOffload = datagramRandom.happens(500)
         options.udp.segmentationOffload = datagramRandom.happens(500)
         let addresses: [Address] =
-            ["tcp://127.0.0.1:0"] + (hasDatagrams ? ["udp://127.0.0.1:0"] : [])
+            ["tcp://127.0.0.1:0"]
+            + (hasDatagrams ? [isBoundToAll ? "udp://0.0.0.0:0" : "udp://127.0.0.1:0"] : [])
         let server = try Server(addresses, options, backend: backend) { loop in
             let handler = SeedHandler(
                 seed: handlerSeed &+ UInt64(loop), ledger: ledger, habits: habits)
