@@ -5,7 +5,8 @@ internal import Synchronization
 /// `let count = PerConnection(0)`, then `connection[count] += 1`.
 ///
 /// Made on first use, on the connection's loop, and destroyed after `onClose`; values are changed
-/// in place and need not be Sendable.
+/// in place and need not be Sendable. As with any variable, what changes one in place may not use
+/// the same one meanwhile, of the same connection: that ends the program.
 public final class PerConnection<Value>: Sendable {
     let number = PerConnectionNumbers.next()
     private let make: @Sendable (Connection) -> Value
@@ -48,6 +49,9 @@ enum PerConnectionNumbers {
 @usableFromInline
 final class PerConnectionBox<Value> {
     @usableFromInline @exclusivity(unchecked) var value: Value
+    /// Somebody changes it in place. Held by hand, since the dynamic check costs more than most
+    /// changes, and without any the value would be torn.
+    @usableFromInline @exclusivity(unchecked) var isChanging = false
 
     init(_ value: Value) { self.value = value }
 }
@@ -57,7 +61,17 @@ extension Connection {
     /// nothing is kept.
     public subscript<Value>(_ variable: PerConnection<Value>) -> Value {
         // Inlined, so that a value is not moved by way of its type's metadata.
-        @inlinable get { variable.box(for: self).value }
-        nonmutating _modify { yield &variable.box(for: self).value }
+        @inlinable get {
+            let box = variable.box(for: self)
+            precondition(!box.isChanging, "a per-connection variable is read while it is changed")
+            return box.value
+        }
+        nonmutating _modify {
+            let box = variable.box(for: self)
+            precondition(!box.isChanging, "a per-connection variable is changed inside a change")
+            box.isChanging = true
+            defer { box.isChanging = false }
+            yield &box.value
+        }
     }
 }
