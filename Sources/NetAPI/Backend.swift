@@ -24,13 +24,19 @@ public struct Backend: Sendable, Hashable, CustomStringConvertible {
     /// By its name, as on a command line: `auto`, `automatic`, `epoll` or `io_uring`. Throws
     /// `.invalidOption`.
     public init(parsing name: String) throws(NetError) {
+        guard let backend = Backend(named: name) else {
+            throw .invalidOption(
+                "the backend", name.debugDescription, "give auto, epoll or io_uring")
+        }
+        self = backend
+    }
+
+    fileprivate init?(named name: String) {
         switch name {
         case "auto", "automatic": self = .automatic
         case "epoll": self = .epoll
         case "io_uring": self = .ioUring
-        default:
-            throw .invalidOption(
-                "the backend", name.debugDescription, "give auto, epoll or io_uring")
+        default: return nil
         }
     }
 
@@ -42,12 +48,15 @@ private struct RingOptions {
     var sizes = UringSizes()
     /// In microseconds.
     var minimumWait: UInt32 = 0
-    var limitsReceives = UringDriver.canLimitReceives
+    /// nil: as the kernel can.
+    var limitsReceives: Bool?
 }
 
 /// What a server was given to run on.
 struct ChosenBackend: Sendable {
     typealias Report = @Sendable (LoopReport) -> Void
+
+    private static let environmentName = "MILLRACE_BACKEND"
 
     let backend: Backend
     /// Why it is not another one, after a fall-back.
@@ -60,13 +69,22 @@ struct ChosenBackend: Sendable {
         var wanted = options.backend
         var ring = RingOptions()
         ring.minimumWait = UInt32(try options.minimumWaitTime() / 1000)
-        if wanted == .automatic, let name = getenv("MILLRACE_BACKEND") {
-            wanted = try Backend(parsing: String(cString: name))
+        if wanted == .automatic, let name = getenv(environmentName).map({ String(cString: $0) }),
+            !name.isEmpty
+        {
+            guard let named = Backend(named: name) else {
+                throw .invalidOption(
+                    "\(environmentName) in the environment", name.debugDescription,
+                    "set it to epoll or io_uring, or not at all")
+            }
+            wanted = named
         }
         switch wanted {
         case .epoll: return epoll()
         case .automatic:
-            if let reason = UringDriver.unavailability { return epoll(insteadBecause: reason) }
+            if let refusal = UringDriver.unavailability {
+                return epoll(insteadBecause: refusal.reason)
+            }
             return automatic(ring)
         case .ioUringTiny:
             ring.sizes = .tiny
@@ -75,7 +93,7 @@ struct ChosenBackend: Sendable {
             ring.limitsReceives = false
             return ioUring(wanted, ring)
         default:
-            if let reason = UringDriver.unavailability { throw .ioUringUnavailable(reason) }
+            if let refusal = UringDriver.unavailability { throw .ioUringUnavailable(refusal) }
             return ioUring(wanted, ring)
         }
     }
@@ -93,7 +111,7 @@ struct ChosenBackend: Sendable {
                 do throws(SystemError) {
                     return try makeUringDriver(ring, report)
                 } catch {
-                    throw NetError.ioUringUnavailable(UringDriver.explain(error))
+                    throw NetError.ioUringUnavailable(UringRefusal(error))
                 }
             }, sockets: KernelSockets())
     }
@@ -108,7 +126,7 @@ struct ChosenBackend: Sendable {
                 do throws(SystemError) {
                     return try makeUringDriver(ring, report)
                 } catch {
-                    let reason = UringDriver.explain(error)
+                    let reason = UringRefusal(error).reason
                     fallBack.note("not every loop has io_uring: \(reason)")
                     report(.backendFellBack(reason))
                     return try EpollDriver()
@@ -120,7 +138,8 @@ struct ChosenBackend: Sendable {
         _ ring: RingOptions, _ report: Report
     ) throws(SystemError) -> any Driver {
         let driver = try UringDriver(
-            ring.sizes, minimumWait: ring.minimumWait, limitsReceives: ring.limitsReceives)
+            ring.sizes, minimumWait: ring.minimumWait,
+            limitsReceives: ring.limitsReceives ?? UringDriver.canLimitReceives)
         if driver.sizes.submissions < ring.sizes.submissions {
             report(.ringShrunk(entries: Int(driver.sizes.submissions)))
         }
@@ -141,8 +160,10 @@ final class FallBack: Sendable {
 }
 
 extension NetError {
-    static func ioUringUnavailable(_ reason: String) -> NetError {
-        NetError(
-            .backendUnavailable, "io_uring cannot run here: \(reason)", "use .automatic or .epoll")
+    static func ioUringUnavailable(_ refusal: UringRefusal) -> NetError {
+        let others = "use .automatic or .epoll"
+        return NetError(
+            .backendUnavailable, "io_uring cannot run here: \(refusal.reason)",
+            refusal.remedy.isEmpty ? others : "\(refusal.remedy), or \(others)")
     }
 }

@@ -13,7 +13,8 @@ extension UringDriver {
                 refreshReceive(entry)
                 return answer(token, .failed(.send, error))
             }
-            prepareSend(entry, bytes.baseAddress, bytes.count, submission())
+            prepareSend(
+                entry, bytes.baseAddress, min(bytes.count, Self.largestSend), submission())
         case .receive:
             entry.pointee.state.insert(.receiving)
             entry.pointee.state.remove(.watched)

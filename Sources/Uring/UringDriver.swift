@@ -63,6 +63,9 @@ package final class UringDriver: Driver {
 
     /// Bytes from which a send is tried at once instead of with the next kernel entry.
     static let largeSend = 8_192
+    /// Bytes of one send operation at most: its length has 32 bits, and the kernel refuses more
+    /// than it counts in 31. The rest is the loop's to continue, as after any short send.
+    static let largestSend = 1 << 30
 
     /// Connections that are accepted in a turn: under a flood of them, those that are established
     /// have their turn after so many. Fewer than on epoll, since an answer goes out with the next

@@ -1,0 +1,42 @@
+/// What is concluded from a moment in which a process could not even look whether io_uring works.
+import EventLoop
+import Glibc
+import Testing
+
+@testable import Uring
+
+@Suite struct UringAvailabilityTests {
+    /// Limits are the process's, so this is another one.
+    @Test func whatHasPassedIsNotRemembered() async {
+        await #expect(processExitsWith: .success) {
+            var limit = rlimit()
+            getrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
+            var none = limit
+            none.rlim_cur = 3
+            setrlimit(__rlimit_resource_t(7), &none)
+            let refusal = UringDriver.unavailability
+            setrlimit(__rlimit_resource_t(7), &limit)
+            let again = UringDriver.unavailability
+            // A machine without io_uring says that before it looks for a free number.
+            guard let refusal, refusal.reason.contains("EMFILE") else { return }
+            #expect(refusal.remedy.contains("open files"))
+            #expect(again?.reason.contains("EMFILE") != true)
+        }
+    }
+
+    @Test func onlyPassingErrorsArePassing() {
+        for number in [EMFILE, ENFILE, EAGAIN, EINTR] {
+            #expect(UringRefusal.isPassing(SystemError(number, "io_uring_setup")))
+        }
+        for number in [ENOSYS, EPERM, EACCES, EINVAL] {
+            #expect(!UringRefusal.isPassing(SystemError(number, "io_uring_setup")))
+        }
+    }
+
+    @Test func everyRefusalNamesCallAndError() {
+        for number in [ENOSYS, EPERM, EINVAL, ENOMEM, EMFILE, ENFILE, EAGAIN, EIO] {
+            let error = SystemError(number, "io_uring_setup")
+            #expect(UringRefusal(error).reason.hasPrefix("io_uring_setup gave \(error.name)"))
+        }
+    }
+}
