@@ -50,7 +50,8 @@ extension Connection {
         after skipped: Int = 0, length: Length.Type, _ order: ByteOrder = .big, limit: Int
     ) throws(NetError) -> RawSpan? {
         guard takesMore else { return nil }
-        let header = skipped + MemoryLayout<Length>.size
+        let (header, isTooFar) = skipped.addingReportingOverflow(MemoryLayout<Length>.size)
+        guard !isTooFar else { throw .frameTooLong(skipped, limit) }
         guard let announced: Length = peekInteger(order, at: skipped) else { return nil }
         // The second bound is for a limit so generous that header and frame are no Int any more.
         guard announced <= limit, announced <= Int.max - header else {

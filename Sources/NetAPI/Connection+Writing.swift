@@ -80,8 +80,9 @@ extension Connection {
     }
 
     /// Formats straight into the outbound buffer: `fill` gets room for `capacity` bytes. If it
-    /// throws, nothing is written. Other calls that write to or flush this connection are not
-    /// allowed inside `fill`.
+    /// throws, nothing is written. More than `Options.Limits.outboundBytes` (or 64 KiB, if that is
+    /// more), or than 4 GiB, closes with `.outboundOverflow`, and `fill` does not run. Other calls
+    /// that write to or flush this connection are not allowed inside `fill`.
     public func write<E: Error>(
         reserving capacity: Int, _ fill: (inout OutputRawSpan) throws(E) -> Void
     ) throws(E) {

@@ -41,10 +41,12 @@ extension Loop {
         Timer(core: core.schedule(after: Nanoseconds(delay), body))
     }
 
-    /// Runs `body` here after each `period`, until cancelled.
+    /// Runs `body` here after each `period`, of a millisecond at least, until cancelled. Each is
+    /// counted from when the last one was due, so that lateness does not add up; a loop that was
+    /// held up runs it once for all that it has missed.
     @discardableResult
     public func schedule(every period: Duration, _ body: @escaping () throws -> Void) -> Timer {
-        let nanoseconds = max(1, Nanoseconds(period))
+        let nanoseconds = max(1_000_000, Nanoseconds(period))
         return Timer(core: core.schedule(after: nanoseconds, every: nanoseconds, body))
     }
 }

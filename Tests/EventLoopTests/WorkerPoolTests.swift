@@ -43,4 +43,41 @@ import Testing
         pool.stop()
         #expect(!pool.submit {})
     }
+
+    @Test func aQueueWithoutABoundTakesWork() {
+        let pool = WorkerPool(threads: 1, queued: .max)
+        let done = Monitor(0)
+        for _ in 0..<3 { #expect(pool.submit { done.update { $0 += 1 } }) }
+        done.wait { $0 == 3 ? () : nil }
+        pool.stop()
+    }
+
+    /// A process that blocking work spawns inherits the mask. Loops, which start the threads, block
+    /// everything.
+    @Test func workBlocksTheSignalsThatItsMakerBlocks() throws {
+        let pool = Monitor<WorkerPool?>(nil)
+        let maker = try LoopThread(name: "maker") {
+            var blocked = sigset_t()
+            sigemptyset(&blocked)
+            sigaddset(&blocked, SIGUSR2)
+            pthread_sigmask(SIG_SETMASK, &blocked, nil)
+            pool.update { $0 = WorkerPool(threads: 1, queued: 1) }
+        }
+        maker.join()
+        let blocked = Monitor<[Int32: Bool]?>(nil)
+        let loop = try LoopThread(name: "loop") {
+            let pool = pool.wait { $0 }
+            _ = pool.submit {
+                var mask = sigset_t()
+                pthread_sigmask(SIG_BLOCK, nil, &mask)
+                let signals = [SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGCHLD]
+                let found = signals.map { ($0, sigismember(&mask, $0) == 1) }
+                blocked.update { $0 = Dictionary(uniqueKeysWithValues: found) }
+            }
+        }
+        loop.join()
+        let found = blocked.wait { $0 }
+        #expect(found.filter { $0.value }.map(\.key) == [SIGUSR2])
+        pool.withLock { $0?.stop() }
+    }
 }

@@ -198,6 +198,8 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) package var values: [(variable: Int, box: AnyObject)] = []
     /// Timers of the handler, cancelled at close.
     @exclusivity(unchecked) var timers: [LoopTimer] = []
+    /// At so many of them, those that fired are dropped.
+    @exclusivity(unchecked) var timersToSweep = 8
     /// Promises, in order: told when `sentTotal` reaches their mark.
     @exclusivity(unchecked) var awaitedSends: [(mark: Int, tell: SendResult)] = []
     @exclusivity(unchecked) package let listener: Int?

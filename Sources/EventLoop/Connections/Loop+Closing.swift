@@ -267,11 +267,14 @@ extension Loop {
             && connection.pointee.lastSent + configuration.closeTimeout > now
     }
 
+    /// Between two looks at a deadline, however short the time-out.
+    private static var shortestLook: Nanoseconds { 1_000_000 }
+
     func armTimer(_ connection: ConnectionReference) {
         timers.cancel(connection.pointee.timer)
         guard let deadline = deadline(of: connection) else { return }
         connection.pointee.timer = timers.schedule(
-            at: deadline, .connection(connection.pointee.token))
+            at: max(deadline, now + Self.shortestLook), .connection(connection.pointee.token))
     }
 
     func deadlinePassed(_ connection: ConnectionReference) {

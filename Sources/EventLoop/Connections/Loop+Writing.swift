@@ -57,8 +57,11 @@ extension Loop {
         return UnsafeRawBufferPointer(rebasing: bytes[count...])
     }
 
+    /// No reservation is larger, whatever the limits say: it is one piece of memory.
+    private static var largestReservation: Int { 1 << 32 }
+
     /// Room for at least `capacity` bytes behind what is gathered, or nil when nothing more is
-    /// accepted.
+    /// accepted. More than may ever wait is as if it had been written.
     package func reserve(
         _ connection: ConnectionReference, _ capacity: Int
     ) -> UnsafeMutableRawBufferPointer? {
@@ -74,6 +77,13 @@ extension Loop {
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "write(reserving:) inside write(reserving:) on the same connection")
+        // A chunk is to be had in any case.
+        let most = max(Chunk.standardCapacity, configuration.outboundLimit)
+        guard capacity <= min(most, Self.largestReservation) else {
+            port.counters.outboundOverflows.add()
+            abort(connection, .outboundOverflow)
+            return nil
+        }
         connection.pointee.flags.insert(.reserving)
     }
 

@@ -20,6 +20,8 @@ package final class LoopTimer {
     fileprivate weak var loop: Loop?
     fileprivate var id = TimerQueue<TimerAction>.ID.none
     fileprivate var period: Nanoseconds?
+    /// When it is due, which is not when it fires: a period is counted from here.
+    fileprivate var deadline: Nanoseconds = 0
     fileprivate var body: (() throws -> Void)?
     /// Where an error of `body` goes; nil: it stops the server.
     fileprivate let connection: Token?
@@ -58,12 +60,10 @@ extension Loop {
             return timer
         }
         // From this moment, not from the turn's beginning: never early.
-        timer.id = timers.schedule(at: driver.clock + max(0, delay), .handler(timer))
+        timer.deadline = driver.clock + max(0, delay)
+        timer.id = timers.schedule(at: timer.deadline, .handler(timer))
         if let details = connection?.pointee.details?.takeUnretainedValue() {
-            // Those that fired are dropped here, so a connection's list stays as long as its timers
-            // are many.
-            if details.timers.count >= 8 { details.timers.removeAll { !$0.isScheduled } }
-            details.timers.append(timer)
+            details.add(timer)
         }
         return timer
     }
@@ -99,10 +99,31 @@ extension Loop {
     private func fire(_ timer: LoopTimer) {
         guard let body = timer.body else { return }
         if let period = timer.period {
-            timer.id = timers.schedule(at: now + max(1, period), .handler(timer))
+            timer.deadline = nextDeadline(after: timer.deadline, period: max(1, period))
+            timer.id = timers.schedule(at: timer.deadline, .handler(timer))
         } else {
             timer.body = nil
         }
         runClosure(for: timer.connection) { _ in try body() }
+    }
+
+    /// Counted from the last one, so that what a loop is late does not add up. Those that it has
+    /// missed are left out: all of them at once would make it later still.
+    private func nextDeadline(after last: Nanoseconds, period: Nanoseconds) -> Nanoseconds {
+        let missed = max(0, now - last) / period
+        return last + (missed + 1) * period
+    }
+}
+
+extension ConnectionDetails {
+    /// Notes a timer that ends with the connection. Those that fired are dropped when the list has
+    /// doubled since they last were: it stays as long as timers are many, and a thousand timers
+    /// cost no more than a thousand times one.
+    fileprivate func add(_ timer: LoopTimer) {
+        if timers.count >= timersToSweep {
+            timers.removeAll { !$0.isScheduled }
+            timersToSweep = max(8, timers.count * 2)
+        }
+        timers.append(timer)
     }
 }

@@ -8,16 +8,21 @@ package struct LoopThread: Sendable {
 
     private final class Start {
         let name: String
+        let signals: SignalMask?
         let body: @Sendable () -> Void
-        init(name: String, body: @escaping @Sendable () -> Void) {
+        init(name: String, signals: SignalMask?, body: @escaping @Sendable () -> Void) {
             self.name = name
+            self.signals = signals
             self.body = body
         }
     }
 
-    /// Starts the thread. `name` is cut to 15 bytes.
-    package init(name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
-        let start = Unmanaged.passRetained(Start(name: name, body: body))
+    /// Starts the thread. `name` is cut to 15 bytes. With `signals` it is no loop's thread, and
+    /// runs the program's own code under that mask.
+    package init(
+        name: String, signals: SignalMask? = nil, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        let start = Unmanaged.passRetained(Start(name: name, signals: signals, body: body))
         var thread = pthread_t()
         var before = sigset_t()
         var blocked = sigset_t()
@@ -41,6 +46,7 @@ package struct LoopThread: Sendable {
             guard let pointer = $0 else { return nil }
             let start = Unmanaged<Start>.fromOpaque(pointer).takeRetainedValue()
             mr_name_thread(start.name)
+            start.signals?.apply()
             start.body()
             return nil
         }
@@ -51,4 +57,17 @@ package struct LoopThread: Sendable {
 
     /// Waits for its end. Once, and not from itself.
     package func join() { pthread_join(thread, nil) }
+}
+
+/// Which signals a thread blocks. What it spawns inherits that.
+package struct SignalMask: Sendable {
+    private var set = sigset_t()
+
+    /// The calling thread's.
+    package init() { pthread_sigmask(SIG_BLOCK, nil, &set) }
+
+    func apply() {
+        var set = set
+        pthread_sigmask(SIG_SETMASK, &set, nil)
+    }
 }

@@ -37,6 +37,9 @@ package final class WorkerPool: Sendable {
     private let threadLimit: Int
     private let queueLimit: Int
     private let runsAtOnce: Bool
+    /// Of whoever makes the pool: its threads are started by loops, which block every signal, and
+    /// a process that is spawned by blocking work would never hear of any.
+    private let signals = SignalMask()
 
     /// `runsAtOnce` is for simulations: the work is done by the caller, inside `submit`.
     package init(threads: Int, queued: Int, runsAtOnce: Bool = false) {
@@ -62,7 +65,7 @@ package final class WorkerPool: Sendable {
                 state.threads += 1
                 state.idle += 1
             }
-            guard state.threads > 0, state.waiting < queueLimit + state.idle else {
+            guard state.threads > 0, state.waiting - state.idle < queueLimit else {
                 state.refused += 1
                 return false
             }
@@ -94,7 +97,7 @@ package final class WorkerPool: Sendable {
     /// False if none can be had: then the threads that there are take the work.
     private func startThread() -> Bool {
         do throws(SystemError) {
-            try LoopThread(name: "millrace-work") { [state] in
+            try LoopThread(name: "millrace-work", signals: signals) { [state] in
                 // Counted as idle since it was asked for.
                 guard Self.runNext(state) else { return }
                 repeat { state.withLock { $0.idle += 1 } } while Self.runNext(state)

@@ -1,0 +1,124 @@
+/// Numbers that nobody means: they are refused, or as good as the largest that can be meant.
+import NetAPI
+import Testing
+
+@Suite struct ExtremeValueTests {
+    @Test(arguments: Setup.single, [Int.max, Int.max - 3])
+    func aFrameBeyondEveryNumberIsTooLong(_ setup: Setup, _ skipped: Int) throws {
+        let codes = Shared<[String]>([])
+        let handler = TestHandler(traffic: { connection in
+            do throws(NetError) {
+                _ = try connection.nextFrame(after: skipped, length: UInt64.self, limit: .max)
+            } catch {
+                codes.update { $0.append("\(error.code)") }
+            }
+            return try TestHandler.echo(connection)
+        })
+        try withServer(setup, handler) { server in
+            let isServed = try server.connect().roundTrip("x")
+            #expect(isServed)
+        }
+        #expect(codes.value == ["frameTooLong"])
+    }
+
+    /// As if it had been written: the peer is cut off, and the room is not asked for.
+    @Test(arguments: Setup.single, [Int.max, 1 << 40, 64 << 20 + 1])
+    func aReservationBeyondTheLimitClosesAsOverflow(_ setup: Setup, _ capacity: Int) throws {
+        let isFilled = Shared(false)
+        let handler = TestHandler(traffic: { connection in
+            connection.write(reserving: capacity) { _ in isFilled.value = true }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            try client.send("x")
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["outboundOverflow"])
+        #expect(!isFilled.value)
+    }
+
+    /// Nor with limits that allow everything.
+    @Test(arguments: Setup.single)
+    func noReservationIsWithoutBound(_ setup: Setup) throws {
+        let handler = TestHandler(traffic: { connection in
+            connection.write(reserving: .max) { _ in }
+            return .none
+        })
+        let options = setup.options { $0.limits.outboundBytes = .max }
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("x")
+            try handler.log.waitFor(.close)
+        }
+        #expect(handler.log.reasons == ["outboundOverflow"])
+    }
+
+    @Test(arguments: Setup.all)
+    func timersTakeEveryDuration(_ setup: Setup) throws {
+        let (ticks, late) = (Shared(0), Shared(0))
+        let handler = TestHandler(boot: { loop in
+            guard loop.index == 0 else { return .none }
+            for time in [Duration.seconds(Int64.max), .seconds(1 << 40)] {
+                loop.schedule(after: time) { late.update { $0 += 1 } }
+                loop.schedule(every: time) { late.update { $0 += 1 } }
+            }
+            loop.schedule(after: .seconds(Int64.min)) { ticks.update { $0 += 1 } }
+            loop.schedule(every: .zero) { ticks.update { $0 += 1 } }
+            loop.schedule(every: .seconds(-5)) { ticks.update { $0 += 1 } }
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let start = ContinuousClock.now
+            try eventually("they run") { ticks.value > 20 }
+            let milliseconds = Int(start.duration(to: .now) / .milliseconds(1))
+            // Two of them, each once in a millisecond at most, and some before the look at a clock.
+            #expect(ticks.value < 2 * milliseconds + 200)
+            #expect(try server.connect().roundTrip("x"))
+        }
+        #expect(late.value == 0)
+    }
+
+    @Test(arguments: Setup.all, [Duration.seconds(Int64.max), .seconds(Int64.min), .seconds(-1)])
+    func aStopTakesEveryLimit(_ setup: Setup, _ limit: Duration) throws {
+        let server = try Server(TestHandler(), listen: anyPort, options: setup.options())
+        try server.start()
+        let client = try TestClient(to: server.boundAddresses[0])
+        #expect(try client.roundTrip("x"))
+        try bounded("stop") { server.stop(within: limit) }
+        #expect(server.connectionCount == 0)
+    }
+
+    /// A loop that looks at a deadline more often than the clock of its timers can tell has nothing
+    /// else to do.
+    @Test(arguments: Setup.single)
+    func aTimeoutOfNothingDoesNotSpin(_ setup: Setup) throws {
+        let options = setup.options { $0.timeouts.write = .microseconds(1) }
+        try withServer(setup, options: options) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+            let turns = server.server.statistics.turns
+            let time = elapsed { pause(.milliseconds(200)) }
+            let most = Int(time / .milliseconds(1)) * 2 + 100
+            let taken = server.server.statistics.turns - turns
+            #expect(taken < most, "\(taken) turns")
+        }
+    }
+
+    @Test(arguments: Setup.all)
+    func aQueueWithoutABoundTakesWork(_ setup: Setup) throws {
+        let options = setup.options {
+            $0.workers.queued = .max
+            $0.workers.perConnection = .max
+        }
+        let handler = TestHandler(traffic: { connection in
+            let bytes = connection.readArray()
+            connection.offload({ bytes }, then: { $0.write($1) })
+            return .none
+        })
+        try withServer(setup, handler, options: options) { server in
+            let isServed = try server.connect().roundTrip("x")
+            #expect(isServed)
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import EventLoop
+import Simulation
+import Testing
+
+/// When a loop's timers run, to the nanosecond, and what many of them cost.
+@Suite struct LoopTimerTests {
+    private func repeating(
+        _ stage: Stage, every period: Nanoseconds, _ fired: Monitor<[Nanoseconds]>
+    ) -> Nanoseconds {
+        stage.turn(
+            message: .run { loop in
+                _ = loop.schedule(after: period, every: period) { [unowned loop] in
+                    fired.withLock { $0.append(loop.now) }
+                }
+            })
+        return stage.driver.now
+    }
+
+    @Test("a period is counted from when the last one was due, not from when it ran")
+    func lateness() throws {
+        try withStage { stage in
+            let fired = Monitor<[Nanoseconds]>([])
+            let start = repeating(stage, every: .milliseconds(10), fired)
+            // Three milliseconds late, each time.
+            for round in 1...50 as ClosedRange<Nanoseconds> {
+                stage.turn(
+                    after: start + .milliseconds(10 * round) + .milliseconds(3) - stage.driver.now)
+                stage.turn()
+                #expect(stage.lastWait == .milliseconds(7))
+            }
+            #expect(fired.withLock { $0.count } == 50)
+            #expect(fired.withLock { $0.last } == start + .milliseconds(503))
+        }
+    }
+
+    @Test("a loop that was held up runs a repeating timer once for all that it has missed")
+    func missed() throws {
+        try withStage { stage in
+            let fired = Monitor<[Nanoseconds]>([])
+            _ = repeating(stage, every: .milliseconds(10), fired)
+            stage.turn(after: .milliseconds(75))
+            stage.turn()
+            #expect(stage.lastWait == .milliseconds(5))
+            stage.turn(after: .milliseconds(5))
+            stage.turn()
+            #expect(stage.lastWait == .milliseconds(10))
+            #expect(fired.withLock { $0.count } == 2)
+        }
+    }
+
+    @Test("the longest delays and periods are as good as never")
+    func centuries() throws {
+        try withStage { stage in
+            let fired = Monitor<[Nanoseconds]>([])
+            _ = repeating(stage, every: Nanoseconds(.seconds(Int64.max)), fired)
+            stage.turn()
+            #expect(stage.lastWait == Nanoseconds(.seconds(Int64.max)))
+            stage.turn(after: Nanoseconds(.seconds(Int64.max)) + 1)
+            stage.turn()
+            #expect(fired.withLock { $0.count } == 1)
+        }
+    }
+
+    @Test("a connection's timers cost no more each when there are many of them")
+    func many() throws {
+        try withStage { stage in
+            let token = try stage.open()
+            let time = ContinuousClock().measure {
+                stage.turn(token) { loop, connection in
+                    for _ in 0..<20_000 {
+                        _ = loop.schedule(after: .milliseconds(1000), for: connection) {}
+                    }
+                }
+            }
+            // Each looking at all the others took a minute without optimization.
+            #expect(time < .seconds(5), "\(time)")
+        }
+    }
+
+    @Test("however short a time-out is, its deadline is looked at every millisecond at most")
+    func shortTimeout() throws {
+        var configuration = LoopConfiguration()
+        configuration.writeTimeout = 1000
+        try withStage(configuration) { stage in
+            _ = try stage.open()
+            for _ in 0..<3 {
+                stage.turn()
+                #expect(stage.lastWait == .milliseconds(1))
+                stage.turn(after: .milliseconds(1))
+            }
+        }
+    }
+}
