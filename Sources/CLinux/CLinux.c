@@ -254,18 +254,50 @@ int mr_send_described(
     return datagrams;
 }
 
-int mr_pin_thread(int cpu) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    return pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+// The processors that the calling thread may use, to be freed, and the size of that set; NULL if
+// they cannot be learnt. The kernel refuses a set that has no room for all of the machine's.
+static cpu_set_t *allowed_processors(size_t *size) {
+    for (int room = CPU_SETSIZE; room <= CPU_SETSIZE << 8; room *= 2) {
+        cpu_set_t *set = CPU_ALLOC(room);
+        if (!set) return NULL;
+        *size = CPU_ALLOC_SIZE(room);
+        CPU_ZERO_S(*size, set);
+        if (sched_getaffinity(0, *size, set) == 0) return set;
+        CPU_FREE(set);
+        if (errno != EINVAL) return NULL;
+    }
+    return NULL;
+}
+
+int mr_pin_thread(int processor) {
+    cpu_set_t *set = CPU_ALLOC(processor + 1);
+    if (!set) return ENOMEM;
+    size_t size = CPU_ALLOC_SIZE(processor + 1);
+    CPU_ZERO_S(size, set);
+    CPU_SET_S(processor, size, set);
+    int result = pthread_setaffinity_np(pthread_self(), size, set);
+    CPU_FREE(set);
+    return result;
 }
 
 int mr_cpu_count(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-    int count = CPU_COUNT(&set);
+    size_t size = 0;
+    cpu_set_t *set = allowed_processors(&size);
+    int count = set ? CPU_COUNT_S(size, set) : 0;
+    if (set) CPU_FREE(set);
     return count > 0 ? count : 1;
+}
+
+int mr_processor(int place) {
+    size_t size = 0;
+    cpu_set_t *set = allowed_processors(&size);
+    int count = set ? CPU_COUNT_S(size, set) : 0, processor = 0;
+    if (count > 0) {
+        int left = place % count;
+        while (!CPU_ISSET_S(processor, size, set) || left-- > 0) processor++;
+    }
+    if (set) CPU_FREE(set);
+    return processor;
 }
 
 void mr_name_thread(const char *name) {

@@ -5,7 +5,9 @@ internal import Glibc
 /// `udp://`, `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`.
 ///
 /// Hosts are IPv4 or IPv6 in digits, `localhost`, or empty for every address of the machine; names
-/// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. As a literal it is
+/// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not; `tcp://:9000` is the
+/// same, or IPv4 alone where a machine has no IPv6. A link-local host names its zone:
+/// `tcp://[fe80::1%eth0]:9000`. As a literal it is
 /// checked by `Server.init`; use `Address(parsing:)` for text from outside.
 public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {
     /// As it was written, or, of a socket's real address, in the same form.
@@ -13,6 +15,8 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     let socketAddress: SocketAddress?
     let onlyV6: Bool
     let isDatagram: Bool
+    /// No host was given, and no family: every address of the machine.
+    let isAnyHost: Bool
     /// A socket that was bound elsewhere.
     let inherited: CInt?
 
@@ -83,14 +87,24 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         }
     }
 
+    /// Link-local, and no zone is given.
+    var lacksZone: Bool { socketAddress?.lacksZone ?? false }
+
+    /// `[::]`, however it was written.
+    var isEveryV6Host: Bool {
+        guard case .v6(let bytes, _, _) = socketAddress else { return false }
+        return bytes.high == 0 && bytes.low == 0
+    }
+
     var isUnix: Bool {
         if case .unix = socketAddress { true } else { false }
     }
 
     private init(
         description: String, _ socketAddress: SocketAddress?, onlyV6: Bool = false,
-        isDatagram: Bool = false, inherited: CInt? = nil
+        isDatagram: Bool = false, isAnyHost: Bool = false, inherited: CInt? = nil
     ) {
+        self.isAnyHost = isAnyHost
         self.isDatagram = isDatagram
         self.inherited = inherited
         self.description = description
@@ -163,12 +177,14 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         } else if host.contains(":") {
             return nil
         }
+        let isAnyHost = host.isEmpty && family == nil
         if host.isEmpty { host = family == 4 ? "0.0.0.0" : "::" }
         if host == "localhost" { host = family == 6 ? "::1" : "127.0.0.1" }
         guard let address = SocketAddress(host: host, port: port) else { return nil }
         if case .v4 = address, family == 6 { return nil }
         if case .v6 = address, family == 4 { return nil }
         return Address(
-            description: text, address, onlyV6: family == 6, isDatagram: isDatagram)
+            description: text, address, onlyV6: family == 6, isDatagram: isDatagram,
+            isAnyHost: isAnyHost)
     }
 }

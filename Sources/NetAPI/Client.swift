@@ -167,16 +167,3 @@ extension Connection {
         }
     }
 }
-
-extension NetError {
-    init(connectingTo address: Address, _ error: SystemError) {
-        if error.number == ETIMEDOUT {
-            self.init(
-                .timedOut, "\(address) did not answer in time",
-                "check that it is reachable, or allow more time", errno: error.number)
-        } else {
-            self.init(
-                .system, "\(address): \(error.message) (\(error.name))", errno: error.number)
-        }
-    }
-}

@@ -89,9 +89,11 @@ extension NetError {
         switch error.number {
         case EADDRINUSE:
             self.init(
-                .addressInUse, what,
-                "stop the other server, choose port 0, or set reusePort in both",
-                errno: error.number)
+                .addressInUse, what, Self.remedyForUse(of: address), errno: error.number)
+        case EEXIST where address.inherited != nil:
+            self.init(
+                .invalidAddress, "\(address): this descriptor is in the list twice",
+                "list it once", errno: error.number)
         case EEXIST:
             self.init(
                 .addressInUse, "\(address): a file that is no socket is there",
@@ -100,16 +102,22 @@ extension NetError {
             self.init(
                 .invalidAddress, "\(address): this descriptor is no listening stream socket",
                 "pass one that is bound and listens", errno: error.number)
+        case EINVAL where address.lacksZone:
+            self.init(lackingZone: address)
+        case EAFNOSUPPORT, EADDRNOTAVAIL:
+            let lacksV6 = address.isEveryV6Host || error.number == EAFNOSUPPORT
+            self.init(
+                .invalidAddress,
+                lacksV6 ? "\(address): this machine has no IPv6, or has it switched off" : what,
+                lacksV6
+                    ? "listen on an address of IPv4" : "listen on an address that this machine has",
+                errno: error.number)
         case EACCES, EPERM:
             let remedy =
                 address.isUnix
                 ? "check the rights of the directory"
                 : "use a port above 1023 or grant CAP_NET_BIND_SERVICE"
             self.init(.permissionDenied, what, remedy, errno: error.number)
-        case EADDRNOTAVAIL:
-            self.init(
-                .invalidAddress, what, "listen on an address that this machine has",
-                errno: error.number)
         case ENOPROTOOPT where address.isDatagram:
             self.init(
                 .unsupported, "\(address): this kernel has no offload for datagrams",
@@ -121,6 +129,37 @@ extension NetError {
         case EMFILE, ENFILE:
             self.init(.system, what, "raise the limit of open files", errno: error.number)
         default: self.init(.system, what, errno: error.number)
+        }
+    }
+
+    private static func remedyForUse(of address: Address) -> String {
+        if address.isUnix { return "stop the other server, or choose another path or name" }
+        if address.isDatagram {
+            return "stop the other program, choose port 0, or set udp.reuseAddress in both"
+        }
+        return "stop the other server, choose port 0, or set reusePort in both"
+    }
+
+    private init(lackingZone address: Address) {
+        self.init(
+            .invalidAddress, "\(address) is an address of one network, and does not say of which",
+            "name its interface behind the host, as in [fe80::1%eth0]", errno: EINVAL)
+    }
+
+    init(connectingTo address: Address, _ error: SystemError) {
+        switch error.number {
+        case _ where address.port == 0:
+            self.init(
+                .invalidAddress, "\(address): nobody can be reached at port 0",
+                "give the port on which the other side listens", errno: error.number)
+        case EINVAL where address.lacksZone: self.init(lackingZone: address)
+        case ETIMEDOUT:
+            self.init(
+                .timedOut, "\(address) did not answer in time",
+                "check that it is reachable, or allow more time", errno: error.number)
+        default:
+            self.init(
+                .system, "\(address): \(error.message) (\(error.name))", errno: error.number)
         }
     }
 

@@ -25,6 +25,10 @@ extension Options {
         _ = try minimumWaitTime()
         group.listen.receiveOffload = udp.receiveOffload
         group.listen.segmentationOffload = udp.segmentationOffload
+        group.listen.reuseAddress = udp.reuseAddress
+        if let mode = unix.mode {
+            group.listen.mode = UInt16(try within(0...0o777, Int(mode), "unix.mode"))
+        }
         group.loop = try loopConfiguration()
         group.loop.countsHosts = group.hostLimit != nil
         return group

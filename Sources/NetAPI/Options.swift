@@ -20,12 +20,15 @@ public struct Options: Sendable {
     /// A peer's end is told by `onHalfClose` and writing goes on, instead of closing the
     /// connection.
     public var allowHalfClosure = false
-    /// Binds loop n to processor n.
+    /// Binds each loop to a processor of its own, as far as they reach: loop n to the n-th of those
+    /// that the thread which starts the server may use.
     public var pinLoops = false
     /// Set on each TCP socket.
     public var tcp = TCP()
     /// Set on each UDP socket.
     public var udp = UDP()
+    /// Set on the file of each Unix socket.
+    public var unix = Unix()
     /// What a peer can make the server hold.
     public var limits = Limits()
     /// How long a connection may take.
@@ -92,8 +95,8 @@ public struct Options: Sendable {
         public var deferAccept: Duration?
     }
 
-    /// Set on each UDP socket. Both need Linux 5.0 or later; `start` throws `.unsupported` where
-    /// the kernel knows no such thing.
+    /// Set on each UDP socket. The offloads need Linux 5.0 or later; `start` throws `.unsupported`
+    /// where the kernel knows no such thing.
     ///
     /// On loopback, bursts of 54 datagrams of 1,200 bytes, processor time of the server for each:
     /// receiving 0.69 us without and 0.20 with the offload, sending 3.59 and 0.49, on both backends
@@ -108,6 +111,17 @@ public struct Options: Sendable {
         /// shorter. What the kernel refuses to cut, since a device cannot or the size exceeds the
         /// path's, is sent one by one and counted in `Statistics.segmentationFallBacks`.
         public var segmentationOffload = false
+        /// Others that say the same may listen on the port too (SO_REUSEADDR), in this process or
+        /// in another: each gets what is sent to a multicast group that it has joined. What is sent
+        /// to the machine alone goes to one of them.
+        public var reuseAddress = false
+    }
+
+    /// The file of a Unix socket that is listened on; abstract names have none.
+    public struct Unix: Sendable {
+        /// Its rights, 0 to 0o777, set before anybody can connect: to do so is to have the right to
+        /// write. nil: what the process's umask leaves.
+        public var mode: UInt16?
     }
 
     /// What a peer can make the server hold. In bytes, but for `connections`; each at least 1 but

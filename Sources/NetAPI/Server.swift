@@ -144,6 +144,7 @@ public final class Server: Sendable {
                 address.socketAddress.map {
                     ListenAddress(
                         $0, onlyV6: address.onlyV6, isDatagram: address.isDatagram,
+                        isAnyHost: address.isAnyHost,
                         inherited: address.inherited.map { Descriptor($0) })
                 }
             }

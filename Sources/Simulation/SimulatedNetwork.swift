@@ -16,6 +16,8 @@ package final class SimulatedNetwork: @unchecked Sendable {
     package internal(set) var violations: [String] = []
     /// Descriptors that may be open at once; accepting beyond it is EMFILE.
     package var descriptorLimit = 1 << 20
+    /// Without it, sockets for IPv6 are refused.
+    package var hasV6 = true
 
     var random: SeededRandom
     var listeners: [SimulatedListener] = []
@@ -111,6 +113,12 @@ package final class SimulatedNetwork: @unchecked Sendable {
     package func establish(_ descriptor: Descriptor, with address: SocketAddress) {
         guard case .joined(let endpoint) = joinListener(at: address) else { return }
         socket(descriptor, for: "connect")?.kind = .stream(endpoint)
+    }
+
+    /// As a kernel does with a socket that happens to be given the port that it connects to.
+    package func establishWithItself(_ descriptor: Descriptor, at address: SocketAddress) {
+        socket(descriptor, for: "connect")?.kind = .stream(
+            Endpoint(local: address, remote: address, capacity: 1, resetKeepsInput: false))
     }
 
     func peerAddress(for address: SocketAddress) -> SocketAddress {

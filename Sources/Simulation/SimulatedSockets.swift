@@ -11,6 +11,7 @@ package final class SimulatedSockets: Sockets {
         on address: SocketAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener {
         guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "socket") }
+        try checkFamily(address)
         let address = withPort(address)
         let rivals = network.listeners.filter { $0.address == address }
         let isShared = options.reusePort && rivals.allSatisfy { $0.options.reusePort }
@@ -49,6 +50,7 @@ package final class SimulatedSockets: Sockets {
         on address: SocketAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener {
         guard network.hasRoomForDescriptor else { throw SystemError(EMFILE, "socket") }
+        try checkFamily(address)
         let address = withPort(address)
         let isTaken = network.datagramSockets.contains { $0.address == address }
         guard options.reusePort || !isTaken else { throw SystemError(EADDRINUSE, "bind") }
@@ -163,6 +165,11 @@ package final class SimulatedSockets: Sockets {
     package func removePath(of listener: BoundListener) {
         // Names go with their listeners here; a path that outlives its socket is the kernel's
         // subject.
+    }
+
+    private func checkFamily(_ address: SocketAddress) throws(SystemError) {
+        guard case .v6 = address, !network.hasV6 else { return }
+        throw SystemError(EAFNOSUPPORT, "socket")
     }
 
     private func withPort(_ address: SocketAddress) -> SocketAddress {

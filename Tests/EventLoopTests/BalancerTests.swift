@@ -120,6 +120,17 @@ import Testing
         #expect(picks.allSatisfy { $0 > 0 && $0 >= mean - 48 && $0 <= mean + 48 }, "\(picks)")
     }
 
+    @Test func aSourceOfIPv4IsTheSameHoweverItIsWritten() throws {
+        var balancer = Balancer(.sourceHash)
+        for number in 0..<64 {
+            let picks = try ["10.1.2.\(number)", "::ffff:10.1.2.\(number)"].map { host in
+                let source = try #require(SocketAddress(host: host, port: 5000))
+                return balancer.pick(among: 7, load: unasked) { source }
+            }
+            #expect(picks[0] == picks[1])
+        }
+    }
+
     @Test func sourcesWithoutAnAddressTakeTurns() {
         var balancer = Balancer(.sourceHash)
         let picks = (0..<6).map { number in

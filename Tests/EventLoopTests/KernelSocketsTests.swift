@@ -127,7 +127,8 @@ import Testing
             let waiting = try #require(try acceptWaiting(on: listener))
             defer { sockets.discard(waiting) }
             let peer = try sockets.remoteAddress(of: waiting)
-            #expect(peer.hostText == "[::ffff:127.0.0.1]")
+            #expect(peer.hostText == "127.0.0.1")
+            #expect(try sockets.localAddress(of: waiting) == at(Self.loopback, port))
             #expect(throws: SystemError(EADDRINUSE, "bind")) {
                 try sockets.listen(on: at(.v4(IPv4Bytes(0), port: 0), port), ListenOptions())
             }

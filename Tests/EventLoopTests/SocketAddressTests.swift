@@ -35,6 +35,31 @@ import Testing
         }
     }
 
+    /// As a socket for IPv6 writes a peer of IPv4.
+    @Test func aMappedHostIsReadAsIPv4AndCountedAsOne() throws {
+        let plain = try #require(SocketAddress(host: "192.0.2.7", port: 9))
+        let mapped = try #require(SocketAddress(host: "::ffff:192.0.2.7", port: 9))
+        #expect(mapped != plain && mapped.hostText == "[::ffff:192.0.2.7]")
+        #expect(try roundTrip(mapped) == plain)
+        #expect(mapped.host == plain.host && mapped.unmapped == plain)
+        for text in ["::", "::1", "::192.0.2.7", "::fffe:192.0.2.7", "64:ff9b::192.0.2.7"] {
+            let other = try #require(SocketAddress(host: text, port: 9))
+            #expect(other.unmapped == other)
+            #expect(try roundTrip(other) == other)
+        }
+    }
+
+    @Test func linkLocalHostsWithoutAZoneAreTold() throws {
+        for (text, lacks) in [
+            ("fe80::1", true), ("febf::1", true), ("ff02::1", true), ("ff12::1", true),
+            ("fe80::1%1", false), ("fec0::1", false), ("::1", false), ("ff0e::1", false),
+            ("169.254.0.1", false),
+        ] {
+            let address = try #require(SocketAddress(host: text, port: 9))
+            #expect(address.lacksZone == lacks, "\(text)")
+        }
+    }
+
     /// What getsockname(2) says of an unnamed socket.
     @Test func anUnnamedSocketHasTheEmptyPath() throws {
         var storage = sockaddr_storage()

@@ -13,6 +13,73 @@ import Testing
         return number
     }
 
+    private func isOpen(_ number: CInt) -> Bool { fcntl(number, F_GETFD) >= 0 }
+
+    /// With a number that nothing else of this process is given once it is closed.
+    private func elevated(_ number: CInt) throws -> CInt {
+        let copy = fcntl(number, F_DUPFD_CLOEXEC, 700)
+        close(number)
+        guard copy >= 0 else { throw SystemFailure("fcntl") }
+        return copy
+    }
+
+    @Test(arguments: Setup.all)
+    func aListenerThatIsListedTwiceIsRefusedAndClosedOnce(_ setup: Setup) throws {
+        let number = try elevated(try listener())
+        let server = try Server(
+            TestHandler(), listen: .inherited(number), .inherited(number),
+            options: setup.options())
+        let error = #expect(throws: NetError.self) { try server.start() }
+        #expect(error?.code == .invalidAddress)
+        #expect(error?.cause.contains("fd://\(number)") == true)
+        #expect(error?.cause.contains("twice") == true)
+        #expect(!isOpen(number))
+    }
+
+    /// The server owns them from `start` on, also those that it had not come to.
+    @Test(arguments: Setup.all)
+    func aStartThatFailsClosesWhatWasInherited(_ setup: Setup) throws {
+        let numbers = try (0..<3).map { _ in try elevated(try listener()) }
+        try withServer(setup) { taken in
+            let server = try Server(
+                TestHandler(),
+                listen: [
+                    .inherited(numbers[0]), taken.addresses[0], .inherited(numbers[1]),
+                    .inherited(numbers[2]),
+                ], options: setup.options())
+            let error = #expect(throws: NetError.self) { try server.start() }
+            #expect(error?.code == .addressInUse)
+            #expect(!numbers.contains { isOpen($0) })
+        }
+    }
+
+    /// The server's end of a connection to this client, in this same process.
+    private func otherEnd(of client: TestClient) throws -> CInt {
+        let own = try addressText(of: client.descriptor)
+        for number in 3..<4096 as Range<CInt> where number != client.descriptor {
+            if let peer = try? addressText(of: number, peer: true), peer == own { return number }
+        }
+        throw SystemFailure("getpeername", ENOTCONN)
+    }
+
+    /// Sockets have it from their listener, and a close that waits for the peer holds up a loop.
+    @Test(arguments: Setup.all)
+    func whatAnInheritedListenerAcceptsDoesNotLinger(_ setup: Setup) throws {
+        let number = try listener()
+        var value = linger(l_onoff: 1, l_linger: 3)
+        let size = socklen_t(MemoryLayout<linger>.size)
+        #expect(setsockopt(number, SOL_SOCKET, SO_LINGER, &value, size) == 0)
+        try withServer(setup, listen: [.inherited(number)]) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+            var found = linger(l_onoff: 7, l_linger: 7)
+            var size = size
+            let end = try otherEnd(of: client)
+            #expect(getsockopt(end, SOL_SOCKET, SO_LINGER, &found, &size) == 0)
+            #expect(found.l_onoff == 0)
+        }
+    }
+
     @Test(arguments: Setup.all)
     func anInheritedListenerServes(_ setup: Setup) throws {
         try withServer(setup, listen: [.inherited(try listener())]) { server in
@@ -26,14 +93,14 @@ import Testing
 
     @Test(arguments: Setup.single)
     func whatIsNoListenerIsRefusedInWords(_ setup: Setup) throws {
-        let plain = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(plain) }
+        let plain = try elevated(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
         for number in [plain, 9999] {
             let server = try Server(
                 TestHandler(), listen: .inherited(number), options: setup.options())
             let error = #expect(throws: NetError.self) { try server.start() }
             #expect(error?.code == .invalidAddress)
             #expect(error?.description.contains("fd://\(number)") == true)
+            #expect(!isOpen(number))
         }
         #expect(throws: NetError.self) { try Address(parsing: "fd://x") }
     }

@@ -67,6 +67,7 @@ import Testing
         Row("workers.threads", "0", "1 to 1024") { $0.workers.threads = 0 },
         Row("workers.threads", "1025", "1 to 1024") { $0.workers.threads = 1025 },
         Row("workers.queued", "-1", "at least 0") { $0.workers.queued = -1 },
+        Row("unix.mode", "512", "0 to 511") { $0.unix.mode = 0o1000 },
         Row("slowTurn", "0.0 seconds", "above zero") { $0.slowTurn = .zero },
         Row("busyPoll", "-1.0 seconds", "zero to 1.0 seconds") { $0.busyPoll = .seconds(-1) },
         Row("busyPoll", "2.0 seconds", "zero to 1.0 seconds") { $0.busyPoll = .seconds(2) },
@@ -148,7 +149,10 @@ import Testing
         Row("workers", "most") {
             $0.workers.threads = 1024
             $0.workers.queued = .max
+            $0.workers.perConnection = .max
         },
+        Row("unix", "least") { $0.unix.mode = 0 },
+        Row("unix", "most") { $0.unix.mode = 0o777 },
     ]
 
     @Test(arguments: right)
@@ -176,8 +180,8 @@ import Testing
             guard let label = child.label else { continue }
             let name = prefix + label
             switch child.value {
-            case is Options.TCP, is Options.UDP, is Options.Limits, is Options.Timeouts,
-                is Options.Workers:
+            case is Options.TCP, is Options.UDP, is Options.Unix, is Options.Limits,
+                is Options.Timeouts, is Options.Workers:
                 found.merge(defaults(child.value, name + ".")) { first, _ in first }
             default: found[name] = text(child.value)
             }

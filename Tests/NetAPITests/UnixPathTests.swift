@@ -40,6 +40,18 @@ import Testing
         #expect(!TemporaryPath.exists(path))
     }
 
+    @Test(arguments: Setup.single, [0o600, 0o666] as [UInt16])
+    func theFileHasTheRightsOfTheOption(_ setup: Setup, _ mode: UInt16) throws {
+        let path = TemporaryPath.make()
+        let options = setup.options { $0.unix.mode = mode }
+        try withServer(setup, listen: [.unix(path)], options: options) { server in
+            var status = stat()
+            #expect(lstat(path, &status) == 0 && status.st_mode & 0o777 == mode_t(mode))
+            let isServed = try server.connect().roundTrip("x")
+            #expect(isServed)
+        }
+    }
+
     @Test(arguments: Setup.all)
     func aDeadSocketIsReplaced(_ setup: Setup) throws {
         let path = TemporaryPath.make()

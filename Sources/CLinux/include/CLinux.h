@@ -166,10 +166,13 @@ int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int co
 // many datagrams the refused one consists.
 int mr_send_described(
     int descriptor, const struct mr_outgoing *messages, int count, bool bundling, int *bundles);
-// Pins the calling thread to one processor: 0, or an errno.
-int mr_pin_thread(int cpu);
-// How many processors this process may use.
+// Pins the calling thread to one processor, by its number: 0, or an errno.
+int mr_pin_thread(int processor);
+// How many processors the calling thread may use.
 int mr_cpu_count(void);
+// The number of one of those, by its place among them: from 0 on, and after the last the first
+// again.
+int mr_processor(int place);
 // Where `needle` first occurs in `haystack`, or NULL.
 const void *mr_memmem(
     const void *haystack, unsigned long size, const void *needle, unsigned long needle_size);

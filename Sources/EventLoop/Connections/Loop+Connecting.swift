@@ -6,14 +6,17 @@ import Glibc
 final class ConnectAttempt {
     let address: UnsafeMutableRawBufferPointer
     let deadline: Nanoseconds
+    /// How many sockets before this one have met themselves.
+    let selfConnects: Int
     let done: ConnectResult
 
     init(
-        _ address: UnsafeMutableRawBufferPointer, deadline: Nanoseconds,
+        _ address: UnsafeMutableRawBufferPointer, deadline: Nanoseconds, selfConnects: Int,
         done: @escaping ConnectResult
     ) {
         self.address = address
         self.deadline = deadline
+        self.selfConnects = selfConnects
         self.done = done
     }
 
@@ -34,8 +37,20 @@ extension Loop {
         to address: SocketAddress, isDatagram: Bool, timeout: Nanoseconds,
         _ done: @escaping ConnectResult
     ) -> Token? {
+        connect(to: address, isDatagram: isDatagram, deadline: driver.clock + max(0, timeout), done)
+    }
+
+    private func connect(
+        to address: SocketAddress, isDatagram: Bool, deadline: Nanoseconds,
+        selfConnects: Int = 0, _ done: @escaping ConnectResult
+    ) -> Token? {
         do throws(SystemError) {
-            return try startConnecting(address, isDatagram, timeout, done)
+            // The kernel takes it for a datagram socket, which then is connected to nobody.
+            guard address.port != 0 else { throw SystemError(EADDRNOTAVAIL, "connect") }
+            let name = try address.kernelCopy()
+            let attempt = ConnectAttempt(
+                name, deadline: deadline, selfConnects: selfConnects, done: done)
+            return try startConnecting(address, isDatagram, attempt)
         } catch {
             let failure = error
             refuse { try? done(.failure(failure)) }
@@ -78,14 +93,11 @@ extension Loop {
     }
 
     private func startConnecting(
-        _ address: SocketAddress, _ isDatagram: Bool, _ timeout: Nanoseconds,
-        _ done: @escaping ConnectResult
+        _ address: SocketAddress, _ isDatagram: Bool, _ attempt: ConnectAttempt
     ) throws(SystemError) -> Token {
         guard phase == .running || phase == .acceptedLast else {
             throw SystemError(ECANCELED, "connect")
         }
-        let name = try address.kernelCopy()
-        let attempt = ConnectAttempt(name, deadline: driver.clock + max(0, timeout), done: done)
         let descriptor = try sockets.makeSocket(
             for: address, isDatagram: isDatagram, receiveOffload: configuration.receiveOffload)
         guard let connection = table.allocate() else {
@@ -161,6 +173,7 @@ extension Loop {
             details.remoteAddress = remote
         }
         guard let attempt = details.attempt else { return }
+        if isSelfConnected(connection, remote) { return metItself(connection, remote, attempt) }
         details.attempt = nil
         if !connection.pointee.flags.contains(.datagrams) {
             sockets.prepare(connection.pointee.descriptor, configuration.stream)
@@ -181,6 +194,39 @@ extension Loop {
     /// An IP socket without a peer has lost it again: it was connected, and reset.
     private func goneAtOnce(_ details: ConnectionDetails) -> Int32 {
         if case .unix = details.remoteAddress { EAGAIN } else { ECONNRESET }
+    }
+
+    /// Two sockets that connect to each other are a connection, and so is one that happens to be
+    /// given the port that it connects to: nobody listens there, and it would talk to itself.
+    private func isSelfConnected(
+        _ connection: ConnectionReference, _ remote: SocketAddress
+    ) -> Bool {
+        guard remote.port != nil, !connection.pointee.flags.contains(.datagrams) else {
+            return false
+        }
+        let local = try? sockets.localAddress(of: connection.pointee.descriptor)
+        return local == remote
+    }
+
+    private static var mostSelfConnects: Int { 2 }
+
+    /// Once more with another socket, which the kernel gives another port.
+    private func metItself(
+        _ connection: ConnectionReference, _ remote: SocketAddress, _ attempt: ConnectAttempt
+    ) {
+        // Without the rest of a connection that would keep the port taken.
+        sockets.resetOnClose(connection.pointee.descriptor)
+        guard attempt.selfConnects < Self.mostSelfConnects else {
+            return abandonConnect(connection, SystemError(ECONNREFUSED, "connect"))
+        }
+        connection.pointee.details?.takeUnretainedValue().attempt = nil
+        connection.pointee.state = .closing
+        timers.cancel(connection.pointee.timer)
+        port.counters.closed.add()
+        driver.submit(.close, for: connection.pointee.token)
+        _ = connect(
+            to: remote, isDatagram: false, deadline: attempt.deadline,
+            selfConnects: attempt.selfConnects + 1, attempt.done)
     }
 
     func connectFailed(_ connection: ConnectionReference, _ error: SystemError) {

@@ -127,6 +127,10 @@ extension Loop {
     /// Gives a stream, for which there is room, to a loop.
     private func place(_ stream: AcceptedStream, listener: Int) {
         port.counters.accepted.add()
+        // With a time to linger, which it may have from its listener, close(2) holds up the loop.
+        if listeners[listener].bound.isInherited {
+            try? sockets.set(.linger(reset: false), on: stream.descriptor)
+        }
         let host = configuration.countsHosts ? stream.peer?.host : nil
         if let host, !owner.hostConnected(host) {
             port.counters.hostRefusals.add()

@@ -77,12 +77,19 @@ package struct BoundListener: Sendable {
     package let path: PathIdentity?
     /// It receives datagrams and accepts nobody.
     package let isDatagram: Bool
+    /// Somebody else has made it, and set what accepted sockets have from it.
+    package let isInherited: Bool
+    /// Where the path is, from whichever directory the process works in by the time it is removed;
+    /// nil if that could not be learnt.
+    package let absolutePath: String?
 
     package init(
         descriptor: Descriptor, address: SocketAddress, path: PathIdentity? = nil,
-        isDatagram: Bool = false
+        absolutePath: String? = nil, isDatagram: Bool = false, isInherited: Bool = false
     ) {
         self.isDatagram = isDatagram
+        self.isInherited = isInherited
+        self.absolutePath = absolutePath
         self.descriptor = descriptor
         self.address = address
         self.path = path
@@ -171,6 +178,10 @@ package struct ListenOptions: Sendable {
     package var receiveOffload = false
     /// For datagrams: refused where the kernel cannot cut a message into several (UDP_SEGMENT).
     package var segmentationOffload = false
+    /// For datagrams: others that say the same may bind the port too (SO_REUSEADDR).
+    package var reuseAddress = false
+    /// The rights of a Unix path; nil leaves what the process's umask gives.
+    package var mode: UInt16?
     /// Prefer connections that this processor handles.
     package var incomingCPU: CInt?
 

@@ -14,7 +14,8 @@ extension KernelSockets {
         try prepareAdopted(descriptor)
         let address = try localAddress(of: descriptor)
         if isDatagram && address.isWildcard { askWhoWasAsked(descriptor, address) }
-        return BoundListener(descriptor: descriptor, address: address, isDatagram: isDatagram)
+        return BoundListener(
+            descriptor: descriptor, address: address, isDatagram: isDatagram, isInherited: true)
     }
 
     package func adoptStream(_ descriptor: Descriptor) throws(SystemError) {

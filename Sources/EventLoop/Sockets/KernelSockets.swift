@@ -10,42 +10,77 @@ package final class KernelSockets: Sockets {
     ) throws(SystemError) -> BoundListener {
         let descriptor = try make(family: address.family, type: MR_SOCK_STREAM)
         do throws(SystemError) {
-            return try listen(on: address, options, descriptor)
+            if case .unix(let path, abstract: false) = address {
+                return try listen(onPath: path, address, options, descriptor)
+            }
+            if address.port != nil { try prepare(listener: descriptor, address, options) }
+            try bind(descriptor, to: address)
+            try startListening(descriptor, options)
+            return BoundListener(
+                descriptor: descriptor, address: try localAddress(of: descriptor))
         } catch {
             Glibc.close(descriptor.number)
             throw error
         }
     }
 
-    private func listen(
-        on address: SocketAddress, _ options: ListenOptions, _ descriptor: Descriptor
-    ) throws(SystemError) -> BoundListener {
-        if case .unix(let path, abstract: false) = address {
-            try UnixPath.makeRoom(path, address)
-        } else if address.port != nil {
-            // A restart within TIME_WAIT must not fail.
-            try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
-            if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
-        }
-        if let seconds = options.deferAccept, address.port != nil {
+    private func prepare(
+        listener descriptor: Descriptor, _ address: SocketAddress, _ options: ListenOptions
+    ) throws(SystemError) {
+        // A restart within TIME_WAIT must not fail.
+        try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
+        if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
+        if let seconds = options.deferAccept {
             try setInteger(seconds, CInt(MR_IPPROTO_TCP), CInt(MR_TCP_DEFER_ACCEPT), on: descriptor)
         }
-        if let processor = options.incomingCPU, address.port != nil {
+        if let processor = options.incomingCPU {
             try setInteger(processor, SOL_SOCKET, CInt(MR_SO_INCOMING_CPU), on: descriptor)
         }
         if case .v6 = address {
             let only: CInt = options.onlyV6 ? 1 : 0
             try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
         }
-        let bound = try address.withKernelForm { bind(descriptor.number, $0, $1) }
+    }
+
+    /// Alone in the directory from the look at what is there until somebody can connect: to another
+    /// start, a socket that is bound and does not listen yet looks as dead as any.
+    private func listen(
+        onPath path: String, _ address: SocketAddress, _ options: ListenOptions,
+        _ descriptor: Descriptor
+    ) throws(SystemError) -> BoundListener {
+        let lock = UnixPath.lockDirectory(of: path)
+        defer { if lock >= 0 { Glibc.close(lock) } }
+        try UnixPath.makeRoom(path, address)
+        var identity: PathIdentity?
+        do throws(SystemError) {
+            try bind(descriptor, to: address)
+            identity = UnixPath.identity(of: path)
+            if let mode = options.mode, chmod(path, mode_t(mode)) != 0 {
+                throw SystemError(errno, "chmod")
+            }
+            try startListening(descriptor, options)
+            return BoundListener(
+                descriptor: descriptor, address: try localAddress(of: descriptor),
+                path: identity, absolutePath: UnixPath.absolute(path))
+        } catch {
+            UnixPath.remove(path, ifStill: identity)
+            throw error
+        }
+    }
+
+    private func bind(
+        _ descriptor: Descriptor, to address: SocketAddress
+    ) throws(SystemError) {
+        let bound = try address.withKernelForm { Glibc.bind(descriptor.number, $0, $1) }
         guard bound == 0 else { throw SystemError(errno, "bind") }
+    }
+
+    private func startListening(
+        _ descriptor: Descriptor, _ options: ListenOptions
+    ) throws(SystemError) {
         guard Glibc.listen(descriptor.number, options.backlog) == 0 else {
             throw SystemError(errno, "listen")
         }
-        var path: PathIdentity?
-        if case .unix(let name, abstract: false) = address { path = UnixPath.identity(of: name) }
-        return BoundListener(
-            descriptor: descriptor, address: try localAddress(of: descriptor), path: path)
     }
 
     func make(family: CInt, type: Int) throws(SystemError) -> Descriptor {
@@ -174,9 +209,7 @@ package final class KernelSockets: Sockets {
     package func discard(_ descriptor: Descriptor) { Glibc.close(descriptor.number) }
 
     package func removePath(of listener: BoundListener) {
-        guard case .unix(let path, abstract: false) = listener.address,
-            let identity = listener.path, UnixPath.identity(of: path) == identity
-        else { return }
-        unlink(path)
+        guard case .unix(let path, abstract: false) = listener.address else { return }
+        UnixPath.remove(listener.absolutePath ?? path, ifStill: listener.path)
     }
 }

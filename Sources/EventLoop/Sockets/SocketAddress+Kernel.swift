@@ -94,8 +94,9 @@ extension SocketAddress {
                     high: $0.load(as: UInt64.self), low: $0.load(fromByteOffset: 8, as: UInt64.self)
                 )
             }
-            self = .v6(
+            let whole = SocketAddress.v6(
                 bytes, port: UInt16(bigEndian: address.sin6_port), scope: address.sin6_scope_id)
+            self = whole.unmapped
         case AF_UNIX:
             let count = Int(length) - MemoryLayout<sa_family_t>.size
             let name = withUnsafeBytes(of: storage) {

@@ -8,12 +8,37 @@ package enum SocketAddress: Hashable, Sendable {
     /// A path, or without the leading `@` an abstract name. An unnamed socket has the empty path.
     case unix(String, abstract: Bool)
 
+    /// A host of IPv4 as itself, also where a socket for IPv6 has written it in that form
+    /// (`::ffff:192.0.2.1`).
+    package var unmapped: SocketAddress {
+        guard case .v6(let bytes, let port, _) = self, let v4 = bytes.mapped else { return self }
+        return .v4(v4, port: port)
+    }
+
     /// Whoever has this address on any port; nil for Unix, where everybody is the same machine.
     package var host: SocketAddress? {
-        switch self {
+        switch unmapped {
         case .v4(let bytes, _): .v4(bytes, port: 0)
         case .v6(let bytes, _, let scope): .v6(bytes, port: 0, scope: scope)
         case .unix: nil
+        }
+    }
+
+    /// Of one network only, so that it says nothing without the zone.
+    package var lacksZone: Bool {
+        guard case .v6(let bytes, _, scope: 0) = self else { return false }
+        let start = UInt64(bigEndian: bytes.high) >> 48
+        // fe80::/10, and the groups ff?1:: and ff?2::.
+        return start & 0xFFC0 == 0xFE80 || start & 0xFF0F == 0xFF01 || start & 0xFF0F == 0xFF02
+    }
+
+    /// The same with another port; of a Unix socket, the same.
+    func with(port: UInt16?) -> SocketAddress {
+        guard let port else { return self }
+        return switch self {
+        case .v4(let bytes, _): .v4(bytes, port: port)
+        case .v6(let bytes, _, let scope): .v6(bytes, port: port, scope: scope)
+        case .unix: self
         }
     }
 
@@ -40,5 +65,12 @@ package struct IPv6Bytes: Hashable, Sendable {
     package init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low
+    }
+
+    /// The host of IPv4 that is written so.
+    var mapped: IPv4Bytes? {
+        let end = UInt64(bigEndian: low)
+        guard high == 0, end >> 32 == 0xFFFF else { return nil }
+        return IPv4Bytes(UInt32(truncatingIfNeeded: end).bigEndian)
     }
 }

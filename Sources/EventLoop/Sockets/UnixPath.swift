@@ -16,13 +16,50 @@ enum UnixPath {
     static func makeRoom(_ path: String, _ address: SocketAddress) throws(SystemError) {
         var status = stat()
         guard lstat(path, &status) == 0 else { return }
-        guard status.st_mode & S_IFMT == S_IFSOCK else { throw SystemError(EEXIST, "bind") }
+        guard let found = identity(of: path) else { throw SystemError(EEXIST, "bind") }
         let probe = socket(AF_UNIX, CInt(MR_SOCK_STREAM | MR_SOCK_NONBLOCK | MR_SOCK_CLOEXEC), 0)
         guard probe >= 0 else { throw SystemError(errno, "socket") }
         defer { Glibc.close(probe) }
         let result = try address.withKernelForm { connect(probe, $0, $1) == 0 ? 0 : errno }
         // Anything but a refusal (a full backlog gives EAGAIN) means that somebody is there.
         guard result == ECONNREFUSED else { throw SystemError(EADDRINUSE, "bind") }
-        unlink(path)
+        // Not what somebody else, who takes no part in the lock, has put there meanwhile.
+        remove(path, ifStill: found)
+    }
+
+    /// Does nothing without an identity.
+    static func remove(_ path: String, ifStill identity: PathIdentity?) {
+        if let identity, self.identity(of: path) == identity { unlink(path) }
+    }
+
+    /// A path that means the same when the process works in another directory; nil if the present
+    /// one cannot be named.
+    static func absolute(_ path: String) -> String? {
+        guard !path.hasPrefix("/") else { return path }
+        guard let directory = getcwd(nil, 0) else { return nil }
+        defer { free(directory) }
+        let text = String(cString: directory)
+        // What lies outside of the process's root is named otherwise.
+        return text.hasPrefix("/") ? "\(text)/\(path)" : nil
+    }
+
+    private static let lockTries = 200
+    /// Between two tries, in microseconds: a second in all, a thousand times what a start holds it.
+    private static let lockPause: UInt32 = 5000
+
+    /// A descriptor that holds a lock on the path's directory until it is closed; -1 where there is
+    /// none to be had, and the start goes on without.
+    static func lockDirectory(of path: String) -> CInt {
+        let slash = path.lastIndex(of: "/")
+        let directory = slash.map { String(path[...$0]) } ?? "."
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return -1 }
+        for _ in 0..<lockTries {
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
+            guard errno == EWOULDBLOCK || errno == EINTR else { break }
+            usleep(lockPause)
+        }
+        Glibc.close(descriptor)
+        return -1
     }
 }

@@ -52,7 +52,7 @@ extension SocketAddress {
     /// their own.
     fileprivate var hostHash: UInt64? {
         let word: UInt64
-        switch self {
+        switch unmapped {
         case .v4(let bytes, _): word = UInt64(bytes.word)
         case .v6(let bytes, _, _): word = bytes.high ^ bytes.low.byteSwapped
         case .unix: return nil

@@ -92,16 +92,28 @@ package final class LoopGroup: Sendable {
 
     // MARK: Listening
 
-    /// Binds every address, for each loop that accepts. On an error nothing stays bound.
+    /// Binds every address, for each loop that accepts. On an error nothing stays bound, and what
+    /// was inherited is closed: it is ours from here on.
     package func listen(
         on addresses: [ListenAddress]
     ) throws(ListenFailure) -> Listeners {
         var listeners = Listeners(perLoop: Array(repeating: [], count: loopCount))
+        var inherited: Set<Descriptor> = []
         for (place, wanted) in addresses.enumerated() {
             do throws(SystemError) {
+                if let descriptor = wanted.inherited {
+                    // Two drivers, or one twice, would close what is one.
+                    guard inherited.insert(descriptor).inserted else {
+                        throw SystemError(EEXIST, "adopt")
+                    }
+                }
                 try listen(on: wanted, place, &listeners)
             } catch {
                 discard(listeners)
+                let adopted = listeners.perLoop.joined().map(\.bound.descriptor)
+                for left in Set(addresses.compactMap(\.inherited)).subtracting(adopted) {
+                    parts.sockets.discard(left)
+                }
                 throw ListenFailure(address: place, error: error)
             }
         }
@@ -120,7 +132,7 @@ package final class LoopGroup: Sendable {
         options.reusePort = configuration.reusePort && wanted.address.port != nil
         options.reusePort = options.reusePort && wanted.inherited == nil
         let pins = configuration.pinLoops && options.reusePort
-        if pins { options.incomingCPU = 0 }
+        if pins { options.incomingCPU = mr_processor(0) }
         let bound = try open(wanted.address, wanted, options)
         // A Unix path can be bound once only, so there one loop accepts for all.
         let isShared = options.reusePort && configuration.loops > 1
@@ -128,10 +140,11 @@ package final class LoopGroup: Sendable {
         listeners.addresses.append(bound.address)
         handedOut.withLock { $0.add(bound, place) }
         guard isShared else { return }
+        // Port 0 gave the first listener one, and the others share it.
+        let real = wanted.address.with(port: bound.address.port)
         for loop in 1..<configuration.loops {
-            // The real address: port 0 gave the first listener one, and the others share it.
-            if pins { options.incomingCPU = CInt(loop) % mr_cpu_count() }
-            let another = try open(bound.address, wanted, options)
+            if pins { options.incomingCPU = mr_processor(CInt(loop)) }
+            let another = try open(real, wanted, options)
             listeners.perLoop[loop].append((another, spreads: false))
             handedOut.withLock { $0.add(another, place) }
         }
@@ -147,6 +160,20 @@ package final class LoopGroup: Sendable {
             }
             return bound
         }
+        do throws(SystemError) {
+            return try bind(address, wanted, options)
+        } catch {
+            // Every address of a machine that has no IPv6, or has it switched off.
+            guard wanted.isAnyHost, case .v6(_, let port, _) = address,
+                error.number == EAFNOSUPPORT || error.number == EADDRNOTAVAIL
+            else { throw error }
+            return try bind(.v4(IPv4Bytes(0), port: port), wanted, options)
+        }
+    }
+
+    private func bind(
+        _ address: SocketAddress, _ wanted: ListenAddress, _ options: ListenOptions
+    ) throws(SystemError) -> BoundListener {
         if wanted.isDatagram { return try parts.sockets.bindDatagrams(on: address, options) }
         return try parts.sockets.listen(on: address, options)
     }
@@ -239,13 +266,16 @@ package struct ListenAddress: Sendable {
     package let address: SocketAddress
     package let onlyV6: Bool
     package let isDatagram: Bool
+    /// Every address of the machine, whichever it has: without IPv6 those of IPv4 will do.
+    package let isAnyHost: Bool
     /// A socket that is bound already.
     package let inherited: Descriptor?
 
     package init(
         _ address: SocketAddress, onlyV6: Bool = false, isDatagram: Bool = false,
-        inherited: Descriptor? = nil
+        isAnyHost: Bool = false, inherited: Descriptor? = nil
     ) {
+        self.isAnyHost = isAnyHost
         self.inherited = inherited
         self.address = address
         self.onlyV6 = onlyV6

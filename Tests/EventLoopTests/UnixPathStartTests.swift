@@ -1,0 +1,113 @@
+/// What stands between two starts on one path, and what a path still is when the process works in
+/// another directory.
+import Glibc
+import Testing
+
+@testable import EventLoop
+
+@Suite struct UnixPathStartTests {
+    private let sockets = KernelSockets()
+    /// Its own, so that no other test waits for its lock.
+    private let directory: String
+    private let path: String
+    private var address: SocketAddress { .unix(path, abstract: false) }
+
+    init() throws {
+        directory = TemporaryPath.make("directory")
+        path = directory + "/socket"
+        try #require(mkdir(directory, 0o700) == 0)
+    }
+
+    private func cleanUp() {
+        unlink(path)
+        rmdir(directory)
+    }
+
+    /// Bound and not listening yet, it looks dead to whoever tries to connect.
+    @Test func aStartThatIsNotOverIsNotRobbed() throws {
+        defer { cleanUp() }
+        let other = try PlainSocket(family: AF_UNIX)
+        let lock = UnixPath.lockDirectory(of: path)
+        try #require(lock >= 0)
+        try #require(try other.bind(to: address) == 0)
+        let found = UnixPath.identity(of: path)
+        let outcome = Monitor<SystemError??>(nil)
+        let thread = try LoopThread(name: "start") { [sockets, address] in
+            do throws(SystemError) {
+                sockets.discard(try sockets.listen(on: address, ListenOptions()).descriptor)
+                outcome.update { $0 = .some(nil) }
+            } catch {
+                let refusal = error
+                outcome.update { $0 = refusal }
+            }
+        }
+        // Time for a start that does not wait to go wrong.
+        usleep(50_000)
+        #expect(listen(other.number, 1) == 0)
+        close(lock)
+        #expect(outcome.wait { $0 } == SystemError(EADDRINUSE, "bind"))
+        thread.join()
+        #expect(found != nil && UnixPath.identity(of: path) == found)
+        _ = try PlainSocket.connected(to: address)
+    }
+
+    @Test func ofManyStartsOverOneDeadPathOneSucceeds() throws {
+        defer { cleanUp() }
+        for round in 0..<100 {
+            do {
+                let dead = try PlainSocket(family: AF_UNIX)
+                try #require(try dead.bind(to: address) == 0)
+            }
+            let won = Monitor<[BoundListener]>([])
+            let team = try ThreadTeam(4) { [sockets, address] _ in
+                guard let listener = try? sockets.listen(on: address, ListenOptions()) else {
+                    return
+                }
+                won.withLock { $0.append(listener) }
+            }
+            team.join()
+            let winners = won.withLock { $0 }
+            #expect(winners.count == 1, "round \(round)")
+            #expect(winners.first?.path == UnixPath.identity(of: path), "round \(round)")
+            for winner in winners {
+                sockets.removePath(of: winner)
+                sockets.discard(winner.descriptor)
+            }
+        }
+    }
+
+    @Test func aDirectoryThatCannotBeOpenedIsUsedWithoutALock() throws {
+        #expect(UnixPath.lockDirectory(of: directory + ".missing/socket") == -1)
+        cleanUp()
+    }
+
+    @Test(arguments: [0o600, 0o660, 0o777, 0])
+    func theFileHasTheRightsThatWereAskedFor(mode: UInt16) throws {
+        defer { cleanUp() }
+        var options = ListenOptions()
+        options.mode = mode
+        let listener = try sockets.listen(on: address, options)
+        defer { sockets.discard(listener.descriptor) }
+        var status = stat()
+        #expect(lstat(path, &status) == 0)
+        #expect(status.st_mode & 0o777 == mode_t(mode))
+    }
+
+    /// The working directory is the process's, so this is another one.
+    @Test func aRelativePathIsRemovedFromAnotherDirectory() async {
+        cleanUp()
+        await #expect(processExitsWith: .success) {
+            let directory = TemporaryPath.make("directory")
+            try #require(mkdir(directory, 0o700) == 0 && chdir(directory) == 0)
+            let sockets = KernelSockets()
+            let address = SocketAddress.unix("socket", abstract: false)
+            let listener = try sockets.listen(on: address, ListenOptions())
+            #expect(listener.address == address)
+            try #require(chdir("/") == 0)
+            sockets.removePath(of: listener)
+            #expect(TemporaryPath.kind(of: directory + "/socket") == nil)
+            unlink(directory + "/socket")
+            rmdir(directory)
+        }
+    }
+}

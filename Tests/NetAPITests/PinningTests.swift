@@ -1,0 +1,80 @@
+/// Loops are bound to processors that the process may use, whichever those are.
+import CLinux
+import EventLoop
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct PinningTests {
+    /// The processors that a loop's thread may use, by index.
+    private func processors(
+        _ setup: Setup, startedOn processor: CInt? = nil
+    ) throws -> [Int: [CInt]] {
+        let seen = Shared<[Int: [CInt]]>([:])
+        let handler = TestHandler(boot: { loop in
+            let (index, allowed) = (loop.index, (0..<mr_cpu_count()).map { mr_processor($0) })
+            seen.update { $0[index] = allowed }
+            return .none
+        })
+        let options = setup.options { $0.pinLoops = true }
+        try bounded("a start and a stop") {
+            if let processor { #expect(mr_pin_thread(processor) == 0) }
+            // One for each loop, so that each boots.
+            let server = try Server(listen: anyPort, options: options) { handler }
+            try server.start()
+            server.stop()
+        }
+        return seen.value
+    }
+
+    @Test(arguments: Setup.all)
+    func eachLoopHasTheNextOfTheProcessors(_ setup: Setup) throws {
+        let expected = (0..<setup.loops).map { ($0, [mr_processor(CInt($0))]) }
+        #expect(try processors(setup) == Dictionary(uniqueKeysWithValues: expected))
+    }
+
+    /// As under `taskset -c`, with the last one.
+    @Test(arguments: Setup.all)
+    func noOtherThanTheAllowedIsTaken(_ setup: Setup) throws {
+        let last = mr_processor(mr_cpu_count() - 1)
+        let found = try processors(setup, startedOn: last)
+        #expect(found.count == setup.loops && found.values.allSatisfy { $0 == [last] })
+    }
+
+    @Test func placesBeyondTheLastBeginAgain() {
+        let count = mr_cpu_count()
+        let all = (0..<count).map { mr_processor($0) }
+        #expect(Set(all).count == all.count && all == all.sorted())
+        #expect((0..<count).map { mr_processor(count + $0) } == all)
+    }
+
+    /// SO_INCOMING_CPU names the same ones.
+    @Test func listenersPreferTheirLoopsProcessor() throws {
+        let last = mr_processor(mr_cpu_count() - 1)
+        let found = try bounded("listening") { () throws -> [CInt] in
+            #expect(mr_pin_thread(last) == 0)
+            var configuration = LoopGroup.Configuration()
+            configuration.loops = 2
+            configuration.reusePort = true
+            configuration.pinLoops = true
+            let group = LoopGroup(
+                configuration,
+                LoopGroup.Parts(
+                    sockets: KernelSockets(), makeDriver: { throw Mishap() },
+                    makeDelegate: { _ in preconditionFailure("no loop is made") },
+                    report: { _ in }))
+            let address = SocketAddress.v4(IPv4Bytes(UInt32(0x7F00_0001).bigEndian), port: 0)
+            let listeners = try group.listen(on: [ListenAddress(address)])
+            defer { group.discard(listeners) }
+            return listeners.perLoop.joined().map { listener in
+                var value: CInt = -2
+                var size = socklen_t(MemoryLayout<CInt>.size)
+                getsockopt(
+                    listener.bound.descriptor.number, SOL_SOCKET, CInt(MR_SO_INCOMING_CPU), &value,
+                    &size)
+                return value
+            }
+        }
+        #expect(found == [last, last])
+    }
+}

@@ -1,0 +1,97 @@
+/// Errors name what is really wrong with an address, and a remedy that is one.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct RemedyTests {
+    private func startError(_ setup: Setup, _ address: Address) throws -> NetError {
+        let server = try Server(
+            DatagramTestHandler(), listen: address, options: setup.options())
+        let error = #expect(throws: NetError.self) { try server.start() }
+        if error == nil { server.stop() }
+        return try #require(error)
+    }
+
+    private func connectError(_ setup: Setup, _ address: Address) throws -> NetError {
+        let client = try Client(TestHandler(), options: setup.options())
+        try client.start()
+        let outcome = Shared<NetError?>(nil)
+        client.connect(to: address, timeout: .seconds(60)) { result in
+            if case .failure(let error) = result { outcome.value = error }
+        }
+        try eventually("it is refused") { outcome.value != nil }
+        try bounded("stop") { client.stop() }
+        return try #require(outcome.value)
+    }
+
+    @Test(arguments: Setup.single)
+    func aPathInUseIsNotToldOfPorts(_ setup: Setup) throws {
+        for name in [TemporaryPath.make(), "@millrace-remedy-\(getpid())"] {
+            try withServer(setup, listen: [.unix(name)]) { _ in
+                let error = try startError(setup, .unix(name))
+                #expect(error.code == .addressInUse)
+                #expect(!error.remedy.contains("port") && error.remedy.contains("path"))
+            }
+        }
+    }
+
+    @Test(arguments: Setup.single)
+    func aPortInUseIsToldWhatShares(_ setup: Setup) throws {
+        try withServer(setup) { server in
+            let error = try startError(setup, server.addresses[0])
+            #expect(error.remedy.contains("reusePort"))
+        }
+        try withDatagramServer(setup) { server in
+            let error = try startError(setup, server.boundAddresses[0])
+            #expect(error.remedy.contains("udp.reuseAddress"))
+        }
+    }
+
+    @Test(arguments: Setup.single, ["tcp://[fe80::1]:9000", "udp://[fe80::1]:9000"])
+    func aLinkLocalHostWithoutAZoneIsToldOfZones(_ setup: Setup, _ text: String) throws {
+        let address = try Address(parsing: text)
+        for error in [try startError(setup, address), try connectError(setup, address)] {
+            // A machine without IPv6 says that first.
+            guard error.errno == EINVAL else { continue }
+            #expect(error.code == .invalidAddress)
+            #expect(error.description.contains(text))
+            #expect(error.remedy.contains("%"))
+        }
+    }
+
+    @Test(arguments: Setup.single, ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "tcp://[::1]:0"])
+    func nobodyIsAtPortZero(_ setup: Setup, _ text: String) throws {
+        let error = try connectError(setup, try Address(parsing: text))
+        #expect(error.code == .invalidAddress)
+        #expect(error.cause.contains("port 0") && error.cause.contains(text))
+        #expect(!error.remedy.isEmpty)
+    }
+
+    @Test func aWrongEnvironmentIsNamed() async {
+        await #expect(processExitsWith: .success) {
+            setenv("MILLRACE_BACKEND", "kqueue", 1)
+            let error = #expect(throws: NetError.self) {
+                try Server(TestHandler(), listen: anyPort)
+            }
+            #expect(error?.code == .invalidOption)
+            #expect(error?.cause.contains("MILLRACE_BACKEND") == true)
+        }
+    }
+
+    @Test func anEmptyEnvironmentIsNone() async {
+        await #expect(processExitsWith: .success) {
+            setenv("MILLRACE_BACKEND", "", 1)
+            _ = try Server(TestHandler(), listen: anyPort)
+        }
+    }
+
+    /// Wherever there is IPv6 or not.
+    @Test(arguments: Setup.all)
+    func noHostServesOnEveryMachine(_ setup: Setup) throws {
+        try withServer(setup, listen: ["tcp://:0"]) { server in
+            let port = try #require(server.addresses[0].port)
+            let client = try TestClient(to: .tcp("127.0.0.1", port: port))
+            #expect(try client.roundTrip("x"))
+        }
+    }
+}

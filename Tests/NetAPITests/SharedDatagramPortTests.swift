@@ -1,0 +1,20 @@
+/// Several programs on one UDP port: for multicast, and only where all of them say so.
+import Glibc
+import NetAPI
+import Testing
+
+@Suite struct SharedDatagramPortTests {
+    @Test(arguments: Setup.all)
+    func aPortIsSharedWhereAllSaySo(_ setup: Setup) throws {
+        let options = setup.options { $0.udp.reuseAddress = true }
+        try withDatagramServer(setup, options: options) { first in
+            let address = first.boundAddresses[0]
+            try withDatagramServer(setup, listen: address, options: options) { second in
+                #expect(second.boundAddresses == first.boundAddresses)
+            }
+            let other = try Server(DatagramTestHandler(), listen: address, options: setup.options())
+            let error = #expect(throws: NetError.self) { try other.start() }
+            #expect(error?.code == .addressInUse)
+        }
+    }
+}

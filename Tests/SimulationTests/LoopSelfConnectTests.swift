@@ -1,0 +1,90 @@
+import EventLoop
+import Glibc
+import Simulation
+import Testing
+
+/// A socket that happens to be given the port that it connects to meets itself.
+@Suite struct LoopSelfConnectTests {
+    /// Takes a connect that was asked for: its descriptor and its token.
+    private func connecting(_ requests: ArraySlice<Stage.Request>) throws -> (Descriptor, Token) {
+        guard requests.count == 2, case .attach(let descriptor, let token)? = requests.first,
+            case .connect(_, token)? = requests.last
+        else { throw Stage.Unexpected(requests: Array(requests)) }
+        return (descriptor, token)
+    }
+
+    private func connect(
+        _ stage: Stage, _ outcomes: Monitor<[String]>
+    ) throws -> (Descriptor, Token) {
+        let address = stage.listener.address
+        let requests = stage.turn(
+            message: .run { loop in
+                loop.connect(to: address, isDatagram: false, timeout: .milliseconds(100)) {
+                    let outcome =
+                        switch $0 {
+                        case .success: "connected"
+                        case .failure(let error): error.name
+                        }
+                    outcomes.withLock { $0.append(outcome) }
+                }
+            })
+        return try connecting(requests[...])
+    }
+
+    @Test("it is tried again with other sockets, and in the end refused")
+    func refused() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            var (descriptor, token) = try connect(stage, outcomes)
+            for _ in 0..<2 {
+                stage.network.establishWithItself(descriptor, at: stage.listener.address)
+                let requests = stage.turn((token, .connected))
+                #expect(requests.first == .close(token))
+                #expect(stage.network.resetsOnClose(descriptor))
+                #expect(outcomes.withLock { $0 } == [])
+                #expect(stage.turn((token, .closed)) == [])
+                (descriptor, token) = try connecting(requests.dropFirst())
+            }
+            stage.network.establishWithItself(descriptor, at: stage.listener.address)
+            #expect(stage.turn((token, .connected)) == [.close(token)])
+            #expect(outcomes.withLock { $0 } == ["ECONNREFUSED"])
+            #expect(stage.turn((token, .closed)) == [])
+            #expect(stage.loop.slotsInUse == 0)
+        }
+    }
+
+    @Test("another socket that reaches somebody is the connection that was asked for")
+    func reached() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let (first, token) = try connect(stage, outcomes)
+            stage.network.establishWithItself(first, at: stage.listener.address)
+            let requests = stage.turn((token, .connected))
+            let (second, other) = try connecting(requests.dropFirst())
+            stage.network.establish(second, with: stage.listener.address)
+            #expect(stage.turn((token, .closed), (other, .connected)) == [.receive(other)])
+            #expect(outcomes.withLock { $0 } == ["connected"])
+            #expect(stage.delegate.take(token) == [])
+            #expect(stage.delegate.take(other) == [.opened])
+        }
+    }
+
+    @Test("port 0 is refused at once, since a datagram socket would wait for nobody")
+    func portZero() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let requests = stage.turn(
+                message: .run { loop in
+                    let address = SocketAddress.v4(IPv4Bytes(1), port: 0)
+                    loop.connect(to: address, isDatagram: true, timeout: .milliseconds(100)) {
+                        if case .failure(let error) = $0 {
+                            outcomes.withLock { $0.append(error.name) }
+                        }
+                    }
+                })
+            #expect(requests == [])
+            stage.turn()
+            #expect(outcomes.withLock { $0 } == ["EADDRNOTAVAIL"])
+        }
+    }
+}
