@@ -8,8 +8,8 @@ import Glibc
 /// event that a spent budget left behind is reported again, and no peer can be forgotten.
 package final class EpollDriver: Driver {
     private let epoll: CInt
-    private let eventWaker: EventWaker
-    package var waker: any Waker { eventWaker }
+    @exclusivity(unchecked) private var eventWaker: EventWaker?
+    package var waker: any Waker { eventWaker ?? SpentWaker() }
 
     @exclusivity(unchecked) package private(set) var now: Nanoseconds
 
@@ -45,27 +45,25 @@ package final class EpollDriver: Driver {
     package init() throws(SystemError) {
         epoll = epoll_create1(CInt(MR_SOCK_CLOEXEC))
         guard epoll >= 0 else { throw SystemError(errno, "epoll_create1") }
+        let waker: EventWaker
         do throws(SystemError) {
-            eventWaker = try EventWaker()
+            waker = try EventWaker()
         } catch {
             Glibc.close(epoll)
             throw error
         }
+        eventWaker = waker
         events = .allocate(capacity: Self.eventCapacity)
         scratch = .allocate(byteCount: Self.receiveCapacity, alignment: 4096)
         now = MonotonicClock.now
         var event = epoll_event()
         mr_epoll_event_set(&event, UInt32(MR_EPOLLIN), EventWaker.word)
-        guard epoll_ctl(epoll, EPOLL_CTL_ADD, eventWaker.descriptor, &event) == 0 else {
+        guard epoll_ctl(epoll, EPOLL_CTL_ADD, waker.descriptor, &event) == 0 else {
             throw SystemError(errno, "epoll_ctl")
         }
     }
 
-    deinit {
-        Glibc.close(epoll)
-        events.deallocate()
-        scratch.deallocate()
-    }
+    deinit { shutDown() }
 
     package func attach(_ descriptor: Descriptor, as token: Token) {
         entries.attach(descriptor, as: token)
@@ -189,11 +187,16 @@ package final class EpollDriver: Driver {
     }
 
     package func shutDown() {
+        guard eventWaker != nil else { return }
+        eventWaker = nil
         entries.forEachAttached { Glibc.close($0.pointee.descriptor) }
         entries.removeAll()
         _ = datagrams.end()
         eventCount = 0
         eventIndex = 0
+        Glibc.close(epoll)
+        events.deallocate()
+        scratch.deallocate()
     }
 
     // MARK: Events
@@ -202,7 +205,7 @@ package final class EpollDriver: Driver {
     private func complete(_ event: UnsafeMutablePointer<epoll_event>) -> Completion? {
         let token = Token(word: mr_epoll_event_data(event))
         guard let entry = entries.find(token) else {
-            if token.word == EventWaker.word { eventWaker.reset() }
+            if token.word == EventWaker.word { eventWaker?.reset() }
             return nil
         }
         let reported = mr_epoll_event_events(event)

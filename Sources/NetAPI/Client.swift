@@ -39,7 +39,7 @@ public final class Client: Sendable {
     /// there with `.timedOut`, `.system` and the kernel's error, or `.invalidAddress`; on the
     /// calling thread with `.closed` if the client does not run, or with `.overloaded` if that loop
     /// takes no more. `udp://` connects a datagram socket: `onTraffic` once per datagram, each
-    /// of what was written a datagram; a broadcast address needs nothing more.
+    /// flush of what was written a datagram; a broadcast address needs nothing more.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping @Sendable (Result<Connection, NetError>) -> Void

@@ -61,7 +61,7 @@ extension Connection {
     public var isOpen: Bool { isCurrent && record.pointee.state == .open }
 
     /// True for a connection that a listener took in; false after the close.
-    public var isAccepted: Bool { details?.listener != nil }
+    public var isAccepted: Bool { details?.isAccepted ?? false }
 
     /// Our side: the real address, also when the server listens on all of them. Known from `onOpen`
     /// to `onClose`.

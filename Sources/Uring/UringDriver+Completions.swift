@@ -167,7 +167,7 @@ extension UringDriver {
     // MARK: The others
 
     private func completeWakeUp(_ flags: UInt32) {
-        eventWaker.reset()
+        eventWaker?.reset()
         guard flags & UInt32(MR_CQE_MORE) == 0 else { return }
         inFlight -= 1
         armWaker()

@@ -69,6 +69,7 @@ extension UringDriver {
     }
 
     func armWaker() {
+        guard let eventWaker else { return }
         mr_prepare_poll(
             submission(), eventWaker.descriptor, UInt32(MR_POLLIN),
             UringKind.waker.userData(Token(slot: 0, generation: 0)))

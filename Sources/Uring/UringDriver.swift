@@ -13,8 +13,8 @@ package final class UringDriver: Driver {
     /// What the ring was made with: less than was asked for where memory is limited.
     package let sizes: UringSizes
     package let counters = DriverCounters()
-    let eventWaker: EventWaker
-    package var waker: any Waker { eventWaker }
+    @exclusivity(unchecked) private(set) var eventWaker: EventWaker?
+    package var waker: any Waker { eventWaker ?? SpentWaker() }
 
     @exclusivity(unchecked) package private(set) var now: Nanoseconds
     package var clock: Nanoseconds { MonotonicClock.now }
@@ -127,9 +127,11 @@ package final class UringDriver: Driver {
 
     deinit {
         // Only if nobody has shut it down: then nothing is in flight but the waker's poll.
-        if isOpen { mr_ring_close(ring) }
+        if isOpen {
+            mr_ring_close(ring)
+            hotBuffer?.deallocate()
+        }
         ring.deallocate()
-        hotBuffer?.deallocate()
         spare.deallocate()
         lentDatagram.deallocate()
     }
@@ -334,6 +336,8 @@ package final class UringDriver: Driver {
         entries.removeAll()
         // Rather a leak than memory that the kernel may still write to.
         if inFlight == 0 { mr_ring_close(ring) }
+        hotBuffer?.deallocate()
+        eventWaker = nil
     }
 
     private func drop(_ userData: UInt64, _ result: Int32, _ flags: UInt32) {

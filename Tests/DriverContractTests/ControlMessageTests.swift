@@ -83,7 +83,8 @@ import Testing
         let sender = try #require(SocketAddress(host: "::ffff:10.0.0.9", port: 5))
         for order in [[mapped, own], [own, mapped]] {
             let read = try read(order, from: sender)
-            #expect(read.asked == at("10.0.0.1") && read.sender == sender)
+            #expect(read.asked == at("10.0.0.1"))
+            #expect(read.sender?.unmapped == sender.unmapped)
         }
     }
 

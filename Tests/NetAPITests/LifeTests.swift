@@ -163,13 +163,13 @@ import Testing
             task.cancel()
             #expect(try await patiently("await run") { try await task.value } == "stopped")
         }
-        #expect(Self.look(server) == "unsupported, unbound, 0 open, 0 accepted")
+        #expect(Self.look(server) == "closed, unbound, 0 open, 0 accepted")
         #expect(try Self.start(server) == "closed")
         #expect(try Self.run(server) == "stopped")
         #expect(try await Self.runAsync(server) == "stopped")
         server.forEachConnection { $0.close() }
         try await Self.stopInEveryWay(server)
-        #expect(Self.look(server) == "unsupported, unbound, 0 open, 0 accepted")
+        #expect(Self.look(server) == "closed, unbound, 0 open, 0 accepted")
         #expect(handler.log.callbacks.isEmpty, "it never was")
     }
 
@@ -184,7 +184,7 @@ import Testing
         })
         let server = try Server(handler, listen: anyPort, options: setup.options())
         #expect(try Self.start(server) == "system")
-        #expect(Self.look(server) == "unsupported, unbound, 0 open, 0 accepted")
+        #expect(Self.look(server) == "closed, unbound, 0 open, 0 accepted")
         #expect(try Self.start(server) == "unsupported")
         #expect(try Self.run(server) == "unsupported")
         #expect(try await Self.runAsync(server) == "unsupported")

@@ -75,6 +75,20 @@ import Testing
         }
     }
 
+    @Test("what a callback has gathered before its abort is not sent")
+    func abortDropsWhatIsGathered() throws {
+        try withStage { stage in
+            let token = try stage.open()
+            let requests = stage.turn(token) { loop, connection in
+                loop.write(connection, [1, 2, 3])
+                loop.abort(connection, .local)
+                loop.write(connection, [4])
+            }
+            #expect(requests == [.close(token)])
+            #expect(stage.delegate.take(token) == [.closed("local")])
+        }
+    }
+
     @Test("a close sends what is written, ends our side, and throws away what comes till the end")
     func lingering() throws {
         try withStage { stage in

@@ -48,6 +48,24 @@ import Testing
         }
     }
 
+    @Test("a connection's timers end with its close, although it goes on sending")
+    func closedWhileSending() throws {
+        try withStage { stage in
+            let token = try stage.open()
+            let fired = Monitor(0)
+            stage.turn(token) { loop, connection in
+                _ = loop.schedule(after: .milliseconds(1), for: connection) {
+                    fired.withLock { $0 += 1 }
+                }
+                loop.write(connection, [1, 2, 3])
+                loop.close(connection, .local)
+            }
+            stage.turn(after: .milliseconds(5))
+            stage.turn()
+            #expect(fired.withLock { $0 } == 0)
+        }
+    }
+
     @Test("the longest delays and periods are as good as never")
     func centuries() throws {
         try withStage { stage in

@@ -47,8 +47,8 @@ struct HTTPServer: ServerCommand {
             timeout: .milliseconds(responseTimeout), bytesPerSecond: responseRate)
         var options = try common.options()
         options.timeouts.idle = .milliseconds(idleTimeout)
-        // A peer that was silent so long will hardly take what it is still owed.
-        options.timeouts.close = min(options.timeouts.close, .milliseconds(idleTimeout))
+        // The last response of a connection may take as long as any other.
+        options.timeouts.close = .milliseconds(responseTimeout)
         let server = try Server(listen: try common.addresses(), options: options) { [settings] in
             HTTPHandler(settings)
         }

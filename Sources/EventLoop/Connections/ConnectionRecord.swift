@@ -185,12 +185,19 @@ package enum CloseCause: Sendable {
 /// memory.
 package final class ConnectionDetails {
     @exclusivity(unchecked) package var cause: CloseCause?
+    // Small ones together, so that they share a word.
+    /// A listener took it in.
+    @exclusivity(unchecked) package let isAccepted: Bool
+    /// A datagram socket that failed to receive twice waits a little.
+    @exclusivity(unchecked) var holdsReceiving = false
+    /// Connections that it asked for and waits for.
+    @exclusivity(unchecked) var awaitedOthers: Int32 = 0
+    /// At so many timers, those that fired are dropped.
+    @exclusivity(unchecked) var timersToSweep: Int32 = 8
     /// Blocking work, once there has been any.
     @exclusivity(unchecked) var work: ConnectionWork?
     @exclusivity(unchecked) var pipeTarget: Token?
     @exclusivity(unchecked) var pipeSources: [Token] = []
-    /// Connections that it asked for and waits for.
-    @exclusivity(unchecked) var awaitedOthers = 0
     /// Until it is connected.
     @exclusivity(unchecked) var attempt: ConnectAttempt?
     @exclusivity(unchecked) package var context: AnyObject?
@@ -198,21 +205,17 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) package var values: [(variable: Int, box: AnyObject)] = []
     /// Timers of the handler, cancelled at close.
     @exclusivity(unchecked) var timers: [LoopTimer] = []
-    /// At so many of them, those that fired are dropped.
-    @exclusivity(unchecked) var timersToSweep = 8
     /// Promises, in order: told when `sentTotal` reaches their mark.
     @exclusivity(unchecked) var awaitedSends: [(mark: Int, tell: SendResult)] = []
-    @exclusivity(unchecked) package let listener: Int?
     /// The host that this connection was counted for.
     @exclusivity(unchecked) var countedHost: SocketAddress?
     @exclusivity(unchecked) package internal(set) var remoteAddress: SocketAddress?
     @exclusivity(unchecked) package var localAddress: SocketAddress?
-    /// Of a datagram socket: when it last failed to receive, and until when it waits for that.
-    @exclusivity(unchecked) var receiveFailed: Nanoseconds?
-    @exclusivity(unchecked) var receiveHold: Nanoseconds = 0
+    /// When a datagram socket last failed to receive; 0: never.
+    @exclusivity(unchecked) var receiveFailed: Nanoseconds = 0
 
-    init(listener: Int?, remoteAddress: SocketAddress?) {
-        self.listener = listener
+    init(isAccepted: Bool, remoteAddress: SocketAddress?) {
+        self.isAccepted = isAccepted
         self.remoteAddress = remoteAddress
     }
 }
@@ -231,6 +234,7 @@ extension ConnectionRecord {
 
 extension ConnectionDetails {
     func cancelTimers() {
+        guard !timers.isEmpty else { return }
         // Out of the list first: what goes with a closure may ask for another one.
         var due: [LoopTimer] = []
         swap(&due, &timers)

@@ -105,7 +105,7 @@ extension Loop {
             owner.report(.slotsExhausted(loop: index))
             throw SystemError(ENOBUFS, "connect")
         }
-        let details = ConnectionDetails(listener: nil, remoteAddress: address)
+        let details = ConnectionDetails(isAccepted: false, remoteAddress: address)
         details.attempt = attempt
         connection.pointee.details = Unmanaged.passRetained(details)
         connection.pointee.descriptor = descriptor

@@ -11,7 +11,7 @@ extension Loop {
             return owner.connectionClosed()
         }
         sockets.prepare(descriptor, configuration.stream)
-        let details = ConnectionDetails(listener: listener, remoteAddress: stream.peer)
+        let details = ConnectionDetails(isAccepted: listener != nil, remoteAddress: stream.peer)
         details.countedHost = host
         connection.pointee.details = Unmanaged.passRetained(details)
         connection.pointee.descriptor = descriptor

@@ -68,12 +68,12 @@ extension Loop {
         guard connection.pointee.state == .open,
             connection.pointee.flags.isDisjoint(with: [.writeEnded, .datagrams])
         else { return reserveRest(connection, capacity) }
-        startReserving(connection)
+        guard mayReserve(capacity, connection) else { return nil }
         return connection.pointee.outbound.reserve(capacity, chunks)
     }
 
     @inline(__always)
-    private func startReserving(_ connection: ConnectionReference) {
+    private func mayReserve(_ capacity: Int, _ connection: ConnectionReference) -> Bool {
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "write(reserving:) inside write(reserving:) on the same connection")
@@ -82,9 +82,10 @@ extension Loop {
         guard capacity <= min(most, Self.largestReservation) else {
             port.counters.outboundOverflows.add()
             abort(connection, .outboundOverflow)
-            return nil
+            return false
         }
         connection.pointee.flags.insert(.reserving)
+        return true
     }
 
     /// For a datagram, in `preWrite` of a connection that closes, and for who may not write.
@@ -92,8 +93,7 @@ extension Loop {
     private func reserveRest(
         _ connection: ConnectionReference, _ capacity: Int
     ) -> UnsafeMutableRawBufferPointer? {
-        guard acceptsWrites(connection) else { return nil }
-        startReserving(connection)
+        guard acceptsWrites(connection), mayReserve(capacity, connection) else { return nil }
         guard connection.pointee.flags.contains(.datagrams) else {
             return connection.pointee.outbound.reserve(capacity, chunks)
         }

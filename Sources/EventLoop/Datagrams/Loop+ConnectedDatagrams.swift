@@ -38,12 +38,14 @@ extension Loop {
             beginClosing(connection, .reset(error))
         case .open:
             port.counters.datagramDrops.add()
-            let since = details.receiveFailed.map { now - $0 } ?? .max
+            let failed = details.receiveFailed
+            let since = failed == 0 ? .max : now - failed
             details.receiveFailed = now
             // Twice that, so that it stays a rest when each try fails at once.
-            guard since < 2 * Self.receiveRetryTime else { return updateReading(connection) }
-            details.receiveHold = now + Self.receiveRetryTime
-            timers.schedule(at: details.receiveHold, .receiveAgain(connection.pointee.token))
+            details.holdsReceiving = since < 2 * Self.receiveRetryTime
+            guard details.holdsReceiving else { return updateReading(connection) }
+            timers.schedule(
+                at: now + Self.receiveRetryTime, .receiveAgain(connection.pointee.token))
         case .closing, .free, .listening, .connecting: break
         }
     }
@@ -51,7 +53,7 @@ extension Loop {
     /// It has failed to receive, and waits.
     func isReceiveHeldBack(_ connection: ConnectionReference) -> Bool {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return false }
-        return now < details.receiveHold
+        return details.holdsReceiving && now < details.receiveFailed + Self.receiveRetryTime
     }
 
     // MARK: Sending

@@ -169,6 +169,7 @@ extension Loop {
 
     /// A close makes room for a descriptor: no need to wait for the timer.
     func acceptAfterClose() {
+        guard !hasEnded else { return }
         for listener in listeners.indices where listeners[listener].state == .backingOff {
             startAccepting(listener)
         }

@@ -130,7 +130,6 @@ extension Loop {
             if case .handler(let timer) = action { timer.cancel() }
         }
         driver.shutDown()
-        driver = EndedDriver(now: driver.now)
         port.mailbox.forgetWaker()
         replaceDelegate(by: delegate.rest)
     }

@@ -22,10 +22,9 @@ package final class Loop {
     // The owner outlives its loops: it joins their threads.
     unowned(unsafe) let owner: any LoopOwner
 
-    // Replaced when the loop ends, as the delegates are: who keeps a loop then keeps no more than
-    // that.
-    @exclusivity(unchecked) var driver: any Driver
+    @exclusivity(unchecked) let driver: any Driver
     /// Owned, but not counted for each event, which a variable of the delegate's type would be.
+    /// Replaced when the loop ends: who keeps it then keeps nothing of the program's with it.
     @usableFromInline
     @exclusivity(unchecked) package internal(set) var delegates: Unmanaged<Delegates>
     // `package` for its setter's sake: one that can be inlined ends the compiler (Swift 6.3.1).

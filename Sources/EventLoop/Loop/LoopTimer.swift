@@ -122,7 +122,7 @@ extension ConnectionDetails {
     fileprivate func add(_ timer: LoopTimer) {
         if timers.count >= timersToSweep {
             timers.removeAll { !$0.isScheduled }
-            timersToSweep = max(8, timers.count * 2)
+            timersToSweep = Int32(clamping: max(8, timers.count * 2))
         }
         timers.append(timer)
     }

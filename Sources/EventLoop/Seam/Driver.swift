@@ -53,8 +53,9 @@ package protocol Driver: AnyObject {
     /// What it has counted; read from any thread.
     var counters: DriverCounters { get }
 
-    /// Ends every operation and closes every attached descriptor. Nothing is called afterwards but
-    /// `deinit`.
+    /// Ends every operation, closes every attached descriptor, and gives back the driver's own
+    /// descriptors and buffers, since the program may keep the loop. Only the clock is asked
+    /// afterwards.
     func shutDown()
 }
 

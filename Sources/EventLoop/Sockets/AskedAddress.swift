@@ -60,15 +60,6 @@ extension SocketAddress {
     /// 0:0:0:0:0:ffff::/96, in the order of the network.
     private static let mappedPrefix: UInt64 = 0xFFFF << 32
 
-    /// An IPv4 address that is written as one of IPv6, as an address of IPv4; others as they are.
-    package var unmapped: SocketAddress {
-        guard case .v6(let bytes, let port, _) = self, bytes.high == 0,
-            UInt64(bigEndian: bytes.low) >> 32 == Self.mappedPrefix >> 32
-        else { return self }
-        let word = UInt32(truncatingIfNeeded: UInt64(bigEndian: bytes.low))
-        return .v4(IPv4Bytes(word.bigEndian), port: port)
-    }
-
     /// An IPv4 address as a socket of IPv6 wants it; others as they are.
     package var mapped: SocketAddress {
         guard case .v4(let bytes, let port) = self else { return self }

@@ -31,3 +31,9 @@ package final class EventWaker: Waker {
         while Glibc.read(descriptor, &count, 8) < 0 && errno == EINTR {}
     }
 }
+
+/// Of a driver that has been shut down.
+package final class SpentWaker: Waker {
+    package init() {}
+    package func wake() {}
+}
