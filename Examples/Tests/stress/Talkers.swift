@@ -78,7 +78,7 @@ extension Round {
                 talk.hasNotBegun(error)
             }
         }
-        if dice.one(in: 6) { connecting.cancel() }
+        if dice.one(in: 6), !talk.shape.isCalm { connecting.cancel() }
     }
 
     /// One end of a pair is the client's, the other speaks for itself.
