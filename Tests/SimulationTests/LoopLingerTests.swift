@@ -150,6 +150,16 @@ import Testing
         }
     }
 
+    @Test("a peer that has sent since the close is waited for until it was silent for long")
+    func sendingNowAndThen() throws {
+        try withStage(configuration) { stage in
+            let token = try openLingering(stage)
+            stage.turn(after: .milliseconds(1), (token, .received([2])))
+            let time = try timeUntilClosed(token, stage)
+            #expect(time >= limit && time <= limit + limit / 10, "\(time)")
+        }
+    }
+
     @Test("a peer that goes on sending has twice the linger time, and no more")
     func dripping() throws {
         try withStage(configuration) { stage in

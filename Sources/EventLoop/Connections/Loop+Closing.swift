@@ -26,9 +26,7 @@ extension Loop {
         case .connecting: return abandonConnect(connection, SystemError(ECANCELED, "connect"))
         case .closing, .free, .listening: return
         }
-        // What is gathered is dropped too, also by the callback that this is called in.
         connection.pointee.flags.insert(.aborting)
-        connection.pointee.flags.remove(.dirty)
     }
 
     /// Ends our side after what was written; the peer may go on.

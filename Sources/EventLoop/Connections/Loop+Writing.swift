@@ -117,7 +117,7 @@ extension Loop {
         if connection.pointee.outbound.backlog > configuration.outboundHighMark {
             congest(connection, connection.pointee.outbound.count)
         }
-        guard connection.pointee.flags.isDisjoint(with: [.dirty, .aborting]) else { return }
+        guard !connection.pointee.flags.contains(.dirty) else { return }
         connection.pointee.flags.insert(.dirty)
         if !isCurrent(connection) { enqueue(connection) }
     }
@@ -169,7 +169,7 @@ extension Loop {
         connection.pointee.flags.remove(.preWriting)
     }
 
-    /// What is gathered is to go out.
+    /// What is gathered is to go out; not after an abort, also in the callback that asked for it.
     private func isSending(_ connection: ConnectionReference) -> Bool {
         !connection.pointee.flags.contains(.aborting)
             && (connection.pointee.state == .open || connection.pointee.state == .finishing)
