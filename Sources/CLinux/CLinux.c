@@ -269,6 +269,17 @@ static cpu_set_t *allowed_processors(size_t *size) {
     return NULL;
 }
 
+void mr_get_affinity(struct mr_affinity *affinity) {
+    memset(affinity, 0, sizeof(*affinity));
+    affinity->is_known =
+        sched_getaffinity(0, sizeof(affinity->bits), (cpu_set_t *)affinity->bits) == 0;
+}
+
+void mr_set_affinity(const struct mr_affinity *affinity) {
+    if (affinity->is_known)
+        (void)sched_setaffinity(0, sizeof(affinity->bits), (const cpu_set_t *)affinity->bits);
+}
+
 int mr_pin_thread(int processor) {
     cpu_set_t *set = CPU_ALLOC(processor + 1);
     if (!set) return ENOMEM;

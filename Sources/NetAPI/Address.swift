@@ -75,13 +75,14 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         guard let first = one.socketAddress, let second = other.socketAddress else {
             return one.description == other.description
         }
-        return first == second && one.inherited == other.inherited && one.onlyV6 == other.onlyV6
+        return first.unmapped == second.unmapped
+            && one.inherited == other.inherited && one.onlyV6 == other.onlyV6
             && one.isDatagram == other.isDatagram
     }
 
     public func hash(into hasher: inout Hasher) {
         if let socketAddress {
-            hasher.combine(socketAddress)
+            hasher.combine(socketAddress.unmapped)
         } else {
             hasher.combine(description)
         }

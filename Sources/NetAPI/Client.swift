@@ -62,6 +62,7 @@ public final class Client: Sendable {
                 try loop.adopt(Descriptor(descriptor))
             } catch {
                 Glibc.close(descriptor)
+                guard error.number != ECANCELED else { return failed(.closed) }
                 failed(
                     NetError(
                         .unsupported, "descriptor \(descriptor): \(error.message)",

@@ -28,6 +28,11 @@ extension Options {
         group.listen.reuseAddress = udp.reuseAddress
         if let mode = unix.mode {
             group.listen.mode = UInt16(try within(0...0o777, Int(mode), "unix.mode"))
+            guard mode & 0o200 != 0 else {
+                throw .invalidOption(
+                    "unix.mode", "0o" + String(mode, radix: 8),
+                    "leave its owner the right to write: without, nobody can replace a dead socket")
+            }
         }
         group.loop = try loopConfiguration()
         group.loop.countsHosts = group.hostLimit != nil

@@ -119,8 +119,8 @@ public struct Options: Sendable {
 
     /// The file of a Unix socket that is listened on; abstract names have none.
     public struct Unix: Sendable {
-        /// Its rights, 0 to 0o777, set before anybody can connect: to do so is to have the right to
-        /// write. nil: what the process's umask leaves.
+        /// Its rights, with 0o200 among them, set before anybody can connect, which takes the right
+        /// to write. nil: what the process's umask leaves.
         public var mode: UInt16?
     }
 

@@ -66,6 +66,13 @@ extension Connection {
             precondition(!box.isChanging, "a per-connection variable is read while it is changed")
             return box.value
         }
+        nonmutating set {
+            let box = variable.box(for: self)
+            precondition(!box.isChanging, "a per-connection variable is set while it is changed")
+            // Let go of at the end: the old one may use this variable.
+            var old = newValue
+            swap(&old, &box.value)
+        }
         nonmutating _modify {
             let box = variable.box(for: self)
             precondition(!box.isChanging, "a per-connection variable is changed inside a change")

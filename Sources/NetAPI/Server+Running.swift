@@ -91,9 +91,12 @@ extension Server {
     /// while the server starts.
     public func requestStop(within limit: Duration = .seconds(10)) {
         let limit = max(0, Nanoseconds(limit))
+        var neverStarts = false
         let group = state.update { state -> LoopGroup? in
             switch state {
-            case .ready: state = .ended
+            case .ready:
+                state = .ended
+                neverStarts = true
             case .starting(let known, let whenEnded):
                 state = .starting(stopWithin: min(known ?? limit, limit), whenEnded: whenEnded)
             case .started(let group, _): return group
@@ -102,6 +105,7 @@ extension Server {
             return nil
         }
         group?.stop(.requested, within: limit)
+        if neverStarts { letGoOfHandler() }
     }
 
     /// Runs `body` when the server has ended; at once if it has, or never ran.

@@ -116,6 +116,7 @@ extension Server {
             defer { state = .failed }
             return state
         }
+        letGoOfHandler()
         if case .starting(_, let whenEnded) = before { for body in whenEnded { body() } }
     }
 

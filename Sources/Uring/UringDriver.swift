@@ -88,8 +88,6 @@ package final class UringDriver: Driver {
         limitsReceives: Bool = UringDriver.canLimitReceives
     ) throws(SystemError) {
         self.limitsReceives = limitsReceives
-        hotBuffer = limitsReceives
-            ? nil : .allocate(byteCount: Int(Self.bufferSize), alignment: 4096)
         eventWaker = try EventWaker()
         let ring = UnsafeMutablePointer<mr_ring>.allocate(capacity: 1)
         ring.initialize(to: mr_ring())
@@ -100,6 +98,8 @@ package final class UringDriver: Driver {
             throw error
         }
         self.ring = ring
+        hotBuffer = limitsReceives
+            ? nil : .allocate(byteCount: Int(Self.bufferSize), alignment: 4096)
         self.minimumWait = mr_has_minimum_wait(ring) ? minimumWait : 0
         spare = .allocate(capacity: 1)
         spare.initialize(to: io_uring_sqe())
@@ -169,6 +169,7 @@ package final class UringDriver: Driver {
     }
 
     package func handOver() {
+        guard isOpen else { return }
         // What keeps the kernel from taking it now is told by the next wait.
         if mr_unsubmitted(ring) > 0 { _ = submitOnly() }
     }

@@ -39,8 +39,8 @@ package struct UringRefusal: Sendable {
     /// It says nothing of io_uring, only of this moment.
     static func isPassing(_ error: SystemError) -> Bool {
         switch error.number {
-        case EMFILE, ENFILE, EAGAIN, EINTR: true
-        case ENOMEM: !isLimitOfLockedMemory
+        // The limit of locked memory too is one for all that the user has at this moment.
+        case EMFILE, ENFILE, EAGAIN, EINTR, ENOMEM: true
         default: false
         }
     }

@@ -246,7 +246,8 @@ import Testing
             try client.send("x\n")
             #expect(try client.receiveEnd() == .clean)
         }
-        #expect(log.reasons.first == "handlerError")
+        // Others may be closed by another loop before it.
+        #expect(log.reasons.filter { $0 == "handlerError" }.count == 1)
         #expect(codes.value == [.overloaded])
     }
 

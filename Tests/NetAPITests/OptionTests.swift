@@ -68,6 +68,7 @@ import Testing
         Row("workers.threads", "1025", "1 to 1024") { $0.workers.threads = 1025 },
         Row("workers.queued", "-1", "at least 0") { $0.workers.queued = -1 },
         Row("unix.mode", "512", "0 to 511") { $0.unix.mode = 0o1000 },
+        Row("unix.mode", "0o70", "right to write") { $0.unix.mode = 0o070 },
         Row("slowTurn", "0.0 seconds", "above zero") { $0.slowTurn = .zero },
         Row("busyPoll", "-1.0 seconds", "zero to 1.0 seconds") { $0.busyPoll = .seconds(-1) },
         Row("busyPoll", "2.0 seconds", "zero to 1.0 seconds") { $0.busyPoll = .seconds(2) },
@@ -151,7 +152,7 @@ import Testing
             $0.workers.queued = .max
             $0.workers.perConnection = .max
         },
-        Row("unix", "least") { $0.unix.mode = 0 },
+        Row("unix", "least") { $0.unix.mode = 0o200 },
         Row("unix", "most") { $0.unix.mode = 0o777 },
     ]
 

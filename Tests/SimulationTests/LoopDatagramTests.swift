@@ -158,6 +158,23 @@ import Testing
         }
     }
 
+    /// Nobody's own: of another connection, of the loop, of a timer.
+    @Test func closuresOfOneTurnStayApart() throws {
+        try withConnected { stage, token in
+            for byte: UInt8 in 1...3 {
+                _ = stage.port.run { loop in
+                    guard let connection = loop.find(token) else { return }
+                    loop.write(connection, [byte])
+                    loop.write(connection, [byte])
+                }
+            }
+            #expect(stage.turn() == [.send([1, 1], token)])
+            #expect(stage.turn((token, .sent(2))) == [.send([2, 2], token)])
+            #expect(stage.turn((token, .sent(2))) == [.send([3, 3], token)])
+            stage.turn((token, .sent(2)))
+        }
+    }
+
     /// Empty ones take memory too.
     @Test func howManyWaitIsBounded() throws {
         var configuration = LoopConfiguration()

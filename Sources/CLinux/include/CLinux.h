@@ -166,6 +166,13 @@ int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int co
 // many datagrams the refused one consists.
 int mr_send_described(
     int descriptor, const struct mr_outgoing *messages, int count, bool bundling, int *bundles);
+// The processors that a thread may run on; nothing if there are more than it has room for.
+struct mr_affinity {
+    unsigned long bits[16];
+    bool is_known;
+};
+void mr_get_affinity(struct mr_affinity *affinity);
+void mr_set_affinity(const struct mr_affinity *affinity);
 // Pins the calling thread to one processor, by its number: 0, or an errno.
 int mr_pin_thread(int processor);
 // How many processors the calling thread may use.

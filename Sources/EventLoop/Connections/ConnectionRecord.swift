@@ -29,7 +29,8 @@ package struct ConnectionRecord {
     /// How much unread input the handler has said it is waiting for; above the inbound cap if it
     /// says so. Counts while `.awaiting`.
     package var awaited = 0
-    /// Bytes thrown away since the close began.
+    /// Bytes thrown away since the close began. Of an open datagram socket, in which callback its
+    /// last bytes were gathered.
     var discarded = 0
     /// What the peer's host had not acknowledged at the last look; counts with `.resetsAtEnd`.
     var unacknowledged = Int.max

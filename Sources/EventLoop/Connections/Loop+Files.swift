@@ -13,6 +13,9 @@ extension Loop {
             throw SystemError(EOPNOTSUPP, "sendfile")
         }
         guard acceptsWrites(connection), count > 0 else { return }
+        precondition(
+            !connection.pointee.flags.contains(.reserving),
+            "sendFile inside write(reserving:) on the same connection")
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
         guard copy >= 0 else { throw SystemError(errno, "fcntl") }
         if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }

@@ -35,6 +35,7 @@ extension Loop {
         guard bytes.count > 0 else { return }
         if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
         if connection.pointee.flags.contains(.datagrams) {
+            separate(connection)
             connection.pointee.outbound.gather(bytes, chunks)
         } else {
             connection.pointee.outbound.append(bytes, chunks)
@@ -93,10 +94,11 @@ extension Loop {
     private func reserveRest(
         _ connection: ConnectionReference, _ capacity: Int
     ) -> UnsafeMutableRawBufferPointer? {
-        guard acceptsWrites(connection), mayReserve(capacity, connection) else { return nil }
-        guard connection.pointee.flags.contains(.datagrams) else {
-            return connection.pointee.outbound.reserve(capacity, chunks)
-        }
+        guard acceptsWrites(connection) else { return nil }
+        let isDatagram = connection.pointee.flags.contains(.datagrams)
+        if isDatagram && !connection.pointee.flags.contains(.reserving) { separate(connection) }
+        guard mayReserve(capacity, connection) else { return nil }
+        guard isDatagram else { return connection.pointee.outbound.reserve(capacity, chunks) }
         return connection.pointee.outbound.reserveGathered(capacity, chunks)
     }
 

@@ -33,6 +33,10 @@ extension Loop {
     func datagramReceiveFailed(_ connection: ConnectionReference, _ error: SystemError) {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
         switch connection.pointee.state {
+        case .finishing
+        where !DatagramError.endsSocket(error.number) && !connection.pointee.outbound.isEmpty:
+            // What waits to go out is not lost with it.
+            port.counters.datagramDrops.add()
         case .open where DatagramError.endsSocket(error.number), .finishing, .lingering:
             connection.pointee.flags.insert(.peerEnded)
             beginClosing(connection, .reset(error))
@@ -67,6 +71,7 @@ extension Loop {
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "a write inside write(reserving:) on the same connection")
+        separate(connection)
         if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
         connection.pointee.outbound.gather(UnsafeRawBufferPointer(start: nil, count: 0), chunks)
         wrote(connection)
@@ -87,6 +92,20 @@ extension Loop {
         body()
         if let tell { promise(connection, details, tell) }
         endDatagram(connection)
+    }
+
+    /// What another callback or closure has gathered is a datagram of its own.
+    func separate(_ connection: ConnectionReference) {
+        // What `preWrite` adds belongs to what it was asked about.
+        guard !connection.pointee.flags.contains(.preWriting) else { return }
+        if connection.pointee.discarded != entry { endDatagram(connection) }
+        // Only now: that may have called the handler.
+        connection.pointee.discarded = entry
+    }
+
+    /// Names the running callback or closure: each moves one of these on.
+    private var entry: Int {
+        counters.bytesIn.current &+ counters.datagramsIn.current &+ closureCount
     }
 
     /// What is gathered is a datagram: nothing joins it. Nothing on a stream.

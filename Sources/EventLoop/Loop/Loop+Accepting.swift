@@ -11,6 +11,8 @@ struct Listener {
     /// Accepted when the limit of connections was reached already: a backend may be ahead of the
     /// loop. They wait as if they were still in the backlog.
     var parked: [AcceptedStream] = []
+    /// While emptying: not sooner than this, after an error.
+    var looksAgain: Nanoseconds = 0
     /// Doubles with each failure in a row.
     var backOff = Self.shortestBackOff
 
@@ -196,6 +198,7 @@ extension Loop {
 
     /// Taking in who waits in the backlogs has half of `limit`, and at most a second.
     func stopAccepting(within limit: Nanoseconds) {
+        stopHeard = stopHeard ?? now
         // A later request may shorten it.
         emptyingLimit = min(limit / 2, emptyingLimit)
         for listener in listeners.indices where !listeners[listener].isStopping {
@@ -256,26 +259,35 @@ extension Loop {
         guard emptyingCount > 0 else { return nil }
         return listeners.indices.lazy.compactMap { listener -> Nanoseconds? in
             guard case .emptying(let end) = self.listeners[listener].state else { return nil }
-            return self.targetBehind(of: listener) == nil ? self.now : end
+            guard self.targetBehind(of: listener) == nil else { return end }
+            return min(end, max(self.now, self.listeners[listener].looksAgain))
         }.min()
     }
 
     private func emptyBacklog(_ listener: Int) {
         guard case .emptying(let end) = listeners[listener].state else { return }
-        let isLate = driver.clock >= end
-        if !isLate && targetBehind(of: listener) != nil { return }
-        for _ in 0..<(isLate ? 0 : Self.emptyingBudget) {
-            guard
-                let waiting = try? sockets.acceptWaiting(on: listeners[listener].bound.descriptor)
-            else {
-                emptyingCount -= 1
-                return closeListener(listener)
-            }
-            placeInAnyCase(waiting, listener: listener)
+        // It may have been handed out meanwhile: then who waits is another server's.
+        guard driver.clock < end, !owner.isHandedOut(listeners[listener].bound) else {
+            emptyingCount -= 1
+            return closeListener(listener)
         }
-        guard isLate else { return }
-        emptyingCount -= 1
-        closeListener(listener)
+        guard listeners[listener].looksAgain <= now, targetBehind(of: listener) == nil else {
+            return
+        }
+        for _ in 0..<Self.emptyingBudget {
+            do throws(SystemError) {
+                let descriptor = listeners[listener].bound.descriptor
+                guard let waiting = try sockets.acceptWaiting(on: descriptor) else {
+                    emptyingCount -= 1
+                    return closeListener(listener)
+                }
+                placeInAnyCase(waiting, listener: listener)
+            } catch {
+                // Short of descriptors: those that close give some back.
+                listeners[listener].looksAgain = now + Listener.shortestBackOff
+                return
+            }
+        }
     }
 
     private func closeListener(_ listener: Int) {

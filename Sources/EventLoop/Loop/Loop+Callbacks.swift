@@ -10,6 +10,7 @@ extension Loop {
         let outer = current
         current = connection
         depth &+= 1
+        closureCount &+= 1
         var action = LoopAction.none
         do {
             action = try body(delegate)
@@ -74,6 +75,7 @@ extension Loop {
         let connection = token.flatMap { table.find($0) }
         if token != nil && connection == nil { return }
         depth += 1
+        closureCount &+= 1
         do {
             try body(self)
         } catch {

@@ -24,7 +24,10 @@ extension Loop {
     /// A second request may shorten the time, not lengthen it.
     func drain(within limit: Nanoseconds) {
         switch phase {
-        case .running, .acceptedLast: phase = .draining(since: now, deadline: now + limit)
+        case .running, .acceptedLast:
+            // Taking in who waited was part of the same time.
+            let deadline = max(now, (stopHeard ?? now) + limit)
+            phase = .draining(since: now, deadline: deadline)
         case .draining(let since, let deadline):
             phase = .draining(since: since, deadline: min(deadline, now + limit))
         // No look is due: nobody would take one, and the loop would not sleep until the others end.
@@ -77,7 +80,12 @@ extension Loop {
             if connection.pointee.state == .connecting {
                 abandonConnect(connection, SystemError(ECANCELED, "connect"))
             } else if now >= deadline {
-                abort(connection, .shutdown)
+                // The kernel has all of a lingering one, and goes on delivering it after a close.
+                if connection.pointee.state == .lingering {
+                    beginClosing(connection)
+                } else {
+                    abort(connection, .shutdown)
+                }
             } else if connection.pointee.state == .open {
                 let end = min(patience, quietAt)
                 if now < patience && now >= quietAt && hasUnread(connection) {
@@ -157,12 +165,23 @@ extension Loop {
         // Nothing new begins; what the driver still has is freed when it has let go of it.
         phase = .drained
         let tokens = cutConnections(error)
-        for listener in listeners { removePath(of: listener.bound) }
+        for listener in listeners.indices { cutListener(listener) }
         end()
         forgetConnections(tokens)
         owner.stopRequested(.failed(error))
         owner.acceptingStopped(index)
         owner.drained(index)
+    }
+
+    /// The driver closes those that it has.
+    private func cutListener(_ listener: Int) {
+        guard listeners[listener].state != .closed else { return }
+        removePath(of: listeners[listener].bound)
+        if listeners[listener].token == nil {
+            sockets.discard(listeners[listener].bound.descriptor)
+        }
+        forgetOutbox(listener)
+        listeners[listener].state = .closed
     }
 
     private func cutConnections(_ error: SystemError) -> [Token] {

@@ -58,7 +58,10 @@ extension Loop {
             if port.adoptions.remove() { owner.caughtUp() }
         case .run(let body): runClosure(for: nil) { body($0) }
         case .startAccepting: startAccepting()
-        case .resumeAccepting: resumeAccepting()
+        case .resumeAccepting:
+            // Before the look: what frees room after it asks again.
+            port.isResuming.store(false, ordering: .sequentiallyConsistent)
+            resumeAccepting()
         case .stopAccepting(let limit): stopAccepting(within: limit)
         case .drain(let limit): drain(within: limit)
         case .end: end()

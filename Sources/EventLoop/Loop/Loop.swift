@@ -41,6 +41,8 @@ package final class Loop {
     /// `preWrite`.
     @usableFromInline
     @exclusivity(unchecked) var depth = 0
+    /// Callbacks and closures that are not counted as input.
+    @exclusivity(unchecked) var closureCount = 0
     /// Whose callback is running.
     @usableFromInline
     @exclusivity(unchecked) var current: ConnectionReference?
@@ -66,6 +68,8 @@ package final class Loop {
     }
     /// At hand for each turn: to compare phases costs more.
     @exclusivity(unchecked) private(set) var hasEnded = false
+    /// When this loop was first asked to stop accepting.
+    @exclusivity(unchecked) var stopHeard: Nanoseconds?
     /// While draining: when it should be looked at again.
     @exclusivity(unchecked) var drainDeadline: Nanoseconds?
     /// The clock when a turn's callbacks had returned; nil before the first turn.

@@ -87,7 +87,8 @@ extension Loop {
                 if let connection = table.find(token) { startWork(connection) }
             case .receiveAgain(let token):
                 if let connection = table.find(token) { updateReading(connection) }
-            case .acceptAgain(let listener): startAccepting(listener)
+            case .acceptAgain(let listener):
+                if listeners[listener].state == .backingOff { startAccepting(listener) }
             case .handler(let timer): fire(timer)
             }
             // What is due goes on in the next turn: connections have theirs in between.

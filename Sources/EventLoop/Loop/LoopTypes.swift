@@ -171,6 +171,8 @@ package final class LoopPort: Sendable {
     package let mailbox: Mailbox<LoopMessage>
     package let counters = LoopCounters()
     package let driverCounters: DriverCounters
+    /// A request to go on accepting is on its way: one is enough.
+    let isResuming = Atomic(false)
     /// Connections that were handed over and are still to be taken.
     let adoptions = PendingAdoptions()
     /// Bytes of datagrams that other threads have given and the loop has not come to.

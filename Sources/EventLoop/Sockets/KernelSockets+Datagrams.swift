@@ -25,7 +25,10 @@ extension KernelSockets {
         let descriptor = try make(family: address.family, type: MR_SOCK_DGRAM)
         do throws(SystemError) {
             if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
-            if options.reuseAddress { try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor) }
+            // Not where the kernel chooses: it might choose what somebody has.
+            if options.reuseAddress && address.port != 0 {
+                try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
+            }
             // Whoever asks for a broadcast address means it.
             try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
             if options.receiveOffload { try offloadReceives(descriptor) }

@@ -21,6 +21,9 @@ extension LoopGroup {
         let started = threads.count
         let failure = state.wait { $0.booted == started ? .some($0.bootError) : nil }
         let isGood = failure == nil
+        // Before they run: a stop joins them.
+        let threadsToJoin = isGood ? threads : []
+        joiner.withLock { $0 = threadsToJoin }
         state.update { $0.verdict = isGood ? .run : .abandon }
         if let failure {
             for thread in threads { thread.join() }
@@ -33,8 +36,6 @@ extension LoopGroup {
             for body in bodies { body() }
             return failure
         }
-        let threadsToJoin = threads
-        joiner.withLock { $0 = threadsToJoin }
         post(.startAccepting)
         // A handler may have asked for the end while it booted.
         if let stop = state.withLock({ $0.stop }) { post(.stopAccepting(within: stop.within)) }

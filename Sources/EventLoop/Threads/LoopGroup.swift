@@ -98,26 +98,37 @@ package final class LoopGroup: Sendable {
         on addresses: [ListenAddress]
     ) throws(ListenFailure) -> Listeners {
         var listeners = Listeners(perLoop: Array(repeating: [], count: loopCount))
-        var inherited: Set<Descriptor> = []
-        for (place, wanted) in addresses.enumerated() {
-            do throws(SystemError) {
-                if let descriptor = wanted.inherited {
-                    // Two drivers, or one twice, would close what is one.
-                    guard inherited.insert(descriptor).inserted else {
-                        throw SystemError(EEXIST, "adopt")
-                    }
-                }
-                try listen(on: wanted, place, &listeners)
-            } catch {
-                discard(listeners)
-                let adopted = listeners.perLoop.joined().map(\.bound.descriptor)
-                for left in Set(addresses.compactMap(\.inherited)).subtracting(adopted) {
-                    parts.sockets.discard(left)
-                }
-                throw ListenFailure(address: place, error: error)
+        var inherited = Set(addresses.compactMap(\.inherited))
+        var place = 0
+        do throws(SystemError) {
+            inherited = try inheritedOnce(addresses, &place)
+            for wanted in addresses.indices {
+                place = wanted
+                try listen(on: addresses[wanted], wanted, &listeners)
             }
+            return listeners
+        } catch {
+            let adopted = listeners.perLoop.joined().map(\.bound.descriptor)
+            discard(listeners)
+            for left in inherited.subtracting(adopted) { parts.sockets.discard(left) }
+            throw ListenFailure(address: place, error: error)
         }
-        return listeners
+    }
+
+    /// Before anything is bound: a number that is not open would be given to the next socket that
+    /// we make, and then be taken for what was inherited.
+    private func inheritedOnce(
+        _ addresses: [ListenAddress], _ place: inout Int
+    ) throws(SystemError) -> Set<Descriptor> {
+        var inherited: Set<Descriptor> = []
+        for wanted in addresses.indices {
+            place = wanted
+            guard let descriptor = addresses[wanted].inherited else { continue }
+            // Two drivers, or one twice, would close what is one.
+            guard inherited.insert(descriptor).inserted else { throw SystemError(EEXIST, "adopt") }
+            parts.sockets.discard(try parts.sockets.duplicate(descriptor))
+        }
+        return inherited
     }
 
     private func listen(
@@ -313,7 +324,14 @@ extension LoopGroup: LoopOwner {
         if isLast { post(.end) }
     }
 
-    package func caughtUp() { post(.resumeAccepting) }
+    package func caughtUp() { resumeAccepting() }
+
+    private func resumeAccepting() {
+        for port in ports
+        where !port.isResuming.exchange(true, ordering: .sequentiallyConsistent) {
+            port.postFirst(.resumeAccepting)
+        }
+    }
 
     package func report(_ event: LoopReport) { parts.report(event) }
 
@@ -332,7 +350,7 @@ extension LoopGroup: LoopOwner {
 
     package func connectionClosed() {
         let before = connections.subtract(1, ordering: .relaxed).oldValue
-        if before == configuration.connectionLimit { post(.resumeAccepting) }
+        if before == configuration.connectionLimit { resumeAccepting() }
     }
 
     package func hostConnected(_ host: SocketAddress) -> Bool {

@@ -8,21 +8,25 @@ package struct LoopThread: Sendable {
 
     private final class Start {
         let name: String
-        let signals: SignalMask?
+        let surroundings: ThreadSurroundings?
         let body: @Sendable () -> Void
-        init(name: String, signals: SignalMask?, body: @escaping @Sendable () -> Void) {
+        init(
+            name: String, surroundings: ThreadSurroundings?, body: @escaping @Sendable () -> Void
+        ) {
             self.name = name
-            self.signals = signals
+            self.surroundings = surroundings
             self.body = body
         }
     }
 
-    /// Starts the thread. `name` is cut to 15 bytes. With `signals` it is no loop's thread, and
-    /// runs the program's own code under that mask.
+    /// Starts the thread. `name` is cut to 15 bytes. With `surroundings` it is no loop's thread,
+    /// and runs the program's own code in these.
     package init(
-        name: String, signals: SignalMask? = nil, _ body: @escaping @Sendable () -> Void
+        name: String, in surroundings: ThreadSurroundings? = nil,
+        _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) {
-        let start = Unmanaged.passRetained(Start(name: name, signals: signals, body: body))
+        let start = Unmanaged.passRetained(
+            Start(name: name, surroundings: surroundings, body: body))
         var thread = pthread_t()
         var before = sigset_t()
         var blocked = sigset_t()
@@ -46,7 +50,7 @@ package struct LoopThread: Sendable {
             guard let pointer = $0 else { return nil }
             let start = Unmanaged<Start>.fromOpaque(pointer).takeRetainedValue()
             mr_name_thread(start.name)
-            start.signals?.apply()
+            start.surroundings?.apply()
             start.body()
             return nil
         }
@@ -59,15 +63,34 @@ package struct LoopThread: Sendable {
     package func join() { pthread_join(thread, nil) }
 }
 
-/// Which signals a thread blocks. What it spawns inherits that.
-package struct SignalMask: Sendable {
-    private var set = sigset_t()
+/// What a thread, or a process that it spawns, inherits of the one that starts it: which signals
+/// are blocked, and which processors it may run on.
+package struct ThreadSurroundings: Sendable {
+    private var signals = sigset_t()
+    private var processors = mr_affinity()
 
-    /// The calling thread's.
-    package init() { pthread_sigmask(SIG_BLOCK, nil, &set) }
+    private init() {
+        pthread_sigmask(SIG_BLOCK, nil, &signals)
+        mr_get_affinity(&processors)
+    }
+
+    /// Those of a thread that is no loop's, the last one that asked: loops block every signal and
+    /// may be bound to a processor, which is for them alone.
+    private static let program = Monitor<ThreadSurroundings?>(nil)
+
+    /// The calling thread's; on a loop, those of the program.
+    package static var current: ThreadSurroundings {
+        program.withLock { known in
+            if let known, Loop.isOnLoopThread { return known }
+            let current = ThreadSurroundings()
+            known = current
+            return current
+        }
+    }
 
     func apply() {
-        var set = set
-        pthread_sigmask(SIG_SETMASK, &set, nil)
+        var (signals, processors) = (signals, processors)
+        mr_set_affinity(&processors)
+        pthread_sigmask(SIG_SETMASK, &signals, nil)
     }
 }

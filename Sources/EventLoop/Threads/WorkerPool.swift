@@ -37,9 +37,10 @@ package final class WorkerPool: Sendable {
     private let threadLimit: Int
     private let queueLimit: Int
     private let runsAtOnce: Bool
-    /// Of whoever makes the pool: its threads are started by loops, which block every signal, and
-    /// a process that is spawned by blocking work would never hear of any.
-    private let signals = SignalMask()
+    /// Of whoever makes the pool: its threads are started by loops, which block every signal and
+    /// may be bound to a processor. Blocking work would share that one, and a process that it
+    /// spawns would never hear of a signal.
+    private let surroundings = ThreadSurroundings.current
 
     /// `runsAtOnce` is for simulations: the work is done by the caller, inside `submit`.
     package init(threads: Int, queued: Int, runsAtOnce: Bool = false) {
@@ -97,7 +98,7 @@ package final class WorkerPool: Sendable {
     /// False if none can be had: then the threads that there are take the work.
     private func startThread() -> Bool {
         do throws(SystemError) {
-            try LoopThread(name: "millrace-work", signals: signals) { [state] in
+            try LoopThread(name: "millrace-work", in: surroundings) { [state] in
                 // Counted as idle since it was asked for.
                 guard Self.runNext(state) else { return }
                 repeat { state.withLock { $0.idle += 1 } } while Self.runNext(state)
