@@ -157,7 +157,9 @@ public struct Options: Sendable {
         public var write: Duration?
         /// While closing, without a byte being taken; then the connection is reset.
         public var close: Duration = .seconds(10)
-        /// For the peer's end after ours was sent.
+        /// For the peer's end after ours was sent and `onClose` was called: of silence, and twice
+        /// as long in all. Not waited for where a close can destroy nothing: the peer has
+        /// everything and has sent nothing since.
         public var linger: Duration = .seconds(5)
     }
 

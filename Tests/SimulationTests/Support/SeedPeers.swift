@@ -11,6 +11,8 @@ struct SeedPeer {
         /// Leaves without reading the rest.
         case close
         case reset
+        /// Never ends: a byte now and then, whatever the server does.
+        case drip
     }
 
     let peer: Peer
@@ -41,10 +43,28 @@ struct SeedPeer {
         case .wait: break
         case .close: peer.after(delay) { $0.close() }
         case .reset: peer.after(delay) { $0.reset() }
+        case .drip:
+            let pause = random.within(Nanoseconds(1_000_000)...60_000_000)
+            drip(peer, index, total..<total + mostDrips, every: pause)
         }
         // A real client closes when the server has ended.
         peer.onInput = { peer in if peer.sawEndOfStream { peer.shutdownWriteIfNeeded(ending) } }
-        return SeedPeer(peer: peer, ending: ending, total: total)
+        let all = ending == .drip ? total + mostDrips : total
+        return SeedPeer(peer: peer, ending: ending, total: all)
+    }
+
+    /// Enough for twice the time that a server lingers; a stop waits longer for who still sends.
+    private static let mostDrips = 300
+
+    private static func drip(
+        _ peer: Peer, _ index: Int, _ places: Range<Int>, every pause: Nanoseconds
+    ) {
+        guard let place = places.first else { return }
+        peer.after(pause) { peer in
+            guard !peer.isOver else { return }
+            peer.send(Array(PeerPattern.bytes(index, from: place, count: 1)))
+            drip(peer, index, places.dropFirst(), every: pause)
+        }
     }
 }
 
