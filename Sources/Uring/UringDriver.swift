@@ -38,7 +38,7 @@ package final class UringDriver: Driver {
     @exclusivity(unchecked) var lentBuffer: Int32 = -1
     /// It is one of those for datagrams.
     @exclusivity(unchecked) var isDatagramLent = false
-    let lentDatagram = UnsafeMutablePointer<ReceivedDatagram>.allocate(capacity: 1)
+    let lentDatagram: UnsafeMutablePointer<ReceivedDatagram>
     /// Who found no buffer, in the order in which that happened.
     @exclusivity(unchecked) var starved = Fifo<Token>(capacity: 16)
     /// After the bytes of one buffer a receive ends and is armed again: so a sender without end
@@ -98,6 +98,8 @@ package final class UringDriver: Driver {
             throw error
         }
         self.ring = ring
+        // Only now: an init that throws runs no deinit.
+        lentDatagram = .allocate(capacity: 1)
         hotBuffer = limitsReceives
             ? nil : .allocate(byteCount: Int(Self.bufferSize), alignment: 4096)
         self.minimumWait = mr_has_minimum_wait(ring) ? minimumWait : 0
