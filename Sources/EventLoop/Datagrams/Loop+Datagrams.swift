@@ -97,7 +97,7 @@ extension Loop {
     private func sendFurther(
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
     ) {
-        guard isServed(index) else { return port.counters.datagramDrops.add() }
+        guard isServed(index) else { return }
         let outbox = outbox(of: index)
         hasDatagramsToSend = true
         guard !outbox.append(bytes, to: name) else { return }

@@ -25,10 +25,8 @@ extension KernelSockets {
         let descriptor = try make(family: address.family, type: MR_SOCK_DGRAM)
         do throws(SystemError) {
             if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
-            // Not where the kernel chooses: it might choose what somebody has.
-            if options.reuseAddress && address.port != 0 {
-                try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
-            }
+            let isChosen = address.port != 0
+            if options.reuseAddress && isChosen { try shareAddress(descriptor) }
             // Whoever asks for a broadcast address means it.
             try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
             if options.receiveOffload { try offloadReceives(descriptor) }
@@ -44,6 +42,8 @@ extension KernelSockets {
             if address.isWildcard { askWhoWasAsked(descriptor, address) }
             let bound = try address.withKernelForm { bind(descriptor.number, $0, $1) }
             guard bound == 0 else { throw SystemError(errno, "bind") }
+            // Only now where the kernel chooses: it might choose what somebody shares.
+            if options.reuseAddress && !isChosen { try shareAddress(descriptor) }
             return BoundListener(
                 descriptor: descriptor, address: try localAddress(of: descriptor),
                 isDatagram: true)
@@ -51,6 +51,10 @@ extension KernelSockets {
             discard(descriptor)
             throw error
         }
+    }
+
+    private func shareAddress(_ descriptor: Descriptor) throws(SystemError) {
+        try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
     }
 
     /// With each datagram comes which address it was sent to, so that the answer comes from there
