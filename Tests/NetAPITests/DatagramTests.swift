@@ -114,7 +114,7 @@ import Testing
         #expect(try peer.receive() == Array("known".utf8))
         #expect(try client.roundTrip("still open"))
         #expect(try peer.receive() == [9])
-        let stop = Worker { server.stop(within: .seconds(20)) }
+        let stop = Worker { server.stop(within: .seconds(4)) }
         try eventually("its socket is closed") { (try? peer.send([2])) == nil }
         let sent = server.statistics.datagramsOut
         #expect(try client.roundTrip("busy"))

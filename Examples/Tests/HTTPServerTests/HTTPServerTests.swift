@@ -99,7 +99,8 @@ import Testing
         let refused = try client.receiveResponse()
         #expect(refused.status == 405 && refused["allow"] == "GET, HEAD, POST")
         client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
-        #expect(try client.receiveResponse().text.contains("millrace_connections_open 2\n"))
+        // The other one is over, although its client has not closed.
+        #expect(try client.receiveResponse().text.contains("millrace_connections_open 1\n"))
         client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n")
         client.send("Expect: 100-continue\r\n\r\n")
         #expect(try client.receiveResponse().status == 100)

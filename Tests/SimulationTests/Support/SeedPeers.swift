@@ -54,7 +54,7 @@ struct SeedPeer {
     }
 
     /// Enough for twice the time that a server lingers; a stop waits longer for who still sends.
-    private static let mostDrips = 300
+    private static let mostDrips = 60
 
     private static func drip(
         _ peer: Peer, _ index: Int, _ places: Range<Int>, every pause: Nanoseconds

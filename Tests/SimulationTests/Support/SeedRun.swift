@@ -76,6 +76,7 @@ final class SeedRun {
         options.limits.outboundHighMark = random.pick([1, 1_000, 65_536, 262_144])
         options.limits.outboundLowMark = random.below(options.limits.outboundHighMark)
         options.limits.connections = random.pick([Int.max, Int.max, 3])
+        options.timeouts.linger = .milliseconds(500)
         options.workers.perConnection = random.pick([1, 2, 16])
         options.balancer = random.pick([.roundRobin, .leastConnections, .sourceHash])
         let habits = random.happens(300) ? [.echo] : SeedHandler.Habit.allCases
