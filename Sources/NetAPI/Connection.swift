@@ -156,13 +156,14 @@ extension Connection {
         }
     }
 
-    /// As `loop.schedule(after:_:)`, cancelled when the connection closes, also by `close()`. An
-    /// error closes the connection.
+    /// As `loop.schedule(after:_:)`, cancelled before `onClose`. Until then it runs, also while
+    /// what was written before a close goes out: a handler may limit how long that takes. An error
+    /// closes the connection.
     @discardableResult
     public func schedule(
         after delay: Duration, _ body: @escaping (Connection) throws -> Void
     ) -> Timer {
-        guard let core, isOpen else { return Timer(core: nil) }
+        guard let core, !record.pointee.isOver else { return Timer(core: nil) }
         return Timer(
             core: core.schedule(after: Nanoseconds(delay), for: record) { try body(self) })
     }

@@ -48,21 +48,26 @@ import Testing
         }
     }
 
-    @Test("a connection's timers end with its close, although it goes on sending")
+    @Test("a connection's timers run while its last bytes go out, and end before it is told")
     func closedWhileSending() throws {
         try withStage { stage in
             let token = try stage.open()
             let fired = Monitor(0)
             stage.turn(token) { loop, connection in
-                _ = loop.schedule(after: .milliseconds(1), for: connection) {
-                    fired.withLock { $0 += 1 }
+                for delay in [1, 10] as [Nanoseconds] {
+                    _ = loop.schedule(after: .milliseconds(delay), for: connection) {
+                        fired.withLock { $0 += 1 }
+                    }
                 }
                 loop.write(connection, [1, 2, 3])
                 loop.close(connection, .local)
             }
             stage.turn(after: .milliseconds(5))
+            stage.turn((token, .sent(3)))
+            #expect(stage.delegate.take(token) == [.closed("local")])
+            stage.turn(after: .milliseconds(10))
             stage.turn()
-            #expect(fired.withLock { $0 } == 0)
+            #expect(fired.withLock { $0 } == 1)
         }
     }
 

@@ -47,8 +47,11 @@ struct HTTPServer: ServerCommand {
             timeout: .milliseconds(responseTimeout), bytesPerSecond: responseRate)
         var options = try common.options()
         options.timeouts.idle = .milliseconds(idleTimeout)
-        // The last response of a connection may take as long as any other.
-        options.timeouts.close = .milliseconds(responseTimeout)
+        // The last response of a connection may take as long as any other. A peer that was silent
+        // for longer than an idle one may be will hardly take what it is still owed.
+        options.timeouts.close = max(
+            min(options.timeouts.close, .milliseconds(idleTimeout)),
+            .milliseconds(responseTimeout))
         let server = try Server(listen: try common.addresses(), options: options) { [settings] in
             HTTPHandler(settings)
         }

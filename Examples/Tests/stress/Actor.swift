@@ -81,9 +81,8 @@ final class Actor: EventHandler, DatagramHandler, Sendable {
             fault("\(callback) before onOpen or after onClose")
             return nil
         }
-        let mayBeLate =
-            callback == "onClose"
-            || (callback == "a timer" && round.without(.lateTimers))
+        // Timers run while the last bytes go out.
+        let mayBeLate = callback == "onClose" || callback == "a timer"
         if !connection.isOpen, !mayBeLate { fault("\(callback) after the close") }
         return part
     }

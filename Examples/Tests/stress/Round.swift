@@ -12,8 +12,6 @@ struct Settings: Sendable {
         case connectBesideStop = "connect-beside-stop"
         case stopBesideFailingStart = "stop-beside-failing-start"
         case keptLoops = "kept-loops"
-        /// Timers of connections that run between the close and `onClose`.
-        case lateTimers = "late-timers"
         case handingOut = "handing-out"
     }
 

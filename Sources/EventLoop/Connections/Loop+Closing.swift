@@ -15,7 +15,6 @@ extension Loop {
         details.cause = details.cause ?? cause
         // Last, since it lets go of the program's closures.
         details.work?.drop()
-        details.cancelTimers()
     }
 
     /// Closes with a reset, dropping what is unsent.
