@@ -21,12 +21,14 @@ extension Loop {
     }
 
     func linger(_ connection: ConnectionReference) {
-        sendEnd(connection)
         connection.pointee.state = .lingering
         connection.pointee.lingerStart = now
         port.counters.lingering.add()
-        armTimer(connection)
+        // Before the end, as where nothing is waited for: a peer that has seen it finds the
+        // connection over here too.
         tellClosed(connection, nil)
+        sendEnd(connection)
+        armTimer(connection)
     }
 
     /// Soon at first, and then less and less often, but not later than the end.
