@@ -128,3 +128,14 @@ final class TestClient: Sendable {
         close()
     }
 }
+
+extension TestClient {
+    /// Sends until the server has closed, which is an error.
+    func sendUntilRefused() throws {
+        let deadline = Deadline()
+        while true {
+            try deadline.check("an error from send")
+            try send([UInt8](repeating: 1, count: 10_000))
+        }
+    }
+}
