@@ -21,7 +21,7 @@ _Static_assert(
     sizeof(struct mr_wait_argument) == sizeof(struct io_uring_getevents_arg),
     "the kernel's argument of io_uring_enter");
 
-// From the best down: a kernel that does not know a flag answers EINVAL.
+// From the best down, as UringFeatures.TaskWork: a kernel that does not know a flag answers EINVAL.
 static const unsigned ladder[] = {
     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
         | IORING_SETUP_TASKRUN_FLAG,
@@ -31,9 +31,10 @@ static const unsigned ladder[] = {
     IORING_SETUP_SUBMIT_ALL,
 };
 
-static int open_ring(struct mr_ring *ring, unsigned submissions, unsigned completions) {
+static int open_ring(
+    struct mr_ring *ring, unsigned rung, unsigned submissions, unsigned completions) {
     int result = -EINVAL;
-    for (size_t i = 0; result == -EINVAL && i < sizeof(ladder) / sizeof(*ladder); i++) {
+    for (size_t i = rung; result == -EINVAL && i < sizeof(ladder) / sizeof(*ladder); i++) {
         struct io_uring_params params;
         memset(&params, 0, sizeof(params));
         params.flags = ladder[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
@@ -147,13 +148,13 @@ static void close_buffers(struct mr_ring *ring) {
 }
 
 int mr_ring_open(
-    struct mr_ring *ring, unsigned submissions, unsigned completions, unsigned buffer_count,
-    unsigned buffer_size, const char **call) {
+    struct mr_ring *ring, unsigned rung, unsigned submissions, unsigned completions,
+    unsigned buffer_count, unsigned buffer_size, const char **call) {
     memset(ring, 0, sizeof(*ring));
     ring->buffer_count = buffer_count;
     ring->buffer_size = buffer_size;
     *call = "io_uring_setup";
-    int result = open_ring(ring, submissions, completions);
+    int result = open_ring(ring, rung, submissions, completions);
     if (result < 0) return result;
     if (!(ring->ring.features & IORING_FEAT_EXT_ARG)) result = -ENOSYS;
     if (result >= 0) result = open_buffers(ring, call);

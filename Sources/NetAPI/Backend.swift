@@ -18,8 +18,9 @@ public struct Backend: Sendable, Hashable, CustomStringConvertible {
     public static let epoll = Backend(description: "epoll")
     /// io_uring with queues so small that each of them runs full; for tests.
     package static let ioUringTiny = Backend(description: "io_uring (tiny)")
-    /// io_uring as on a kernel that refuses to limit a multishot receive (before Linux 6.17).
-    package static let ioUringUnlimited = Backend(description: "io_uring (no receive limit)")
+    /// io_uring with what Linux 6.1 has of it, and with no more than what every kernel has.
+    package static let ioUring6_1 = Backend(description: "io_uring (as in Linux 6.1)")
+    package static let ioUringPlain = Backend(description: "io_uring (plain)")
 
     /// By its name, as on a command line: `auto`, `automatic`, `epoll` or `io_uring`. Throws
     /// `.invalidOption`.
@@ -48,8 +49,7 @@ private struct RingOptions {
     var sizes = UringSizes()
     /// In microseconds.
     var minimumWait: UInt32 = 0
-    /// nil: as the kernel can.
-    var limitsReceives: Bool?
+    var features = UringFeatures.all
 }
 
 /// What a server was given to run on.
@@ -89,8 +89,11 @@ struct ChosenBackend: Sendable {
         case .ioUringTiny:
             ring.sizes = .tiny
             return ioUring(wanted, ring)
-        case .ioUringUnlimited:
-            ring.limitsReceives = false
+        case .ioUring6_1:
+            ring.features = .linux6_1
+            return ioUring(wanted, ring)
+        case .ioUringPlain:
+            ring.features = .plain
             return ioUring(wanted, ring)
         default:
             if let refusal = UringDriver.unavailability { throw .ioUringUnavailable(refusal) }
@@ -138,8 +141,7 @@ struct ChosenBackend: Sendable {
         _ ring: RingOptions, _ report: Report
     ) throws(SystemError) -> any Driver {
         let driver = try UringDriver(
-            ring.sizes, minimumWait: ring.minimumWait,
-            limitsReceives: ring.limitsReceives ?? UringDriver.canLimitReceives)
+            ring.sizes, minimumWait: ring.minimumWait, features: ring.features)
         if driver.sizes.submissions < ring.sizes.submissions {
             report(.ringShrunk(entries: Int(driver.sizes.submissions)))
         }

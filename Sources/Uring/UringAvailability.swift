@@ -38,7 +38,7 @@ extension UringDriver {
     }
 
     private static func probe() throws(SystemError) -> Findings {
-        let limited = try UringDriver(.tiny, limitsReceives: true)
+        let limited = try UringDriver(.tiny, trying: .all)
         defer { limited.shutDown() }
         let missing = mr_ring_missing_operation(limited.ring)
         if missing < 0 { throw SystemError(-missing, "io_uring_register") }
@@ -52,7 +52,7 @@ extension UringDriver {
         } catch where error.number == EINVAL {
             // So it is with the limit that older kernels refuse.
         }
-        let polling = try UringDriver(.tiny, limitsReceives: false)
+        let polling = try UringDriver(.tiny, trying: .linux6_12)
         defer { polling.shutDown() }
         guard try polling.receivesAByte() else {
             return Findings(unavailability: UringRefusal("a receive does not work"))

@@ -82,17 +82,26 @@ package final class UringDriver: Driver {
     /// After many completions, a wait goes on for up to `minimumWait` microseconds in order to
     /// collect as many again.
     ///
-    /// `limitsReceives` is for tests: false behaves as before Linux 6.17.
-    package init(
+    /// `features` are those to use of what this kernel has.
+    package convenience init(
         _ wanted: UringSizes = UringSizes(), minimumWait: UInt32 = 0,
-        limitsReceives: Bool = UringDriver.canLimitReceives
+        features: UringFeatures = .all
     ) throws(SystemError) {
-        self.limitsReceives = limitsReceives
+        var features = features
+        features.limitsReceives = features.limitsReceives && Self.canLimitReceives
+        try self.init(wanted, minimumWait: minimumWait, trying: features)
+    }
+
+    /// The same without a look at what has been found out about this kernel.
+    init(
+        _ wanted: UringSizes, minimumWait: UInt32 = 0, trying features: UringFeatures
+    ) throws(SystemError) {
+        limitsReceives = features.limitsReceives
         eventWaker = try EventWaker()
         let ring = UnsafeMutablePointer<mr_ring>.allocate(capacity: 1)
         ring.initialize(to: mr_ring())
         do throws(SystemError) {
-            sizes = try Self.open(ring, wanted)
+            sizes = try Self.open(ring, wanted, features.taskWork)
         } catch {
             ring.deallocate()
             throw error
@@ -102,7 +111,8 @@ package final class UringDriver: Driver {
         lentDatagram = .allocate(capacity: 1)
         hotBuffer = limitsReceives
             ? nil : .allocate(byteCount: Int(Self.bufferSize), alignment: 4096)
-        self.minimumWait = mr_has_minimum_wait(ring) ? minimumWait : 0
+        self.minimumWait =
+            features.minimumWait && mr_has_minimum_wait(ring) ? minimumWait : 0
         spare = .allocate(capacity: 1)
         spare.initialize(to: io_uring_sqe())
         now = MonotonicClock.now
@@ -111,13 +121,15 @@ package final class UringDriver: Driver {
 
     /// Locked memory is limited on some machines, and every ring takes of it (RLIMIT_MEMLOCK).
     private static func open(
-        _ ring: UnsafeMutablePointer<mr_ring>, _ wanted: UringSizes
+        _ ring: UnsafeMutablePointer<mr_ring>, _ wanted: UringSizes,
+        _ taskWork: UringFeatures.TaskWork
     ) throws(SystemError) -> UringSizes {
         var sizes = wanted
         while true {
             var call: UnsafePointer<CChar>?
             let result = mr_ring_open(
-                ring, sizes.submissions, sizes.completions, sizes.buffers, bufferSize, &call)
+                ring, taskWork.rawValue, sizes.submissions, sizes.completions, sizes.buffers,
+                bufferSize, &call)
             if result >= 0 { return sizes }
             guard result == -ENOMEM, let smaller = sizes.halved else {
                 let isSetup = call.map { strcmp($0, "io_uring_setup") == 0 } ?? true

@@ -65,10 +65,11 @@ struct mr_ring {
 };
 
 // Makes a ring and `buffer_count` (a power of two) provided buffers as group 0: 0, or a negative
-// errno with *call set to what gave it.
+// errno with *call set to what gave it. Of the ways to tell of work done, those from `rung` on are
+// tried: 0 is the best.
 int mr_ring_open(
-    struct mr_ring *ring, unsigned submissions, unsigned completions, unsigned buffer_count,
-    unsigned buffer_size, const char **call);
+    struct mr_ring *ring, unsigned rung, unsigned submissions, unsigned completions,
+    unsigned buffer_count, unsigned buffer_size, const char **call);
 // The kernel is done with all memory afterwards if nothing was in flight.
 void mr_ring_close(struct mr_ring *ring);
 // Whether the kernel knows every operation used here: 0, the first unknown opcode, or a negative
