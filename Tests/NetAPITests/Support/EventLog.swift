@@ -14,20 +14,43 @@ final class EventLog: Sendable {
         let connection: ConnectionHandle?
         /// The name of the reason, for `.close`.
         let reason: String?
+
+        init(_ callback: Callback, _ connection: Connection?, reason: CloseReason? = nil) {
+            self.callback = callback
+            self.connection = connection?.handle
+            self.reason = reason?.name
+        }
     }
 
-    private let stored = Shared<[Entry]>([])
+    private struct Stored {
+        var entries: [Entry] = []
+        /// How many calls of each are over.
+        var returned: [Callback: Int] = [:]
+    }
 
-    var entries: [Entry] { stored.value }
+    private let stored = Shared(Stored())
+
+    var entries: [Entry] { stored.value.entries }
+
+    /// Notes the callback before `body`, so that what this leads to comes behind it, and counts it
+    /// as over after it.
+    func during<Output>(
+        _ callback: Callback, _ connection: Connection? = nil, _ body: () throws -> Output
+    ) rethrows -> Output {
+        stored.update { $0.entries.append(Entry(callback, connection)) }
+        defer { stored.update { $0.returned[callback, default: 0] += 1 } }
+        return try body()
+    }
 
     func add(_ callback: Callback, _ connection: Connection? = nil, reason: CloseReason? = nil) {
-        let entry = Entry(
-            callback: callback, connection: connection?.handle, reason: reason?.name)
-        stored.update { $0.append(entry) }
+        stored.update {
+            $0.entries.append(Entry(callback, connection, reason: reason))
+            $0.returned[callback, default: 0] += 1
+        }
     }
 
     func count(_ callback: Callback) -> Int {
-        stored.update { entries in entries.count { $0.callback == callback } }
+        stored.update { stored in stored.entries.count { $0.callback == callback } }
     }
 
     /// Every callback's name, in order.
@@ -36,8 +59,11 @@ final class EventLog: Sendable {
     /// Why connections closed, in order.
     var reasons: [String] { entries.compactMap(\.reason) }
 
+    /// Until it has returned: who waits for it looks at what it did.
     func waitFor(_ callback: Callback, count wanted: Int = 1) throws {
-        try eventually("\(callback) for the \(wanted). time") { count(callback) >= wanted }
+        try eventually("\(callback) for the \(wanted). time") {
+            stored.update { $0.returned[callback, default: 0] } >= wanted
+        }
     }
 
     /// What must hold of any server that has stopped: each connection opens once and first, closes

@@ -25,38 +25,31 @@ struct TestHandler: EventHandler, Sendable {
     var close: @Sendable (Connection, CloseReason) -> Action = { _, _ in .none }
 
     func onBoot(_ loop: Loop) throws -> Action {
-        log.add(.boot)
-        return try boot(loop)
+        try log.during(.boot) { try boot(loop) }
     }
 
     func onTick(_ loop: Loop) throws -> Tick {
-        log.add(.tick)
-        return try tick(loop)
+        try log.during(.tick) { try tick(loop) }
     }
 
     func onShutdown(_ server: Server) {
-        log.add(.shutdown)
-        shutdown(server)
+        log.during(.shutdown) { shutdown(server) }
     }
 
     func onOpen(_ connection: Connection) throws -> Action {
-        log.add(.open, connection)
-        return try open(connection)
+        try log.during(.open, connection) { try open(connection) }
     }
 
     func onTraffic(_ connection: Connection) throws -> Action {
-        log.add(.traffic, connection)
-        return try traffic(connection)
+        try log.during(.traffic, connection) { try traffic(connection) }
     }
 
     func onWritable(_ connection: Connection) throws -> Action {
-        log.add(.writable, connection)
-        return try writable(connection)
+        try log.during(.writable, connection) { try writable(connection) }
     }
 
     func onHalfClose(_ connection: Connection) throws -> Action {
-        log.add(.halfClose, connection)
-        return try halfClose(connection)
+        try log.during(.halfClose, connection) { try halfClose(connection) }
     }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
