@@ -18,7 +18,7 @@ FORMATTED = Package.swift Sources Tests \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
 EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo \
-	fairness-server stress
+	fairness-server soak-server stress
 BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply c-uring-trial
 
 SEEDS ?= 2000
@@ -31,12 +31,15 @@ GATE ?= --rounds 12 --seconds 3
 ECHO = .build/bin/echo-server --listen tcp://127.0.0.1:{port} --loops 1
 BENCH_HTTP ?= --rounds 5 --seconds 2
 FAIRNESS ?=
+KERNELS ?=
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
-	conformance demo guards hostile planted-bugs stress seeds seed tsan asan peers bench bench-full \
-	bench-open bench-record bench-gate bench-fairness bench-http bench-kv plot format lint docs clean
+	conformance demo guards hostile planted-bugs stress soak kernels seeds seed tsan asan peers \
+	bench bench-full bench-open bench-record bench-gate bench-fairness bench-http bench-kv plot \
+	format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -98,6 +101,14 @@ hostile: setup examples ## what http-server and kv-server answer to hostile inpu
 stress: setup examples ## everything public at random, in strict accounts; STRESS="--seed 7"
 	.build/bin/stress --seconds $(SECONDS) --backend epoll $(STRESS)
 	.build/bin/stress --seconds $(SECONDS) --backend io_uring $(STRESS)
+
+soak: setup examples ## everything at once for MINUTES=30: what servers hold must stay flat
+	Scripts/soak --minutes $(MINUTES)
+
+kernels: setup examples ## the tests on Linux 6.1, 6.12 and here; KERNELS="--kernel 6.1"
+	@Scripts/setup kernels
+	$(SWIFT) build --build-tests --disable-xctest
+	Scripts/kernels $(KERNELS)
 
 planted-bugs: setup ## plant known bugs one by one; each must make a test fail
 	Scripts/planted-bugs

@@ -60,6 +60,11 @@ let package = Package(
             name: "stress", dependencies: [netAPI, argumentParser],
             path: "Tests/stress", swiftSettings: strict),
 
+        // What Scripts/soak keeps busy: `make soak`.
+        .executableTarget(
+            name: "soak-server", dependencies: ["ServerCommand", netAPI, argumentParser],
+            path: "Tests/soak-server", swiftSettings: strict),
+
         // What several tests need: inputs that are sent to codec and server, running a program.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     ]

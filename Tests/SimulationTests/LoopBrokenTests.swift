@@ -135,7 +135,7 @@ import Testing
             let limit = stage.loop.configuration.closeTimeout
             #expect(stage.turn(after: limit - 1, (token, .received([1]))) == [])
             stage.turn(after: 1)
-            #expect(stage.turn() == [.close(token)])
+            #expect(stage.secondLook() == [.close(token)])
             #expect(stage.delegate.take(token) == [.traffic([1]), .closed("reset EPIPE")])
         }
     }

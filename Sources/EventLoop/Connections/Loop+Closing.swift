@@ -1,6 +1,6 @@
 import Glibc
 
-/// A connection's end: finishing, lingering, closing, and the deadlines on the way.
+/// A connection's end: finishing, lingering, closing.
 
 extension Loop {
     /// Sends what was written, then closes. The first cause stands.
@@ -112,11 +112,11 @@ extension Loop {
         if isTaken(connection) { beginClosing(connection) } else { linger(connection) }
     }
 
-    private static var acknowledgementTime: Nanoseconds { 20_000_000 }
+    static var acknowledgementTime: Nanoseconds { 20_000_000 }
 
     /// A reset throws away what the kernel has not delivered yet, so first the peer's host has to
     /// have it all. A Unix socket's peer keeps what was sent, and is told of no reset.
-    private func resetWhenTaken(_ connection: ConnectionReference) {
+    func resetWhenTaken(_ connection: ConnectionReference) {
         let left = sockets.unacknowledged(connection.pointee.descriptor)
         guard left > 0 else {
             connection.pointee.flags.insert(.aborting)
@@ -186,111 +186,5 @@ extension Loop {
         details?.release()
         owner.connectionClosed()
         acceptAfterClose()
-    }
-
-    // MARK: Deadlines
-
-    /// When the connection's one timer should next be looked at; it is moved lazily, not at each
-    /// event.
-    private func deadline(of connection: ConnectionReference) -> Nanoseconds? {
-        switch connection.pointee.state {
-        case .open: return openDeadline(connection)
-        case .finishing:
-            // What comes meanwhile is thrown away, and no progress.
-            return isWaitingForPeer(connection)
-                ? now + Self.acknowledgementTime
-                : connection.pointee.lastSent + configuration.closeTimeout
-        case .lingering: return nextLook(at: connection)
-        case .connecting: return connection.pointee.details?.takeUnretainedValue().attempt?.deadline
-        case .closing, .free, .listening: return nil
-        }
-    }
-
-    /// The next time to look at an open connection. What it owes may begin between two looks, so a
-    /// write's progress is looked at four times as often as it is due.
-    private func openDeadline(_ connection: ConnectionReference) -> Nanoseconds? {
-        if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) }
-        var deadline: Nanoseconds?
-        func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
-        if let idle = configuration.idleTimeout {
-            add((isWorking(connection) ? now : connection.pointee.lastProgress) + idle)
-        }
-        if let read = configuration.readTimeout {
-            // Whoever does not read does not miss anything either.
-            add((isAwaitingInput(connection) ? connection.pointee.lastReceived : now) + read)
-        }
-        if let write = configuration.writeTimeout {
-            let isOwed = !connection.pointee.outbound.isEmpty
-            add(isOwed ? connection.pointee.lastSent + write : now + write / 4)
-        }
-        return deadline
-    }
-
-    /// After a reset the kernel has little left to receive. After another error the peer may go on
-    /// for ever.
-    private func brokenDeadline(_ connection: ConnectionReference) -> Nanoseconds {
-        let isHeldUp = connection.pointee.flags.contains(.pipeFull)
-        return (isHeldUp ? now : connection.pointee.lastSent) + configuration.closeTimeout
-    }
-
-    /// The peer's turn: we read, and no blocking work of ours is being waited for.
-    private func isAwaitingInput(_ connection: ConnectionReference) -> Bool {
-        connection.pointee.flags.isDisjoint(with: .notReading) && !hasWork(connection)
-    }
-
-    private func isOverdue(_ connection: ConnectionReference) -> Bool {
-        if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) <= now }
-        if let idle = configuration.idleTimeout, !isWorking(connection),
-            connection.pointee.lastProgress + idle <= now
-        {
-            return true
-        }
-        if let read = configuration.readTimeout, isAwaitingInput(connection),
-            connection.pointee.lastReceived + read <= now
-        {
-            return true
-        }
-        guard let write = configuration.writeTimeout, !connection.pointee.outbound.isEmpty else {
-            return false
-        }
-        return connection.pointee.lastSent + write <= now
-    }
-
-    /// All is sent, and a reset waits for the peer's host to have it, which has gone on lately.
-    private func isWaitingForPeer(_ connection: ConnectionReference) -> Bool {
-        connection.pointee.state == .finishing
-            && connection.pointee.flags.contains(.resetsAtEnd)
-            && connection.pointee.outbound.isEmpty
-            && connection.pointee.lastSent + configuration.closeTimeout > now
-    }
-
-    /// Between two looks at a deadline, however short the time-out.
-    private static var shortestLook: Nanoseconds { 1_000_000 }
-
-    func armTimer(_ connection: ConnectionReference) {
-        timers.cancel(connection.pointee.timer)
-        guard let deadline = deadline(of: connection) else { return }
-        connection.pointee.timer = timers.schedule(
-            at: max(deadline, now + Self.shortestLook), .connection(connection.pointee.token))
-    }
-
-    func deadlinePassed(_ connection: ConnectionReference) {
-        if isWaitingForPeer(connection) { return resetWhenTaken(connection) }
-        if connection.pointee.state == .lingering { return lookAtLingering(connection) }
-        guard let deadline = deadline(of: connection) else { return }
-        guard deadline <= now else { return armTimer(connection) }
-        switch connection.pointee.state {
-        case .open:
-            guard isOverdue(connection) else { return armTimer(connection) }
-            port.counters.timeouts.add()
-            close(connection, .timeout)
-        case .finishing:
-            // What is unsent will not arrive, and must not look as if it had.
-            port.counters.timeouts.add()
-            connection.pointee.details?.takeUnretainedValue().cause = .timeout
-            abort(connection, .timeout)
-        case .connecting: abandonConnect(connection, SystemError(ETIMEDOUT, "connect"))
-        case .lingering, .closing, .free, .listening: break
-        }
     }
 }

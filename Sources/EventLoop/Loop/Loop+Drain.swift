@@ -112,7 +112,7 @@ extension Loop {
     /// It looks silent only because this loop did not come to listen: it was held up by a callback,
     /// or by others, or the driver has no buffer for it yet, or has its bytes in a queue that this
     /// turn did not get to the end of.
-    private func hasUnread(_ connection: ConnectionReference) -> Bool {
+    func hasUnread(_ connection: ConnectionReference) -> Bool {
         if isBehind { return true }
         return connection.pointee.flags.isDisjoint(with: .notReading)
             && sockets.hasUnread(connection.pointee.descriptor)

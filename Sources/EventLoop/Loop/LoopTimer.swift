@@ -3,6 +3,8 @@
 enum TimerAction {
     /// A connection's deadline: what it means depends on its state.
     case connection(Token)
+    /// The same, found to have passed, looked at once more.
+    case overdue(Token)
     case tick
     /// A listener that could not accept tries again.
     case acceptAgain(Int)
@@ -79,7 +81,13 @@ extension Loop {
             left -= 1
             switch action {
             case .connection(let token):
-                if let connection = table.find(token) { deadlinePassed(connection) }
+                if let connection = table.find(token) {
+                    deadlinePassed(connection, isSecondLook: false)
+                }
+            case .overdue(let token):
+                if let connection = table.find(token) {
+                    deadlinePassed(connection, isSecondLook: true)
+                }
             case .tick: tick()
             case .connectAgain(let token):
                 if let connection = table.find(token) { connectAgain(connection) }

@@ -78,6 +78,11 @@ final class Stage {
             })
     }
 
+    /// Behind a turn that brought a deadline: it is looked at twice, a millisecond apart.
+    func secondLook() -> [Request] {
+        turn() + turn(after: .milliseconds(1)) + turn()
+    }
+
     /// How long after the last turn's beginning its wait was to end; nil: never.
     var lastWait: Nanoseconds? { driver.deadlines.last?.map { $0 - driver.now } }
 
