@@ -112,7 +112,10 @@ public struct DatagramSocket: Sendable, Hashable {
     public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(place)) }
 
     /// Sends to anybody, also to a broadcast address or a multicast group, by a socket of IPv6 to
-    /// IPv4 too; at the end of this turn when called on the socket's loop, soon otherwise.
+    /// IPv4 too; at the end of this turn when called on the socket's loop, soon otherwise. From
+    /// the address that the socket is bound to; where that is every address of the machine, from
+    /// the one that the routes to the receiver say, which need not be the one that the receiver has
+    /// asked: to answer it use `Datagram.reply`.
     ///
     /// False if it is not taken: `address` is not `udp://`, the loop has ended, or it is behind:
     /// its mailbox is full, or 4 MiB of other threads' datagrams wait in it. That is a drop, and

@@ -213,7 +213,7 @@ import Testing
 }
 
 /// Whether this machine has the family at all.
-private enum FamilyProbe {
+enum FamilyProbe {
     static func canBind(_ address: SocketAddress) -> Bool {
         guard let probe = try? PlainSocket(family: address.family) else { return false }
         return (try? probe.bind(to: address)) == 0

@@ -29,13 +29,50 @@ import Testing
         .failed(kind, SystemError(number, "test"))
     }
 
-    private static let losses = [
-        EACCES, EPERM, EINVAL, ENOBUFS, ENOMEM, EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, EADDRNOTAVAIL,
-        EIO, EOPNOTSUPP, ENETRESET,
+    private static let ownLosses = [
+        EACCES, EPERM, EINVAL, ENOBUFS, ENOMEM, EMSGSIZE, EADDRNOTAVAIL, EIO, EOPNOTSUPP, ENETRESET,
     ]
+    /// What a router or the peer's host may have said of an earlier datagram.
+    private static let oldNews = [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENOPROTOOPT]
+    private static let losses = ownLosses + oldNews
     private static let ends = [EBADF, ENOTSOCK, ENOTCONN, EDESTADDRREQ, EPIPE, ENOSYS]
 
-    @Test(arguments: losses)
+    /// The kernel tells them instead of sending.
+    @Test(arguments: oldNews, [[1], []] as [[UInt8]])
+    func newsOfAnEarlierOneCostsNothing(_ number: Int32, _ bytes: [UInt8]) throws {
+        try withConnected { stage, token in
+            for _ in 0..<2 {
+                #expect(stage.write(bytes, to: token) == [.send(bytes, token)])
+                let again = stage.turn((token, failure(.send, number)))
+                #expect(again == [.send(bytes, token)])
+                #expect(stage.turn((token, .sent(bytes.count))) == [])
+            }
+            #expect(stage.port.counters.datagramDrops.current == 0)
+            #expect(stage.port.counters.bytesOut.current == 2 * bytes.count)
+            // Twice is its own, and the next has a second try again.
+            stage.write([2], to: token)
+            stage.write([3], to: token)
+            #expect(stage.turn((token, failure(.send, number))) == [.send([2], token)])
+            #expect(stage.turn((token, failure(.send, number))) == [.send([3], token)])
+            #expect(stage.port.counters.datagramDrops.current == 1)
+            #expect(stage.turn((token, failure(.send, number))) == [.send([3], token)])
+            #expect(stage.turn((token, .sent(1))) == [])
+        }
+    }
+
+    /// Not when the connection is being reset anyway.
+    @Test func newsOfAnEarlierOneDoesNotHoldUpAReset() throws {
+        try withConnected { stage, token in
+            stage.write([1], to: token)
+            let requests = stage.turn(
+                message: .run { loop in
+                    if let connection = loop.find(token) { loop.abort(connection, .local) }
+                }, (token, failure(.send, ECONNREFUSED)))
+            #expect(requests == [.close(token)])
+        }
+    }
+
+    @Test(arguments: ownLosses)
     func aSendThatFailsIsALoss(_ number: Int32) throws {
         try withConnected { stage, token in
             #expect(stage.write([1], to: token) == [.send([1], token)])

@@ -119,6 +119,7 @@ extension OutboundQueue {
         guard isInFlight, let chunk = first else {
             preconditionFailure("a send was answered that was not in flight")
         }
+        isSecondTry = false
         let size = max(1, chunk.pointee.count)
         shape = .general
         count -= size
@@ -128,6 +129,15 @@ extension OutboundQueue {
         pool.give(chunk)
         dropIfEmpty(pool)
         return size
+    /// What was in flight is to be sent again, which each datagram may be once. False if it was.
+    mutating func tryDatagramAgain() -> Bool {
+        precondition(isInFlight, "a send was answered that was not in flight")
+        guard !isSecondTry else { return false }
+        isSecondTry = true
+        shape = .general
+        return true
+    }
+
     }
 
     /// Chunks of the standard size are for what goes out at once: those that wait may be many.

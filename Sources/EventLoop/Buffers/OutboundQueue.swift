@@ -13,6 +13,8 @@ package struct OutboundQueue {
     @usableFromInline var shape = Shape.general
     // Of connected datagram sockets: see OutboundQueue+Datagrams.
     var gathered = GatheredDatagram.none
+    /// What is in flight was refused once, for something that is not its own.
+    var isSecondTry = false
     /// Datagrams that are complete and not gone; one of them perhaps in flight.
     var datagramCount: UInt32 = 0
 
@@ -247,6 +249,7 @@ package struct OutboundQueue {
         forgetFiles()
         while let chunk = first {
             first = chunk.pointee.next
+        isSecondTry = false
             pool.give(chunk)
         }
         last = nil

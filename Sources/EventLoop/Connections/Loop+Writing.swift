@@ -172,7 +172,7 @@ extension Loop {
     }
 
     /// What is gathered is to go out; not after an abort, also in the callback that asked for it.
-    private func isSending(_ connection: ConnectionReference) -> Bool {
+    func isSending(_ connection: ConnectionReference) -> Bool {
         !connection.pointee.flags.contains(.aborting)
             && (connection.pointee.state == .open || connection.pointee.state == .finishing)
     }

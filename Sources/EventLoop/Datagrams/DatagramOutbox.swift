@@ -67,6 +67,8 @@ final class DatagramOutbox {
     /// Sends everything.
     func flush(_ sockets: any Sockets, on descriptor: Descriptor) -> Flushed {
         var (result, place, retries) = (Flushed(), 0, 0)
+        // Which one was refused last.
+        var refusedPlace = -1
         // Those of a refused bundle go one by one.
         var plainEnd = 0
         while place < count {
@@ -88,8 +90,17 @@ final class DatagramOutbox {
                 if error == EIO { bundles = false }
                 continue
             }
+            let mayBeOldNews = DatagramError.isOldNews(error)
+            // Its address has gone since it was asked there; the routes may still know a way.
+            if DatagramError.refusesSource(error), refusedPlace == place || !mayBeOldNews,
+                let other = entries[place].withoutSource
+            {
+                entries[place] = other
+                continue
+            }
+            refusedPlace = place
             // News of an earlier datagram stands in the way once; then this one has its own turn.
-            if DatagramError.isPassing(error) && error != EMSGSIZE && retries < Self.most {
+            if mayBeOldNews && retries < Self.most {
                 retries += 1
                 continue
             }

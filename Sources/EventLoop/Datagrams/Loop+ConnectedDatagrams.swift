@@ -129,7 +129,8 @@ extension Loop {
         wentOut(connection)
     }
 
-    /// It is lost, and the socket seldom is.
+    /// It is lost, and the socket seldom is. But news of an earlier one, that nobody was there for
+    /// example, the kernel tells instead of sending: then this one has a turn of its own.
     func datagramSendFailed(_ connection: ConnectionReference, _ error: SystemError) {
         let size = connection.pointee.outbound.dropDatagram(chunks)
         guard !DatagramError.endsSocket(error.number) else {
@@ -141,3 +142,8 @@ extension Loop {
         wentOut(connection)
     }
 }
+        if DatagramError.isOldNews(error.number), isSending(connection),
+            connection.pointee.outbound.tryDatagramAgain()
+        {
+            return sendNextDatagram(connection)
+        }

@@ -20,6 +20,15 @@ package enum AskedAddress {
     }
 }
 
+extension OutgoingDatagram {
+    /// The same to the same receiver, from whichever address the routes say; nil if it is that.
+    var withoutSource: OutgoingDatagram? {
+        guard let offset = AskedAddress.offset(in: name) else { return nil }
+        return OutgoingDatagram(
+            bytes: bytes, name: UnsafeRawBufferPointer(rebasing: name[..<offset]))
+    }
+}
+
 extension SocketAddress {
     /// The address that was asked, with the port of the socket; nil if none stands behind `name`.
     package init?(askedBehind name: UnsafeRawBufferPointer, port: UInt16) {

@@ -23,6 +23,21 @@ package enum DatagramError {
         }
     }
 
+    /// As far as it can be about a datagram that was sent earlier: the one that was to be sent has
+    /// not been tried.
+    package static func isOldNews(_ number: Int32) -> Bool {
+        number != EMSGSIZE && isPassing(number)
+    }
+
+    /// As far as it can be about the source that a datagram was to have: the address or its
+    /// interface is gone, for which IPv4 says ENETUNREACH and IPv6 EINVAL.
+    package static func refusesSource(_ number: Int32) -> Bool {
+        switch number {
+        case EINVAL, EADDRNOTAVAIL, ENODEV, ENETUNREACH: true
+        default: false
+        }
+    }
+
     /// The socket itself is of no use any more: it is no socket, not one of datagrams, or has no
     /// peer or no way out. Any other error is the loss of a datagram, whatever it says: a firewall
     /// (EPERM), a router (EACCES), a full queue (ENOBUFS), an address that is gone (EINVAL).

@@ -2,7 +2,8 @@
 import Glibc
 import NetAPI
 
-final class DatagramPeer {
+// @unchecked: one thread after the other uses it.
+final class DatagramPeer: @unchecked Sendable {
     private var descriptor: CInt
     /// Where sends go if the socket is not connected.
     private var target: ClientAddress?
@@ -17,6 +18,21 @@ final class DatagramPeer {
             throw SystemFailure("connect")
         }
         try setPatience(patience)
+    }
+
+    /// Bound, and connected to nobody.
+    init(boundTo address: Address, patience: Int = 20) throws {
+        let own = try ClientAddress(address)
+        descriptor = socket(own.family, Int32(SOCK_DGRAM.rawValue), 0)
+        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        guard own.withKernelForm({ bind(descriptor, $0, $1) }) == 0 else {
+            throw SystemFailure("bind")
+        }
+        try setPatience(patience)
+    }
+
+    var localAddress: Address {
+        get throws { try Address(parsing: "udp" + addressText(of: descriptor).dropFirst(3)) }
     }
 
     /// Sends to a multicast group by a network interface, and receives from anybody.
