@@ -4,12 +4,11 @@ internal import EventLoop
 /// Passing bytes on without looking at them: to another connection, or from a file.
 extension Connection {
     /// Moves what is unread now to `other`, which may live on this loop only (gnet's `WriteTo`);
-    /// returns how much.
+    /// returns how much. An empty datagram is passed on too, and no other nothing.
     @discardableResult
     public func forward(to other: Connection) -> Int {
         let count = buffered
-        // An empty datagram is passed on too, and no other nothing.
-        if count > 0 || isDatagram { other.write(next()) }
+        if count > 0 || withCore({ $0.takeEmptyDatagram(record) }) == true { other.write(next()) }
         return count
     }
 

@@ -109,7 +109,8 @@ extension Connection {
         _ = withCore { $0.flushNow(record) }
     }
 
-    /// Bytes written but not yet taken by the kernel. An empty datagram counts as one.
+    /// Bytes written but not yet taken by the kernel. An empty datagram counts as one. The marks
+    /// and the limit count 256 more for each datagram.
     public var outboundBuffered: Int { isCurrent ? record.pointee.outbound.count : 0 }
 
     /// False above `Options.Limits.outboundHighMark`, until `onWritable`; and after a close.

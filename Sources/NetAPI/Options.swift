@@ -138,6 +138,7 @@ public struct Options: Sendable {
         public var inboundBytes = 1 << 20
         /// Above this `isWritable` is false, and reading from an accepted connection pauses, unless
         /// it is the source of a pipe or `Connection.readsWhileCongested`. At most `outboundBytes`.
+        /// Here and below, each datagram of a `udp://` connection counts for 256 bytes more.
         public var outboundHighMark = 256 << 10
         /// At this or below, reading goes on and `onWritable` is called. 0 to `outboundHighMark`.
         public var outboundLowMark = 64 << 10

@@ -13,6 +13,13 @@ package struct DatagramArrival {
     var segmentSize = 0
 }
 
+extension DatagramArrival {
+    /// A single one, of a socket that is bound to one address.
+    package init(_ bytes: [UInt8], from sender: SocketAddress) {
+        self.init(bytes: bytes, sender: sender)
+    }
+}
+
 /// A bound socket, and what has come to it.
 final class SimulatedDatagramSocket {
     let address: SocketAddress

@@ -150,6 +150,78 @@ import Testing
         }
     }
 
+    /// What the kernel tells of one that found nobody is not told at the expense of the next.
+    @Test(arguments: Setup.all)
+    func newsOfAnEarlierOneCostsNothing(_ setup: Setup) throws {
+        // It has the port, and takes what comes only while it is told to.
+        let peer = try DatagramPeer(boundTo: "udp://127.0.0.1:0")
+        let place = try peer.localAddress
+        peer.close()
+        let client = try Client(TestHandler(), options: setup.options())
+        try client.start()
+        let (second, failure) = (Shared<DatagramPeer?>(nil), Shared<String?>(nil))
+        client.connect(to: place) { result in
+            do {
+                let connection = try result.get()
+                connection.write("nobody is there")
+                connection.flush()
+                second.value = try DatagramPeer(boundTo: place)
+                connection.write("somebody is there")
+                connection.flush()
+            } catch {
+                failure.value = "\(error)"
+            }
+        }
+        try eventually("both are written") { second.value != nil || failure.value != nil }
+        #expect(failure.value == nil)
+        let received = try second.value?.receive()
+        #expect(received == Array("somebody is there".utf8))
+        #expect(client.statistics.datagramDrops == 0)
+        try bounded("stop") { client.stop() }
+    }
+
+    /// Of a connection that was woken there is nothing to pass on; an empty datagram is something.
+    @Test(arguments: Setup.all)
+    func forwardingPassesOnWhatThereIs(_ setup: Setup) throws {
+        let seen = Shared<[[UInt8]]>([])
+        try withDatagramServer(setup) { far in
+            try withDatagramServer(setup, collect(in: seen)) { near in
+                let (ends, shown) = (Shared<[ConnectionHandle]>([]), Shared(0))
+                let other = PerConnection<Connection?>(nil)
+                let client = try Client(
+                    TestHandler(traffic: { connection in
+                        if let other = connection[other] { connection.forward(to: other) }
+                        shown.update { $0 += 1 }
+                        return .none
+                    }), options: setup.options())
+                try client.start()
+                let (target, place) = (far.boundAddresses[0], near.boundAddresses[0])
+                client.connect(to: target) { result in
+                    guard let first = try? result.get() else { return }
+                    first.loop.connect(to: place) { result in
+                        let second = try result.get()
+                        first[other] = second
+                        ends.value = [first.handle, second.handle]
+                    }
+                }
+                try eventually("both are connected") { ends.value.count == 2 }
+                ends.value[0].wake()
+                try eventually("it is woken") { shown.value == 1 }
+                // Echoed by the far side.
+                for (count, size) in [0, 5, 0].enumerated() {
+                    ends.value[0].write([UInt8](repeating: 1, count: size))
+                    try eventually("it came back") { shown.value == count + 2 }
+                }
+                ends.value[0].wake()
+                try eventually("it is woken again") { shown.value == 5 }
+                ends.value[1].write("end")
+                try eventually("all came") { seen.value.last == Array("end".utf8) }
+                #expect(seen.value.map(\.count) == [0, 5, 0, 3])
+                try bounded("stop") { client.stop() }
+            }
+        }
+    }
+
     @Test(arguments: Setup.all)
     func aPipePassesEmptyOnesOnBothWays(_ setup: Setup) throws {
         let echoed = Shared<[[UInt8]]>([])

@@ -215,6 +215,7 @@ import Testing
     /// Empty ones take memory too.
     @Test func howManyWaitIsBounded() throws {
         var configuration = LoopConfiguration()
+        configuration.outboundHighMark = 50_000
         configuration.outboundLimit = 100_000
         try withConnected(configuration) { stage, token in
             for _ in 0..<389 { stage.write([], to: token) }
@@ -223,6 +224,91 @@ import Testing
             for _ in 0..<2 { requests += stage.write([], to: token) }
             #expect(stage.port.counters.outboundOverflows.current > 0)
             #expect(requests.contains(.close(token)))
+        }
+    }
+
+    /// By the same measure as the limit: otherwise a handler that heeds the marks would be reset.
+    @Test func marksCountWhatALimitCounts() throws {
+        var configuration = LoopConfiguration()
+        configuration.outboundHighMark = 10_000
+        configuration.outboundLowMark = 5_000
+        try withConnected(configuration) { stage, token in
+            let connection = try #require(stage.loop.find(token))
+            for _ in 0..<38 { stage.write([], to: token) }
+            #expect(connection.pointee.isWritable)
+            stage.write([], to: token)
+            #expect(!connection.pointee.isWritable)
+            for left in (19..<39).reversed() {
+                #expect(stage.delegate.take(token) == [], "\(left) are left")
+                stage.turn((token, .sent(0)))
+            }
+            #expect(stage.delegate.take(token) == [.writable])
+            #expect(connection.pointee.isWritable)
+            for _ in 0..<19 { stage.turn((token, .sent(0))) }
+        }
+    }
+
+    /// A pipe stops at the same mark.
+    @Test func aPipeStopsAtTheHighMarkOfDatagrams() throws {
+        var configuration = LoopConfiguration()
+        configuration.outboundHighMark = 2_000
+        configuration.outboundLowMark = 1_000
+        try withConnected(configuration) { stage, target in
+            let source = try stage.open()
+            stage.turn(source) { loop, connection in
+                loop.find(target).map { loop.pipe(connection, to: $0) }
+            }
+            var stops = 0
+            for sent in 1...10 {
+                let requests = stage.turn((source, .received([1])))
+                if requests.contains(.stop(.receive, source)) { stops = sent }
+                if stops > 0 { break }
+            }
+            #expect(stops == 8)
+            stage.turn((source, .stopped(.receive)))
+            for _ in 0..<8 { stage.turn((target, .sent(1))) }
+        }
+    }
+
+    // MARK: An empty one in hand
+
+    private func takesEmpty(_ stage: Stage, _ token: Token) -> Bool {
+        guard let connection = stage.loop.find(token) else { return false }
+        return stage.loop.takeEmptyDatagram(connection)
+    }
+
+    @Test func anEmptyOneIsInHandOnceAndOnlyWhileItIsShown() throws {
+        try withConnected { stage, token in
+            let taken = Monitor<[Bool]>([])
+            stage.delegate.onTraffic = { loop, connection, _ in
+                for _ in 0..<2 {
+                    let isTaken = loop.takeEmptyDatagram(connection)
+                    taken.withLock { $0.append(isTaken) }
+                }
+            }
+            let sender = stage.listener.address
+            stage.turn(token) { $0.wake($1) }
+            #expect(taken.withLock { $0 } == [false, false])
+            stage.turn((token, .datagram(DatagramArrival([], from: sender))))
+            #expect(taken.withLock { $0 } == [false, false, true, false])
+            stage.turn((token, .datagram(DatagramArrival([1], from: sender))))
+            #expect(taken.withLock { $0 }.suffix(2) == [false, false])
+        }
+    }
+
+    @Test func anEmptyOneOfAPauseIsInHandUntilItWasShown() throws {
+        try withConnected { stage, token in
+            let sender = stage.listener.address
+            stage.pause(token)
+            stage.turn((token, .datagram(DatagramArrival([], from: sender))))
+            stage.turn((token, .datagram(DatagramArrival([1], from: sender))))
+            #expect(!takesEmpty(stage, token))
+            stage.turn((token, .datagram(DatagramArrival([], from: sender))))
+            // Left by the handler, it is gone as any other.
+            stage.turn((token, .stopped(.datagrams)))
+            #expect(stage.resume(token) == [.receiveDatagrams(token)])
+            #expect(stage.delegate.take(token) == [.traffic([])])
+            #expect(!takesEmpty(stage, token))
         }
     }
 

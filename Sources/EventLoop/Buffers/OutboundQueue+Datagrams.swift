@@ -6,10 +6,8 @@
 /// that has something to send never looks empty.
 extension OutboundQueue {
     /// What one counts for besides its bytes: its chunk's bookkeeping and the least that it holds.
-    private static let datagramCost = 256
-
-    /// What the limit is measured against: many small ones take more memory than their bytes.
-    var datagramBacklog: Int { count + Int(datagramCount) * Self.datagramCost }
+    /// Many small ones take more memory than their bytes.
+    static var datagramCost: Int { 256 }
 
     /// Bytes of the datagram at the end. None are an empty one, unless others come before `seal`.
     mutating func gather(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {

@@ -26,10 +26,13 @@ package struct OutboundQueue {
     /// Bytes of files that have not been read yet: they take no memory.
     package var fileCount: Int { files?.pointee.count ?? 0 }
 
+    /// What the limit is measured against: bytes, and what each datagram takes besides its own.
+    var memory: Int { count &+ Int(datagramCount) &* Self.datagramCost }
+
     /// What the marks are measured against: files count too, and each has a descriptor open.
     package var backlog: Int {
-        guard let files else { return count }
-        return count + files.pointee.count + files.pointee.parts * Self.smallRest
+        guard let files else { return memory }
+        return memory + files.pointee.count + files.pointee.parts * Self.smallRest
     }
 
     /// Why a file could not be read.

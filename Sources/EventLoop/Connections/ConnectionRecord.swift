@@ -191,6 +191,8 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) package let isAccepted: Bool
     /// A datagram socket that failed to receive twice waits a little.
     @exclusivity(unchecked) var holdsReceiving = false
+    /// An empty datagram is in hand, of which no byte tells.
+    @exclusivity(unchecked) var holdsEmptyDatagram = false
     /// Connections that it asked for and waits for.
     @exclusivity(unchecked) var awaitedOthers: Int32 = 0
     /// At so many timers, those that fired are dropped.

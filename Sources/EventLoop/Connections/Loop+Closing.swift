@@ -80,6 +80,7 @@ extension Loop {
         } else if flags.contains(.wakeDue) || (flags.contains(.trafficDue) && isReading) {
             connection.pointee.flags.subtract([.wakeDue, .trafficDue])
             callback(connection) { try $0.traffic(connection) }
+            if flags.contains(.datagrams) { setHoldsEmptyDatagram(connection, false) }
         }
         // The callback may have closed, paused or congested the connection.
         if connection.pointee.state == .open && connection.pointee.flags.contains(.endDue)

@@ -50,7 +50,7 @@ extension Loop {
             if depth == 0 && target.pointee.flags.contains(.dirty) { flush(target) }
         }
         // The write has marked it congested, so relief will come.
-        if target.pointee.outbound.count > pipeMark(of: source) {
+        if target.pointee.outbound.memory > pipeMark(of: source) {
             source.pointee.flags.insert(.pipeFull)
             updateReading(source)
         }
@@ -73,9 +73,7 @@ extension Loop {
 
     /// One that came during a pause, and that no byte tells of.
     private func passOnEmptyDatagram(_ source: ConnectionReference) {
-        guard source.pointee.flags.isSuperset(of: [.datagrams, .trafficDue]),
-            source.pointee.inbound.count == 0, let target = target(of: source)
-        else { return }
+        guard takeEmptyDatagram(source), let target = target(of: source) else { return }
         // Not sent from inside a callback that may be the target's own.
         writeNothing(target)
     }

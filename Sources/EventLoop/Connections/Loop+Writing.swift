@@ -116,17 +116,22 @@ extension Loop {
     }
 
     func wrote(_ connection: ConnectionReference) {
-        if connection.pointee.outbound.backlog > configuration.outboundHighMark {
-            congest(connection, connection.pointee.outbound.count)
-        }
+        judgeBacklog(connection)
         guard !connection.pointee.flags.contains(.dirty) else { return }
         connection.pointee.flags.insert(.dirty)
         if !isCurrent(connection) { enqueue(connection) }
     }
 
-    func congest(_ connection: ConnectionReference, _ count: Int) {
+    /// Of what waits to be sent, when it has become more.
+    @inline(__always)
+    func judgeBacklog(_ connection: ConnectionReference) {
+        guard connection.pointee.outbound.backlog > configuration.outboundHighMark else { return }
+        congest(connection)
+    }
+
+    private func congest(_ connection: ConnectionReference) {
         connection.pointee.flags.insert(.congested)
-        guard count > configuration.outboundLimit else { return }
+        guard connection.pointee.outbound.memory > configuration.outboundLimit else { return }
         port.counters.outboundOverflows.add()
         abort(connection, .outboundOverflow)
     }

@@ -21,11 +21,27 @@ extension Loop {
             if connection.pointee.flags.contains(.trafficDue) { port.counters.datagramDrops.add() }
             connection.pointee.inbound.append(bytes)
             connection.pointee.flags.insert(.trafficDue)
-            return
+            return setHoldsEmptyDatagram(connection, bytes.count == 0)
         }
         connection.pointee.inbound.lend(bytes)
+        if bytes.count == 0 { setHoldsEmptyDatagram(connection, true) }
         callback(connection) { try $0.traffic(connection) }
+        if bytes.count == 0 { setHoldsEmptyDatagram(connection, false) }
         if connection.pointee.state == .open { connection.pointee.inbound.release() }
+    }
+
+    func setHoldsEmptyDatagram(_ connection: ConnectionReference, _ holds: Bool) {
+        connection.pointee.details?.takeUnretainedValue().holdsEmptyDatagram = holds
+    }
+
+    /// An empty datagram that is shown now, or came during a pause. Only once: whoever has taken it
+    /// passes it on.
+    package func takeEmptyDatagram(_ connection: ConnectionReference) -> Bool {
+        guard let details = connection.pointee.details?.takeUnretainedValue(),
+            details.holdsEmptyDatagram
+        else { return false }
+        details.holdsEmptyDatagram = false
+        return true
     }
 
     /// Whatever is not the socket's end is the loss of a datagram. One error may come again with
@@ -116,8 +132,8 @@ extension Loop {
     /// Sends what is gathered, or what waits before it.
     func sendNextDatagram(_ connection: ConnectionReference) {
         connection.pointee.outbound.seal()
-        let backlog = connection.pointee.outbound.datagramBacklog
-        if backlog > configuration.outboundLimit { congest(connection, backlog) }
+        // It counts for more than its bytes only now.
+        judgeBacklog(connection)
         guard let bytes = connection.pointee.outbound.takeOffDatagram(chunks) else { return }
         driver.submit(.send(bytes), for: connection.pointee.token)
     }
