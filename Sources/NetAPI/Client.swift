@@ -82,21 +82,16 @@ public final class Client: Sendable {
         to address: Address, timeout: Duration = .seconds(10)
     ) async throws -> ConnectionHandle {
         let answer = Answer<ConnectionHandle>()
-        let attempt = Monitor<(port: LoopPort, token: Token)?>(nil)
+        let name = ConnectName()
         return try await answer.wait {
-            guard let (port, token) = attempt.withLock({ $0 }) else { return }
-            _ = port.post(.run { $0.giveUpConnecting(token) }, always: true)
+            name.giveUp()
         } _: {
             let refusal = onNextLoop { loop in
                 guard !answer.isCancelled else { return }
-                let token = Loop(core: loop).connect(to: address, for: timeout) { result in
+                Loop(core: loop).connect(to: address, for: timeout, as: name) { result in
                     let isWanted = answer.resume(result.map(\.handle).mapError { $0 })
                     if case .success(let connection) = result, !isWanted { connection.close() }
                 }
-                guard let token else { return }
-                attempt.withLock { $0 = (loop.port, token) }
-                // Cancelled before it could be known what to give up.
-                if answer.isCancelled { loop.giveUpConnecting(token) }
             }
             if let refusal { answer.resume(.failure(refusal)) }
         }
@@ -124,20 +119,19 @@ extension Loop {
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
     ) {
-        _ = connect(to: address, for: timeout, done)
+        connect(to: address, for: timeout, as: nil, done)
     }
 
-    /// As above; the token names the attempt, for who gives it up.
+    /// As above, with a name for who gives it up.
     fileprivate func connect(
-        to address: Address, for timeout: Duration,
+        to address: Address, for timeout: Duration, as name: ConnectName?,
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
-    ) -> Token? {
+    ) {
         guard let target = address.socketAddress else {
-            core.refuse { try? done(.failure(.invalidAddress(address.description))) }
-            return nil
+            return core.refuse { try? done(.failure(.invalidAddress(address.description))) }
         }
-        return core.connect(
-            to: target, isDatagram: address.isDatagram, timeout: Nanoseconds(timeout)
+        core.connect(
+            to: target, isDatagram: address.isDatagram, timeout: Nanoseconds(timeout), as: name
         ) { result in
             try done(
                 result.map { Connection($0) }.mapError { NetError(connectingTo: address, $0) })

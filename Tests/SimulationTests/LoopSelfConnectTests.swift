@@ -14,12 +14,14 @@ import Testing
     }
 
     private func connect(
-        _ stage: Stage, _ outcomes: Monitor<[String]>
+        _ stage: Stage, as name: ConnectName? = nil, _ outcomes: Monitor<[String]>
     ) throws -> (Descriptor, Token) {
         let address = stage.listener.address
         let requests = stage.turn(
             message: .run { loop in
-                loop.connect(to: address, isDatagram: false, timeout: .milliseconds(100)) {
+                loop.connect(
+                    to: address, isDatagram: false, timeout: .milliseconds(100), as: name
+                ) {
                     let outcome =
                         switch $0 {
                         case .success: "connected"
@@ -66,6 +68,64 @@ import Testing
             #expect(outcomes.withLock { $0 } == ["connected"])
             #expect(stage.delegate.take(token) == [])
             #expect(stage.delegate.take(other) == [.opened])
+        }
+    }
+
+    @Test("one that is given up at its second socket is given up")
+    func givenUpLater() throws {
+        try withStage { stage in
+            let (outcomes, name) = (Monitor<[String]>([]), ConnectName())
+            let (first, token) = try connect(stage, as: name, outcomes)
+            stage.network.establishWithItself(first, at: stage.listener.address)
+            let requests = stage.turn((token, .connected))
+            let (second, other) = try connecting(requests.dropFirst())
+            stage.turn((token, .closed))
+            name.giveUp()
+            #expect(stage.turn() == [.close(other)])
+            #expect(outcomes.withLock { $0 } == ["ECANCELED"])
+            stage.network.establish(second, with: stage.listener.address)
+            #expect(stage.turn((other, .connected)) == [])
+            #expect(stage.turn((other, .closed)) == [])
+            #expect(stage.delegate.take(other) == [])
+            #expect(stage.loop.slotsInUse == 0)
+        }
+    }
+
+    /// Where the loop hears of a success, or of itself, before it comes to that.
+    @Test("nothing comes of one that was given up, also before its loop has heard of it")
+    func givenUpMeanwhile() throws {
+        for isItself in [false, true] {
+            try withStage { stage in
+                let (outcomes, name) = (Monitor<[String]>([]), ConnectName())
+                let (descriptor, token) = try connect(stage, as: name, outcomes)
+                let address = stage.listener.address
+                if isItself {
+                    stage.network.establishWithItself(descriptor, at: address)
+                } else {
+                    stage.network.establish(descriptor, with: address)
+                }
+                // More than a turn takes, in front of what is posted.
+                for _ in 0..<300 { _ = stage.port.run { _ in } }
+                name.giveUp()
+                #expect(stage.turn((token, .connected)) == [.close(token)])
+                #expect(outcomes.withLock { $0.count } == 1)
+                #expect(stage.delegate.take(token) == [])
+                stage.turn((token, .closed))
+                #expect(stage.loop.slotsInUse == 0)
+            }
+        }
+    }
+
+    @Test("one that was given up before it began is told so from the loop")
+    func givenUpBefore() throws {
+        try withStage { stage in
+            let (outcomes, name) = (Monitor<[String]>([]), ConnectName())
+            name.giveUp()
+            let (_, token) = try connect(stage, as: name, outcomes)
+            #expect(outcomes.withLock { $0 } == [])
+            #expect(stage.turn() == [.close(token)])
+            #expect(outcomes.withLock { $0 } == ["ECANCELED"])
+            stage.turn((token, .closed))
         }
     }
 

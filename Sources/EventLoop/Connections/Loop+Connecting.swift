@@ -8,19 +8,52 @@ final class ConnectAttempt {
     let deadline: Nanoseconds
     /// How many sockets before this one have met themselves.
     let selfConnects: Int
+    /// By which it can be given up.
+    let name: ConnectName?
     let done: ConnectResult
 
     init(
         _ address: UnsafeMutableRawBufferPointer, deadline: Nanoseconds, selfConnects: Int,
-        done: @escaping ConnectResult
+        name: ConnectName?, done: @escaping ConnectResult
     ) {
         self.address = address
         self.deadline = deadline
         self.selfConnects = selfConnects
+        self.name = name
         self.done = done
     }
 
     deinit { address.deallocate() }
+}
+
+/// Names a connect that somebody may give up, through all of the sockets that it tries.
+package final class ConnectName: Sendable {
+    private struct State {
+        var isGivenUp = false
+        /// The socket that it is at.
+        var place: (port: LoopPort, token: Token)?
+    }
+
+    private let state = Monitor(State())
+
+    package init() {}
+
+    /// From any thread: from now on nothing comes of it.
+    package func giveUp() {
+        let port = state.withLock { state in
+            state.isGivenUp = true
+            return state.place?.port
+        }
+        _ = port?.post(.run { $0.giveUpConnecting(self) }, always: true)
+    }
+
+    package var isGivenUp: Bool { state.withLock { $0.isGivenUp } }
+
+    fileprivate var token: Token? { state.withLock { $0.place?.token } }
+
+    fileprivate func isAt(_ token: Token, of port: LoopPort) {
+        state.withLock { $0.place = (port, token) }
+    }
 }
 
 /// Called once, with the open connection or with why there is none.
@@ -30,39 +63,38 @@ extension Loop {
     /// A Unix socket whose listener's backlog is full gives EAGAIN and nothing to wait for.
     private static var retryTime: Nanoseconds { 5_000_000 }
 
-    /// Connects; `done` runs before `onOpen` of the new connection, and never inside this call. The
-    /// token is nil if nothing was begun.
-    @discardableResult
+    /// Connects; `done` runs before `onOpen` of the new connection, and never inside this call.
     package func connect(
         to address: SocketAddress, isDatagram: Bool, timeout: Nanoseconds,
-        _ done: @escaping ConnectResult
-    ) -> Token? {
-        connect(to: address, isDatagram: isDatagram, deadline: driver.clock + max(0, timeout), done)
+        as name: ConnectName? = nil, _ done: @escaping ConnectResult
+    ) {
+        connect(
+            to: address, isDatagram: isDatagram, deadline: driver.clock + max(0, timeout),
+            as: name, done)
     }
 
     private func connect(
         to address: SocketAddress, isDatagram: Bool, deadline: Nanoseconds,
-        selfConnects: Int = 0, _ done: @escaping ConnectResult
-    ) -> Token? {
+        selfConnects: Int = 0, as name: ConnectName?, _ done: @escaping ConnectResult
+    ) {
         do throws(SystemError) {
             // The kernel takes it for a datagram socket, which then is connected to nobody.
             guard address.port != 0 else { throw SystemError(EADDRNOTAVAIL, "connect") }
-            let name = try address.kernelCopy()
             let attempt = ConnectAttempt(
-                name, deadline: deadline, selfConnects: selfConnects, done: done)
-            return try startConnecting(address, isDatagram, attempt)
+                try address.kernelCopy(), deadline: deadline, selfConnects: selfConnects,
+                name: name, done: done)
+            try startConnecting(address, isDatagram, attempt)
         } catch {
             let failure = error
             refuse { try? done(.failure(failure)) }
-            return nil
         }
     }
 
     /// Nobody waits for it any more.
-    package func giveUpConnecting(_ token: Token) {
-        guard let connection = table.find(token), connection.pointee.state == .connecting else {
-            return
-        }
+    fileprivate func giveUpConnecting(_ name: ConnectName) {
+        guard let connection = name.token.flatMap({ table.find($0) }),
+            connection.pointee.state == .connecting
+        else { return }
         abandonConnect(connection, SystemError(ECANCELED, "connect"))
     }
 
@@ -94,7 +126,7 @@ extension Loop {
 
     private func startConnecting(
         _ address: SocketAddress, _ isDatagram: Bool, _ attempt: ConnectAttempt
-    ) throws(SystemError) -> Token {
+    ) throws(SystemError) {
         guard phase == .running || phase == .acceptedLast else {
             throw SystemError(ECANCELED, "connect")
         }
@@ -117,7 +149,10 @@ extension Loop {
         driver.attach(descriptor, as: connection.pointee.token)
         armTimer(connection)
         submitConnect(connection)
-        return connection.pointee.token
+        guard let name = attempt.name else { return }
+        name.isAt(connection.pointee.token, of: port)
+        // If it was given up before that could be known, nobody has posted it.
+        if name.isGivenUp { refuse { self.giveUpConnecting(name) } }
     }
 
     /// Makes a connection of a stream that was connected elsewhere. On an error the descriptor
@@ -178,6 +213,10 @@ extension Loop {
         if !connection.pointee.flags.contains(.datagrams) {
             sockets.prepare(connection.pointee.descriptor, configuration.stream)
         }
+        // The loop has not come to that yet.
+        if attempt.name?.isGivenUp == true {
+            return abandonConnect(connection, SystemError(ECANCELED, "connect"))
+        }
         connection.pointee.state = .open
         connection.pointee.lastProgress = now
         armTimer(connection)
@@ -216,7 +255,7 @@ extension Loop {
     ) {
         // Without the rest of a connection that would keep the port taken.
         sockets.resetOnClose(connection.pointee.descriptor)
-        guard attempt.selfConnects < Self.mostSelfConnects else {
+        guard attempt.selfConnects < Self.mostSelfConnects, attempt.name?.isGivenUp != true else {
             return abandonConnect(connection, SystemError(ECONNREFUSED, "connect"))
         }
         connection.pointee.details?.takeUnretainedValue().attempt = nil
@@ -224,9 +263,9 @@ extension Loop {
         timers.cancel(connection.pointee.timer)
         port.counters.closed.add()
         driver.submit(.close, for: connection.pointee.token)
-        _ = connect(
+        connect(
             to: remote, isDatagram: false, deadline: attempt.deadline,
-            selfConnects: attempt.selfConnects + 1, attempt.done)
+            selfConnects: attempt.selfConnects + 1, as: attempt.name, attempt.done)
     }
 
     func connectFailed(_ connection: ConnectionReference, _ error: SystemError) {
