@@ -116,6 +116,9 @@ package final class EpollDriver: Driver {
     /// Everything is tried when it is submitted.
     package func handOver() {}
 
+    /// Each receive is told as soon as it is made.
+    package var mayHoldInput: Bool { false }
+
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
         guard eventIndex == eventCount && datagrams.owner == .none else {
             now = clock

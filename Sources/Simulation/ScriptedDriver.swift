@@ -123,6 +123,8 @@ package final class ScriptedDriver: Driver {
         return completion
     }
 
+    package var mayHoldInput: Bool { queue.count > 0 }
+
     package func shutDown() {
         endLoan()
         isShutDown = true

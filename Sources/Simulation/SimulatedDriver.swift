@@ -162,6 +162,8 @@ package final class SimulatedDriver: Driver {
         return completion
     }
 
+    package var mayHoldInput: Bool { hasCompletions }
+
     package func shutDown() {
         endLoan()
         for port in ports.values.sorted(by: { $0.token.word < $1.token.word }) {

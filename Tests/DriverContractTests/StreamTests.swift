@@ -43,6 +43,30 @@ extension DriverContract {
             }
         }
 
+        /// Until it is pulled somebody knows of it: the socket, or the driver.
+        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        func inputThatHasComeIsNeverOutOfSight(
+            _ kind: DriverKind, _ transport: Transport
+        ) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen(transport)
+                let peer = try session.connect(to: listener)
+                let descriptor = try session.acceptWaiting(on: listener)
+                let token = session.attach(descriptor)
+                session.submit(.receive, token)
+                // For what making it has brought.
+                try session.run(for: 20_000_000)
+                #expect(!session.driver.mayHoldInput)
+                peer.send(pattern(10))
+                for _ in 0..<50 {
+                    peer.takeTurn()
+                    try session.world.wait(until: session.world.clock + 2_000_000)
+                }
+                #expect(session.driver.mayHoldInput || session.sockets.hasUnread(descriptor))
+                try session.run(until: "it is told") { session.seen[token]?.bytes.count == 10 }
+            }
+        }
+
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func endOfStreamComesOnceAndLast(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in

@@ -150,6 +150,21 @@ import Testing
         }
     }
 
+    /// Where a receive takes bytes out of the socket, nobody else sees them there.
+    @Test("input that is behind the last sent bytes in the driver is in the way as well")
+    func unreadInTheDriver() throws {
+        try withStage(configuration) { stage in
+            let token = try stage.open()
+            stage.turn(after: quiet)
+            stage.write([1], to: token)
+            #expect(stage.close(token) == [])
+            let requests = stage.turn((token, .sent(1)), (token, .received([2])))
+            #expect(requests == [.shutdownWrite(token)])
+            let time = try timeUntilClosed(token, stage)
+            #expect(time >= limit && time <= limit + limit / 10, "\(time)")
+        }
+    }
+
     @Test("a peer that has sent since the close is waited for until it was silent for long")
     func sendingNowAndThen() throws {
         try withStage(configuration) { stage in

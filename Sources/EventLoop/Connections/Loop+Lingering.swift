@@ -12,10 +12,12 @@ extension Loop {
     private static var longestLook: Nanoseconds { 500_000_000 }
 
     /// Nothing is in the way of a close: the peer has everything, and has sent nothing that was
-    /// thrown away.
+    /// thrown away. In the middle of a pull that cannot be told where input may be behind what is
+    /// being handled: then it is looked at again.
     func isTaken(_ connection: ConnectionReference) -> Bool {
         let descriptor = connection.pointee.descriptor
         return connection.pointee.lastReceived + Self.quietTime <= now && !isBehind
+            && !driver.mayHoldInput
             && connection.pointee.discarded == 0
             && sockets.unacknowledged(descriptor) == 0 && !sockets.hasUnread(descriptor)
     }

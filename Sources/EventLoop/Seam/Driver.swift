@@ -40,6 +40,10 @@ package protocol Driver: AnyObject {
     /// call.
     func next() -> Completion?
 
+    /// Whether input may wait to be pulled that is in its socket no longer, where `Sockets` would
+    /// see it.
+    var mayHoldInput: Bool { get }
+
     /// The peer of the connection that the last completion brought, an `accepted`.
     var acceptedPeer: SocketAddress? { get }
 
