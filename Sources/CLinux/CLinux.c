@@ -27,12 +27,6 @@ int mr_unacknowledged(int descriptor) {
     return ioctl(descriptor, SIOCOUTQ, &count) == 0 ? count : 0;
 }
 
-int mr_accept(int listener) {
-    struct sockaddr_storage peer;
-    uint32_t length;
-    return mr_accept_from(listener, &peer, &length);
-}
-
 int mr_accept_from(int listener, struct sockaddr_storage *peer, uint32_t *length) {
     socklen_t size = sizeof(*peer);
     int accepted = accept4(listener, (struct sockaddr *)peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);

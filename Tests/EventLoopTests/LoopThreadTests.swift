@@ -15,18 +15,6 @@ import Testing
         #expect(monitor.update { $0 })
     }
 
-    @Test func knowsWhetherItIsCurrent() throws {
-        let monitor = Monitor<(thread: LoopThread?, answer: Bool?)>((nil, nil))
-        let thread = try LoopThread(name: "current") {
-            let this = monitor.wait { $0.thread }
-            monitor.update { $0.answer = this.isCurrent }
-        }
-        monitor.update { $0.thread = thread }
-        #expect(monitor.wait { $0.answer })
-        #expect(!thread.isCurrent)
-        thread.join()
-    }
-
     @Test(arguments: [
         ("short", "short"), ("exactly-fifteen", "exactly-fifteen"),
         ("sixteen-letters-", "sixteen-letters"),

@@ -27,7 +27,7 @@ import Testing
         deinit { for number in accepted + [descriptor] { close(number) } }
 
         /// Takes out the one who fills it, so that there is room for one more.
-        func makeRoom() { accepted.append(mr_accept(descriptor)) }
+        func makeRoom() { accepted.append(acceptOne(descriptor)) }
     }
 
     @Test(arguments: Setup.receiving)

@@ -111,9 +111,8 @@ int mr_take_error(int descriptor);
 int mr_has_hung_up(int descriptor);
 // Bytes that the peer's host has not acknowledged, or a Unix peer not read (SIOCOUTQ).
 int mr_unacknowledged(int descriptor);
-// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC: the new descriptor, or -1 with errno.
-int mr_accept(int listener);
-// The same, with the peer's name, which is there even if it has reset the connection already.
+// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC: the new descriptor, or -1 with errno. With the
+// peer's name, which is there even if it has reset the connection already.
 int mr_accept_from(int listener, struct sockaddr_storage *peer, uint32_t *length);
 // "EADDRINUSE" for 98; NULL for a number that this libc does not know.
 const char *mr_errno_name(int number);

@@ -55,8 +55,6 @@ package struct LoopThread: Sendable {
             return nil
         }
 
-    package var isCurrent: Bool { pthread_equal(thread, pthread_self()) != 0 }
-
     package func detach() { pthread_detach(thread) }
 
     /// Waits for its end. Once, and not from itself.

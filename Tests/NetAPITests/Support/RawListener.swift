@@ -25,13 +25,20 @@ final class RawListener: Sendable {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         let deadline = Deadline()
         while true {
-            let accepted = mr_accept(descriptor)
+            let accepted = acceptOne(descriptor)
             if accepted >= 0 { return TestClient(accepted: accepted) }
             guard errno == EAGAIN || errno == EINTR else { throw SystemFailure("accept") }
             try deadline.check("a connection to accept")
             Glibc.poll(&entry, 1, deadline.milliseconds)
         }
     }
+}
+
+/// The descriptor of a connection that waits, closed on exec; -1 with errno.
+func acceptOne(_ listener: CInt) -> CInt {
+    var peer = sockaddr_storage()
+    var length: UInt32 = 0
+    return mr_accept_from(listener, &peer, &length)
 }
 
 extension TestClient {
