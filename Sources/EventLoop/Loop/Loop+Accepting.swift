@@ -80,6 +80,7 @@ extension Loop {
             place(stream, listener: listener)
         } else {
             listeners[listener].parked.append(stream)
+            owner.connectionParked()
         }
         if !owner.hasRoom { pauseAccepting(listener) }
         if let target = targetBehind(of: listener) { waitForLoop(target, listener) }
@@ -179,7 +180,7 @@ extension Loop {
 
     func resumeAccepting() {
         for listener in listeners.indices {
-            while !listeners[listener].parked.isEmpty, owner.takeRoom(),
+            while !listeners[listener].parked.isEmpty, owner.takeRoomForParked(),
                 let stream = listeners[listener].takeParked()
             {
                 place(stream, listener: listener)
@@ -236,7 +237,8 @@ extension Loop {
         flushDatagrams()
         forgetOutbox(listener)
         while let stream = listeners[listener].takeParked() {
-            placeInAnyCase(stream, listener: listener)
+            owner.parkedConnectionAdded()
+            place(stream, listener: listener)
         }
         // Who waits where another server accepts too is that one's.
         let bound = listeners[listener].bound

@@ -114,10 +114,17 @@ package protocol LoopOwner: AnyObject, Sendable {
     func drained(_ loop: Int)
     /// Something degraded that an operator should see.
     func report(_ event: LoopReport)
-    /// Counts one more connection, if the limit leaves room for it.
+    /// Counts one more connection, if the limit leaves room for it, and for those that are parked.
     func takeRoom() -> Bool
     /// Counts one more connection, whatever the limit is.
     func connectionAdded()
+    /// One was accepted that found no room. It goes before those that are accepted after it, by
+    /// whichever loop, so that its wait has an end.
+    func connectionParked()
+    /// As `takeRoom`, for one that was parked, which it then is no longer.
+    func takeRoomForParked() -> Bool
+    /// One that was parked is served, limit or not.
+    func parkedConnectionAdded()
     func connectionClosed()
     /// One more connection of a host: false if it has as many as it may have, and then it is not
     /// counted.
@@ -125,6 +132,7 @@ package protocol LoopOwner: AnyObject, Sendable {
     func hostDisconnected(_ host: SocketAddress)
     var hasRoom: Bool { get }
 }
+    /// For one that is yet to be accepted.
 
 package enum StopCause: Sendable {
     case requested

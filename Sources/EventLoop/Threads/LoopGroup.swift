@@ -64,8 +64,10 @@ package final class LoopGroup: Sendable {
     /// The serving loops come first; an acceptor, if there is one, last.
     let loopCount: Int
     let state: Monitor<State>
-    private let connections = Atomic(0)
-    private let hosts = Monitor<[SocketAddress: Int]>([:])
+    let connections = Atomic(0)
+    /// Accepted, and waiting for room.
+    let parked = Atomic(0)
+    let hosts = Monitor<[SocketAddress: Int]>([:])
     let joiner = Monitor<[LoopThread]>([])
     let handedOut = Monitor(OpenListeners())
 
@@ -326,7 +328,7 @@ extension LoopGroup: LoopOwner {
 
     package func caughtUp() { resumeAccepting() }
 
-    private func resumeAccepting() {
+    func resumeAccepting() {
         for port in ports
         where !port.isResuming.exchange(true, ordering: .sequentiallyConsistent) {
             port.postFirst(.resumeAccepting)
@@ -334,62 +336,4 @@ extension LoopGroup: LoopOwner {
     }
 
     package func report(_ event: LoopReport) { parts.report(event) }
-
-    package func takeRoom() -> Bool {
-        var count = connections.load(ordering: .relaxed)
-        while count < configuration.connectionLimit {
-            let (isExchanged, found) = connections.weakCompareExchange(
-                expected: count, desired: count + 1, ordering: .relaxed)
-            if isExchanged { return true }
-            count = found
-        }
-        return false
-    }
-
-    package func connectionAdded() { connections.add(1, ordering: .relaxed) }
-
-    package func connectionClosed() {
-        let before = connections.subtract(1, ordering: .relaxed).oldValue
-        if before == configuration.connectionLimit { resumeAccepting() }
-    }
-
-    package func hostConnected(_ host: SocketAddress) -> Bool {
-        guard let limit = configuration.hostLimit else { return true }
-        return hosts.withLock { hosts in
-            let count = hosts[host, default: 0]
-            guard count < limit else { return false }
-            hosts[host] = count + 1
-            return true
-        }
-    }
-
-    package func hostDisconnected(_ host: SocketAddress) {
-        guard configuration.hostLimit != nil else { return }
-        hosts.withLock { hosts in
-            let count = hosts[host, default: 0]
-            hosts[host] = count > 1 ? count - 1 : nil
-        }
-    }
-
-    package var hasRoom: Bool {
-        connections.load(ordering: .relaxed) < configuration.connectionLimit
-    }
-}
-
-/// An acceptor has no connections of its own, so nothing is ever told to it.
-final class AcceptorDelegate: LoopDelegate, DatagramDelegate {
-    func boot(_ loop: Loop) -> LoopAction { .none }
-    func tick(_ loop: Loop) -> LoopTick { .never }
-    func opened(_ connection: ConnectionReference) -> LoopAction { .none }
-    func traffic(_ connection: ConnectionReference) -> LoopAction { .none }
-    func writable(_ connection: ConnectionReference) -> LoopAction { .none }
-    func peerEnded(_ connection: ConnectionReference) -> LoopAction { .none }
-    func willWrite(_ connection: ConnectionReference) -> LoopAction { .none }
-    func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction { .none }
-    func shutDown(_ loop: Loop) {}
-    var rest: any LoopDelegate { self }
-    var datagrams: any DatagramDelegate { self }
-    func datagram(
-        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int
-    ) -> LoopAction { .none }
 }

@@ -16,6 +16,7 @@ final class RecordingOwner: LoopOwner {
     private struct State {
         var heard: [Heard] = []
         var alive = 0
+        var parked = 0
         var limit = Int.max
     }
 
@@ -63,9 +64,27 @@ final class RecordingOwner: LoopOwner {
 
     func takeRoom() -> Bool {
         state.withLock { state in
-            guard state.alive < state.limit else { return false }
+            guard state.alive < state.limit - state.parked else { return false }
             state.alive += 1
             return true
+        }
+    }
+
+    func connectionParked() { state.withLock { $0.parked += 1 } }
+
+    func takeRoomForParked() -> Bool {
+        state.withLock { state in
+            guard state.alive < state.limit else { return false }
+            state.alive += 1
+            state.parked -= 1
+            return true
+        }
+    }
+
+    func parkedConnectionAdded() {
+        state.withLock { state in
+            state.alive += 1
+            state.parked -= 1
         }
     }
 
@@ -77,5 +96,5 @@ final class RecordingOwner: LoopOwner {
 
     func hostDisconnected(_ host: SocketAddress) {}
 
-    var hasRoom: Bool { state.withLock { $0.alive < $0.limit } }
+    var hasRoom: Bool { state.withLock { $0.alive < $0.limit - $0.parked } }
 }

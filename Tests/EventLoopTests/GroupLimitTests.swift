@@ -1,0 +1,45 @@
+/// The limit of connections that all loops of a group have together.
+import Testing
+
+@testable import EventLoop
+
+@Suite struct GroupLimitTests {
+    private func group(limit: Int) -> LoopGroup {
+        var configuration = LoopGroup.Configuration()
+        configuration.connectionLimit = limit
+        return LoopGroup(
+            configuration,
+            LoopGroup.Parts(
+                sockets: KernelSockets(), makeDriver: { throw SystemError(0, "unused") },
+                makeDelegate: { _ in AcceptorDelegate() }, report: { _ in }))
+    }
+
+    @Test func whoIsParkedGoesFirst() {
+        let group = group(limit: 2)
+        #expect(group.takeRoom() && group.takeRoom())
+        #expect(!group.takeRoom())
+        group.connectionParked()
+        #expect(!group.takeRoomForParked())
+        group.connectionClosed()
+        // Kept for the one that waits, whoever asks.
+        #expect(!group.hasRoom)
+        #expect(!group.takeRoom())
+        #expect(group.takeRoomForParked())
+        #expect(!group.takeRoom())
+        group.connectionClosed()
+        #expect(group.hasRoom)
+        #expect(group.takeRoom())
+    }
+
+    @Test func whoWasParkedAndIsServedInAnyCaseKeepsNoRoom() {
+        let group = group(limit: 1)
+        #expect(group.takeRoom())
+        group.connectionParked()
+        group.parkedConnectionAdded()
+        group.connectionClosed()
+        #expect(!group.hasRoom)
+        group.connectionClosed()
+        #expect(group.hasRoom)
+        #expect(group.takeRoom())
+    }
+}
