@@ -52,8 +52,8 @@ public final class Client: Sendable {
 
     /// Serves a stream that was connected elsewhere, a socket pair's end for example, which the
     /// client owns from now on. `onOpen` runs on one of its loops. `failed` is told `.closed`,
-    /// `.overloaded`, or, if it is no connected stream, `.unsupported`; then the descriptor is
-    /// closed.
+    /// `.overloaded` if that loop takes no more, or, if it is no connected stream, `.unsupported`;
+    /// then the descriptor is closed.
     public func adopt(
         _ descriptor: CInt, failed: @escaping @Sendable (NetError) -> Void = { _ in }
     ) {
@@ -62,11 +62,7 @@ public final class Client: Sendable {
                 try loop.adopt(Descriptor(descriptor))
             } catch {
                 Glibc.close(descriptor)
-                guard error.number != ECANCELED else { return failed(.closed) }
-                failed(
-                    NetError(
-                        .unsupported, "descriptor \(descriptor): \(error.message)",
-                        "give a connected stream socket", errno: error.number))
+                failed(NetError(adopting: descriptor, error))
             }
         }
         if let refusal {

@@ -17,7 +17,7 @@ public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStr
         public static let invalidOption = Code(name: "invalidOption")
         public static let frameTooLong = Code(name: "frameTooLong")
         public static let timedOut = Code(name: "timedOut")
-        /// A loop's mailbox is full.
+        /// A loop's mailbox is full, or it has as many connections as it can have.
         public static let overloaded = Code(name: "overloaded")
         /// Not possible on this kind of socket, or not at this moment.
         public static let unsupported = Code(name: "unsupported")
@@ -160,6 +160,20 @@ extension NetError {
         default:
             self.init(
                 .system, "\(address): \(error.message) (\(error.name))", errno: error.number)
+        }
+    }
+
+    init(adopting descriptor: CInt, _ error: SystemError) {
+        switch error.number {
+        case ECANCELED: self = .closed
+        case ENOBUFS:
+            self.init(
+                .overloaded, "a loop has as many connections as it can have",
+                "take more loops", errno: error.number)
+        default:
+            self.init(
+                .unsupported, "descriptor \(descriptor): \(error.message)",
+                "give a connected stream socket", errno: error.number)
         }
     }
 

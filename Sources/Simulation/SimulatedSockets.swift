@@ -43,7 +43,9 @@ package final class SimulatedSockets: Sockets {
     }
 
     package func adoptStream(_ descriptor: Descriptor) throws(SystemError) {
-        throw SystemError(EBADF, "getsockopt")
+        guard case .stream = network.socket(descriptor, for: "getsockopt")?.kind else {
+            throw SystemError(EBADF, "getsockopt")
+        }
     }
 
     package func bindDatagrams(

@@ -8,6 +8,8 @@ package struct ConnectionTable: ~Copyable {
     private var vacant = Fifo<UInt32>(capacity: RecordChunks.size)
     /// Slots in use.
     private(set) var count = 0
+    /// Slots at most, in whole chunks.
+    var limit = Int(Token.slotLimit)
     /// Set once, right after the loop that owns this table exists.
     var loop: Unmanaged<Loop>?
 
@@ -36,7 +38,7 @@ package struct ConnectionTable: ~Copyable {
         return record.pointee.token == token ? record : nil
     }
 
-    /// A fresh life, or nil when all 2^24 slots are in use.
+    /// A fresh life, or nil when all slots are in use.
     mutating func allocate() -> ConnectionReference? {
         if vacant.isEmpty && !grow() { return nil }
         guard let slot = vacant.popFirst() else { return nil }
@@ -64,7 +66,7 @@ package struct ConnectionTable: ~Copyable {
     }
 
     private mutating func grow() -> Bool {
-        guard capacity + RecordChunks.size <= Int(Token.slotLimit) else { return false }
+        guard capacity + RecordChunks.size <= limit else { return false }
         guard let loop else { preconditionFailure("a table without its loop") }
         let used = capacity / RecordChunks.size
         let bigger = UnsafeMutablePointer<ConnectionReference>.allocate(capacity: used + 1)

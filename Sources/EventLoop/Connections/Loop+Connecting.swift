@@ -162,9 +162,13 @@ extension Loop {
             throw SystemError(ECANCELED, "adopt")
         }
         try sockets.adoptStream(descriptor)
+        guard let connection = table.allocate() else {
+            owner.report(.slotsExhausted(loop: index))
+            throw SystemError(ENOBUFS, "adopt")
+        }
         owner.connectionAdded()
         let peer = try? sockets.remoteAddress(of: descriptor)
-        open(AcceptedStream(descriptor: descriptor, peer: peer), listener: nil)
+        open(connection, AcceptedStream(descriptor: descriptor, peer: peer), listener: nil)
     }
 
     /// Lets a connection rest until the one that it asked for is there: its bytes and its end wait.

@@ -2,14 +2,23 @@
 
 extension Loop {
     /// Makes a connection of a descriptor that a listener accepted, here or on another loop.
-    func open(_ stream: AcceptedStream, listener: Int?, host: SocketAddress? = nil) {
-        let descriptor = stream.descriptor
+    func open(_ stream: AcceptedStream, listener: Int, host: SocketAddress? = nil) {
         guard !hasEnded, let connection = table.allocate() else {
             if !hasEnded { owner.report(.slotsExhausted(loop: index)) }
             if let host { owner.hostDisconnected(host) }
-            sockets.discard(descriptor)
+            sockets.discard(stream.descriptor)
             return owner.connectionClosed()
         }
+        open(connection, stream, listener: listener, host: host)
+    }
+
+    /// The same of a slot that was allocated for it; with no listener, of what was connected
+    /// elsewhere.
+    func open(
+        _ connection: ConnectionReference, _ stream: AcceptedStream, listener: Int?,
+        host: SocketAddress? = nil
+    ) {
+        let descriptor = stream.descriptor
         sockets.prepare(descriptor, configuration.stream)
         let details = ConnectionDetails(isAccepted: listener != nil, remoteAddress: stream.peer)
         details.countedHost = host

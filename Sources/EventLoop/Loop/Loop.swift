@@ -110,6 +110,7 @@ package final class Loop {
         table.loop = Unmanaged.passUnretained(self)
     }
 
+        table.limit = configuration.slotLimit
     deinit {
         for outbox in outboxes { outbox?.release() }
         delegates.release()

@@ -35,6 +35,8 @@ package struct LoopConfiguration: Sendable {
     /// Completions handled between two looks at timers and other threads' messages.
     @usableFromInline package var completionsPerTurn = 512
     package var mailboxCapacity = 65_536
+    /// Connections and listeners of a loop at most; fewer in tests.
+    package var slotLimit = Int(Token.slotLimit)
     /// Blocking work of one connection that may wait or run before its input pauses.
     package var workLimit = 16
     /// Who does it.
