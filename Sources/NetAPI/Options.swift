@@ -182,7 +182,9 @@ public struct Options: Sendable {
         case roundRobin
         /// The one with the fewest.
         case leastConnections
-        /// Always the same for one host.
+        /// The same for one host, unless 64 connections wait to be taken by that loop, which a
+        /// callback holds up: then the one with the fewest of the others, so that clients need not
+        /// wait. `Statistics.balancerFallBacks` counts those.
         case sourceHash
     }
 }

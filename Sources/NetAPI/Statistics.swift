@@ -24,6 +24,9 @@ public struct Statistics: Sendable {
     /// Accepting waited for a loop that had not taken what it was handed; clients waited in the
     /// backlog.
     public var acceptorWaits = 0
+    /// Connections that went to another loop than the one that `Options.balancer` picked, since 64
+    /// that had been handed to that one still waited to be taken.
+    public var balancerFallBacks = 0
     /// Reading paused because a peer did not take its output.
     public var readPauses = 0
     /// Connections closed with `.inboundOverflow` or `.outboundOverflow`.
@@ -83,6 +86,7 @@ public struct Statistics: Sendable {
         acceptBackOffs += counters.acceptBackOffs.current
         acceptPauses += counters.acceptPauses.current
         acceptorWaits += counters.acceptorWaits.current
+        balancerFallBacks += counters.balancerFallBacks.current
         readPauses += counters.readPauses.current
         offloadPauses += counters.workPauses.current
         offloadRefusals += counters.workRefusals.current

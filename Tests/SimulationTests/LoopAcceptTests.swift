@@ -114,6 +114,87 @@ import Testing
         }
     }
 
+    @Test("who was parked goes before who was accepted later, although that found room")
+    func parkedFirst() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            stage.owner.limit = 1
+            let descriptors = try (0..<3).map { _ in try stage.makeDescriptor() }
+            stage.turn(
+                (listener, .accepted(descriptors[0])), (listener, .accepted(descriptors[1])))
+            let first = try #require(stage.delegate.lastOpened)
+            stage.abort(first)
+            // Accepted before the driver had stopped, and after there was room.
+            let late = stage.turn((first, .closed), (listener, .accepted(descriptors[2])))
+            #expect(late == [])
+            for parked in descriptors[1...] {
+                let next = stage.turn(message: .resumeAccepting)
+                let token = try #require(stage.delegate.lastOpened)
+                #expect(next == [.attach(parked, token), .receive(token)])
+                stage.abort(token)
+                stage.turn((token, .closed))
+            }
+        }
+    }
+
+    // MARK: Handing over
+
+    /// All of one host, so that `sourceHash` picks one loop for all.
+    @Test("a loop that takes nothing has 64 connections, and the others the rest")
+    func heldUpLoop() throws {
+        try withStage(handsTo: 3, .sourceHash) { stage in
+            let listener = try stage.startAccepting()
+            func accept(_ count: Int) throws {
+                for _ in 0..<count {
+                    let descriptor = try stage.makeDescriptor()
+                    #expect(stage.turn((listener, .accepted(descriptor))) == [])
+                }
+            }
+            try accept(64)
+            #expect(stage.others.map(\.load).sorted() == [0, 0, 64])
+            #expect(stage.port.counters.balancerFallBacks.current == 0)
+            // The least loaded of the others each time.
+            try accept(100)
+            #expect(stage.others.map(\.load).sorted() == [50, 50, 64])
+            #expect(stage.port.counters.balancerFallBacks.current == 100)
+            #expect(stage.port.counters.acceptorWaits.current == 0)
+            // Until all are held up.
+            try accept(27)
+            let last = stage.turn((listener, .accepted(try stage.makeDescriptor())))
+            #expect(last == [.stop(.accept, listener)])
+            #expect(stage.others.map(\.load) == [64, 64, 64])
+            #expect(stage.port.counters.acceptorWaits.current == 1)
+        }
+    }
+
+    // MARK: Slots
+
+    @Test("a stream from elsewhere that finds no slot is refused, and stays its owner's")
+    func noSlotToAdopt() throws {
+        var configuration = LoopConfiguration()
+        configuration.slotLimit = 256
+        try withStage(configuration) { stage in
+            for _ in 0..<256 { _ = try stage.open() }
+            let descriptor = try stage.makeDescriptor()
+            let outcome = Monitor<String?>(nil)
+            let requests = stage.turn(
+                message: .run { loop in
+                    do throws(SystemError) {
+                        try loop.adopt(descriptor)
+                        outcome.withLock { $0 = "adopted" }
+                    } catch {
+                        outcome.withLock { $0 = error.name }
+                    }
+                })
+            #expect(requests == [])
+            #expect(outcome.withLock { $0 } == "ENOBUFS")
+            #expect(stage.isOpen(descriptor))
+            #expect(stage.owner.alive == 256)
+            #expect(stage.owner.take() == [.other("slotsExhausted(loop: 0)")])
+            stage.sockets.discard(descriptor)
+        }
+    }
+
     // MARK: Stopping
 
     @Test("a stop serves who was accepted before its answer and who waits in the backlog")

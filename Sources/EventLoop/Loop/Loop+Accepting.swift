@@ -107,8 +107,7 @@ extension Loop {
         guard listeners[listener].spreads else { return nil }
         // Not lazily: each of those that are behind is to tell when it is not.
         let behind = targets.indices.filter { isBehind(targets[$0]) }
-        let mustWait = balancer.isBound ? !behind.isEmpty : behind.count == targets.count
-        return mustWait ? behind.first : nil
+        return behind.count == targets.count ? behind.first : nil
     }
 
     private func isBehind(_ target: LoopPort) -> Bool {
@@ -154,9 +153,12 @@ extension Loop {
     private func target(for stream: AcceptedStream) -> LoopPort {
         let index = balancer.pick(
             among: targets.count, load: { targets[$0].load }, source: { stream.peer })
-        guard !balancer.isBound, targets[index].adoptions.isMany else { return targets[index] }
-        // One loop that is held up does not hold up the others' clients.
-        return targets.first { !$0.adoptions.isMany } ?? targets[index]
+        guard targets[index].adoptions.isMany else { return targets[index] }
+        // One loop that is held up does not hold up the others' clients, nor even its own.
+        let others = targets.filter { !$0.adoptions.isMany }
+        guard let other = others.min(by: { $0.load < $1.load }) else { return targets[index] }
+        port.counters.balancerFallBacks.add()
+        return other
     }
 
     func acceptFailed(_ error: SystemError, on record: ConnectionReference) {

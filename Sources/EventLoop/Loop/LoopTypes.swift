@@ -197,7 +197,7 @@ package final class LoopPort: Sendable {
     }
 
     /// Connections that it has or will have.
-    var load: Int { counters.open + adoptions.waiting }
+    package var load: Int { counters.open + adoptions.waiting }
 
     /// From any thread: false if the loop has ended, or is so far behind that it takes no more.
     @discardableResult

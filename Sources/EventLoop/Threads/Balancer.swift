@@ -3,7 +3,7 @@ package struct Balancer {
     package enum Policy: Sendable {
         case roundRobin
         case leastConnections
-        /// One source address always comes to the same loop.
+        /// One source address comes to the same loop, as long as that one keeps up.
         case sourceHash
     }
 
@@ -11,11 +11,6 @@ package struct Balancer {
     private var next = 0
 
     package init(_ policy: Policy) { self.policy = policy }
-
-    /// It leaves no choice: another loop than the picked one will not do.
-    var isBound: Bool {
-        if case .sourceHash = policy { true } else { false }
-    }
 
     /// `load` tells how many connections loop `index` has; `source` is asked for only if the policy
     /// needs it.

@@ -48,6 +48,9 @@ package final class LoopCounters: Sendable {
     package let acceptPauses = Counter()
     /// Accepting waited for a loop that had not taken what it was handed.
     package let acceptorWaits = Counter()
+    /// Connections for a loop that had not taken enough of what it was handed, and that went to
+    /// another.
+    package let balancerFallBacks = Counter()
     package let inboundOverflows = Counter()
     package let outboundOverflows = Counter()
     package let readPauses = Counter()

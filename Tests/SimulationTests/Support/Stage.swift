@@ -16,17 +16,25 @@ final class Stage {
     let sockets: SimulatedSockets
     let port: LoopPort
     let loop: Loop
+    /// Of loops that take nothing, which the connections are handed to if there are any.
+    let others: [LoopPort]
     /// The other ends, in the order in which they connected.
     private(set) var peers: [Peer] = []
 
-    init(_ configuration: LoopConfiguration) throws {
+    init(
+        _ configuration: LoopConfiguration, handsTo others: Int = 0,
+        _ balancer: Balancer.Policy = .roundRobin
+    ) throws {
         sockets = SimulatedSockets(network: network)
         listener = try sockets.listen(on: .v4(IPv4Bytes(0), port: 0), ListenOptions())
         port = Loop.port(index: 0, capacity: 1_024, driver: driver)
+        self.others = (0..<others).map {
+            Loop.port(index: $0 + 1, capacity: 1_024, driver: ScriptedDriver())
+        }
         loop = Loop(
             index: 0, port: port, driver: driver, sockets: sockets, delegate: delegate,
-            configuration: configuration, listeners: [(listener, spreads: false)],
-            targets: [port], balancer: .roundRobin, owner: owner)
+            configuration: configuration, listeners: [(listener, spreads: others > 0)],
+            targets: others > 0 ? self.others : [port], balancer: balancer, owner: owner)
     }
 
     // MARK: Turning
@@ -160,6 +168,11 @@ final class Stage {
     func finish() {
         driver.waitError = SystemError(EIO, "wait")
         _ = loop.turn()
+        for message in others.flatMap({ $0.mailbox.close() }) {
+            guard case .adopt(let stream, _, _) = message else { continue }
+            sockets.discard(stream.descriptor)
+            owner.connectionClosed()
+        }
         #expect(driver.isShutDown)
         #expect(delegate.shutDowns == 1)
         #expect(driver.violations == [])
@@ -172,9 +185,10 @@ final class Stage {
 
 /// Gives `body` a loop, ends it, and holds what it did against the rules of the seam.
 func withStage(
-    _ configuration: LoopConfiguration = LoopConfiguration(), _ body: (Stage) throws -> Void
+    _ configuration: LoopConfiguration = LoopConfiguration(), handsTo others: Int = 0,
+    _ balancer: Balancer.Policy = .roundRobin, _ body: (Stage) throws -> Void
 ) throws {
-    let stage = try Stage(configuration)
+    let stage = try Stage(configuration, handsTo: others, balancer)
     defer { stage.finish() }
     try body(stage)
 }
