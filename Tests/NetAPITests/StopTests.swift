@@ -38,6 +38,49 @@ import Testing
         handler.log.checkLives()
     }
 
+    /// Each returns when the threads are gone, also one that finds another at it.
+    @Test(arguments: Setup.all)
+    func aSecondStopWaitsAsTheFirstDoes(_ setup: Setup) throws {
+        /// The last that a loop's thread lets go of.
+        final class Kept: Sendable {
+            let gate: Gate
+            let isGone: Shared<Bool>
+
+            init(_ gate: Gate, _ isGone: Shared<Bool>) {
+                self.gate = gate
+                self.isGone = isGone
+            }
+
+            deinit {
+                gate.wait()
+                isGone.value = true
+            }
+        }
+        struct Handler: EventHandler {
+            func onTraffic(_ connection: Connection) -> Action { .none }
+        }
+        let (gate, isGone) = (Gate(), Shared(false))
+        func makeServer() throws -> Server {
+            let kept = Kept(gate, isGone)
+            return try Server(listen: anyPort, options: setup.options()) {
+                withExtendedLifetime(kept) { Handler() }
+            }
+        }
+        let server = try makeServer()
+        try bounded("Server.start") { try server.start() }
+        let stops = (0..<3).map { _ in
+            Worker {
+                server.stop()
+                return isGone.value
+            }
+        }
+        try eventually("a thread is about to end") { gate.isReached }
+        // Enough for one that does not wait, and no more than that.
+        pause(.milliseconds(50))
+        gate.open()
+        for stop in stops { #expect(try stop.join("Server.stop")) }
+    }
+
     @Test(arguments: Setup.all)
     func stoppingWhatNeverStartedIsHarmless(_ setup: Setup) throws {
         let server = try Server(TestHandler(), listen: anyPort, options: setup.options())

@@ -23,7 +23,7 @@ extension LoopGroup {
         let isGood = failure == nil
         // Before they run: a stop joins them.
         let threadsToJoin = isGood ? threads : []
-        joiner.withLock { $0 = threadsToJoin }
+        joiner.withLock { $0.threads = threadsToJoin }
         state.update { $0.verdict = isGood ? .run : .abandon }
         if let failure {
             for thread in threads { thread.join() }
@@ -42,13 +42,17 @@ extension LoopGroup {
         return nil
     }
 
-    /// Waits for the threads to be gone. Not from one of them.
+    /// Waits for the threads to be gone, whoever joins them. Not from one of them.
     package func join() {
-        let threads = joiner.withLock { threads in
-            defer { threads = [] }
-            return threads
+        let threads = joiner.wait { joiner -> [LoopThread]? in
+            guard !joiner.isJoining else { return nil }
+            defer { joiner.threads = [] }
+            joiner.isJoining = !joiner.threads.isEmpty
+            return joiner.threads
         }
+        guard !threads.isEmpty else { return }
         for thread in threads { thread.join() }
+        joiner.update { $0.isJoining = false }
     }
 
     /// Waits until every handler has booted. False if the start has failed.

@@ -53,6 +53,12 @@ package final class LoopGroup: Sendable {
         var whenEnded: [@Sendable () -> Void] = []
     }
 
+    struct Joiner {
+        /// Those that nobody joins yet.
+        var threads: [LoopThread] = []
+        var isJoining = false
+    }
+
     enum Verdict {
         case undecided
         case run
@@ -68,7 +74,7 @@ package final class LoopGroup: Sendable {
     /// Accepted, and waiting for room.
     let parked = Atomic(0)
     let hosts = Monitor<[SocketAddress: Int]>([:])
-    let joiner = Monitor<[LoopThread]>([])
+    let joiner = Monitor(Joiner())
     let handedOut = Monitor(OpenListeners())
 
     /// How long a stop may take that nobody gave a limit for.
@@ -87,7 +93,7 @@ package final class LoopGroup: Sendable {
 
     deinit {
         // Nobody will join them any more.
-        for thread in joiner.withLock({ $0 }) { thread.detach() }
+        for thread in joiner.withLock({ $0.threads }) { thread.detach() }
     }
 
     private var hasAcceptor: Bool { loopCount > configuration.loops }
