@@ -145,7 +145,8 @@ package final class UringDriver: Driver {
             mr_ring_close(ring)
             hotBuffer?.deallocate()
         }
-        ring.deallocate()
+        // What is in flight after all points into it.
+        if isOpen || inFlight == 0 { ring.deallocate() }
         spare.deallocate()
         lentDatagram.deallocate()
     }
