@@ -13,7 +13,8 @@ public protocol LoopHandler: SendableMetatype {
     /// Once per handler instance at once after boot, then after each delay returned. An error stops
     /// the server.
     func onTick(_ loop: Loop) throws -> Tick
-    /// Once per handler instance, after the last `onClose` of all loops.
+    /// Once per handler instance, its last callback: after the last `onClose` of all loops, also
+    /// where one of them has failed. A handler shared by all loops is told on loop 0.
     func onShutdown(_ server: Server)
 }
 

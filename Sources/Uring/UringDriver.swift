@@ -267,13 +267,13 @@ package final class UringDriver: Driver {
         }
     }
 
-    // MARK: Buffers
     /// A receive by the ring takes bytes out of the socket as they come; recv(2) when they are
     /// pulled.
     package var mayHoldInput: Bool {
         limitsReceives && (mr_has_completions(ring) || mr_has_overflow(ring))
     }
 
+    // MARK: Buffers
 
     @inline(__always)
     func giveBackLent() {

@@ -226,7 +226,9 @@ import Testing
             #expect(stage.delegate.take(sending) == [.closed("reset ENOMEM")])
             #expect(stage.delegate.take(paused) == [.closed("reset ENOMEM")])
             #expect(stage.delegate.take(closing) == [])
-            #expect(stage.delegate.shutDowns == 1)
+            // For which it waits for the other loops.
+            #expect(stage.delegate.shutDowns == 0)
+            #expect(stage.loop.owesGoodbye)
             #expect(stage.driver.isShutDown)
             let failure = SystemError(ENOMEM, "wait")
             #expect(

@@ -117,9 +117,9 @@ extension OutboundQueue {
         guard isInFlight, let chunk = first else {
             preconditionFailure("a send was answered that was not in flight")
         }
-        isSecondTry = false
         let size = max(1, chunk.pointee.count)
         shape = .general
+        isSecondTry = false
         count -= size
         datagramCount -= 1
         first = chunk.pointee.next
@@ -127,6 +127,8 @@ extension OutboundQueue {
         pool.give(chunk)
         dropIfEmpty(pool)
         return size
+    }
+
     /// What was in flight is to be sent again, which each datagram may be once. False if it was.
     mutating func tryDatagramAgain() -> Bool {
         precondition(isInFlight, "a send was answered that was not in flight")
@@ -134,8 +136,6 @@ extension OutboundQueue {
         isSecondTry = true
         shape = .general
         return true
-    }
-
     }
 
     /// Chunks of the standard size are for what goes out at once: those that wait may be many.

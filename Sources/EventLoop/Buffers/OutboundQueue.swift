@@ -249,10 +249,10 @@ package struct OutboundQueue {
         count = 0
         gathered = .none
         datagramCount = 0
+        isSecondTry = false
         forgetFiles()
         while let chunk = first {
             first = chunk.pointee.next
-        isSecondTry = false
             pool.give(chunk)
         }
         last = nil

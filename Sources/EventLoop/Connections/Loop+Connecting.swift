@@ -213,13 +213,13 @@ extension Loop {
         }
         guard let attempt = details.attempt else { return }
         if isSelfConnected(connection, remote) { return metItself(connection, remote, attempt) }
-        details.attempt = nil
-        if !connection.pointee.flags.contains(.datagrams) {
-            sockets.prepare(connection.pointee.descriptor, configuration.stream)
-        }
         // The loop has not come to that yet.
         if attempt.name?.isGivenUp == true {
             return abandonConnect(connection, SystemError(ECANCELED, "connect"))
+        }
+        details.attempt = nil
+        if !connection.pointee.flags.contains(.datagrams) {
+            sockets.prepare(connection.pointee.descriptor, configuration.stream)
         }
         connection.pointee.state = .open
         connection.pointee.lastProgress = now

@@ -148,6 +148,11 @@ extension Loop {
     /// It is lost, and the socket seldom is. But news of an earlier one, that nobody was there for
     /// example, the kernel tells instead of sending: then this one has a turn of its own.
     func datagramSendFailed(_ connection: ConnectionReference, _ error: SystemError) {
+        if DatagramError.isOldNews(error.number), isSending(connection),
+            connection.pointee.outbound.tryDatagramAgain()
+        {
+            return sendNextDatagram(connection)
+        }
         let size = connection.pointee.outbound.dropDatagram(chunks)
         guard !DatagramError.endsSocket(error.number) else {
             return beginClosing(connection, .reset(error))
@@ -158,8 +163,3 @@ extension Loop {
         wentOut(connection)
     }
 }
-        if DatagramError.isOldNews(error.number), isSending(connection),
-            connection.pointee.outbound.tryDatagramAgain()
-        {
-            return sendNextDatagram(connection)
-        }

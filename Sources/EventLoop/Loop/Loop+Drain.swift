@@ -121,9 +121,27 @@ extension Loop {
     /// Says goodbye and lets go of everything. Posts are refused from now on.
     func end() {
         guard !hasEnded else { return }
+        sayGoodbye()
+        endQuietly()
+        replaceDelegate(by: delegate.rest)
+    }
+
+    private func sayGoodbye() {
         depth += 1
         delegate.shutDown(self)
         depth -= 1
+    }
+
+    /// Of a loop whose driver has failed: its handler's last callback, for which the other loops
+    /// had to be drained first. Nothing for others.
+    package func endAfterFailure() {
+        guard owesGoodbye else { return }
+        owesGoodbye = false
+        sayGoodbye()
+        replaceDelegate(by: delegate.rest)
+    }
+
+    private func endQuietly() {
         phase = .ended
         closeMailbox()
         tellLastRefusals()
@@ -132,14 +150,13 @@ extension Loop {
     }
 
     /// Of everything that belongs to the program, which may itself hold this loop, and of the
-    /// kernel's. Some of it may look at the loop as it goes.
+    /// kernel's. Some of it may look at the loop as it goes. Of the handler last.
     private func letGo() {
         while let action = timers.popDue(at: .max) {
             if case .handler(let timer) = action { timer.cancel() }
         }
         driver.shutDown()
         port.mailbox.forgetWaker()
-        replaceDelegate(by: delegate.rest)
     }
 
     private func closeMailbox() {
@@ -166,7 +183,8 @@ extension Loop {
         phase = .drained
         let tokens = cutConnections(error)
         for listener in listeners.indices { cutListener(listener) }
-        end()
+        endQuietly()
+        owesGoodbye = true
         forgetConnections(tokens)
         owner.stopRequested(.failed(error))
         owner.acceptingStopped(index)
@@ -215,6 +233,7 @@ extension Loop {
         closeMailbox()
         tellLastRefusals()
         letGo()
+        replaceDelegate(by: delegate.rest)
         forgetConnections(tokens)
     }
 }

@@ -68,6 +68,8 @@ package final class Loop {
     }
     /// At hand for each turn: to compare phases costs more.
     @exclusivity(unchecked) private(set) var hasEnded = false
+    /// It has ended by a failure of its driver; the other loops may still serve.
+    @exclusivity(unchecked) package internal(set) var owesGoodbye = false
     /// When this loop was first asked to stop accepting.
     @exclusivity(unchecked) var stopHeard: Nanoseconds?
     /// While draining: when it should be looked at again.
@@ -108,9 +110,9 @@ package final class Loop {
         now = driver.now
         self.listeners = listeners.map { Listener(bound: $0.bound, spreads: $0.spreads) }
         table.loop = Unmanaged.passUnretained(self)
+        table.limit = configuration.slotLimit
     }
 
-        table.limit = configuration.slotLimit
     deinit {
         for outbox in outboxes { outbox?.release() }
         delegates.release()

@@ -118,8 +118,6 @@ package protocol LoopOwner: AnyObject, Sendable {
     func report(_ event: LoopReport)
     /// Counts one more connection, if the limit leaves room for it, and for those that are parked.
     func takeRoom() -> Bool
-    /// Counts one more connection, whatever the limit is.
-    func connectionAdded()
     /// One was accepted that found no room. It goes before those that are accepted after it, by
     /// whichever loop, so that its wait has an end.
     func connectionParked()
@@ -127,14 +125,16 @@ package protocol LoopOwner: AnyObject, Sendable {
     func takeRoomForParked() -> Bool
     /// One that was parked is served, limit or not.
     func parkedConnectionAdded()
+    /// Counts one more connection, whatever the limit is.
+    func connectionAdded()
     func connectionClosed()
     /// One more connection of a host: false if it has as many as it may have, and then it is not
     /// counted.
     func hostConnected(_ host: SocketAddress) -> Bool
     func hostDisconnected(_ host: SocketAddress)
+    /// For one that is yet to be accepted.
     var hasRoom: Bool { get }
 }
-    /// For one that is yet to be accepted.
 
 package enum StopCause: Sendable {
     case requested

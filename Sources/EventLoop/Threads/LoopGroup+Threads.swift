@@ -68,7 +68,11 @@ extension LoopGroup {
         guard let loop = boot(index, listeners) else { return }
         let verdict = state.wait { $0.verdict == .undecided ? nil : $0.verdict }
         loop.asCurrent {
-            if verdict == .run { while loop.turn() {} } else { loop.abandon() }
+            guard verdict == .run else { return loop.abandon() }
+            while loop.turn() {}
+            guard loop.owesGoodbye else { return }
+            state.wait { $0.undrained.isEmpty ? () : nil }
+            loop.endAfterFailure()
         }
         if verdict == .run { loopEnded() }
     }
@@ -162,6 +166,10 @@ package final class SteppedLoop {
     /// One turn. Nothing once the loop has ended.
     package func turn() {
         guard !hasEnded, !loop.asCurrent({ loop.turn() }) else { return }
+        if loop.owesGoodbye {
+            guard group.isDrained else { return }
+            loop.asCurrent { loop.endAfterFailure() }
+        }
         hasEnded = true
         group.loopEnded()
     }

@@ -332,6 +332,9 @@ extension LoopGroup: LoopOwner {
         if isLast { post(.end) }
     }
 
+    /// No loop has a connection left, and none will have one.
+    var isDrained: Bool { state.withLock { $0.undrained.isEmpty } }
+
     package func caughtUp() { resumeAccepting() }
 
     func resumeAccepting() {

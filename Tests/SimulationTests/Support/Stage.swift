@@ -168,6 +168,7 @@ final class Stage {
     func finish() {
         driver.waitError = SystemError(EIO, "wait")
         _ = loop.turn()
+        loop.endAfterFailure()
         for message in others.flatMap({ $0.mailbox.close() }) {
             guard case .adopt(let stream, _, _) = message else { continue }
             sockets.discard(stream.descriptor)
