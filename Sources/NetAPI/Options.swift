@@ -134,7 +134,7 @@ public struct Options: Sendable {
         public var connectionsPerHost = Int.max
         /// Unread bytes that a handler may leave behind before its connection closes with
         /// `.inboundOverflow`. Does not count while the library itself pauses reading, which lets
-        /// at most 128 KiB more come.
+        /// less than 256 KiB more come.
         public var inboundBytes = 1 << 20
         /// Above this `isWritable` is false, and reading from an accepted connection pauses, unless
         /// it is the source of a pipe or `Connection.readsWhileCongested`. At most `outboundBytes`.

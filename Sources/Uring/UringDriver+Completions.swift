@@ -74,7 +74,7 @@ extension UringDriver {
         if result > 0 {
             // Before anything is submitted: that may enter the kernel.
             let completion = received(token, result, flags)
-            if !more { interrupted(entry, .receive) }
+            if !more { receiveEnded(entry) }
             return completion
         }
         giveBack(flags)
@@ -106,6 +106,13 @@ extension UringDriver {
         if kind == .datagrams { return armDatagrams(entry) }
         // Behind those that wait for a buffer already.
         if starved.isEmpty { armReceive(entry) } else { queueForBuffer(entry) }
+    }
+
+    /// By its limit. Armed by the next wait, when the loop has seen these bytes: what it makes of
+    /// them may be a stop, and bytes of a receive that is armed already would still come after it.
+    private func receiveEnded(_ entry: UnsafeMutablePointer<UringEntry>) {
+        if entry.pointee.state.contains(.stopping) { return stopped(entry, .receive) }
+        queueForBuffer(entry)
     }
 
     private func receiveStarved(_ entry: UnsafeMutablePointer<UringEntry>) {

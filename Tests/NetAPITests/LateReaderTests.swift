@@ -56,7 +56,7 @@ import Testing
             #expect(server.server.statistics.overflowCloses == 0)
         }
         #expect(!handler.log.reasons.contains("inboundOverflow"))
-        // What one stream brings before it is stopped, and once more while that is being done.
+        // One receive: a byte less than its limit, and then one full buffer.
         #expect(peak.value <= 16_384 + 2 * 131_072, "\(peak.value) bytes were left unread")
     }
 

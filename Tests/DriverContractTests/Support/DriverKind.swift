@@ -36,6 +36,9 @@ enum DriverKind: String {
         .ioUringPlainTiny, .simulated, .turbulent,
     ]
 
+    /// Those with buffers of their own, which bound what comes in one go.
+    static var overAKernel: [DriverKind] { allCases.filter { $0 != .simulated && $0 != .turbulent } }
+
     func makeWorld() throws -> any DriverWorld {
         switch self {
         case .epoll: KernelWorld(driver: try EpollDriver())
