@@ -82,6 +82,17 @@ import Testing
         return (process, addresses)
     }
 
+    /// Returns when no thread of it runs any more.
+    private static func stop(_ process: ChildProcess) throws {
+        process.signal(SIGSTOP)
+        try eventually("every thread is stopped") {
+            names(in: "/proc/\(process.id)/task").allSatisfy { thread in
+                let text = readText("/proc/\(process.id)/task/\(thread)/stat") ?? ""
+                return text.contains(") T ")
+            }
+        }
+    }
+
     @Test(arguments: forms)
     func whoIsStoppedAndContinuedLosesNothing(_ form: (backend: String, loops: Int)) throws {
         let (process, addresses) = try Self.start(form)
@@ -123,7 +134,7 @@ import Testing
         let clients = try [0, 1, 3].map { try TestClient(to: addresses[$0]) }
         for _ in 0..<3 {
             for client in clients { #expect(try client.roundTrip("before")) }
-            process.signal(SIGSTOP)
+            try Self.stop(process)
             for client in clients { try client.send("while") }
             pause(.milliseconds(600))
             process.signal(SIGCONT)

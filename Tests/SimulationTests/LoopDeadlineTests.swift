@@ -54,4 +54,18 @@ import Testing
             #expect(stage.delegate.take(token) == [.closed("timeout")])
         }
     }
+
+    @Test("an answer that took long leaves its peer as much time as any other")
+    func slowAnswer() throws {
+        try withIdleTimeout { stage, token in
+            stage.delegate.onTraffic = { _, _, _ in stage.driver.now += .milliseconds(500) }
+            stage.turn((token, .received([1])))
+            stage.turn(after: .milliseconds(299))
+            stage.turn(after: .milliseconds(2))
+            #expect(stage.delegate.take(token) == [.traffic([1])])
+            stage.turn(after: .milliseconds(2))
+            stage.turn()
+            #expect(stage.delegate.take(token) == [.closed("timeout")])
+        }
+    }
 }

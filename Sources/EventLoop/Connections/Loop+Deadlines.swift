@@ -11,7 +11,7 @@ extension Loop {
             // What comes meanwhile is thrown away, and no progress.
             return isWaitingForPeer(connection)
                 ? now + Self.acknowledgementTime
-                : connection.pointee.lastSent + configuration.closeTimeout
+                : seen(connection.pointee.lastSent) + configuration.closeTimeout
         case .lingering: return nextLook(at: connection)
         case .connecting: return connection.pointee.details?.takeUnretainedValue().attempt?.deadline
         case .closing, .free, .listening: return nil
@@ -25,17 +25,23 @@ extension Loop {
         var deadline: Nanoseconds?
         func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
         if let idle = configuration.idleTimeout {
-            add((isWorking(connection) ? now : connection.pointee.lastProgress) + idle)
+            add((isWorking(connection) ? now : seen(connection.pointee.lastProgress)) + idle)
         }
         if let read = configuration.readTimeout {
             // Whoever does not read does not miss anything either.
-            add((isAwaitingInput(connection) ? connection.pointee.lastReceived : now) + read)
+            add((isAwaitingInput(connection) ? seen(connection.pointee.lastReceived) : now) + read)
         }
         if let write = configuration.writeTimeout {
             let isOwed = !connection.pointee.outbound.isEmpty
-            add(isOwed ? connection.pointee.lastSent + write : now + write / 4)
+            add(isOwed ? seen(connection.pointee.lastSent) + write : now + write / 4)
         }
         return deadline
+    }
+
+    /// When the peer could see what the loop noted at `time`: an answer out of a callback that took
+    /// a second has gone out a second later.
+    private func seen(_ time: Nanoseconds) -> Nanoseconds {
+        time >= heldUp.from ? max(time, heldUp.to) : time
     }
 
     /// After a reset the kernel has little left to receive. After another error the peer may go on
@@ -54,19 +60,19 @@ extension Loop {
         guard connection.pointee.state == .open else { return true }
         if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) <= now }
         if let idle = configuration.idleTimeout, !isWorking(connection),
-            connection.pointee.lastProgress + idle <= now
+            seen(connection.pointee.lastProgress) + idle <= now
         {
             return true
         }
         if let read = configuration.readTimeout, isAwaitingInput(connection),
-            connection.pointee.lastReceived + read <= now
+            seen(connection.pointee.lastReceived) + read <= now
         {
             return true
         }
         guard let write = configuration.writeTimeout, !connection.pointee.outbound.isEmpty else {
             return false
         }
-        return connection.pointee.lastSent + write <= now
+        return seen(connection.pointee.lastSent) + write <= now
     }
 
     /// Its bytes are behind those of many others: it is not silent, if this has not gone on for

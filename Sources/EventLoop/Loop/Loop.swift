@@ -76,6 +76,10 @@ package final class Loop {
     @exclusivity(unchecked) var drainDeadline: Nanoseconds?
     /// The clock when a turn's callbacks had returned; nil before the first turn.
     @exclusivity(unchecked) private var lastLook: Nanoseconds?
+    /// The last long turn. What happened in it was noted with the time of its beginning, and counts
+    /// as of its end where a time-out is judged.
+    @exclusivity(unchecked) private(set) var heldUp: (from: Nanoseconds, to: Nanoseconds) = (0, 0)
+    private static var longTurn: Nanoseconds { 20_000_000 }
     /// The last turn left completions in the driver.
     @usableFromInline
     @exclusivity(unchecked) var isBehind = false
@@ -231,6 +235,8 @@ package final class Loop {
         let end = driver.clock
         lastLook = end
         let lag = end - start
+        guard lag > Self.longTurn else { return end }
+        heldUp = (now, end)
         guard lag > configuration.slowTurn else { return end }
         port.counters.slowTurns.add()
         port.counters.longestTurn.raise(to: Int(lag))
