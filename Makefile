@@ -13,6 +13,10 @@ SANITIZED = \
 	MILLRACE_KV_SERVER=$(CURDIR)/.build/$(2)-examples/debug/kv-server \
 	$(TEST) --sanitize=$(1) --package-path Examples --scratch-path .build/$(2)-examples \
 	--skip whoNeverReadsCostsBoundedMemory
+# The C over liburing, against what later headers have otherwise.
+NEWER_LIBURING = $(CC) -std=gnu11 -fsyntax-only -Wall -Wextra -Werror '-D__builtin_assume(x)=' \
+	-I Tests/newer-liburing -I Sources/CURing/include -I Sources/CLinux/include \
+	Sources/CURing/CURing.c
 FORMATTED = Package.swift Sources Tests \
 	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
@@ -33,13 +37,14 @@ BENCH_HTTP ?= --rounds 5 --seconds 2
 FAIRNESS ?=
 KERNELS ?=
 MINUTES ?= 30
+RELIABILITY ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
-	conformance demo guards hostile planted-bugs stress soak kernels seeds seed tsan asan peers \
-	bench bench-full bench-open bench-record bench-gate bench-fairness bench-http bench-kv plot \
-	format lint docs clean
+	conformance demo guards hostile planted-bugs stress soak kernels reliability seeds seed tsan asan \
+	peers bench bench-full bench-open bench-record bench-gate bench-fairness bench-http bench-kv \
+	plot format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -52,6 +57,7 @@ build: setup ## debug build of the library and its tests
 	$(SWIFT) build --build-tests --disable-xctest
 
 test: setup examples ## every suite, then the guards on what a request may cost
+	$(NEWER_LIBURING)
 	$(TEST)
 	$(TEST) --package-path Examples --scratch-path .build/examples
 	python3 -m unittest discover -s Benchmarks/tests
@@ -104,6 +110,9 @@ stress: setup examples ## everything public at random, in strict accounts; STRES
 
 soak: setup examples ## everything at once for MINUTES=30: what servers hold must stay flat
 	Scripts/soak --minutes $(MINUTES)
+
+reliability: setup ## all that is too long for each change: hours; RELIABILITY="--only soak"
+	Scripts/reliability $(RELIABILITY)
 
 kernels: setup examples ## the tests on Linux 6.1, 6.12 and here; KERNELS="--kernel 6.1"
 	@Scripts/setup kernels

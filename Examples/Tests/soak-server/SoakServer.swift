@@ -107,7 +107,6 @@ struct SoakServer: ServerCommand {
         var options = try common.options()
         options.timeouts.idle = .milliseconds(idle)
         options.timeouts.write = .seconds(10)
-        options.limits.outboundBytes = 4 << 20
         let server = try Server(Soaked(), listen: try common.addresses(), options: options)
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }
