@@ -86,9 +86,11 @@ struct Soaked: EventHandler, DatagramHandler {
     private func answerLate(_ connection: Connection) {
         guard !connection[isWaiting], connection.buffered > 0 else { return }
         connection[isWaiting] = true
+        connection.pauseReading()
         connection.schedule(after: .milliseconds(connection.buffered % 20)) { connection in
             connection[isWaiting] = false
             connection.write(connection.next())
+            connection.resumeReading()
         }
     }
 }

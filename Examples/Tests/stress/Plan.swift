@@ -126,6 +126,7 @@ extension Round {
             guard !isQuiet.isSet else { return nil }
             let talk = Talk(number: talks.count, key: dice.next(), shape)
             talks.append(talk)
+            if shape.isUnix, isEnding.isSet { talk.isCut.set() }
             return talk
         }
     }

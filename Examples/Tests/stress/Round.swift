@@ -46,6 +46,8 @@ final class Round: Sendable {
     let ticks = Locked(Dice(0))
     /// No more is begun; and everybody has been stopped.
     let isQuiet = Latch()
+    /// Somebody is being stopped.
+    let isEnding = Latch()
     let isOver = Latch()
     private let tasks = Counter()
 
@@ -167,8 +169,9 @@ final class Round: Sendable {
     }
 
     /// At its limit a stop resets who is still sending, and a Unix socket cannot tell that from an
-    /// end.
+    /// end. So it is with talks that begin while a stop is on its way.
     func cutUnixTalks() {
+        isEnding.set()
         for talk in talks.withLock({ $0 }) where talk.shape.isUnix && !talk.isOver.isSet {
             talk.isCut.set()
         }

@@ -17,6 +17,10 @@ struct Flow {
     private(set) var sent = 0
     private(set) var received = 0
     private(set) var end: StreamEnd?
+    /// The server has ended the stream and takes no more; what it sent before is still to be read.
+    private(set) var isRefused = false
+
+    var wantsToSend: Bool { sent < length && !isRefused }
 
     init(_ client: TestClient, stream: Int, length: Int) {
         self.client = client
@@ -34,7 +38,13 @@ struct Flow {
         let size = min(random.size(chunks), length - sent, scratch.count)
         let chunk = UnsafeMutableRawBufferPointer(rebasing: scratch[..<size])
         pattern.fill(chunk, from: sent)
-        let count = try client.sendSome(UnsafeRawBufferPointer(chunk))
+        let count: Int
+        do {
+            count = try client.sendSome(UnsafeRawBufferPointer(chunk))
+        } catch let failure as SystemFailure where mayEndEarly && failure.number == EPIPE {
+            isRefused = true
+            return 0
+        }
         sent += count
         if sent == length && count > 0 && endsAfterSending { client.shutdownWrite() }
         return count
@@ -94,7 +104,7 @@ enum Exchange {
                 if receives && entry.revents & ~Int16(POLLOUT) != 0 {
                     try flows[index].receiveChunk(scratch)
                 }
-                if entry.revents & Int16(POLLOUT) != 0 && flows[index].sent < flows[index].length {
+                if entry.revents & Int16(POLLOUT) != 0 && flows[index].wantsToSend {
                     _ = try flows[index].sendChunk(scratch)
                 }
             }
@@ -105,7 +115,7 @@ enum Exchange {
     private static func entry(_ flow: Flow, receives: Bool) -> pollfd {
         var events: Int16 = 0
         if receives { events |= Int16(POLLIN) }
-        if flow.sent < flow.length { events |= Int16(POLLOUT) }
+        if flow.wantsToSend { events |= Int16(POLLOUT) }
         return pollfd(fd: flow.client.descriptor, events: events, revents: 0)
     }
 
