@@ -19,7 +19,7 @@ public struct Backend: Sendable, Hashable, CustomStringConvertible {
     /// io_uring with queues so small that each of them runs full; for tests.
     package static let ioUringTiny = Backend(description: "io_uring (tiny)")
     /// io_uring with what Linux 6.1 has of it, and with no more than what every kernel has.
-    package static let ioUring6_1 = Backend(description: "io_uring (as in Linux 6.1)")
+    package static let ioUringDebian12 = Backend(description: "io_uring (as on Debian 12)")
     package static let ioUringPlain = Backend(description: "io_uring (plain)")
 
     /// By its name, as on a command line: `auto`, `automatic`, `epoll` or `io_uring`. Throws
@@ -89,8 +89,8 @@ struct ChosenBackend: Sendable {
         case .ioUringTiny:
             ring.sizes = .tiny
             return ioUring(wanted, ring)
-        case .ioUring6_1:
-            ring.features = .linux6_1
+        case .ioUringDebian12:
+            ring.features = .debian12
             return ioUring(wanted, ring)
         case .ioUringPlain:
             ring.features = .plain

@@ -90,7 +90,8 @@ struct LentDatagram: ~Copyable {
     ) -> UnsafePointer<ReceivedDatagram> {
         count = arrival.bytes.count
         bytes.copyBytes(from: arrival.bytes)
-        let name = try? arrival.asked.map { try arrival.sender.kernelCopy(asking: $0) }
+        let name =
+            try? arrival.asked.map { try arrival.sender.kernelCopy(asking: $0) }
             ?? arrival.sender.kernelCopy()
         sender = name
         datagram.initialize(

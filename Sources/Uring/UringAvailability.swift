@@ -49,10 +49,10 @@ extension UringDriver {
         do throws(SystemError) {
             if try limited.receivesAByte() { return Findings(canLimitReceives: true) }
             return Findings(unavailability: UringRefusal("a receive does not work"))
-        } catch where error.number == EINVAL {
+        } catch  where error.number == EINVAL {
             // So it is with the limit that older kernels refuse.
         }
-        let polling = try UringDriver(.tiny, trying: .linux6_12)
+        let polling = try UringDriver(.tiny, trying: .debian13)
         defer { polling.shutDown() }
         guard try polling.receivesAByte() else {
             return Findings(unavailability: UringRefusal("a receive does not work"))

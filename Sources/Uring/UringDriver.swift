@@ -109,7 +109,8 @@ package final class UringDriver: Driver {
         self.ring = ring
         // Only now: an init that throws runs no deinit.
         lentDatagram = .allocate(capacity: 1)
-        hotBuffer = limitsReceives
+        hotBuffer =
+            limitsReceives
             ? nil : .allocate(byteCount: Int(Self.bufferSize), alignment: 4096)
         self.minimumWait =
             features.minimumWait && mr_has_minimum_wait(ring) ? minimumWait : 0

@@ -27,13 +27,13 @@ package struct UringFeatures: Sendable, Hashable {
     /// The newest.
     package static let all = UringFeatures()
     /// Debian 13's kernel.
-    package static let linux6_12 = UringFeatures.all.with { $0.limitsReceives = false }
+    package static let debian13 = UringFeatures.all.with { $0.limitsReceives = false }
     /// Debian 12's kernel.
-    package static let linux6_1 = UringFeatures.linux6_12.with { $0.minimumWait = false }
+    package static let debian12 = UringFeatures.debian13.with { $0.minimumWait = false }
     /// The oldest that has every operation.
-    package static let linux6_0 = UringFeatures.linux6_1.with { $0.taskWork = .cooperative }
+    package static let oldest = UringFeatures.debian12.with { $0.taskWork = .cooperative }
     /// No flag at all, as where a sandbox or a patched kernel refuses them.
-    package static let plain = UringFeatures.linux6_1.with { $0.taskWork = .interrupting }
+    package static let plain = UringFeatures.debian12.with { $0.taskWork = .interrupting }
 
     private func with(_ change: (inout UringFeatures) -> Void) -> UringFeatures {
         var features = self

@@ -53,7 +53,8 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving, [Options.Balancer.roundRobin, .leastConnections, .sourceHash])
+    @Test(
+        arguments: Setup.receiving, [Options.Balancer.roundRobin, .leastConnections, .sourceHash])
     func everyBalancerServes(_ setup: Setup, _ balancer: Options.Balancer) throws {
         try withServer(setup, options: setup.options { $0.balancer = balancer }) { server in
             try exchange(with: server, clients: 10, length: 100_000)

@@ -1,5 +1,5 @@
-// The server of Scripts/soak: it does all that servers do, each kind of it on an address of its own,
-// and tells every second what it holds.
+// The server of Scripts/soak: it does all that servers do, each kind on an address of its own, and
+// tells every second what it holds.
 import ArgumentParser
 import NetAPI
 import ServerCommand

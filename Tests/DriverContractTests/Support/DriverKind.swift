@@ -10,10 +10,11 @@ enum DriverKind: String {
     case ioUring
     /// So small that every queue runs full and every buffer is fought over.
     case ioUringTiny
-    /// With what the kernels of Debian 13 and 12 have, with what the oldest has, and with the least.
-    case ioUring6_12
-    case ioUring6_1
-    case ioUring6_0
+    /// With what the kernels of Debian 13 and 12 have, and with what the oldest has.
+    case ioUringDebian13
+    case ioUringDebian12
+    case ioUringOldest
+    /// With no more than all kernels have.
     case ioUringPlain
     case ioUringPlainTiny
     case simulated
@@ -32,21 +33,24 @@ enum DriverKind: String {
     }()
 
     private static let everyOne: [DriverKind] = [
-        .epoll, .ioUring, .ioUringTiny, .ioUring6_12, .ioUring6_1, .ioUring6_0, .ioUringPlain,
+        .epoll, .ioUring, .ioUringTiny, .ioUringDebian13, .ioUringDebian12, .ioUringOldest,
+        .ioUringPlain,
         .ioUringPlainTiny, .simulated, .turbulent,
     ]
 
     /// Those with buffers of their own, which bound what comes in one go.
-    static var overAKernel: [DriverKind] { allCases.filter { $0 != .simulated && $0 != .turbulent } }
+    static var overAKernel: [DriverKind] {
+        allCases.filter { $0 != .simulated && $0 != .turbulent }
+    }
 
     func makeWorld() throws -> any DriverWorld {
         switch self {
         case .epoll: KernelWorld(driver: try EpollDriver())
         case .ioUring: KernelWorld(driver: try UringDriver())
         case .ioUringTiny: KernelWorld(driver: try UringDriver(.tiny))
-        case .ioUring6_12: KernelWorld(driver: try UringDriver(features: .linux6_12))
-        case .ioUring6_1: KernelWorld(driver: try UringDriver(features: .linux6_1))
-        case .ioUring6_0: KernelWorld(driver: try UringDriver(features: .linux6_0))
+        case .ioUringDebian13: KernelWorld(driver: try UringDriver(features: .debian13))
+        case .ioUringDebian12: KernelWorld(driver: try UringDriver(features: .debian12))
+        case .ioUringOldest: KernelWorld(driver: try UringDriver(features: .oldest))
         case .ioUringPlain: KernelWorld(driver: try UringDriver(features: .plain))
         case .ioUringPlainTiny: KernelWorld(driver: try UringDriver(.tiny, features: .plain))
         case .simulated: SimulatedWorld(plan: .calm)
