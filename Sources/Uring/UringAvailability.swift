@@ -49,7 +49,7 @@ extension UringDriver {
         do throws(SystemError) {
             if try limited.receivesAByte() { return Findings(canLimitReceives: true) }
             return Findings(unavailability: UringRefusal("a receive does not work"))
-        } catch  where error.number == EINVAL {
+        } catch where error.number == EINVAL {
             // So it is with the limit that older kernels refuse.
         }
         let polling = try UringDriver(.tiny, trying: .debian13)
