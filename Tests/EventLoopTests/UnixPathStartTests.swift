@@ -93,6 +93,25 @@ import Testing
         #expect(status.st_mode & 0o777 == mode_t(mode))
     }
 
+    /// Whoever writes to the directory can put a link in the socket's place.
+    @Test func aLinkInItsPlaceGivesNobodyElseTheMode() throws {
+        defer { cleanUp() }
+        let listener = try sockets.listen(on: address, ListenOptions())
+        defer { sockets.discard(listener.descriptor) }
+        let other = TemporaryPath.make("other")
+        defer { unlink(other) }
+        close(open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600))
+        unlink(path)
+        #expect(symlink(other, path) == 0)
+        let error = #expect(throws: SystemError.self) {
+            try UnixPath.setMode(0o666, of: path, ifStill: listener.path)
+        }
+        #expect(error?.number == EEXIST)
+        var status = stat()
+        #expect(lstat(other, &status) == 0 && status.st_mode & 0o777 == 0o600)
+        unlink(path)
+    }
+
     /// The working directory is the process's, so this is another one.
     @Test func aRelativePathIsRemovedFromAnotherDirectory() async {
         cleanUp()

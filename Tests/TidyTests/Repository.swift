@@ -12,6 +12,7 @@ enum Repository {
     private static let single = [
         "Makefile", "Benchmarks/compare", "Benchmarks/compare-http", "Benchmarks/compare-kv",
         "README.md", "DESIGN.md", "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md",
+        "SECURITY.md", "THREAT-MODEL.md",
     ]
 
     static let files: [SourceFile] = {

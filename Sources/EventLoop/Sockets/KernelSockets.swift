@@ -53,10 +53,12 @@ package final class KernelSockets: Sockets {
         try UnixPath.makeRoom(path, address)
         var identity: PathIdentity?
         do throws(SystemError) {
+            // Never wider than asked for, from its first moment on.
+            if let mode = options.mode { fchmod(descriptor.number, mode_t(mode)) }
             try bind(descriptor, to: address)
             identity = UnixPath.identity(of: path)
-            if let mode = options.mode, chmod(path, mode_t(mode)) != 0 {
-                throw SystemError(errno, "chmod")
+            if let mode = options.mode {
+                try UnixPath.setMode(mode_t(mode), of: path, ifStill: identity)
             }
             try startListening(descriptor, options)
             return BoundListener(

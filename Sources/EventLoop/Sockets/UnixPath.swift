@@ -32,6 +32,23 @@ enum UnixPath {
         if let identity, self.identity(of: path) == identity { unlink(path) }
     }
 
+    /// Gives a socket that was just bound its mode, from which the process's mask may have taken
+    /// something. By way of the file and not of its name, which may be somebody else's link by now
+    /// in a directory that others write to: then EEXIST.
+    static func setMode(
+        _ mode: mode_t, of path: String, ifStill identity: PathIdentity?
+    ) throws(SystemError) {
+        let file = open(path, CInt(MR_O_PATH) | O_NOFOLLOW | O_CLOEXEC)
+        guard file >= 0 else { throw SystemError(errno, "chmod") }
+        defer { Glibc.close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0 else { throw SystemError(errno, "chmod") }
+        let found = PathIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+        guard found == identity else { throw SystemError(EEXIST, "chmod") }
+        guard status.st_mode & 0o777 != mode else { return }
+        guard chmod("/proc/self/fd/\(file)", mode) == 0 else { throw SystemError(errno, "chmod") }
+    }
+
     /// A path that means the same when the process works in another directory; nil if the present
     /// one cannot be named.
     static func absolute(_ path: String) -> String? {
