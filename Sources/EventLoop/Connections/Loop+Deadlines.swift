@@ -18,7 +18,8 @@ extension Loop {
         }
     }
 
-    /// The next time to look at an open connection. What it owes may begin between two looks, so a
+    /// The next time to look at an open connection; it is overdue when that has come, since what
+    /// does not count now has its time from now on. What it owes may begin between two looks, so a
     /// write's progress is looked at four times as often as it is due.
     private func openDeadline(_ connection: ConnectionReference) -> Nanoseconds? {
         if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) }
@@ -33,7 +34,7 @@ extension Loop {
         }
         if let write = configuration.writeTimeout {
             let isOwed = !connection.pointee.outbound.isEmpty
-            add(isOwed ? seen(connection.pointee.lastSent) + write : now + write / 4)
+            add(isOwed ? seen(connection.pointee.lastSent) + write : now + max(1, write / 4))
         }
         return deadline
     }
@@ -54,25 +55,6 @@ extension Loop {
     /// The peer's turn: we read, and no blocking work of ours is being waited for.
     private func isAwaitingInput(_ connection: ConnectionReference) -> Bool {
         connection.pointee.flags.isDisjoint(with: .notReading) && !hasWork(connection)
-    }
-
-    private func isOverdue(_ connection: ConnectionReference) -> Bool {
-        guard connection.pointee.state == .open else { return true }
-        if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) <= now }
-        if let idle = configuration.idleTimeout, !isWorking(connection),
-            seen(connection.pointee.lastProgress) + idle <= now
-        {
-            return true
-        }
-        if let read = configuration.readTimeout, isAwaitingInput(connection),
-            seen(connection.pointee.lastReceived) + read <= now
-        {
-            return true
-        }
-        guard let write = configuration.writeTimeout, !connection.pointee.outbound.isEmpty else {
-            return false
-        }
-        return seen(connection.pointee.lastSent) + write <= now
     }
 
     /// Its bytes are behind those of many others: it is not silent, if this has not gone on for
@@ -111,7 +93,7 @@ extension Loop {
         if isWaitingForPeer(connection) { return resetWhenTaken(connection) }
         if connection.pointee.state == .lingering { return lookAtLingering(connection) }
         guard let deadline = deadline(of: connection) else { return }
-        guard deadline <= now, isOverdue(connection) else { return armTimer(connection) }
+        guard deadline <= now else { return armTimer(connection) }
         if connection.pointee.state == .connecting {
             return abandonConnect(connection, SystemError(ETIMEDOUT, "connect"))
         }
