@@ -108,8 +108,9 @@ extension UringDriver {
         if starved.isEmpty { armReceive(entry) } else { queueForBuffer(entry) }
     }
 
-    /// By its limit. Armed by the next wait, when the loop has seen these bytes: what it makes of
-    /// them may be a stop, and bytes of a receive that is armed already would still come after it.
+    /// By its limit, or for lack of a buffer. Armed by the next wait, when the loop has seen these
+    /// bytes: what it makes of them may be a stop, and bytes of a receive that is armed already
+    /// would still come after it.
     private func receiveEnded(_ entry: UnsafeMutablePointer<UringEntry>) {
         if entry.pointee.state.contains(.stopping) { return stopped(entry, .receive) }
         queueForBuffer(entry)
@@ -117,8 +118,7 @@ extension UringDriver {
 
     private func receiveStarved(_ entry: UnsafeMutablePointer<UringEntry>) {
         counters.bufferStarvations.add()
-        if entry.pointee.state.contains(.stopping) { return stopped(entry, .receive) }
-        queueForBuffer(entry)
+        receiveEnded(entry)
     }
 
     func queueForBuffer(_ entry: UnsafeMutablePointer<UringEntry>) {

@@ -117,11 +117,7 @@ import Testing
     @Test("who was parked goes before who was accepted later, although that found room")
     func parkedFirst() throws {
         try withStage { stage in
-            let listener = try stage.startAccepting()
-            stage.owner.limit = 1
-            let descriptors = try (0..<3).map { _ in try stage.makeDescriptor() }
-            stage.turn(
-                (listener, .accepted(descriptors[0])), (listener, .accepted(descriptors[1])))
+            let (listener, descriptors) = try fill(stage, of: 3)
             let first = try #require(stage.delegate.lastOpened)
             stage.abort(first)
             // Accepted before the driver had stopped, and after there was room.
@@ -225,11 +221,7 @@ import Testing
     @Test("a stop of a full server serves who was parked, limit or not")
     func stopWhileFull() throws {
         try withStage { stage in
-            let listener = try stage.startAccepting()
-            stage.owner.limit = 1
-            let descriptors = try (0..<2).map { _ in try stage.makeDescriptor() }
-            stage.turn(
-                (listener, .accepted(descriptors[0])), (listener, .accepted(descriptors[1])))
+            let (listener, descriptors) = try fill(stage, of: 2)
             // The stop that is running already serves for this one.
             #expect(stage.stopAccepting() == [])
             let stopped = stage.turn((listener, .stopped(.accept)))
@@ -252,5 +244,17 @@ import Testing
             #expect(stage.turn((listener, .closed)) == [])
             #expect(stage.owner.take() == [.acceptingStopped])
         }
+    }
+
+    /// Of so many descriptors the first is served, which is all that there is room for, and the
+    /// second is parked.
+    private func fill(
+        _ stage: Stage, of count: Int
+    ) throws -> (listener: Token, descriptors: [Descriptor]) {
+        let listener = try stage.startAccepting()
+        stage.owner.limit = 1
+        let descriptors = try (0..<count).map { _ in try stage.makeDescriptor() }
+        stage.turn((listener, .accepted(descriptors[0])), (listener, .accepted(descriptors[1])))
+        return (listener, descriptors)
     }
 }

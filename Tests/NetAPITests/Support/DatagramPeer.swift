@@ -12,8 +12,7 @@ final class DatagramPeer: @unchecked Sendable {
     /// Connected to the server. `patience` in seconds: how long a receive waits.
     init(to address: Address, patience: Int = 20) throws {
         let target = try ClientAddress(address)
-        descriptor = socket(target.family, Int32(SOCK_DGRAM.rawValue), 0)
-        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        descriptor = try Self.makeSocket(target.family)
         guard target.withKernelForm({ connect(descriptor, $0, $1) }) == 0 else {
             throw SystemFailure("connect")
         }
@@ -23,12 +22,17 @@ final class DatagramPeer: @unchecked Sendable {
     /// Bound, and connected to nobody.
     init(boundTo address: Address, patience: Int = 20) throws {
         let own = try ClientAddress(address)
-        descriptor = socket(own.family, Int32(SOCK_DGRAM.rawValue), 0)
-        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        descriptor = try Self.makeSocket(own.family)
         guard own.withKernelForm({ bind(descriptor, $0, $1) }) == 0 else {
             throw SystemFailure("bind")
         }
         try setPatience(patience)
+    }
+
+    private static func makeSocket(_ family: CInt) throws -> CInt {
+        let descriptor = socket(family, Int32(SOCK_DGRAM.rawValue), 0)
+        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        return descriptor
     }
 
     var localAddress: Address {
@@ -38,8 +42,7 @@ final class DatagramPeer: @unchecked Sendable {
     /// Sends to a multicast group by a network interface, and receives from anybody.
     init(sendingTo group: Address, by interface: String, patience: Int = 20) throws {
         target = try ClientAddress(group)
-        descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
-        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        descriptor = try Self.makeSocket(AF_INET)
         var request = ip_mreqn()
         request.imr_ifindex = CInt(bitPattern: if_nametoindex(interface))
         let size = socklen_t(MemoryLayout<ip_mreqn>.size)
