@@ -1,3 +1,5 @@
+import Glibc
+
 /// A connection's unread bytes: lent by the driver while they are fresh, in a ring of its own when
 /// a handler left some unread. Empty, it owns nothing.
 ///
@@ -100,7 +102,7 @@ package struct InboundBuffer {
     /// in use.
     package mutating func merge(_ retired: inout RetiredBlocks) {
         guard isWrapped, let old = base else { return }
-        let block = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
+        let block = Self.allocate(capacity)
         let (first, second) = (front, back)
         block.copyMemory(from: first.baseAddress!, byteCount: first.count)
         (block + first.count).copyMemory(from: second.baseAddress!, byteCount: second.count)
@@ -131,7 +133,7 @@ package struct InboundBuffer {
 
     /// Drops everything. Not inside a callback.
     package mutating func release() {
-        if !isLent { base?.deallocate() }
+        if !isLent { Glibc.free(base) }
         base = nil
         capacity = 0
         head = 0
@@ -152,7 +154,15 @@ package struct InboundBuffer {
     }
 
     private mutating func resize(to size: Int) {
-        let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+        if head == 0, !isWrapped, let old = base {
+            // The kernel moves the pages of a large block: a message of any size is not copied each
+            // time that more of it comes.
+            guard let block = realloc(old, size) else { preconditionFailure("out of memory") }
+            base = block
+            capacity = size
+            return
+        }
+        let block = Self.allocate(size)
         let (first, second) = (front, back)
         if let start = first.baseAddress, !first.isEmpty {
             block.copyMemory(from: start, byteCount: first.count)
@@ -160,10 +170,16 @@ package struct InboundBuffer {
         if let start = second.baseAddress, !second.isEmpty {
             (block + first.count).copyMemory(from: start, byteCount: second.count)
         }
-        base?.deallocate()
+        Glibc.free(base)
         base = block
         capacity = size
         head = 0
+    }
+
+    /// By malloc, for the sake of realloc.
+    private static func allocate(_ size: Int) -> UnsafeMutableRawPointer {
+        guard let block = malloc(size) else { preconditionFailure("out of memory") }
+        return block
     }
 }
 
@@ -181,7 +197,7 @@ package struct RetiredBlocks {
     @usableFromInline
     @inline(never)
     package mutating func free() {
-        for block in blocks { block.deallocate() }
+        for block in blocks { Glibc.free(block) }
         blocks.removeAll(keepingCapacity: true)
     }
 }
