@@ -45,6 +45,16 @@ public final class Call {
         self.request = .none
     }
 
+    /// Executes one request of a transaction, which was looked at when it was queued.
+    func executeQueued(_ request: Request) {
+        let outer = self.request
+        self.request = request
+        let start = reply.count
+        database.commands.find(self[0])?.run(self)
+        if reply.hasOverflowed { refuse(from: start) }
+        self.request = outer
+    }
+
     /// Who asks for too much is told so, and nothing has been taken from the database.
     private func refuse(from start: Int) {
         reply.replace(from: start, Complaint.replyTooLong)
@@ -74,6 +84,9 @@ public final class Call {
         withKey { shard, hash in body(shard, shard.find(self[1], hash, now)) }
     }
 
+    /// As errors show it.
+    var commandName: String { database.commands.find(self[0])?.name ?? "" }
+
     /// An argument as a number; nil after the error was written.
     func number(_ index: Int, _ complaint: String = Complaint.notInteger) -> Int? {
         if let value = Decimal.parse(self[index]) { return value }
@@ -92,6 +105,8 @@ enum Complaint {
     static let notInteger = "ERR value is not an integer or out of range"
     static let wrongType =
         "WRONGTYPE Operation against a key holding the wrong kind of value"
+    static let notPositive = "ERR value is out of range, must be positive"
+    static let notFloat = "ERR value is not a valid float"
     static let syntax = "ERR syntax error"
     /// Not Redis's: it closes the connection, if it is told to have a limit at all.
     static let replyTooLong =

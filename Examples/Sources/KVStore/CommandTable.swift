@@ -5,15 +5,19 @@ import RESPCodec
 final class Command: Sendable {
     let name: String
     let arity: Int
+    /// Allowed in RESP2 to who has subscribed.
     let isForSubscribers: Bool
+    /// Executed at once also after MULTI.
+    let isImmediate: Bool
     let run: @Sendable (Call) -> Void
 
     init(
-        _ name: String, _ arity: Int, isForSubscribers: Bool = false,
+        _ name: String, _ arity: Int, isForSubscribers: Bool = false, isImmediate: Bool = false,
         _ run: @escaping @Sendable (Call) -> Void
     ) {
         self.name = name
         self.isForSubscribers = isForSubscribers
+        self.isImmediate = isImmediate
         self.arity = arity
         self.run = run
     }
@@ -36,10 +40,12 @@ final class CommandTable: Sendable {
     private let slots: [Slot?]
 
     init() {
-        commands =
-            Command.strings + Command.counters + Command.keys + Command.expiries
-            + Command.lists + Command.hashes + Command.sets + Command.channels
-            + Command.connections + Command.administration
+        // The commonest first: they get the places that are looked at first.
+        commands = [
+            Command.strings, Command.connections, Command.counters, Command.keys, Command.expiries,
+            Command.lists, Command.hashes, Command.sets, Command.sortedSets, Command.channels,
+            Command.transactions, Command.administration,
+        ].flatMap { $0 }
         var slots = [Slot?](repeating: nil, count: Word.places)
         for command in commands {
             let name = Array(command.name.utf8).withUnsafeBytes { Word($0) }
@@ -57,14 +63,34 @@ final class CommandTable: Sendable {
         command._withUnsafeGuaranteedRef { command in
             let isCountRight =
                 command.arity > 0 ? call.count == command.arity : call.count >= -command.arity
-            guard isCountRight else { return call.wrongCount(command.name) }
-            guard command.isForSubscribers || !call.session.isRestricted else {
-                return call.reply.error(
-                    "ERR Can't execute '\(command.name)': only (P|S)SUBSCRIBE / "
-                        + "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+            guard isCountRight else {
+                call.session.transaction?.spoil()
+                return call.wrongCount(command.name)
             }
+            guard call.session.isPlain else { return runSpecially(command, call) }
             command.run(call)
         }
+    }
+
+    /// For a client that has subscribed, or sent MULTI.
+    @inline(never)
+    private func runSpecially(_ command: Command, _ call: Call) {
+        let session = call.session
+        guard command.isForSubscribers || !session.isRestricted else {
+            session.transaction?.spoil()
+            return call.reply.error(
+                "ERR Can't execute '\(command.name)': only (P|S)SUBSCRIBE / "
+                    + "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+        }
+        guard let transaction = session.transaction, !command.isImmediate else {
+            return command.run(call)
+        }
+        guard transaction.add(call.request) else {
+            session.transaction = nil
+            call.reply.error("ERR transaction too long")
+            return session.end()
+        }
+        call.reply.simple("QUEUED")
     }
 
     func find(_ bytes: UnsafeRawBufferPointer) -> Command? { lend(bytes)?.takeUnretainedValue() }
@@ -85,12 +111,14 @@ final class CommandTable: Sendable {
     private func unknown(_ call: Call) {
         // A browser can be made to send these from any page, with commands in the body behind them.
         if isWord(call[0], "POST") || isWord(call[0], "HOST:") { return call.session.end() }
-        var shown = ""
-        for index in 1..<max(1, call.count) where shown.utf8.count < 128 {
-            let room = 128 - shown.utf8.count
-            shown += "'\(text(UnsafeRawBufferPointer(rebasing: call[index].prefix(room))))' "
+        call.session.transaction?.spoil()
+        var (arguments, length) = ("", 0)
+        for index in 1..<max(1, call.count) where length < 128 {
+            arguments += "'\(shown(call[index], most: 128 - length))' "
+            // Of what came, since escapes are longer: two quotes and a blank.
+            length += min(call[index].prefix { $0 != 0 }.count, 128 - length) + 3
         }
-        let name = text(UnsafeRawBufferPointer(rebasing: call[0].prefix(128)))
-        call.reply.error("ERR unknown command '\(name)', with args beginning with: \(shown)")
+        call.reply.error(
+            "ERR unknown command '\(shown(call[0]))', with args beginning with: \(arguments)")
     }
 }

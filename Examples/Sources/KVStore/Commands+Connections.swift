@@ -5,7 +5,7 @@ extension Command {
     static let connections = [
         forSubscribers("ping", -1, ping),
         Command("echo", 2) { call in call.reply.bulk(call[1]) },
-        forSubscribers("quit", -1) { call in
+        Command("quit", -1, isForSubscribers: true, isImmediate: true) { call in
             call.session.end()
             call.reply.ok()
         },
@@ -15,6 +15,7 @@ extension Command {
             call.reply.ok()
         },
         Command("hello", -1) { hello($0) },
+        Command("auth", -2) { auth($0) },
         Command("client", -2) { client($0) },
     ]
 
@@ -45,11 +46,7 @@ extension Command {
         var index = 2
         while index < call.count {
             if isWord(call[index], "AUTH"), index + 2 < call.count {
-                // There are no users but the default one, which needs no password.
-                guard isWord(call[index + 1], "DEFAULT") else {
-                    return call.reply.error(
-                        "WRONGPASS invalid username-password pair or user is disabled.")
-                }
+                guard isDefaultUser(call[index + 1]) else { return wrongPassword(call) }
                 index += 3
             } else if isWord(call[index], "SETNAME"), index + 1 < call.count {
                 name = call[index + 1]
@@ -57,7 +54,7 @@ extension Command {
                 index += 2
             } else {
                 return call.reply.error(
-                    "ERR Syntax error in HELLO option '\(text(call[index]))'")
+                    "ERR Syntax error in HELLO option '\(shown(call[index]))'")
             }
         }
         if let name { call.session.name = [UInt8](name) }
@@ -83,40 +80,35 @@ extension Command {
     /// Of the protocol and the error texts that this server follows.
     static let version = "7.0.15"
 
-    private static func client(_ call: Call) {
-        let word = call[1]
-        if isWord(word, "SETNAME") {
-            guard call.count == 3 else { return call.wrongCount("client|setname") }
-            guard isName(call[2]) else { return badName(call) }
-            call.session.name = [UInt8](call[2])
-            call.reply.ok()
-        } else if isWord(word, "GETNAME") {
-            guard call.count == 2 else { return call.wrongCount("client|getname") }
-            let name = call.session.name
-            name.isEmpty ? call.reply.null() : call.reply.bulk(name)
-        } else if isWord(word, "ID") {
-            guard call.count == 2 else { return call.wrongCount("client|id") }
-            call.reply.integer(call.session.id)
-        } else if isWord(word, "INFO") || isWord(word, "LIST"), call.count == 2 {
-            let name = String(decoding: call.session.name, as: UTF8.self)
-            call.reply.bulk("id=\(call.session.id) name=\(name) resp=\(call.session.version)\n")
-        } else if isWord(word, "SETINFO"), call.count == 4 {
-            call.reply.ok()
-        } else {
-            unknownSubcommand(call, "CLIENT")
+    private static func auth(_ call: Call) {
+        guard call.count <= 3 else { return call.reply.error(Complaint.syntax) }
+        guard call.count == 3 else {
+            return call.reply.error(
+                "ERR AUTH <password> called without any password configured for the default user. "
+                    + "Are you sure your configuration is correct?")
         }
+        guard isDefaultUser(call[1]) else { return wrongPassword(call) }
+        call.reply.ok()
+    }
+
+    /// There are no users but the default one, which needs no password.
+    private static func isDefaultUser(_ name: UnsafeRawBufferPointer) -> Bool {
+        name.elementsEqual("default".utf8)
+    }
+
+    private static func wrongPassword(_ call: Call) {
+        call.reply.error("WRONGPASS invalid username-password pair or user is disabled.")
     }
 
     static func unknownSubcommand(_ call: Call, _ name: String) {
-        let shown = text(UnsafeRawBufferPointer(rebasing: call[1].prefix(128)))
-        call.reply.error("ERR unknown subcommand '\(shown)'. Try \(name) HELP.")
+        call.reply.error("ERR unknown subcommand '\(shown(call[1]))'. Try \(name) HELP.")
     }
 
-    private static func isName(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    static func isName(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.allSatisfy { 0x21...0x7E ~= $0 }
     }
 
-    private static func badName(_ call: Call) {
+    static func badName(_ call: Call) {
         call.reply.error(
             "ERR Client names cannot contain spaces, newlines or special characters.")
     }

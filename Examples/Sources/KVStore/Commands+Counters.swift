@@ -13,7 +13,27 @@ extension Command {
             guard amount != .min else { return call.reply.error("ERR decrement would overflow") }
             add(-amount, call)
         },
+        Command("incrbyfloat", 3) { addFloat($0) },
     ]
+
+    private static func addFloat(_ call: Call) {
+        call.withKey { shard, hash in
+            let found = shard.find(call[1], hash, call.now)
+            guard found?.container == nil else { return call.wrongType() }
+            guard let old = found.map({ LongDouble(plainText: $0.string.bytes) }) ?? 0,
+                let amount = LongDouble(plainText: call[2])
+            else { return call.reply.error(Complaint.notFloat) }
+            let new = old + amount
+            guard new.isFinite else {
+                return call.reply.error("ERR increment would produce NaN or Infinity")
+            }
+            let entry = found ?? shard.findOrInsert(call[1], hash, call.now)
+            new.withPlainDigits {
+                entry.setString($0)
+                call.reply.bulk($0)
+            }
+        }
+    }
 
     private static func add(_ amount: Int, _ call: Call) {
         call.withKey { shard, hash in

@@ -3,9 +3,13 @@ import RESPCodec
 // How long a key has to live.
 extension Command {
     static let expiries = [
-        Command("expire", -3) { expire($0, scale: 1000, "expire") },
-        Command("pexpire", -3) { expire($0, scale: 1, "pexpire") },
-        Command("ttl", 2) { left($0) { ($0 + 500) / 1000 } },
+        Command("expire", -3) { expire($0, .seconds) },
+        Command("pexpire", -3) { expire($0, .milliseconds) },
+        Command("expireat", -3) { expire($0, .momentInSeconds) },
+        Command("pexpireat", -3) { expire($0, .momentInMilliseconds) },
+        Command("expiretime", 2) { end($0) { roundedSeconds($0) } },
+        Command("pexpiretime", 2) { end($0) { $0 } },
+        Command("ttl", 2) { left($0) { roundedSeconds($0) } },
         Command("pttl", 2) { left($0) { $0 } },
         Command("persist", 2) { call in
             call.withEntry { shard, entry in
@@ -16,17 +20,25 @@ extension Command {
         },
     ]
 
+    private static func roundedSeconds(_ milliseconds: Int) -> Int {
+        milliseconds / 1000 + (milliseconds % 1000 >= 500 ? 1 : 0)
+    }
+
     private static func left(_ call: Call, _ unit: (Int) -> Int) {
+        end(call) { unit($0 - call.now) }
+    }
+
+    private static func end(_ call: Call, _ unit: (Int) -> Int) {
         call.withEntry { _, entry in
             guard let entry else { return call.reply.integer(-2) }
-            call.reply.integer(entry.expiry == .max ? -1 : unit(entry.expiry - call.now))
+            call.reply.integer(entry.expiry == .max ? -1 : unit(entry.expiry))
         }
     }
 
-    private static func expire(_ call: Call, scale: Int, _ name: String) {
+    private static func expire(_ call: Call, _ unit: ExpiryTime.Unit) {
         guard let time = call.number(2) else { return }
-        guard let moment = absolute(time, scale, call.now) else {
-            return call.reply.error("ERR invalid expire time in '\(name)' command")
+        guard let moment = unit.moment(time, call) else {
+            return call.reply.error("ERR invalid expire time in '\(call.commandName)' command")
         }
         var condition = ExpiryCondition()
         guard condition.read(call) else { return }
@@ -63,7 +75,7 @@ private struct ExpiryCondition {
             } else if isWord(call[index], "LT") {
                 onlySooner = true
             } else {
-                call.reply.error("ERR Unsupported option \(text(call[index]))")
+                call.reply.error("ERR Unsupported option \(shown(call[index]))")
                 return false
             }
         }

@@ -10,6 +10,26 @@ extension Command {
                 call.reply.bulk(value)
             }
         },
+        Command("hmget", -3) { call in
+            withMap(call) { _, _, map in
+                call.reply.array(call.count - 2)
+                for index in 2..<call.count {
+                    if let value = map?.values[.lent(call[index])] {
+                        call.reply.bulk(value)
+                    } else {
+                        call.reply.null()
+                    }
+                }
+            }
+        },
+        Command("hexists", 3) { call in
+            withMap(call) { _, _, map in
+                call.reply.integer(map?.values[.lent(call[2])] == nil ? 0 : 1)
+            }
+        },
+        Command("hlen", 2) { call in
+            withMap(call) { _, _, map in call.reply.integer(map?.values.count ?? 0) }
+        },
         Command("hdel", -3) { call in
             withMap(call) { shard, entry, map in
                 guard let entry, let map else { return call.reply.integer(0) }

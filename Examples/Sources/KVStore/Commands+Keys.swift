@@ -6,6 +6,9 @@ extension Command {
         Command("del", -2) { call in
             countKeys(call) { shard, entry in shard.remove(entry) }
         },
+        Command("unlink", -2) { call in
+            countKeys(call) { shard, entry in shard.remove(entry) }
+        },
         Command("exists", -2) { call in countKeys(call) { _, _ in } },
         Command("type", 2) { call in
             call.withEntry { _, entry in call.reply.simple(entry?.typeName ?? "none") }
@@ -17,13 +20,17 @@ extension Command {
             call.database.store.forEachShard { count += $0.count }
             call.reply.integer(count)
         },
-        Command("flushall", -1) { call in
-            let isKnown = call.count == 2 && (isWord(call[1], "ASYNC") || isWord(call[1], "SYNC"))
-            guard call.count == 1 || isKnown else { return call.reply.error(Complaint.syntax) }
-            call.database.store.removeAll()
-            call.reply.ok()
-        },
+        Command("flushall", -1) { flush($0) },
+        // There is one database.
+        Command("flushdb", -1) { flush($0) },
     ]
+
+    private static func flush(_ call: Call) {
+        let isKnown = call.count == 2 && (isWord(call[1], "ASYNC") || isWord(call[1], "SYNC"))
+        guard call.count == 1 || isKnown else { return call.reply.error(Complaint.syntax) }
+        call.database.store.removeAll()
+        call.reply.ok()
+    }
 
     private static func countKeys(_ call: Call, _ body: (Shard, Entry) -> Void) {
         let store = call.database.store

@@ -54,7 +54,7 @@ extension Command {
         var wanted: Int?
         if call.count == 3 {
             guard let number = Decimal.parse(call[2]), number >= 0 else {
-                return call.reply.error("ERR value is out of range, must be positive")
+                return call.reply.error(Complaint.notPositive)
             }
             wanted = number
         }

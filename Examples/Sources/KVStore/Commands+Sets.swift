@@ -8,10 +8,10 @@ extension Command {
             withSet(call) { shard, entry, set in
                 guard let entry, let set else { return call.reply.integer(0) }
                 var removed = 0
-                for index in 2..<call.count where set.members.remove(.lent(call[index])) != nil {
+                for index in 2..<call.count where set.remove(call[index]) {
                     removed += 1
                 }
-                if set.members.isEmpty { shard.remove(entry) }
+                if set.count == 0 { shard.remove(entry) }
                 call.reply.integer(removed)
             }
         },
@@ -21,9 +21,13 @@ extension Command {
                 for member in set?.members ?? [] { member.withBytes { call.reply.bulk($0) } }
             }
         },
+        Command("scard", 2) { call in
+            withSet(call) { _, _, set in call.reply.integer(set?.count ?? 0) }
+        },
+        Command("spop", -2) { spop($0) },
         Command("sismember", 3) { call in
             withSet(call) { _, _, set in
-                call.reply.integer(set?.members.contains(.lent(call[2])) == true ? 1 : 0)
+                call.reply.integer(set?.contains(call[2]) == true ? 1 : 0)
             }
         },
     ]
@@ -37,6 +41,30 @@ extension Command {
         }
     }
 
+    /// Nothing is taken before all of it has been written: the reply may become too long.
+    private static func spop(_ call: Call) {
+        guard call.count <= 3 else { return call.reply.error(Complaint.syntax) }
+        var wanted: Int?
+        if call.count == 3 {
+            guard let number = Decimal.parse(call[2]), number >= 0 else {
+                return call.reply.error(Complaint.notPositive)
+            }
+            wanted = number
+        }
+        withSet(call) { shard, entry, set in
+            guard let entry, let set else {
+                return wanted == nil ? call.reply.null() : call.reply.set(0)
+            }
+            let amount = min(wanted ?? 1, set.count)
+            set.shuffleLast(amount)
+            if wanted != nil { call.reply.set(amount) }
+            for member in set.members.suffix(amount) { member.withBytes { call.reply.bulk($0) } }
+            guard !call.reply.hasOverflowed else { return }
+            set.removeLast(amount)
+            if set.count == 0 { shard.remove(entry) }
+        }
+    }
+
     private static func sadd(_ call: Call) {
         call.withKey { shard, hash in
             let set: ByteSet
@@ -47,9 +75,9 @@ extension Command {
                 set = ByteSet()
                 shard.findOrInsert(call[1], hash, call.now).container = .set(set)
             }
-            let before = set.members.count
-            for index in 2..<call.count { set.members.insert(Bytes(copying: call[index])) }
-            call.reply.integer(set.members.count - before)
+            let before = set.count
+            for index in 2..<call.count { _ = set.insert(call[index]) }
+            call.reply.integer(set.count - before)
         }
     }
 }

@@ -10,6 +10,9 @@ extension Command {
                 if writeString(entry, call), let entry { shard.remove(entry) }
             }
         },
+        Command("getex", -2) { getex($0) },
+        Command("setex", 4) { setex($0, .seconds) },
+        Command("psetex", 4) { setex($0, .milliseconds) },
         Command("setnx", 3) { call in
             call.withKey { shard, hash in
                 guard shard.find(call[1], hash, call.now) == nil else {
@@ -92,6 +95,34 @@ extension Command {
         }
     }
 
+    private static func setex(_ call: Call, _ unit: ExpiryTime.Unit) {
+        guard let moment = ExpiryTime(index: 2, unit: unit).read(call) else { return }
+        call.withKey { shard, hash in
+            let entry = shard.findOrInsert(call[1], hash, call.now)
+            entry.setString(call[3])
+            shard.setExpiry(of: entry, moment)
+        }
+        call.reply.ok()
+    }
+
+    /// As Redis does it: the words are looked at first, and the time only if there is a string.
+    private static func getex(_ call: Call) {
+        var options = SetOptions(isForReading: true)
+        guard options.readWords(call) else { return }
+        call.withEntry { shard, entry in
+            guard let entry else { return call.reply.null() }
+            guard entry.container == nil else { return call.wrongType() }
+            guard options.readTime(call), writeString(entry, call) else { return }
+            if options.isPersistent {
+                shard.setExpiry(of: entry, .max)
+            } else if options.expiry <= call.now {
+                shard.remove(entry)
+            } else if options.expiry != .max {
+                shard.setExpiry(of: entry, options.expiry)
+            }
+        }
+    }
+
     private static func append(_ call: Call) {
         call.withKey { shard, hash in
             let entry = shard.findOrInsert(call[1], hash, call.now)
@@ -136,66 +167,4 @@ extension Command {
         }
         call.reply.ok()
     }
-}
-
-/// What may follow SET's value.
-private struct SetOptions {
-    var onlyIfAbsent = false
-    var onlyIfThere = false
-    var keepsExpiry = false
-    var returnsOld = false
-    var expiry = Int.max
-
-    /// Where EX or PX was found last, and what its unit is in milliseconds.
-    private var time: (index: Int, scale: Int)?
-
-    /// False after an error was written. The time is looked at when the words are known to be
-    /// right, as Redis does it, which also lets EX or PX be repeated.
-    mutating func read(_ call: Call) -> Bool {
-        var index = 3
-        while index < call.count {
-            let word = call[index]
-            if isWord(word, "NX"), !onlyIfThere {
-                onlyIfAbsent = true
-            } else if isWord(word, "XX"), !onlyIfAbsent {
-                onlyIfThere = true
-            } else if isWord(word, "GET") {
-                returnsOld = true
-            } else if isWord(word, "KEEPTTL"), time == nil {
-                keepsExpiry = true
-            } else if let scale = scale(word), !keepsExpiry, index + 1 < call.count,
-                (time?.scale ?? scale) == scale
-            {
-                index += 1
-                time = (index, scale)
-            } else {
-                call.reply.error(Complaint.syntax)
-                return false
-            }
-            index += 1
-        }
-        return readTime(call)
-    }
-
-    private func scale(_ word: UnsafeRawBufferPointer) -> Int? {
-        isWord(word, "EX") ? 1000 : isWord(word, "PX") ? 1 : nil
-    }
-
-    private mutating func readTime(_ call: Call) -> Bool {
-        guard let time else { return true }
-        guard let number = call.number(time.index) else { return false }
-        guard number > 0, let expiry = absolute(number, time.scale, call.now) else {
-            call.reply.error("ERR invalid expire time in 'set' command")
-            return false
-        }
-        self.expiry = expiry
-        return true
-    }
-}
-
-/// The moment `time` units of `scale` milliseconds from now; nil if no Int holds it.
-func absolute(_ time: Int, _ scale: Int, _ now: Int) -> Int? {
-    let (milliseconds, overflow) = time.multipliedReportingOverflow(by: scale)
-    let (moment, overflow2) = milliseconds.addingReportingOverflow(now)
-    return overflow || overflow2 || moment == .max ? nil : moment
 }

@@ -21,6 +21,7 @@ final class Entry {
         case .list: "list"
         case .hash: "hash"
         case .set: "set"
+        case .sortedSet: "zset"
         }
     }
 
@@ -36,12 +37,14 @@ enum Container {
     case list(ByteList)
     case hash(ByteMap)
     case set(ByteSet)
+    case sortedSet(SortedSet)
 
     var isEmpty: Bool {
         switch self {
         case .list(let list): list.count == 0
         case .hash(let map): map.values.isEmpty
-        case .set(let set): set.members.isEmpty
+        case .set(let set): set.count == 0
+        case .sortedSet(let set): set.count == 0
         }
     }
 }
@@ -50,8 +53,50 @@ final class ByteMap {
     var values: [Bytes: [UInt8]] = [:]
 }
 
+/// Members in an array beside their places there, so that any of them is taken in constant time.
 final class ByteSet {
-    var members: Set<Bytes> = []
+    private(set) var members: [Bytes] = []
+    private var places: [Bytes: Int] = [:]
+
+    var count: Int { members.count }
+
+    func contains(_ member: UnsafeRawBufferPointer) -> Bool { places[.lent(member)] != nil }
+
+    /// False if it was there.
+    func insert(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard !contains(bytes) else { return false }
+        let member = Bytes(copying: bytes)
+        places[member] = members.count
+        members.append(member)
+        return true
+    }
+
+    /// False if it was not there.
+    func remove(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let place = places.removeValue(forKey: .lent(bytes)) else { return false }
+        let last = members.removeLast()
+        if place < members.count {
+            members[place] = last
+            places[last] = place
+        }
+        return true
+    }
+
+    /// The last `count` are chosen at random from here on.
+    func shuffleLast(_ count: Int) {
+        for end in stride(from: members.count - 1, through: members.count - count, by: -1) {
+            let place = Int.random(in: 0...end)
+            guard place != end else { continue }
+            members.swapAt(place, end)
+            places[members[place]] = place
+            places[members[end]] = end
+        }
+    }
+
+    func removeLast(_ count: Int) {
+        for member in members.suffix(count) { places[member] = nil }
+        members.removeLast(count)
+    }
 }
 
 /// A ring: both ends and every index in constant time.

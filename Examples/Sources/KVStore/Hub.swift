@@ -11,40 +11,102 @@ public final class Message: Sendable {
     }
 }
 
-/// Channels and their subscribers, for all loops. Messages of one publisher reach each subscriber
-/// in their order, since both the lock and the way to a loop keep it.
-// `channels` is touched only under the lock.
-final class Hub: @unchecked Sendable {
-    private let lock = Lock()
-    private var channels: [[UInt8]: [Int: Member]] = [:]
+/// A client that listens to a channel or to a pattern.
+struct Member: Sendable {
+    let id: Int
+    let subscription: Subscription
+    let deliver: Session.Deliver
+    let cutOff: @Sendable () -> Void
+}
 
-    private struct Member {
-        let subscription: Int
-        let deliver: Session.Deliver
+/// Channels and patterns and their subscribers, for all loops. All subscribers see what several
+/// clients publish in one order: under the lock a message goes to the post of each loop, and every
+/// post delivers in its order.
+// What it stores is touched only under the lock.
+final class Hub: @unchecked Sendable {
+    /// Those of one loop. A message takes the array along as it is.
+    private struct Group {
+        let post: Post
+        var members: [Member]
     }
+
+    private let lock = Lock()
+    private var channels: [[UInt8]: [Group]] = [:]
+    private var patterns: [[UInt8]: [Group]] = [:]
+
+    var channelCount: Int { lock.alone { channels.count } }
+    var patternCount: Int { lock.alone { patterns.count } }
 
     func subscribe(
-        _ id: Int, to channel: [UInt8], _ subscription: Int, _ deliver: @escaping Session.Deliver
+        _ session: Session, to name: [UInt8], _ kind: Subscription.Kind, number: Int
     ) {
-        let member = Member(subscription: subscription, deliver: deliver)
-        lock.alone { channels[channel, default: [:]][id] = member }
-    }
-
-    func unsubscribe(_ id: Int, from channel: [UInt8]) {
+        let member = Member(
+            id: session.id,
+            subscription: Subscription(number: number, pattern: kind == .pattern ? name : nil),
+            deliver: session.deliver, cutOff: session.cutOff)
+        let post = session.post
         lock.alone {
-            channels[channel]?[id] = nil
-            if channels[channel]?.isEmpty == true { channels[channel] = nil }
+            if kind == .channel {
+                Self.add(member, post, to: &channels[name, default: []])
+            } else {
+                Self.add(member, post, to: &patterns[name, default: []])
+            }
         }
     }
 
-    /// Returns how many it went to. Delivered under the lock, so that all subscribers of a channel
-    /// see two publishers in the same order.
-    func publish(_ text: UnsafeRawBufferPointer, to channel: UnsafeRawBufferPointer) -> Int {
-        let message = Message(channel: [UInt8](channel), text: [UInt8](text))
-        return lock.alone {
-            guard let members = channels[message.channel] else { return 0 }
-            for member in members.values { member.deliver(message, member.subscription) }
-            return members.count
+    func unsubscribe(_ session: Session, from name: [UInt8], _ kind: Subscription.Kind) {
+        let (id, post) = (session.id, session.post)
+        lock.alone {
+            if kind == .channel {
+                Self.remove(id, post, from: &channels[name, default: []])
+                if channels[name]?.isEmpty == true { channels[name] = nil }
+            } else {
+                Self.remove(id, post, from: &patterns[name, default: []])
+                if patterns[name]?.isEmpty == true { patterns[name] = nil }
+            }
         }
+    }
+
+    private static func add(_ member: Member, _ post: Post, to groups: inout [Group]) {
+        guard let index = groups.firstIndex(where: { $0.post === post }) else {
+            return groups.append(Group(post: post, members: [member]))
+        }
+        groups[index].members.append(member)
+    }
+
+    private static func remove(_ id: Int, _ post: Post, from groups: inout [Group]) {
+        guard let index = groups.firstIndex(where: { $0.post === post }) else { return }
+        groups[index].members.removeAll { $0.id == id }
+        if groups[index].members.isEmpty { groups.remove(at: index) }
+    }
+
+    /// Returns how many it went to: to those of the publisher's own loop at once.
+    func publish(
+        _ text: UnsafeRawBufferPointer, to channel: UnsafeRawBufferPointer, by session: Session
+    ) -> Int {
+        let message = Message(channel: [UInt8](channel), text: [UInt8](text))
+        var count = 0
+        var here: [Post] = []
+        func hand(to groups: [Group]) {
+            for group in groups {
+                count += group.members.count
+                let isHere = group.post === session.post || !group.post.isElsewhere
+                group.post.add(message, group.members, isHere: isHere)
+                if isHere {
+                    here.append(group.post)
+                } else if group.post.isCongested {
+                    session.stop(for: group.post)
+                }
+            }
+        }
+        lock.alone {
+            if let groups = channels[message.channel] { hand(to: groups) }
+            for (pattern, groups) in patterns
+            where pattern.withUnsafeBytes({ matches($0, channel) }) {
+                hand(to: groups)
+            }
+        }
+        for post in here { post.deliver() }
+        return count
     }
 }

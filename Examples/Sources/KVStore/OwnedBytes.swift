@@ -1,3 +1,5 @@
+import RESPCodec
+
 /// Bytes in memory of their own, changed in place. An array as a class's property is retained and
 /// released around each use, and those two cost more than copying a short value.
 struct OwnedBytes: ~Copyable {
@@ -5,7 +7,7 @@ struct OwnedBytes: ~Copyable {
     private(set) var count: Int
 
     init(_ bytes: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)) {
-        memory = bytes.count == 0 ? Self.nothing : .allocate(byteCount: bytes.count, alignment: 1)
+        memory = bytes.count == 0 ? Self.nothing : LargeMemory.allocate(bytes.count)
         memory.copyMemory(from: bytes)
         count = bytes.count
     }
@@ -38,8 +40,7 @@ struct OwnedBytes: ~Copyable {
     }
 
     private mutating func grow(_ more: Int) {
-        let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(2 * memory.count, count + more), alignment: 1)
+        let larger = LargeMemory.allocate(max(2 * memory.count, count + more))
         larger.copyMemory(from: bytes)
         memory.deallocate()
         memory = larger

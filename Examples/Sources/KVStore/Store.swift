@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// All keys, for all loops: a fixed number of shards, each behind a lock, chosen by the key's hash.
 ///
@@ -9,9 +10,14 @@ import Glibc
 public final class Store: Sendable {
     static let shardBits = 6
     static let shardCount = 1 << shardBits
-    /// Buckets of each shard that a sweep looks at.
-    private static let sweptBuckets = 64
-
+    /// Who sweeps; each has its part of the shards.
+    private let sweepers = Atomic(0)
+    /// The shard that a sweep begins with; whose sweep, does not matter.
+    private let sweepStart = Atomic(0)
+    /// Many keys have gone, and what they had is kept for others by malloc.
+    private let hasFreeMemory = Atomic(false)
+    /// Keys whose time was over and that a sweep removed.
+    let swept = Atomic(0)
     private let shards: [Shard]
     /// The same without counting references: the one that a command uses is not retained.
     private let lent: [Unmanaged<Shard>]
@@ -48,6 +54,9 @@ public final class Store: Sendable {
         return shards[wanted.trailingZeroBitCount].alone { withShards(rest, body) }
     }
 
+    /// Runs `body` alone with all keys; commands that it executes take locks once more.
+    func aloneWithAll(_ body: () -> Void) { withShards(.max, body) }
+
     /// For who holds its lock.
     func lockedShard(_ hash: UInt) -> Shard { shards[Self.shard(of: hash)] }
 
@@ -57,6 +66,7 @@ public final class Store: Sendable {
 
     func removeAll() {
         withShards(.max) { for shard in shards { shard.removeAll() } }
+        hasFreeMemory.store(true, ordering: .relaxed)
     }
 
     /// Takes a cursor on: shows some keys, at least `count` unless the end comes. The cursor's low
@@ -85,18 +95,61 @@ public final class Store: Sendable {
         return inner << UInt(Self.shardBits) | UInt(number)
     }
 
-    /// Removes keys whose time is over in some buckets of every shard: keys that nobody asks for
-    /// must not stay for ever.
-    public func sweep() {
+    /// The number of one more who sweeps.
+    public func addSweeper() -> Int { sweepers.add(1, ordering: .relaxed).oldValue }
+
+    /// Removes keys whose time is over, which nobody may ever ask for again, and gives back buckets
+    /// that too few keys use. Each sweeper looks at its part of the shards: at some keys of each,
+    /// and again at those where more than a quarter of the keys that have an end were dead, until
+    /// that is not so or `time`, in nanoseconds, has passed. True if it has: soon again.
+    @discardableResult
+    public func sweep(by sweeper: Int = 0, within time: Int = 2_000_000) -> Bool {
         let now = Clock.milliseconds()
-        for shard in shards { shard.alone { shard.sweep(buckets: Self.sweptBuckets, now) } }
+        let end = Clock.monotonic() + time
+        let count = max(1, sweepers.load(ordering: .relaxed))
+        var (removed, isBehind, hasShrunk) = (0, false, false)
+        // Where the last one stopped, for want of time, comes first.
+        let first = sweepStart.load(ordering: .relaxed)
+        var number = first
+        repeat {
+            if number % count == sweeper % count {
+                let shard = shards[number]
+                repeat {
+                    let found = shard.alone { shard.sweep(now) }
+                    removed += found.dead
+                    isBehind = Clock.monotonic() >= end
+                    if found.dead * 4 <= found.expiring { break }
+                } while !isBehind
+                if shard.alone({ shard.shrink() }) { hasShrunk = true }
+            }
+            if !isBehind || number % count != sweeper % count {
+                number = (number + 1) % Self.shardCount
+            }
+        } while !isBehind && number != first
+        sweepStart.store(number, ordering: .relaxed)
+        if removed > 0 { swept.add(removed, ordering: .relaxed) }
+        giveBackMemory(isLater: hasShrunk)
+        return isBehind
+    }
+
+    /// Once when many keys have gone, and not while more go: it takes some milliseconds.
+    private func giveBackMemory(isLater: Bool) {
+        if isLater {
+            hasFreeMemory.store(true, ordering: .relaxed)
+        } else if hasFreeMemory.exchange(false, ordering: .relaxed) {
+            FreeMemory.giveBack()
+        }
     }
 }
 
 // `table` and what it leads to are touched only inside `alone`, which holds the lock, or by the one
 // thread that there is.
 final class Shard: @unchecked Sendable {
-    private let lock = Lock()
+    /// Buckets and keys that one look of a sweep takes, with the lock held.
+    private static let sweptBuckets = 256
+    private static let sweptKeys = 64
+
+    private let lock = Lock(isRecursive: true)
     private let isShared: Bool
     @exclusivity(unchecked) private var table = Table()
     @exclusivity(unchecked) private var sweepCursor: UInt = 0
@@ -171,14 +224,29 @@ final class Shard: @unchecked Sendable {
         table.walk(cursor) { if $0.expiry > now { body($0) } }
     }
 
-    func sweep(buckets: Int, _ now: Int) {
-        guard expiring > 0 else { return }
+    /// Looks at some buckets, more if few keys have an end, and removes what is dead. Returns how
+    /// many keys with an end it found, and how many of these were dead.
+    func sweep(_ now: Int) -> (expiring: Int, dead: Int) {
+        guard expiring > 0 else { return (0, 0) }
         var dead: [Entry] = []
-        for _ in 0..<buckets {
-            sweepCursor = table.walk(sweepCursor) { if $0.expiry <= now { dead.append($0) } }
+        var (seen, left) = (0, Self.sweptBuckets)
+        while left > 0, seen < Self.sweptKeys {
+            sweepCursor = table.walk(sweepCursor) { entry in
+                guard entry.expiry != .max else { return }
+                seen += 1
+                if entry.expiry <= now { dead.append(entry) }
+            }
+            left -= 1
+            if sweepCursor == 0 { break }
         }
         for entry in dead where entry.expiry <= now { remove(entry) }
+        return (seen, dead.count)
     }
+
+    /// False if it has few enough buckets.
+    func shrink() -> Bool { table.shrink() }
+
+    var bucketCount: Int { table.bucketCount }
 }
 
 /// The time of expiries.
@@ -188,5 +256,12 @@ public enum Clock {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+    }
+
+    /// In nanoseconds, for how long something takes.
+    static func monotonic() -> Int {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return time.tv_sec * 1_000_000_000 + time.tv_nsec
     }
 }

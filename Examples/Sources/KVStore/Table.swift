@@ -1,12 +1,15 @@
-/// The keys of one shard: a chained hash table that only grows, by doubling. Walking its buckets in
-/// the order of their reversed numbers shows each key that stays at least once, also when the table
-/// grows in between: the way of Redis's SCAN.
+/// The keys of one shard: a chained hash table that doubles when it is full, and halves when asked
+/// to while it is nearly empty. Walking its buckets in the order of their reversed numbers shows
+/// each key that stays at least once, also when the table grows or shrinks in between: the way of
+/// Redis's SCAN.
 ///
 /// It owns its entries by hand: walking a chain then retains and releases nothing.
 struct Table: ~Copyable {
     private typealias Buckets = UnsafeMutableBufferPointer<Unmanaged<Entry>?>
 
-    private var buckets = Self.empty(16)
+    private static let fewest = 16
+
+    private var buckets = Self.empty(fewest)
     private(set) var count = 0
 
     deinit {
@@ -96,9 +99,23 @@ struct Table: ~Copyable {
         }
     }
 
-    private mutating func grow() {
+    var bucketCount: Int { buckets.count }
+
+    /// To as many buckets as there are keys, or twice that, if a tenth of them would do. Takes time
+    /// for each bucket: a shard has few keys.
+    mutating func shrink() -> Bool {
+        guard buckets.count > Self.fewest, count * 10 < buckets.count else { return false }
+        var wanted = Self.fewest
+        while wanted < count * 2 { wanted *= 2 }
+        resize(to: wanted)
+        return true
+    }
+
+    private mutating func grow() { resize(to: buckets.count * 2) }
+
+    private mutating func resize(to size: Int) {
         let old = buckets
-        buckets = Self.empty(old.count * 2)
+        buckets = Self.empty(size)
         for first in old {
             var place = first
             while let entry = place {

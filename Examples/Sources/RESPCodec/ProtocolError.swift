@@ -24,9 +24,13 @@ public enum ProtocolError: Error, Equatable, Sendable {
         }
     }
 
-    /// Redis replaces line ends in an error by blanks. A byte that is no character of its own is
-    /// shown as the letter of that number in Latin-1.
-    private static func shown(_ byte: UInt8) -> Character {
-        byte == carriageReturn || byte == lineFeed ? " " : Character(Unicode.Scalar(byte))
+    /// Redis replaces line ends in an error by blanks. What is no character of ASCII is shown as a
+    /// number, since alone it is no text.
+    private static func shown(_ byte: UInt8) -> String {
+        switch byte {
+        case carriageReturn, lineFeed: " "
+        case 0x20...0x7E: String(Unicode.Scalar(byte))
+        default: "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }
     }
 }

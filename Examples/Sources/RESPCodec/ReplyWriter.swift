@@ -66,6 +66,9 @@ public final class ReplyWriter {
         putLineEnd()
     }
 
+    /// The same of text that is made at run time.
+    public func simpleText(_ text: String) { line(UInt8(ascii: "+"), text) }
+
     /// As `simple("OK")`, the commonest of them, in one piece.
     public func ok() {
         let line: UInt64 = 0x0A0D_4B4F_2B
@@ -74,11 +77,14 @@ public final class ReplyWriter {
         used &+= 5
     }
 
-    /// An error, with its code in front. Line ends become blanks, as Redis does it.
-    public func error(_ text: String) {
+    /// An error, with its code in front. Line ends become blanks, as Redis does it, and so do other
+    /// control characters: it is a line, whoever worded it.
+    public func error(_ text: String) { line(UInt8(ascii: "-"), text) }
+
+    private func line(_ mark: UInt8, _ text: String) {
         guard reserve(text.utf8.count + 3) else { return }
-        put(UInt8(ascii: "-"))
-        for byte in text.utf8 { put(byte == carriageReturn || byte == lineFeed ? 0x20 : byte) }
+        put(mark)
+        for byte in text.utf8 { put(byte < 0x20 || byte == 0x7F ? 0x20 : byte) }
         putLineEnd()
     }
 
@@ -96,6 +102,27 @@ public final class ReplyWriter {
     public func bulk(_ text: String) {
         var text = text
         text.withUTF8 { bulk(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// A number with a fraction, in digits: in RESP2 a string.
+    public func double(_ digits: UnsafeRawBufferPointer) {
+        guard version > 2 else { return bulk(digits) }
+        guard reserve(digits.count + 3) else { return }
+        put(UInt8(ascii: ","))
+        put(digits)
+        putLineEnd()
+    }
+
+    /// Text to be shown as it is: in RESP2 a string.
+    public func verbatim(_ text: String) {
+        guard version > 2 else { return bulk(text) }
+        var text = "txt:" + text
+        text.withUTF8 { bytes in
+            guard reserve(bytes.count + Self.headerBytes + 2) else { return }
+            putHeader(UInt8(ascii: "="), bytes.count)
+            put(UnsafeRawBufferPointer(bytes))
+            putLineEnd()
+        }
     }
 
     /// A value that is not there.
@@ -194,8 +221,7 @@ public final class ReplyWriter {
             overflow()
             return false
         }
-        let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: min(limit, max(memory.count * 2, used + more)), alignment: 16)
+        let larger = LargeMemory.allocate(min(limit, max(memory.count * 2, used + more)))
         larger.copyMemory(from: bytes)
         memory.deallocate()
         memory = larger

@@ -44,6 +44,21 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
+    /// With its own list of commands. That of LRANGE reads up to 600 elements.
+    @Test(arguments: ["epoll", "io_uring"])
+    func redisBenchmarkWithoutAnyChoice(_ backend: String) throws {
+        let server = try ServerProcess(Form(backend: backend, loops: 2))
+        let (status, text) = try ServerProcess.run([
+            "redis-benchmark", "-p", "\(server.port)", "-c", "20", "-n", "1000", "-P", "4", "-q",
+        ])
+        #expect(status == 0, "\(text)")
+        for name in ["SPOP", "ZADD", "ZPOPMIN", "LRANGE_600", "MSET"] {
+            #expect(text.contains(name), "\(text)")
+        }
+        #expect(!text.lowercased().contains("err"), "\(text)")
+        #expect(try server.stop() == 0)
+    }
+
     /// The same commands to redis-server, which is another name of a program of redis-tools.
     @Test(arguments: ["epoll", "io_uring"])
     func repliesAreThoseOfRedis(_ backend: String) throws {
@@ -87,11 +102,30 @@ import Testing
                     raise SystemExit('not refused: ' + reason)
             refused(lambda: r.lpush('a', 1), 'wrong kind of value')
             with r.pipeline(transaction=True) as p:
-                refused(p.set('in', 1).execute, 'unknown command')
+                assert p.set('in', 1).incr('in').get('in').execute() == [True, 2, '2']
+            with r.pipeline(transaction=True) as p:
+                refused(p.set('in', 5).lpush('in', 1).incr('in').execute, 'wrong kind of value')
+            assert r.get('in') == '6'
             refused(lambda: r.pipeline().watch('a'), "unknown command 'WATCH'")
             refused(lambda: r.eval('return 1', 0), "unknown command 'EVAL'")
-            # The refused transaction left the connection as it was.
             assert r.get('a') == '6'
+            assert r.zadd('z', {'x': 1.5, 'y': 2}) == 2 and r.zscore('z', 'x') == 1.5
+            pairs = lambda found: [tuple(pair) for pair in found]
+            assert pairs(r.zrange('z', 0, -1, withscores=True)) == [('x', 1.5), ('y', 2.0)]
+            assert pairs(r.zpopmin('z')) == [('x', 1.5)]
+            assert r.incrbyfloat('fl', 0.5) == 0.5 and r.spop('s') in ('p', 'q')
+            assert r.setex('e', 100, 'v') and r.ttl('e') == 100
+            assert r.getex('e', persist=True) == 'v' and r.ttl('e') == -1
+            assert r.command()['get']['first_key_pos'] == 1 and r.command_count() > 60
+            assert r.client_list()[0]['resp'] in ('2', '3') and r.client_info()['db'] in (0, '0')
+            assert r.info()['used_memory'] > 0 and r.config_get('SAVE') == {'SAVE': ''}
+            assert 'GETNAME' in ' '.join(r.execute_command('CLIENT', 'HELP'))
+            q = r.pubsub(); q.psubscribe('p*')
+            assert q.get_message(timeout=5)['type'] == 'psubscribe'
+            assert r.publish('pq', 'hi') == 1
+            m = q.get_message(timeout=5)
+            assert (m['type'], m['pattern'], m['channel']) == ('pmessage', 'p*', 'pq'), m
+            q.close()
             s = r.pubsub(); s.subscribe('c', 'd')
             for name in 'cd':
                 m = s.get_message(timeout=5)

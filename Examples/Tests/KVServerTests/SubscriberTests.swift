@@ -112,42 +112,6 @@ import Testing
         #expect(30..<200 ~= told, "\(told) MiB")
         #expect(try server.stop() == 0)
     }
-
-    /// In one turn a loop is given more messages than it takes: some subscribers miss some, and
-    /// none of these stays connected.
-    @Test(arguments: ["epoll", "io_uring"])
-    func whoMissesAMessageIsCutOff(_ backend: String) throws {
-        let server = try ServerProcess(Form(backend: backend, loops: 1))
-        let joined = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
-        let subscribers = try (0..<60).map { _ in try server.connect() }
-        for subscriber in subscribers {
-            try subscriber.send("SUBSCRIBE a\r\n")
-            #expect(try subscriber.receive(as: joined) == joined)
-        }
-        let publisher = try server.connect()
-        try publisher.send(String(repeating: "PUBLISH a m\r\n", count: 5000) + "GET none\r\n")
-        var last: [UInt8] = []
-        while !last.elementsEqual("$-1\r\n".utf8) {
-            let more = try publisher.receiveSome()
-            guard !more.isEmpty else { throw Failure("the publisher was cut off") }
-            last = (last + more).suffix(5)
-        }
-        let messages = 5000 * "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nm\r\n".utf8.count
-        var cutOff = 0
-        for subscriber in subscribers {
-            var count = 0
-            while count < messages {
-                // Throws if it waits in vain.
-                guard let more = try subscriber.receiveSomeUntilReset(), !more.isEmpty else {
-                    cutOff += 1
-                    break
-                }
-                count += more.count
-            }
-        }
-        #expect(cutOff > 0)
-        #expect(try server.stop() == 0)
-    }
 }
 
 /// What a subscriber was sent that left a channel and joined it again.

@@ -45,6 +45,64 @@ import Testing
         #expect(sent(client, inbox) == "*3|$7|message|$1|a|$4|late|")
     }
 
+    @Test func patternsAndChannelsAreCountedTogether() {
+        let (client, inbox) = subscriber()
+        let other = Dialogue(client.database)
+        #expect(client.ask("PSUBSCRIBE a*") == "*3|$10|psubscribe|$2|a*|:1|")
+        #expect(client.ask("SUBSCRIBE ab") == "*3|$9|subscribe|$2|ab|:2|")
+        #expect(client.ask("PSUBSCRIBE a*") == "*3|$10|psubscribe|$2|a*|:2|")
+        #expect(other.ask("PUBLISH ab x") == ":2|")
+        #expect(other.ask("PUBLISH b x") == ":0|")
+        #expect(
+            sent(client, inbox)
+                == "*3|$7|message|$2|ab|$1|x|*4|$8|pmessage|$2|a*|$2|ab|$1|x|")
+        #expect(client.ask("GET a").hasPrefix("-ERR Can't execute 'get'"))
+        #expect(client.ask("UNSUBSCRIBE") == "*3|$11|unsubscribe|$2|ab|:1|")
+        #expect(client.ask("UNSUBSCRIBE") == "*3|$11|unsubscribe|$-1|:1|")
+        #expect(client.ask("PUNSUBSCRIBE") == "*3|$12|punsubscribe|$2|a*|:0|")
+        #expect(sent(client, inbox) == "")
+        #expect(other.ask("PUBLISH ab x") == ":0|" && client.ask("GET a") == "$-1|")
+    }
+
+    /// A loop that takes nothing: nobody misses a message and stays.
+    @Test func whoCannotBeReachedIsCutOff() {
+        let (client, inbox) = subscriber()
+        let cut = Mutex(0)
+        let post = Post()
+        post.set(wake: { false })
+        client.session.post = post
+        client.session.cutOff = { cut.withLock { $0 += 1 } }
+        #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
+        #expect(Dialogue(client.database).ask("PUBLISH a x") == ":1|")
+        #expect(cut.withLock { $0 } == 1 && inbox.messages.withLock { $0.isEmpty })
+    }
+
+    /// However much is published before a loop comes to it, it is woken once; and who publishes far
+    /// more than it delivers is told to wait.
+    @Test func aLoopIsWokenOnceForAllThatWaits() {
+        let (client, inbox) = subscriber()
+        let wakes = Mutex(0)
+        let post = Post()
+        post.set(wake: {
+            wakes.withLock { $0 += 1 }
+            return true
+        })
+        client.session.post = post
+        #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
+        let other = Dialogue(client.database)
+        for _ in 0..<1000 { #expect(other.ask("PUBLISH a x") == ":1|") }
+        #expect(wakes.withLock { $0 } == 1 && inbox.messages.withLock { $0.isEmpty })
+        #expect(!other.session.isStopped)
+        let long = [UInt8](repeating: 0x6D, count: 60_000)
+        let words = [Array("PUBLISH".utf8), Array("a".utf8), long]
+        for _ in 0..<200 { _ = other.bytes(of: words) }
+        #expect(other.session.isStopped && !other.session.mayGoOn())
+        post.deliver()
+        #expect(inbox.messages.withLock { $0.count } == 1200)
+        #expect(other.session.mayGoOn() && !other.session.isStopped)
+        #expect(other.ask("PUBLISH a x") == ":1|" && wakes.withLock { $0 } == 2)
+    }
+
     @Test func aMessageIsEncodedAsTheClientThenSpeaks() {
         let (client, inbox) = subscriber()
         let other = Dialogue(client.database)

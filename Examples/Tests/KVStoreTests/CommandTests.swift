@@ -5,7 +5,7 @@ import RESPCodec
 import Testing
 
 /// What a session is given: a message, and to which of its subscriptions.
-typealias Delivery = (message: Message, subscription: Int)
+typealias Delivery = (message: Message, subscription: Subscription)
 
 /// A client of a database, without a server between them.
 final class Dialogue {
@@ -29,6 +29,18 @@ final class Dialogue {
             parser.withRequest(in: bytes) { call.execute($0, now: now) }
         }
         return shown
+    }
+
+    /// The bytes of the reply to words of any bytes.
+    func bytes(of words: [[UInt8]]) -> [UInt8] {
+        var bytes = Array("*\(words.count)\r\n".utf8)
+        for word in words { bytes += Array("$\(word.count)\r\n".utf8) + word + [0x0D, 0x0A] }
+        reply.removeAll()
+        bytes.withUnsafeBytes { bytes in
+            guard case .request = parser.parse(bytes) else { return }
+            parser.withRequest(in: bytes) { call.execute($0) }
+        }
+        return [UInt8](reply.bytes)
     }
 
     /// The same for messages that were delivered.

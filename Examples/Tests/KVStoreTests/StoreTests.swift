@@ -27,6 +27,80 @@ import Testing
         #expect(client.ask("DBSIZE") == ":1|")
     }
 
+    /// Far more dead keys than one look finds: a sweep goes on while it finds many, for its time.
+    @Test func aSweepKeepsUpWithManyDeadKeys() {
+        let client = Dialogue()
+        let past = Clock.milliseconds() - 10_000
+        for index in 0..<60_000 { _ = client.ask("SET k\(index) v PX 10", now: past) }
+        // Without a limit to its time one sweep leaves at most a quarter of what it looks at last.
+        #expect(!client.database.store.sweep(within: 60_000_000_000))
+        let reply = client.ask("DBSIZE")
+        let left = Int(reply.dropFirst().dropLast()) ?? .max
+        #expect(left < 20_000, "\(reply)")
+        // And with hardly any time it says that it is behind.
+        for index in 0..<60_000 { _ = client.ask("SET k\(index) v PX 10", now: past) }
+        #expect(client.database.store.sweep(within: 1))
+    }
+
+    /// Each has its part of the shards, and together they have all.
+    @Test func severalSweepersShareTheShards() {
+        let client = Dialogue()
+        let store = client.database.store
+        let sweepers = (0..<3).map { _ in store.addSweeper() }
+        let past = Clock.milliseconds() - 10_000
+        for index in 0..<3000 { _ = client.ask("SET k\(index) v PX 10", now: past) }
+        for _ in 0..<100 { _ = store.sweep(by: sweepers[0], within: 60_000_000_000) }
+        let left = Int(client.ask("DBSIZE").dropFirst().dropLast()) ?? .max
+        #expect(1500..<2500 ~= left)
+        for _ in 0..<100 {
+            for sweeper in sweepers { _ = store.sweep(by: sweeper, within: 60_000_000_000) }
+        }
+        #expect(client.ask("DBSIZE") == ":0|")
+    }
+
+    /// How many calls of SCAN it takes to see everything.
+    private func scanCalls(_ client: Dialogue) -> Int {
+        var (cursor, calls) = (Substring("0"), 0)
+        repeat {
+            let lines = client.ask("SCAN \(cursor)").split(
+                separator: "|", omittingEmptySubsequences: false)
+            cursor = lines[2]
+            calls += 1
+        } while cursor != "0" && calls < 10_000
+        return calls
+    }
+
+    @Test func bucketsGoWithTheirKeys() {
+        let client = Dialogue()
+        for index in 0..<200_000 { _ = client.ask("SET k\(index) v") }
+        for index in 0..<199_990 { _ = client.ask("DEL k\(index)") }
+        #expect(scanCalls(client) > 50)
+        for _ in 0..<10 { _ = client.database.store.sweep() }
+        #expect(scanCalls(client) <= 3)
+        for index in 199_990..<200_000 { #expect(client.ask("GET k\(index)") == "$1|v|") }
+    }
+
+    /// As below, while the table shrinks.
+    @Test func scanMissesNothingWhileKeysGo() {
+        let client = Dialogue()
+        for index in 0..<50_000 { _ = client.ask("SET gone\(index) v") }
+        for index in 0..<500 { _ = client.ask("SET k\(index) v") }
+        var seen: Set<Substring> = []
+        var (cursor, calls) = (Substring("0"), 0)
+        repeat {
+            let lines = client.ask("SCAN \(cursor) COUNT 500").split(
+                separator: "|", omittingEmptySubsequences: false)
+            cursor = lines[2]
+            seen.formUnion(lines.filter { $0.hasPrefix("k") })
+            for index in calls * 2000..<calls * 2000 + 2000 {
+                _ = client.ask("DEL gone\(index)")
+            }
+            _ = client.database.store.sweep(within: 60_000_000_000)
+            calls += 1
+        } while cursor != "0" && calls < 5000
+        #expect(seen.count == 500)
+    }
+
     /// Every key that is there all the time comes at least once, though the table doubles.
     @Test func scanMissesNothingWhileKeysCome() {
         let client = Dialogue()
@@ -91,7 +165,7 @@ private final class ThreadBody: Sendable {
     init(_ run: @escaping @Sendable () -> Void) { self.run = run }
 }
 
-private func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
+func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
     var thread = pthread_t()
     pthread_create(
         &thread, nil,

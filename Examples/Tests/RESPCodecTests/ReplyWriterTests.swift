@@ -14,6 +14,7 @@ import Testing
         for version in [2, 3] {
             #expect(written(version) { $0.simple("OK") } == "+OK\r\n")
             #expect(written(version) { $0.error("ERR a\r\nb") } == "-ERR a  b\r\n")
+            #expect(written(version) { $0.error("ERR \u{0}\u{1B}\u{7F}é") } == "-ERR    é\r\n")
             #expect(written(version) { $0.bulk("") } == "$0\r\n\r\n")
             #expect(written(version) { $0.bulk("0123456789") } == "$10\r\n0123456789\r\n")
             #expect(written(version) { $0.array(12) } == "*12\r\n")
@@ -49,6 +50,16 @@ import Testing
         #expect(!writer.hasOverflowed && writer.room == limit % 5)
         writer.simple("OK")
         #expect(writer.hasOverflowed)
+    }
+
+    @Test func textAndFractions() {
+        let digits = Array("1.5".utf8)
+        #expect(
+            written(2) { reply in digits.withUnsafeBytes { reply.double($0) } } == "$3\r\n1.5\r\n")
+        #expect(written(3) { reply in digits.withUnsafeBytes { reply.double($0) } } == ",1.5\r\n")
+        #expect(written(2) { $0.verbatim("a b") } == "$3\r\na b\r\n")
+        #expect(written(3) { $0.verbatim("a b") } == "=7\r\ntxt:a b\r\n")
+        #expect(written(3) { $0.verbatim("0123456789") } == "=14\r\ntxt:0123456789\r\n")
     }
 
     @Test func kindsThatDiffer() {

@@ -1,0 +1,67 @@
+/// MULTI, EXEC, DISCARD: nothing between them is executed too early, too often or half.
+import Glibc
+import KVStore
+import Testing
+
+@Suite struct TransactionTests {
+    private static let aborted = "-EXECABORT Transaction discarded because of previous errors.|"
+
+    static let conversations: [[(String, String)]] = [
+        [
+            ("MULTI", "+OK|"), ("SET a 1", "+QUEUED|"), ("INCR a", "+QUEUED|"),
+            ("MULTI", "-ERR MULTI calls can not be nested|"), ("LPUSH a x", "+QUEUED|"),
+            ("GET a", "+QUEUED|"), ("EXEC", "*4|+OK|:2|" + CommandTests.wrongType + "$1|2|"),
+            ("EXEC", "-ERR EXEC without MULTI|"), ("DISCARD", "-ERR DISCARD without MULTI|"),
+            ("MULTI", "+OK|"), ("EXEC", "*0|"),
+        ],
+        [
+            ("MULTI", "+OK|"), ("SET a 1", "+QUEUED|"), ("DISCARD", "+OK|"), ("GET a", "$-1|"),
+            ("MULTI", "+OK|"), ("SET a 1", "+QUEUED|"),
+            ("NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: |"),
+            ("SET a 2", "+QUEUED|"), ("EXEC", aborted), ("GET a", "$-1|"),
+            ("MULTI", "+OK|"), ("SET a", "-ERR wrong number of arguments for 'set' command|"),
+            ("EXEC", aborted), ("SET a 3", "+OK|"), ("GET a", "$1|3|"),
+        ],
+        [
+            ("MULTI", "+OK|"), ("SUBSCRIBE c", "+QUEUED|"), ("PING", "+QUEUED|"),
+            ("UNSUBSCRIBE c", "+QUEUED|"),
+            ("EXEC", "*3|*3|$9|subscribe|$1|c|:1|*2|$4|pong|$0||*3|$11|unsubscribe|$1|c|:0|"),
+            ("MULTI", "+OK|"), ("MSET x 1 y 2", "+QUEUED|"), ("DEL x nope", "+QUEUED|"),
+            ("DBSIZE", "+QUEUED|"), ("FLUSHALL", "+QUEUED|"), ("EXEC", "*4|+OK|:1|:1|+OK|"),
+        ],
+        [
+            ("MULTI", "+OK|"), ("HELLO 3", "+QUEUED|"), ("RESET", "+RESET|"),
+            ("EXEC", "-ERR EXEC without MULTI|"), ("SUBSCRIBE c", "*3|$9|subscribe|$1|c|:1|"),
+            ("RESET", "+RESET|"), ("GET a", "$-1|"), ("MULTI", "+OK|"), ("QUIT", "+OK|"),
+        ],
+    ]
+
+    @Test(arguments: conversations.indices)
+    func conversation(_ index: Int) {
+        let client = Dialogue()
+        for (line, reply) in Self.conversations[index] {
+            #expect(client.ask(line) == reply, "\(line)")
+        }
+    }
+
+    /// Two keys that each transaction changes alike are never seen apart.
+    @Test func nobodyComesBetween() {
+        let database = Database()
+        let threads = (0..<3).map { _ in
+            startThread {
+                let client = Dialogue(database)
+                for _ in 0..<1000 {
+                    for line in ["MULTI", "INCR a", "INCR b"] { _ = client.ask(line) }
+                    let lines = client.ask("EXEC").split(separator: "|")
+                    guard lines.count == 3, lines[1] == lines[2] else {
+                        _ = Dialogue(database).ask("INCR torn")
+                        continue
+                    }
+                }
+            }
+        }
+        for thread in threads { pthread_join(thread, nil) }
+        let client = Dialogue(database)
+        #expect(client.ask("MGET a b torn") == "*3|$4|3000|$4|3000|$-1|")
+    }
+}
