@@ -4,18 +4,31 @@ import Testing
 @testable import EventLoop
 
 @Suite struct ConnectionRecordTests {
+    private func makeRecord() -> ConnectionRecord {
+        ConnectionRecord(
+            loop: Unmanaged.fromOpaque(UnsafeRawPointer(bitPattern: 8)!), token: Token.none)
+    }
+
     /// What an echo touches lies in the first two cache lines of three.
-    @Test func theRecordFillsThreeCacheLinesAndTheFirstTwoAreTheBusyOnes() throws {
+    @Test func theRecordFillsThreeCacheLinesAndTheFirstTwoAreTheBusyOnes() {
         #expect(MemoryLayout<ConnectionRecord>.stride == 192)
-        let firstOfTheThird = try #require(MemoryLayout<ConnectionRecord>.offset(of: \.details))
-        #expect(firstOfTheThird == 128)
-        #expect(try #require(MemoryLayout<ConnectionRecord>.offset(of: \.lastSent)) == 120)
+        var record = makeRecord()
+        withUnsafeMutablePointer(to: &record) { record in
+            let start = UnsafeRawPointer(record)
+            let firstOfTheThird = withUnsafePointer(to: &record.pointee.details) {
+                UnsafeRawPointer($0) - start
+            }
+            let lastOfTheSecond = withUnsafePointer(to: &record.pointee.lastSent) {
+                UnsafeRawPointer($0) - start
+            }
+            #expect(firstOfTheThird == 128)
+            #expect(lastOfTheSecond == 120)
+        }
     }
 
     @Test func everyStateButOpenShowsInTheFlags() {
-        var record = ConnectionRecord(
-            loop: Unmanaged.fromOpaque(UnsafeRawPointer(bitPattern: 8)!), token: Token.none)
-        #expect(record.flags.contains(.notOpen))
+        var record = makeRecord()
+        #expect(record.state == .free && record.flags.contains(.notOpen))
         for state: ConnectionState in [
             .listening, .connecting, .open, .finishing, .lingering, .closing, .free,
         ] {

@@ -50,10 +50,10 @@ import Testing
         var table = makeTable()
         var records: [ConnectionReference] = []
         for _ in 0..<Self.chunk { records.append(try open(&table)) }
-        #expect(records.map(\.pointee.token.slot) == Array(0..<UInt32(Self.chunk)))
+        #expect(records.map { $0.pointee.token.slot } == Array(0..<UInt32(Self.chunk)))
         var random = SplitMix64(seed: 3)
         records.shuffle(using: &random)
-        let order = records.map(\.pointee.token.slot)
+        let order = records.map { $0.pointee.token.slot }
         for record in records { table.release(record) }
         var reused: [UInt32] = []
         for _ in 0..<Self.chunk { reused.append(try open(&table).pointee.token.slot) }

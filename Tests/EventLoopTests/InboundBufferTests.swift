@@ -87,12 +87,12 @@ import Testing
         let first = buffer.front.baseAddress
         append(bytes[500...], to: &buffer)
         #expect(buffer.capacity == 512)
-        #expect(buffer.isWrapped)
+        #expect(buffer.isWrapped == true)
         #expect(buffer.front.baseAddress == first)
         #expect(Array(buffer.front) == Array(bytes[400..<512]))
         #expect(Array(buffer.back) == Array(bytes[512...]))
         buffer.consume(112)
-        #expect(!buffer.isWrapped)
+        #expect(buffer.isWrapped == false)
         #expect(Array(buffer.front) == Array(bytes[512...]))
         #expect(buffer.back.isEmpty)
     }
@@ -112,10 +112,10 @@ import Testing
         #expect(Array(buffer.front) == Array(bytes[400...]))
         buffer.consume(300)
         buffer.settle()
-        #expect(!retired.isEmpty)
+        #expect(retired.isEmpty == false)
         #expect(Array(front) + Array(back) == Array(bytes[400...]), "lent spans changed")
         retired.free()
-        #expect(retired.isEmpty)
+        #expect(retired.isEmpty == true)
         #expect(unread(buffer) == Array(bytes[700...]))
     }
 
@@ -128,7 +128,7 @@ import Testing
         let base = buffer.base
         buffer.merge(&retired)
         #expect(buffer.base == base)
-        #expect(retired.isEmpty)
+        #expect(retired.isEmpty == true)
     }
 
     // MARK: Lent bytes
@@ -143,7 +143,7 @@ import Testing
         buffer.consume(100)
         #expect(buffer.front.baseAddress == UnsafeRawPointer(memory.baseAddress)?.advanced(by: 100))
         buffer.settle()
-        #expect(!buffer.isLent)
+        #expect(buffer.isLent == false)
         memory.deallocate()
         #expect(unread(buffer) == (100..<300).map { UInt8(truncatingIfNeeded: $0) })
     }
@@ -183,7 +183,7 @@ import Testing
         Array(bytes).withUnsafeBytes { buffer.append($0) }
     }
 
-    private func unread(_ buffer: InboundBuffer) -> [UInt8] {
+    private func unread(_ buffer: borrowing InboundBuffer) -> [UInt8] {
         Array(buffer.front) + Array(buffer.back)
     }
 }

@@ -173,7 +173,7 @@ import Testing
         var queue = OutboundQueue()
         _ = queue.reserve(200_000, pool)
         queue.commit(0, pool)
-        #expect(queue.isEmpty)
+        #expect(queue.isEmpty == true)
         let nothing = queue.takeOff(pool)
         #expect(nothing == nil && !queue.isInFlight)
         _ = queue.reserve(300_000, pool)
@@ -204,7 +204,7 @@ import Testing
         queue.commit(0, pool)
         let flying = try takeOff(&queue)
         queue.complete(flying.count, pool)
-        #expect(queue.isEmpty)
+        #expect(queue.isEmpty == true)
         #expect(pool.inUse == 0)
         queue.clear(pool)
     }

@@ -79,7 +79,7 @@ import Testing
             #expect(told.all == ["reset EPIPE"])
             #expect(stage.write([3], to: token) == [])
             stage.turn(token) { loop, connection in
-                #expect(!connection.pointee.isWritable)
+                #expect(connection.pointee.isWritable == false)
                 [UInt8]([4]).withUnsafeBytes { loop.write(connection, $0) { told.note($0) } }
             }
             #expect(stage.turn((token, .endOfStream)) == [.close(token)])

@@ -235,15 +235,15 @@ import Testing
         try withConnected(configuration) { stage, token in
             let connection = try #require(stage.loop.find(token))
             for _ in 0..<38 { stage.write([], to: token) }
-            #expect(connection.pointee.isWritable)
+            #expect(connection.pointee.isWritable == true)
             stage.write([], to: token)
-            #expect(!connection.pointee.isWritable)
+            #expect(connection.pointee.isWritable == false)
             for left in (19..<39).reversed() {
                 #expect(stage.delegate.take(token) == [], "\(left) are left")
                 stage.turn((token, .sent(0)))
             }
             #expect(stage.delegate.take(token) == [.writable])
-            #expect(connection.pointee.isWritable)
+            #expect(connection.pointee.isWritable == true)
             for _ in 0..<19 { stage.turn((token, .sent(0))) }
         }
     }

@@ -107,7 +107,7 @@ import Testing
     @Test("a source that is cut: its target gets what came, and then a reset, not an end")
     func cutSource() throws {
         try withPipe { stage, source, target in
-            let descriptor = try #require(stage.loop.find(target)?.pointee.descriptor)
+            let descriptor = try #require(stage.loop.find(target)).pointee.descriptor
             let failure = QueuedEvent.failed(.receive, SystemError(ECONNRESET, "recv"))
             let requests = stage.turn((source, .received([1])), (source, failure))
             #expect(requests == [.send([1], target), .close(source)])

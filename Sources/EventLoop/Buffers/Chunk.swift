@@ -5,7 +5,7 @@ import Glibc
 /// Never moved and never grown: a kernel may be reading the part that was handed over while the
 /// part behind is written.
 @usableFromInline
-package struct Chunk {
+package struct Chunk: ~Copyable {
     @usableFromInline var next: UnsafeMutablePointer<Chunk>?
     /// The bytes in use are `start..<end`.
     var start = 0
@@ -14,7 +14,7 @@ package struct Chunk {
     private(set) var limit: Int
     let capacity: Int
     /// What is still to be read into this chunk, again and again, before the next one's turn.
-    var file: FilePart? { didSet { limit = 0 } }
+    private var file: FilePart?
 
     init(capacity: Int) {
         self.capacity = capacity
@@ -33,6 +33,32 @@ package struct Chunk {
     var isSealed: Bool { limit == 0 }
     mutating func unseal() { limit = capacity }
 
+    /// Nothing joins the bytes of a file.
+    mutating func hold(_ part: consuming FilePart) {
+        file = consume part
+        limit = 0
+    }
+
+    var hasFile: Bool { unreadOfFile != nil }
+
+    /// Bytes of its file that are still to be read; nil if it has none.
+    var unreadOfFile: Int? {
+        switch file {
+        case .some(let part): part.left
+        case nil: nil
+        }
+    }
+
+    /// Reads the next piece of its file, which takes the place of the bytes that were there. As
+    /// `pread` answers: 0 at the end, -1 with `errno` after an error.
+    mutating func readFile(into bytes: UnsafeMutableRawPointer) -> Int {
+        guard let count = file?.read(into: bytes, atMost: capacity) else { return 0 }
+        guard count > 0 else { return count }
+        start = 0
+        end = count
+        return count
+    }
+
     /// Bytes that a pooled chunk holds.
     package static let standardCapacity = 65_536
 
@@ -45,6 +71,7 @@ package struct Chunk {
     }
 
     static func destroy(_ chunk: UnsafeMutablePointer<Chunk>) {
+        chunk.deinitialize(count: 1)
         UnsafeMutableRawPointer(chunk).deallocate()
     }
 }
@@ -56,11 +83,30 @@ extension UnsafeMutablePointer<Chunk> {
     }
 }
 
-/// A part of an open file that is to be sent; whoever drops it closes the descriptor.
-package struct FilePart {
-    let descriptor: CInt
-    var offset: Int
-    var left: Int
+/// A part of an open file that is to be sent. It closes the descriptor, which is its own.
+package struct FilePart: ~Copyable {
+    private let descriptor: CInt
+    private var offset: Int
+    private(set) var left: Int
+
+    package init(descriptor: CInt, offset: Int, left: Int) {
+        self.descriptor = descriptor
+        self.offset = offset
+        self.left = left
+    }
+
+    deinit { Glibc.close(descriptor) }
+
+    fileprivate mutating func read(into bytes: UnsafeMutableRawPointer, atMost most: Int) -> Int {
+        var result: Int
+        repeat {
+            result = pread(descriptor, bytes, min(left, most), off_t(offset))
+        } while result < 0 && errno == EINTR
+        guard result > 0 else { return result }
+        offset += result
+        left -= result
+        return result
+    }
 }
 
 /// A loop's standard chunks, last in first out, so that the one in the cache is taken first. Keeps
@@ -125,9 +171,7 @@ package final class ChunkPool {
     @usableFromInline
     @inline(never)
     func giveRare(_ chunk: UnsafeMutablePointer<Chunk>) {
-        if let file = chunk.pointee.file {
-            Glibc.close(file.descriptor)
-        } else {
+        if !chunk.pointee.hasFile {
             chunk.pointee.unseal()
             if chunk.pointee.isStandard && freeCount < limit { return give(chunk) }
         }

@@ -6,7 +6,7 @@ import Glibc
 /// Memory that a callback may still look at is never freed or moved here: what `merge` replaces is
 /// handed to a `RetiredBlocks`, and lent bytes are taken over only by `settle`, after the callback.
 @usableFromInline
-package struct InboundBuffer {
+package struct InboundBuffer: ~Copyable {
     @usableFromInline package internal(set) var base: UnsafeMutableRawPointer?
     @usableFromInline package internal(set) var capacity = 0
     @usableFromInline var head = 0
@@ -185,7 +185,7 @@ package struct InboundBuffer {
 
 /// Blocks that were replaced inside a callback, freed when it has returned.
 @usableFromInline
-package struct RetiredBlocks {
+package struct RetiredBlocks: ~Copyable {
     @usableFromInline var blocks: [UnsafeMutableRawPointer] = []
 
     package init() {}

@@ -54,7 +54,7 @@ extension OutboundQueue {
     @inline(never)
     mutating func commitNothing(_ pool: ChunkPool) {
         // On a stream only a file's chunk is sealed.
-        if let last, last.pointee.isSealed, last.pointee.file == nil { last.pointee.unseal() }
+        if let last, last.pointee.isSealed, !last.pointee.hasFile { last.pointee.unseal() }
         dropIfEmpty(pool)
     }
 

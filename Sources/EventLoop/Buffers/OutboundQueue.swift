@@ -3,7 +3,7 @@ import Glibc
 /// A connection's bytes that the kernel has not taken yet: a chain of chunks, the first of which
 /// may be in flight.
 @usableFromInline
-package struct OutboundQueue {
+package struct OutboundQueue: ~Copyable {
     @usableFromInline var first: UnsafeMutablePointer<Chunk>?
     @usableFromInline var last: UnsafeMutablePointer<Chunk>?
     /// Unsent bytes.
@@ -175,11 +175,11 @@ package struct OutboundQueue {
         chunk.pointee.start += amount
         if isEmpty {
             dropIfEmpty(pool)
-        } else if let file = chunk.pointee.file, file.left > 0 {
+        } else if let unread = chunk.pointee.unreadOfFile, unread > 0 {
             // Its next piece is read when it is its turn.
         } else if chunk.pointee.count == 0 {
             first = chunk.pointee.next
-            if chunk.pointee.file != nil { filePartGone() }
+            if chunk.pointee.hasFile { filePartGone() }
             pool.give(chunk)
         } else if chunk.pointee.count <= Self.smallRest && chunk.pointee.next == nil {
             shrinkOnly(chunk, pool)
@@ -188,17 +188,18 @@ package struct OutboundQueue {
 
     // MARK: Files
 
-    package mutating func append(_ file: FilePart, _ pool: ChunkPool) {
+    package mutating func append(_ file: consuming FilePart, _ pool: ChunkPool) {
+        let length = file.left
         // Small files get small chunks: there may be many.
-        let chunk = pool.take(capacity: min(file.left, Chunk.standardCapacity))
-        chunk.pointee.file = file
+        let chunk = pool.take(capacity: min(length, Chunk.standardCapacity))
+        chunk.pointee.hold(file)
         if let last { last.pointee.next = chunk } else { first = chunk }
         last = chunk
         shape.remove(.single)
         let files = self.files ?? .allocate(capacity: 1)
         if self.files == nil { files.initialize(to: FileBacklog()) }
         files.pointee.parts += 1
-        files.pointee.count += file.left
+        files.pointee.count += length
         self.files = files
     }
 
@@ -217,22 +218,12 @@ package struct OutboundQueue {
     /// Reads a file's next piece into its chunk. A file that has become shorter is an error: its
     /// length was promised.
     private mutating func fill(_ chunk: UnsafeMutablePointer<Chunk>) -> Bool {
-        guard var file = chunk.pointee.file else { return false }
-        var result: Int
-        repeat {
-            result = pread(
-                file.descriptor, chunk.bytes, min(file.left, chunk.pointee.capacity),
-                off_t(file.offset))
-        } while result < 0 && errno == EINTR
+        guard chunk.pointee.hasFile else { return false }
+        let result = chunk.pointee.readFile(into: chunk.bytes)
         guard result > 0 else {
             files?.pointee.error = result == 0 ? ENODATA : errno
             return false
         }
-        file.offset += result
-        file.left -= result
-        chunk.pointee.file = file
-        chunk.pointee.start = 0
-        chunk.pointee.end = result
         files?.pointee.count -= result
         count += result
         return true
@@ -274,11 +265,11 @@ package struct OutboundQueue {
 
     /// A reservation that nothing was committed to can leave an empty chunk in front.
     private mutating func dropEmptyFront(_ pool: ChunkPool) {
-        while let chunk = first, chunk.pointee.count == 0, chunk.pointee.file?.left ?? 0 == 0,
+        while let chunk = first, chunk.pointee.count == 0, chunk.pointee.unreadOfFile ?? 0 == 0,
             let next = chunk.pointee.next
         {
             first = next
-            if chunk.pointee.file != nil { filePartGone() }
+            if chunk.pointee.hasFile { filePartGone() }
             pool.give(chunk)
         }
     }

@@ -6,7 +6,7 @@
 /// Three cache lines, and an echo touches the first two: with thousands of connections each line is
 /// a miss. A test holds the layout.
 @usableFromInline
-package struct ConnectionRecord {
+package struct ConnectionRecord: ~Copyable {
     /// This life's name.
     @usableFromInline package internal(set) var token: Token
     @usableFromInline var storedState = ConnectionState.free

@@ -57,7 +57,7 @@ package struct ConnectionTable: ~Copyable {
 
     /// Every slot in use now, by its token: the caller may free and allocate slots while walking
     /// them.
-    func tokens(where isWanted: (ConnectionRecord) -> Bool) -> [Token] {
+    func tokens(where isWanted: (borrowing ConnectionRecord) -> Bool) -> [Token] {
         (0..<UInt32(capacity)).compactMap { slot in
             let record = record(slot)
             guard record.pointee.state != .free, isWanted(record.pointee) else { return nil }

@@ -3,7 +3,7 @@ import Glibc
 
 @testable import EventLoop
 
-struct InboundTwin {
+struct InboundTwin: ~Copyable {
     private var buffer = InboundBuffer()
     private var model: [UInt8] = []
     private var searched = 0

@@ -1,7 +1,7 @@
 /// An outbound queue beside an array of the bytes that no kernel has taken yet.
 @testable import EventLoop
 
-struct OutboundTwin {
+struct OutboundTwin: ~Copyable {
     let pool = ChunkPool()
     private var queue = OutboundQueue()
     private var model: [UInt8] = []
