@@ -114,10 +114,8 @@ public struct BodyDecoder: Sendable {
             digits += 1
         }
         guard digits > 0 else { return .refused(.badRequest) }
-        if digits < line.count {
-            guard line[digits] == Byte.semicolon,
-                line[digits...].allSatisfy({ Byte.isFieldValue($0) })
-            else { return .refused(.badRequest) }
+        if digits < line.count, !ChunkExtension.areValid(line, from: digits) {
+            return .refused(.badRequest)
         }
         guard size <= limits.body - total else { return .refused(.contentTooLarge) }
         total += size

@@ -43,17 +43,26 @@ public enum ByteRange: Sendable, Equatable {
 }
 
 /// Whether a list in If-None-Match or If-Match names `tag`, which is in quotes; `*` names every
-/// one. The first field compares weakly, the second strongly: there a weak tag names nothing.
+/// one. The first field compares weakly, the second strongly: there a weak tag names nothing. What
+/// stands on several lines is one list.
 public func entityTags(
     _ list: UnsafeRawBufferPointer, name tag: UnsafeRawBufferPointer, strongly: Bool = false
 ) -> Bool {
-    if list.equals("*") { return true }
     var isFound = false
-    list.forEachElement { element in
-        let isWeak = element.count > 2 && element[0] == 0x57 && element[1] == Byte.slash
-        let plain = isWeak && !strongly ? UnsafeRawBufferPointer(rebasing: element[2...]) : element
-        isFound = plain.count == tag.count && zip(plain, tag).allSatisfy { $0 == $1 }
-        return !isFound
+    FieldLine.forEachValue(in: list, of: strongly ? "if-match" : "if-none-match") { value in
+        if value.equals("*") { isFound = true }
+        if !isFound {
+            value.forEachElement { element in
+                isFound = isTag(element)
+                return !isFound
+            }
+        }
     }
     return isFound
+
+    func isTag(_ element: UnsafeRawBufferPointer) -> Bool {
+        let isWeak = element.count > 2 && element[0] == 0x57 && element[1] == Byte.slash
+        let plain = isWeak && !strongly ? UnsafeRawBufferPointer(rebasing: element[2...]) : element
+        return plain.count == tag.count && zip(plain, tag).allSatisfy { $0 == $1 }
+    }
 }

@@ -17,9 +17,10 @@ struct ByteSet {
     /// Without the question mark, which begins a query.
     static let path = ByteSet(
         low: 0x2FFF_FFF2_0000_0000, high: 0x47FF_FFFE_AFFF_FFFF, last: 0x3B, hole: 0)
-    /// A host and a port: no slash, no question mark, no user before an `@`.
-    static let host = ByteSet(
-        low: 0x2FFF_7FF2_0000_0000, high: 0x47FF_FFFE_AFFF_FFFE, last: 0x3B, hole: Byte.slash)
+    /// A host's name, but for what stands behind percent signs: no colon, no bracket, no user
+    /// before an `@`.
+    static let name = ByteSet(
+        low: 0x2BFF_7FD2_0000_0000, high: 0x47FF_FFFE_87FF_FFFE, last: 0x39, hole: Byte.slash)
 
     @inline(__always)
     func contains(_ byte: UInt8) -> Bool {

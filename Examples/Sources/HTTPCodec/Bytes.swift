@@ -11,6 +11,13 @@ enum Byte {
     static let colon: UInt8 = 0x3A
     static let questionMark: UInt8 = 0x3F
     static let semicolon: UInt8 = 0x3B
+    static let equals: UInt8 = 0x3D
+    static let quote: UInt8 = 0x22
+    static let backslash: UInt8 = 0x5C
+    static let percent: UInt8 = 0x25
+    static let dot: UInt8 = 0x2E
+    static let openingBracket: UInt8 = 0x5B
+    static let closingBracket: UInt8 = 0x5D
 
     /// Field values: visible, space, tab, and what is beyond ASCII.
     @inline(__always)
@@ -34,8 +41,8 @@ enum Byte {
 
 /// A part of the bytes of a request's head, in 8 bytes. Valid for the buffer that was parsed.
 public struct Slice: Sendable, Equatable {
-    var start: Int32 = 0
-    var count: Int32 = 0
+    @usableFromInline var start: Int32 = 0
+    @usableFromInline var count: Int32 = 0
 
     init(_ range: Range<Int>) {
         start = Int32(range.lowerBound)
@@ -44,9 +51,10 @@ public struct Slice: Sendable, Equatable {
 
     init() {}
 
-    public var isEmpty: Bool { count == 0 }
+    @inlinable public var isEmpty: Bool { count == 0 }
 
     /// The bytes themselves, out of those that the parser was given.
+    @inlinable
     public func of(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         let start = Int(start)
         return UnsafeRawBufferPointer(rebasing: bytes[start..<start + Int(count)])

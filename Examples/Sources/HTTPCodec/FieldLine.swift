@@ -10,6 +10,29 @@ enum FieldLine {
         return areValues(line, from: colon &+ 1) ? colon : nil
     }
 
+    /// Calls `body` with each value of a field that may be on several lines. `list` goes from the
+    /// first value to the last, with the lines between, those of other fields too.
+    static func forEachValue(
+        in list: UnsafeRawBufferPointer, of field: StaticString,
+        _ body: (UnsafeRawBufferPointer) -> Void
+    ) {
+        var (start, isFirst) = (0, true)
+        while start <= list.count {
+            // No value has a carriage return.
+            let end = list[start...].firstIndex(of: Byte.carriageReturn) ?? list.count
+            let line = UnsafeRawBufferPointer(rebasing: list[start..<end])
+            start = end + 2
+            if isFirst {
+                isFirst = false
+                body(line.trimmingBlanks())
+            } else if let colon = line.firstIndex(of: Byte.colon),
+                UnsafeRawBufferPointer(rebasing: line[..<colon]).equalsIgnoringCase(field)
+            {
+                body(UnsafeRawBufferPointer(rebasing: line[(colon + 1)...]).trimmingBlanks())
+            }
+        }
+    }
+
     /// Whether all bytes from `start` on may be in a value, sixteen at a time. Those before must be
     /// known to be, since the last sixteen may reach into them.
     @inline(__always)

@@ -1,14 +1,24 @@
-// Dates as HTTP writes them: `Sun, 06 Nov 1994 08:49:37 GMT`, always 29 bytes.
+// Dates as HTTP writes them: `Sun, 06 Nov 1994 08:49:37 GMT`, always 29 bytes. Reading them is in a
+// file of its own.
 
 public enum HTTPDate {
     public static let byteCount = 29
     private static let days: StaticString = "ThuFriSatSunMonTueWed"
-    private static let months: StaticString = "JanFebMarAprMayJunJulAugSepOctNovDec"
+    static let months: StaticString = "JanFebMarAprMayJunJulAugSepOctNovDec"
+    /// The first second of the year 0 and the last of 9999: others have no four digits.
+    private static let writable = -62_167_219_200...253_402_300_799
 
-    /// Writes `seconds` since 1970 into the first 29 bytes of `room`.
+    /// The nearest time that can be written. A disk or a clock may say anything.
+    public static func clamped(_ seconds: Int) -> Int {
+        min(max(seconds, writable.lowerBound), writable.upperBound)
+    }
+
+    /// Writes `seconds` since 1970, or the nearest time that can be, into the first 29 bytes of
+    /// `room`.
     public static func write(_ seconds: Int, into room: UnsafeMutableRawBufferPointer) {
         precondition(room.count >= byteCount, "no room for a date")
-        let day = Int((Double(seconds) / 86400).rounded(.down))
+        let seconds = clamped(seconds)
+        let day = (seconds >= 0 ? seconds : seconds - 86_399) / 86_400
         let second = seconds - day * 86400
         let (year, month, dayOfMonth) = civil(day)
         text(days, (day % 7 + 7) % 7, room, 0)
@@ -25,28 +35,6 @@ public enum HTTPDate {
         fill(room, 22, ":")
         decimal(second % 60, 2, room, 23)
         fill(room, 25, " GMT")
-    }
-
-    /// Seconds since 1970; nil for what is no date in this form. The two obsolete forms count as
-    /// none: a condition that is not understood is ignored, which is always safe.
-    public static func parse(_ bytes: UnsafeRawBufferPointer) -> Int? {
-        guard bytes.count == byteCount, let day = number(bytes, 5, 2),
-            let year = number(bytes, 12, 4),
-            let hour = number(bytes, 17, 2), let minute = number(bytes, 20, 2),
-            let second = number(bytes, 23, 2), hour < 24, minute < 60, second < 61
-        else { return nil }
-        for month in 1...12 {
-            guard (0..<3).allSatisfy({ bytes[8 + $0] == months.utf8Start[(month - 1) * 3 + $0] })
-            else { continue }
-            let seconds = (daysFrom(year, month, day) * 24 + hour) * 3600 + minute * 60 + second
-            // Writing it again checks the rest, day names and signs alike.
-            let isSame = withUnsafeTemporaryAllocation(byteCount: byteCount, alignment: 1) { room in
-                write(seconds, into: room)
-                return (0..<byteCount).allSatisfy { room[$0] == bytes[$0] }
-            }
-            return isSame ? seconds : nil
-        }
-        return nil
     }
 
     // MARK: Digits and letters
@@ -73,20 +61,9 @@ public enum HTTPDate {
         }
     }
 
-    private static func number(
-        _ bytes: UnsafeRawBufferPointer, _ at: Int, _ digits: Int
-    ) -> Int? {
-        var value = 0
-        for byte in bytes[at..<at + digits] {
-            guard let digit = Byte.digit(byte) else { return nil }
-            value = value * 10 + digit
-        }
-        return value
-    }
-
     // MARK: The calendar; Howard Hinnant's algorithms, which count years from March
 
-    private static func civil(_ day: Int) -> (year: Int, month: Int, day: Int) {
+    static func civil(_ day: Int) -> (year: Int, month: Int, day: Int) {
         let shifted = day + 719_468
         let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
         let dayOfEra = shifted - era * 146_097
@@ -99,7 +76,7 @@ public enum HTTPDate {
         return (year, month, dayOfYear - (153 * fromMarch + 2) / 5 + 1)
     }
 
-    private static func daysFrom(_ year: Int, _ month: Int, _ day: Int) -> Int {
+    static func daysFrom(_ year: Int, _ month: Int, _ day: Int) -> Int {
         let shifted = month <= 2 ? year - 1 : year
         let era = (shifted >= 0 ? shifted : shifted - 399) / 400
         let yearOfEra = shifted - era * 400

@@ -21,14 +21,15 @@ public struct RequestHead: Sendable, Equatable {
     /// Path and query. The path is empty if the target was `http://host`; see `path(in:)`.
     public internal(set) var target = Slice()
     /// The target without its query.
-    var path = Slice()
+    @usableFromInline var path = Slice()
     /// HTTP/1.1 or a later 1.x; otherwise 1.0.
     public internal(set) var isVersion11 = true
     public internal(set) var keepsAlive = true
     /// The client waits for `100 Continue` before it sends the body.
     public internal(set) var expectsContinue = false
     public internal(set) var body = BodyFraming.none
-    // Empty where the field is absent.
+    // Empty where the field is absent. Of one on several lines, all from the first value to the
+    // last, with the lines between.
     public internal(set) var ifMatch = Slice()
     public internal(set) var ifUnmodifiedSince = Slice()
     public internal(set) var ifNoneMatch = Slice()
@@ -38,6 +39,7 @@ public struct RequestHead: Sendable, Equatable {
 
     /// The target without its query, out of the bytes that the parser was given. An empty path is
     /// `/` (RFC 9112, 3.2.2).
+    @inlinable
     public func path(in bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         guard !path.isEmpty else {
             let root: StaticString = "/"

@@ -3,7 +3,9 @@
 extension RequestParser {
     @inline(__always)
     mutating func takeRequestLine(_ line: UnsafeRawBufferPointer, at offset: Int) -> Status? {
-        let space = methodEnd(line)
+        // As most are. A head that nothing was said of is of GET already.
+        let isGet = line.count > 4 && line.loadUnaligned(as: UInt32.self) == Self.get
+        let space = isGet ? 3 : ByteSet.token.end(in: line, from: 0, to: line.count)
         guard space > 0, space < line.count, line[space] == Byte.space else { return .badRequest }
         let start = space &+ 1
         let pathEnd = ByteSet.path.end(in: line, from: start, to: line.count)
@@ -12,8 +14,10 @@ extension RequestParser {
         if let status = takeVersion(UnsafeRawBufferPointer(rebasing: line[(end &+ 1)...])) {
             return status
         }
-        if let status = takeMethod(UnsafeRawBufferPointer(rebasing: line[..<space])) {
-            return status
+        if !isGet, let status = takeMethod(UnsafeRawBufferPointer(rebasing: line[..<space])) {
+            let target = UnsafeRawBufferPointer(rebasing: line[start..<end])
+            let isConnect = UnsafeRawBufferPointer(rebasing: line[..<space]).equals("CONNECT")
+            return isConnect && !Authority.hasPort(target) ? .badRequest : status
         }
         if line[start] == Byte.slash {
             head.target = Slice(offset &+ start..<offset &+ end)
@@ -24,14 +28,24 @@ extension RequestParser {
         return takeOtherTarget(target, at: offset + start)
     }
 
-    @inline(__always)
-    private func methodEnd(_ line: UnsafeRawBufferPointer) -> Int {
-        // Most requests are such.
-        if line.count > 4, line[0] == 0x47, line[1] == 0x45, line[2] == 0x54, line[3] == 0x20 {
-            return 3
+    /// `GET` and a space, `HTTP/1.1`.
+    private static let get = UInt32(littleEndian: 0x2054_4547)
+    private static let version11 = UInt64(littleEndian: 0x312E_312F_5054_5448)
+
+    /// Whether a line that has come in part can only be refused: a method is a token, which what
+    /// speaks TLS or another protocol by mistake does not begin with. More than any method's length
+    /// is not looked at, so that single bytes cost little.
+    func isNoRequest(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Bool {
+        guard start < bytes.count else { return false }
+        if mayBeginEmpty, bytes[start] == Byte.carriageReturn {
+            return start + 1 < bytes.count && bytes[start + 1] != Byte.lineFeed
         }
-        return ByteSet.token.end(in: line, from: 0, to: line.count)
+        let seen = min(bytes.count, start + Self.longestMethod + 1)
+        let end = ByteSet.token.end(in: bytes, from: start, to: seen)
+        return end == start || end < seen && bytes[end] != Byte.space
     }
+
+    private static let longestMethod = 24
 
     /// Of a target whose path ends there.
     @inline(__always)
@@ -42,7 +56,10 @@ extension RequestParser {
 
     @inline(__always)
     private mutating func takeVersion(_ text: UnsafeRawBufferPointer) -> Status? {
-        guard text.count == 8, UnsafeRawBufferPointer(rebasing: text[..<5]).equals("HTTP/"),
+        guard text.count == 8 else { return .badRequest }
+        // A head that nothing was said of is of this version already.
+        if text.loadUnaligned(as: UInt64.self) == Self.version11 { return nil }
+        guard UnsafeRawBufferPointer(rebasing: text[..<5]).equals("HTTP/"),
             let major = Byte.digit(text[5]), text[6] == 0x2E, let minor = Byte.digit(text[7])
         else { return .badRequest }
         guard major == 1 else { return .versionNotSupported }
@@ -53,9 +70,7 @@ extension RequestParser {
 
     @inline(__always)
     private mutating func takeMethod(_ text: UnsafeRawBufferPointer) -> Status? {
-        if text.equals("GET") {
-            head.method = .get
-        } else if text.equals("HEAD") {
+        if text.equals("HEAD") {
             head.method = .head
         } else if text.equals("POST") {
             head.method = .post
@@ -85,12 +100,12 @@ extension RequestParser {
             text.count > scheme + 3, text[scheme + 1] == Byte.slash, text[scheme + 2] == Byte.slash
         else { return .badRequest }
         let hostStart = scheme + 3
-        var end = hostStart
-        while end < text.count, text[end] != Byte.slash, text[end] != Byte.questionMark {
-            guard ByteSet.host.contains(text[end]) else { return .badRequest }
-            end += 1
+        let end =
+            text[hostStart...].firstIndex { $0 == Byte.slash || $0 == Byte.questionMark }
+            ?? text.count
+        guard Authority.isValid(UnsafeRawBufferPointer(rebasing: text[hostStart..<end])) else {
+            return .badRequest
         }
-        guard end > hostStart else { return .badRequest }
         head.target = Slice(offset + end..<offset + text.count)
         let path = text[end...].prefix { $0 != Byte.questionMark }
         head.path = Slice(offset + end..<offset + path.endIndex)

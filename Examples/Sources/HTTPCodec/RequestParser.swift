@@ -22,7 +22,7 @@ public struct RequestParser: Sendable {
     private var lines = LineScanner()
     private var state = State.requestLine
     private var fieldCount = 0
-    private var mayBeginEmpty = true
+    private(set) var mayBeginEmpty = true
 
     /// Fields that count only once, or may come only once.
     struct Seen: OptionSet, Sendable {
@@ -50,8 +50,11 @@ public struct RequestParser: Sendable {
     public mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Progress {
         while state == .requestLine {
             switch lines.next(in: bytes, limit: limits.requestLine) {
-            case .partial: return .needsMore
-            case .tooLong: return .refused(.uriTooLong)
+            case .partial:
+                return isNoRequest(bytes, from: lines.start) ? .refused(.badRequest) : .needsMore
+            case .tooLong:
+                let isNone = isNoRequest(bytes, from: lines.start)
+                return .refused(isNone ? .badRequest : .uriTooLong)
             case .bareLineFeed: return .refused(.badRequest)
             case .line(let range):
                 // One empty line is left over by old clients after a body (RFC 9112, 2.2).
@@ -69,6 +72,14 @@ public struct RequestParser: Sendable {
         return parseFields(bytes)
     }
 
+    /// Whether more of a request has come than the empty line that may stand before it. `bytes` are
+    /// those that were parsed last.
+    public func hasBegun(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard state == .requestLine else { return true }
+        let rest = bytes.dropFirst(lines.start)
+        return !rest.isEmpty && !(rest.count == 1 && rest.first == Byte.carriageReturn)
+    }
+
     @inline(__always)
     private mutating func parseFields(_ bytes: UnsafeRawBufferPointer) -> Progress {
         while true {
@@ -81,6 +92,10 @@ public struct RequestParser: Sendable {
             case .bareLineFeed: return .refused(.badRequest)
             case .line(let range):
                 if range.isEmpty {
+                    // Most have no body and expect nothing.
+                    if seen == .host, head.isVersion11, !head.expectsContinue {
+                        return .complete(lines.start)
+                    }
                     if let status = finish() { return .refused(status) }
                     return .complete(lines.start)
                 }
@@ -98,8 +113,15 @@ public struct RequestParser: Sendable {
         if seen.contains(.length), seen.contains(.transferEncoding) { return .badRequest }
         // An earlier version knows no codings, so whoever passed this on did not read it.
         if !head.isVersion11, seen.contains(.transferEncoding) { return .badRequest }
-        if !head.isVersion11 { head.expectsContinue = false }
-        if head.body == .none { head.expectsContinue = false }
+        if head.expectsContinue { head.expectsContinue = hasToContinue }
         return nil
+    }
+
+    /// An earlier version knows no such answer, and nobody waits to send nothing.
+    private var hasToContinue: Bool {
+        switch head.body {
+        case .none, .length(0): false
+        case .length, .chunked: head.isVersion11
+        }
     }
 }

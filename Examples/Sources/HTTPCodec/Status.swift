@@ -1,8 +1,9 @@
 // The status codes that the server gives, with their phrases.
 
-public enum Status: Int, Sendable {
+public enum Status: Int, Sendable, CaseIterable {
     case ok = 200
     case partialContent = 206
+    case movedPermanently = 301
     case notModified = 304
     case badRequest = 400
     case notFound = 404
@@ -23,6 +24,7 @@ public enum Status: Int, Sendable {
         switch self {
         case .ok: "200 OK"
         case .partialContent: "206 Partial Content"
+        case .movedPermanently: "301 Moved Permanently"
         case .notModified: "304 Not Modified"
         case .badRequest: "400 Bad Request"
         case .notFound: "404 Not Found"

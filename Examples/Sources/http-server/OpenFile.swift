@@ -6,6 +6,7 @@ import NetAPI
 final class OpenFile {
     private let descriptor: CInt
     let size: Int
+    /// In seconds, as near as a date can tell it.
     let modified: Int
     /// In quotes. Changes whenever size or time do.
     let tag: [UInt8]
@@ -17,22 +18,25 @@ final class OpenFile {
     var offset = 0
     var remaining: Int
 
-    /// Takes over `descriptor`; throws EISDIR for whatever is no regular file.
+    /// Takes over `descriptor`; throws EISDIR for a folder, ENXIO for what else is no regular file.
     init(descriptor: CInt, type: StaticString) throws(FileError) {
         self.descriptor = descriptor
         self.type = type
         var status = stat()
-        let code = fstat(descriptor, &status) == 0 ? EISDIR : errno
-        guard code == EISDIR, status.st_mode & S_IFMT == S_IFREG else {
+        let code = fstat(descriptor, &status) == 0 ? 0 : errno
+        let kind = status.st_mode & S_IFMT
+        guard code == 0, kind == S_IFREG else {
             close(descriptor)
-            throw FileError(code: code)
+            throw FileError(code: code != 0 ? code : kind == S_IFDIR ? EISDIR : ENXIO)
         }
-        size = status.st_size
+        // Whatever a disk says, down to the least number that there is.
+        size = max(0, status.st_size)
         remaining = size
-        modified = status.st_mtim.tv_sec
-        let time = UInt64(bitPattern: Int64(modified)) &* 1_000_000_000
-        let stamp = time &+ UInt64(status.st_mtim.tv_nsec)
-        tag = Array("\"\(String(stamp, radix: 16))-\(String(size, radix: 16))\"".utf8)
+        modified = HTTPDate.clamped(status.st_mtim.tv_sec)
+        let numbers = [status.st_mtim.tv_sec, status.st_mtim.tv_nsec, size].map {
+            String(UInt(bitPattern: $0), radix: 16)
+        }
+        tag = Array("\"\(numbers.joined(separator: "-"))\"".utf8)
         let seconds = modified
         date = [UInt8](unsafeUninitializedCapacity: HTTPDate.byteCount) { buffer, count in
             HTTPDate.write(seconds, into: UnsafeMutableRawBufferPointer(buffer))
@@ -46,6 +50,9 @@ final class OpenFile {
         offset = range.lowerBound
         remaining = range.count
     }
+
+    /// Whether a condition or a range has it answered without any of its bytes.
+    var isLeftOut: Bool { status != .ok && status != .partialContent }
 
     func send(to connection: Connection) throws {
         try connection.sendFile(descriptor, offset: offset, count: remaining)

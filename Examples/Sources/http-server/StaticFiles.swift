@@ -47,6 +47,19 @@ final class StaticFiles: Sendable {
         }
     }
 
+    /// For the century of dates that have none.
+    private static var now: Int {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME_COARSE, &now)
+        return now.tv_sec
+    }
+
+    private static func date(
+        _ value: Slice, _ bytes: UnsafeRawBufferPointer
+    ) -> Int? {
+        HTTPDate.parse(value.of(bytes), now: now)
+    }
+
     /// One folder after the other, none through a symbolic link: nothing outside can be reached,
     /// whatever is renamed meanwhile.
     private func find(_ names: [[UInt8]]) throws(FileError) -> CInt {
@@ -76,16 +89,16 @@ final class StaticFiles: Sendable {
             }
             if isNamed { return leaveOut(file, .notModified) }
         } else if !head.ifModifiedSince.isEmpty,
-            let since = HTTPDate.parse(head.ifModifiedSince.of(bytes)), file.modified <= since
+            let since = Self.date(head.ifModifiedSince, bytes), file.modified <= since
         {
             return leaveOut(file, .notModified)
         }
         guard head.method == .get, !head.range.isEmpty else { return }
         if !head.ifRange.isEmpty {
-            let condition = head.ifRange.of(bytes)
-            guard condition.elementsEqual(file.tag) || condition.elementsEqual(file.date) else {
-                return
-            }
+            guard
+                head.ifRange.of(bytes).elementsEqual(file.tag)
+                    || Self.date(head.ifRange, bytes) == file.modified
+            else { return }
         }
         switch ByteRange(head.range.of(bytes), size: file.size) {
         case .whole: break
@@ -107,7 +120,7 @@ final class StaticFiles: Sendable {
         }
         // What is no date is no condition.
         guard !head.ifUnmodifiedSince.isEmpty,
-            let since = HTTPDate.parse(head.ifUnmodifiedSince.of(bytes))
+            let since = Self.date(head.ifUnmodifiedSince, bytes)
         else { return true }
         return file.modified <= since
     }

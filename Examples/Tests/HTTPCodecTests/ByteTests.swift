@@ -10,7 +10,7 @@ import Testing
     private static let digits = Set("0123456789".utf8)
     private static let token = letters.union(digits).union("!#$%&'*+-.^_`|~".utf8)
     private static let target = letters.union(digits).union("-._~!$&'()*+,;=:@%/?[]".utf8)
-    private static let host = letters.union(digits).union("-._~!$&'()*+,;=:%[]".utf8)
+    private static let host = letters.union(digits).union("-._~!$&'()*+,;=".utf8)
     private static let value = Set(UInt8(0x20)...0xFF).subtracting([0x7F]).union([0x09])
 
     struct Part: Sendable, CustomTestStringConvertible {
@@ -20,6 +20,8 @@ import Testing
         let allowed: Set<UInt8>
         /// What ends the part there, and gives a request as good.
         var ends: Set<UInt8> = []
+        /// What depends on the bytes that follow.
+        var others: Set<UInt8> = []
     }
 
     private static let parts = [
@@ -31,7 +33,7 @@ import Testing
         // Blanks at either end are no part of it.
         Part(
             testDescription: "host", before: "GET / HTTP/1.1\r\nHost: a", after: "a\r\n\r\n",
-            allowed: host),
+            allowed: host, others: [0x25]),
         Part(
             testDescription: "value", before: "GET / HTTP/1.1\r\nHost: a\r\nA: ",
             after: "\r\n\r\n", allowed: value),
@@ -42,7 +44,7 @@ import Testing
     func onlyWhatMayStandThereIsTaken(_ part: Part) {
         for length in Self.lengths {
             for place in 0..<length {
-                for byte in UInt8.min...UInt8.max {
+                for byte in UInt8.min...UInt8.max where !part.others.contains(byte) {
                     var text = [UInt8](repeating: 0x61, count: length)
                     text[place] = byte
                     let bytes = Array(part.before.utf8) + text + Array(part.after.utf8)

@@ -1,31 +1,10 @@
-/// Dates, ranges, entity tags and paths: the values of fields and targets.
+/// Ranges, entity tags and paths: the values of fields and targets.
 import HTTPCodec
 import Testing
 
 @Suite struct ValueTests {
     private func with<R>(_ text: String, _ body: (UnsafeRawBufferPointer) -> R) -> R {
         Array(text.utf8).withUnsafeBytes(body)
-    }
-
-    @Test(arguments: [
-        (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"), (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
-        (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
-        (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
-    ])
-    func datesAreWrittenAndRead(_ seconds: Int, _ text: String) {
-        var room = [UInt8](repeating: 0, count: 29)
-        room.withUnsafeMutableBytes { HTTPDate.write(seconds, into: $0) }
-        #expect(String(decoding: room, as: UTF8.self) == text)
-        #expect(with(text) { HTTPDate.parse($0) } == seconds)
-    }
-
-    @Test(arguments: [
-        "", "Sun, 06 Nov 1994 08:49:37 UTC", "Mon, 06 Nov 1994 08:49:37 GMT",
-        "Sun, 36 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
-        "Sun, 06 Nov 1994 28:49:37 GMT", "Sun, +6 Nov 1994 08:49:37 GMT",
-    ])
-    func otherDatesAreNone(_ text: String) {
-        #expect(with(text) { HTTPDate.parse($0) } == nil)
     }
 
     @Test(arguments: [
@@ -43,7 +22,7 @@ import Testing
     @Test(arguments: [
         ("\"a\"", true, true), ("W/\"a\"", true, false), ("\"b\", \"a\"", true, true),
         ("\"b\", W/\"a\"", true, false), ("*", true, true), ("\"b\"", false, false),
-        ("a", false, false), ("", false, false), ("W/", false, false),
+        ("a", false, false), ("", false, false), ("W/", false, false), (",\"a\",", true, true),
     ])
     func entityTagsCompareWeaklyAndStrongly(_ list: String, _ weakly: Bool, _ strongly: Bool) {
         with(list) { list in
@@ -54,13 +33,45 @@ import Testing
         }
     }
 
+    /// From the first value to the last; what other fields say between is none of it.
+    @Test(arguments: [
+        ("\"b\"\r\nIF: \"a\"", true), ("\"a\"\r\nIF: \"b\"", true), ("\"b\"\r\nIF:\t* ", true),
+        ("\"b\"\r\nIF: \"c\" , \"a\" \r\nIF: \"d\"", true),
+        ("\"b\"\r\nX: \"a\"\r\nIF: \"d\"", false),
+        ("\"b\"\r\nX: *\r\nIF: \"d\"", false), ("\"b\"\r\nX: c\r\nIF: \"a\"", true),
+    ])
+    func listsMayBeOnSeveralLines(_ list: String, _ isNamed: Bool) {
+        with("\"a\"") { tag in
+            with(list.replacing("IF", with: "If-None-Match")) { list in
+                #expect(entityTags(list, name: tag) == isNamed)
+            }
+            with(list.replacing("IF", with: "if-match")) { list in
+                #expect(entityTags(list, name: tag, strongly: true) == isNamed)
+            }
+        }
+    }
+
     @Test(arguments: [
         ("/", [String]()), ("/a/b.txt", ["a", "b.txt"]), ("//a//", ["a"]), ("/a%20b", ["a b"]),
         ("/../a", nil), ("/a/../../b", nil), ("/%2e%2e/a", nil), ("/a%2fb", nil), ("/a%00", nil),
         ("/.git", nil), ("/a%2", nil), ("/a%zz", nil), ("/./a", nil), ("/%252e", ["%2e"]),
+        ("/.well-known/a", [".well-known", "a"]), ("/%2ewell-known", [".well-known"]),
+        ("/a/.well-known/a", nil), ("/.well-known/../a", nil), ("/.well-known/.a", nil),
+        ("/.well-knowns", nil), ("/.well", nil),
     ])
     func pathsStayUnderTheRoot(_ text: String, _ expected: [String]?) {
         let names = with(text) { FilePath.names(in: $0) }
         #expect(names?.map { String(decoding: $0, as: UTF8.self) } == expected)
+    }
+
+    /// From the root on: two slashes in front would name a host.
+    @Test(arguments: [
+        ("//evil.example/a", "/evil.example/a/"), ("/a%20b", "/a%20b/"),
+        ("/%25%0d%0A", "/%25%0D%0A/"),
+        ("/a:b@c", "/a%3Ab%40c/"),
+    ])
+    func foldersAreNamedFromTheRootOn(_ path: String, _ expected: String) {
+        let names = with(path) { FilePath.names(in: $0) } ?? []
+        #expect(String(decoding: FilePath.location(of: names), as: UTF8.self) == expected)
     }
 }

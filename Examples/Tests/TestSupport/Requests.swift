@@ -23,7 +23,7 @@ public enum Requests {
         "GET \(target) HTTP/1.1\r\n\(host)\(fields)\r\n"
     }
     private static func post(_ fields: String, _ body: String) -> String {
-        "POST /e HTTP/1.1\r\n\(host)\(fields)\r\n\(body)"
+        "POST /echo HTTP/1.1\r\n\(host)\(fields)\r\n\(body)"
     }
     private static func chunked(_ body: String) -> String {
         post("Transfer-Encoding: chunked\r\n", body)
@@ -48,26 +48,48 @@ public enum Requests {
         Row("close stays", get("Connection: close\r\nConnection: keep-alive\r\n"), "get / close"),
         Row("empty values", get("A:\r\nB: \r\nAccept: \u{e9}\r\n"), "get /"),
         Row("pipelined", get("") + get("", "/b") + get("", "/c"), "get /", "get /b", "get /c"),
-        Row("length", post("Content-Length: 5\r\n", "hello"), "post /e", "body hello"),
-        Row("length 0", post("Content-Length: 0\r\n", get("")), "post /e", "body ", "get /"),
+        Row("length", post("Content-Length: 5\r\n", "hello"), "post /echo", "body hello"),
+        Row("length 0", post("Content-Length: 0\r\n", get("")), "post /echo", "body ", "get /"),
         Row(
-            "length, then another", post("content-length: 005\r\n", "hello" + get("")), "post /e",
+            "length, then another", post("content-length: 005\r\n", "hello" + get("")),
+            "post /echo",
             "body hello", "get /"),
-        Row("chunked", chunked("5\r\nhello\r\n0\r\n\r\n"), "post /e", "body hello"),
+        Row("chunked", chunked("5\r\nhello\r\n0\r\n\r\n"), "post /echo", "body hello"),
         Row(
             "chunks", chunked("5;a=b\r\nhello\r\n0a;q=\"x y\"\r\n, world...\r\n000\r\n\r\n"),
-            "post /e", "body hello, world..."),
+            "post /echo", "body hello, world..."),
+        Row(
+            "blanks around extensions",
+            chunked("5 ;\ta = b\t; c; d= \"\\\"\\\\;\t\"\r\nhello\r\n0;e\r\n\r\n"),
+            "post /echo", "body hello"),
         Row(
             "trailers", chunked("1\r\nx\r\n0\r\nA: b\r\nX-Y: 7\r\n\r\n" + get("")),
-            "post /e", "body x", "get /"),
+            "post /echo", "body x", "get /"),
         Row(
             "continue", post("Expect: 100-Continue\r\nContent-Length: 1\r\n", "x"),
-            "post /e continue", "body x"),
+            "post /echo continue", "body x"),
+        Row(
+            "continue on several lines",
+            post("Expect:\r\nExpect: 100-continue, ,\r\nContent-Length: 1\r\n", "x"),
+            "post /echo continue", "body x"),
+        Row(
+            "expecting nothing", post("Expect: ,\r\nContent-Length: 1\r\n", "x"),
+            "post /echo", "body x"),
+        Row(
+            "options on several lines", get("Connection: a\r\nConnection: close\r\n"), "get / close"
+        ),
+        Row(
+            "a list on several lines",
+            get("If-None-Match: \"a\"\r\nA: b\r\nif-none-match: \"b\"\r\n"),
+            "get / \"a\"\r\nA: b\r\nif-none-match: \"b\""),
+        Row(
+            "no bytes to continue", post("Expect: 100-continue\r\nContent-Length: 0\r\n", ""),
+            "post /echo", "body "),
         Row("nothing to continue", get("Expect: 100-continue\r\n"), "get /"),
         Row("range", get("Range: bytes=1-2\r\nIf-Range: \"x\"\r\n"), "get / bytes=1-2 \"x\""),
         Row("a hundred fields", get(String(repeating: "A: b\r\n", count: 99)), "get /"),
         Row("part of a head", "GET / HTT", "partial"),
-        Row("part of a body", post("Content-Length: 5\r\n", "hel"), "post /e", "partial"),
+        Row("part of a body", post("Content-Length: 5\r\n", "hel"), "post /echo", "partial"),
     ]
 
     public static let hostile = [
@@ -153,6 +175,10 @@ public enum Requests {
         Row("1.10", "GET / HTTP/1.10\r\n\(host)\r\n", "400"),
         Row("space after the version", "GET / HTTP/1.1 \r\n\(host)\r\n", "400"),
         Row("two empty lines before", "\r\n\r\n" + get(""), "400"),
+        Row(
+            "unknown expectation on a line of its own",
+            get("Expect: wonders\r\nExpect: 100-continue\r\n"), "417"),
+        Row("one expectation is unknown", get("Expect: 100-continue, wonders\r\n"), "417"),
         Row("unknown expectation", get("Expect: wonders\r\n"), "417"),
         Row("long target", get("", "/" + x(8192)), "414"),
         Row("long target without an end", "GET /" + x(9000), "414"),
@@ -161,29 +187,57 @@ public enum Requests {
         Row("long name", get(x(8192) + ": b\r\n"), "431"),
         Row("many fields", get(String(repeating: "A: b\r\n", count: 100)), "431"),
         Row("long head", get(String(repeating: "A: \(x(8000))\r\n", count: 5)), "431"),
-        Row("no chunk size", chunked("\r\nhello\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("bad chunk size", chunked("5g\r\nhello\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("negative chunk size", chunked("-5\r\nhello\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("0x chunk size", chunked("0x5\r\nhello\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("space after the size", chunked("5 \r\nhello\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("space before the size", chunked(" 5\r\nhello\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("bare LF after the size", chunked("5\nhello\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("CR in an extension", chunked("5;a\rb\r\nhello\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("long chunk", chunked("5\r\nhello!\r\n0\r\n\r\n"), "post /e", "400"),
-        Row("bare LF after a chunk", chunked("5\r\nhello\n0\r\n\r\n"), "post /e", "400"),
-        Row("huge chunk", chunked("fffff1\r\n"), "post /e", "413"),
-        Row("chunk beyond 64 bits", chunked("10000000000000005\r\n"), "post /e", "413"),
-        Row("long extension", chunked("5;" + x(300) + "\r\n"), "post /e", "413"),
-        Row("long extension without an end", chunked("5;" + x(300)), "post /e", "413"),
-        Row("bad trailer", chunked("0\r\nA : b\r\n\r\n"), "post /e", "400"),
-        Row("length in a trailer", chunked("0\r\nContent-Length: 7\r\n\r\n"), "post /e", "400"),
-        Row("coding in a trailer", chunked("0\r\nTransfer-Encoding: x\r\n\r\n"), "post /e", "400"),
-        Row("folded trailer", chunked("0\r\nA: b\r\n c\r\n\r\n"), "post /e", "400"),
-        Row("bare LF after trailers", chunked("0\r\nA: b\r\n\n"), "post /e", "400"),
-        Row("long trailer", chunked("0\r\nA: \(x(9000))\r\n\r\n"), "post /e", "431"),
+        Row("no chunk size", chunked("\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("bad chunk size", chunked("5g\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("negative chunk size", chunked("-5\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("0x chunk size", chunked("0x5\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("space after the size", chunked("5 \r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("space before the size", chunked(" 5\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("bare LF after the size", chunked("5\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("CR in an extension", chunked("5;a\rb\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("blanks before nothing", chunked("5;a=b \r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("extension without a name", chunked("5;\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row(
+            "extension without a value",
+            chunked("5;a=\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("two equals signs", chunked("5;a==b\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row(
+            "extensions without a sign", chunked("5;a b\r\nhello\r\n0\r\n\r\n"), "post /echo", "400"
+        ),
+        Row("a quote that stays open", chunked("1;a=\"x\r\n\"\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("an escaped last quote", chunked("1;a=\"x\\\"\r\ny\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("text behind a quote", chunked("1;a=\"x\"y\r\ny\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("a quoted zero byte", chunked("1;a=\"\0\"\r\ny\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("an escaped zero byte", chunked("1;a=\"\\\0\"\r\ny\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("long chunk", chunked("5\r\nhello!\r\n0\r\n\r\n"), "post /echo", "400"),
+        Row("bare LF after a chunk", chunked("5\r\nhello\n0\r\n\r\n"), "post /echo", "400"),
+        Row("huge chunk", chunked("fffff1\r\n"), "post /echo", "413"),
+        Row("chunk beyond 64 bits", chunked("10000000000000005\r\n"), "post /echo", "413"),
+        Row("long extension", chunked("5;" + x(300) + "\r\n"), "post /echo", "413"),
+        Row("long extension without an end", chunked("5;" + x(300)), "post /echo", "413"),
+        Row("bad trailer", chunked("0\r\nA : b\r\n\r\n"), "post /echo", "400"),
+        Row("length in a trailer", chunked("0\r\nContent-Length: 7\r\n\r\n"), "post /echo", "400"),
+        Row(
+            "coding in a trailer", chunked("0\r\nTransfer-Encoding: x\r\n\r\n"), "post /echo", "400"
+        ),
+        Row("folded trailer", chunked("0\r\nA: b\r\n c\r\n\r\n"), "post /echo", "400"),
+        Row("bare LF after trailers", chunked("0\r\nA: b\r\n\n"), "post /echo", "400"),
+        Row("long trailer", chunked("0\r\nA: \(x(9000))\r\n\r\n"), "post /echo", "431"),
         Row(
             "many trailers", chunked("0\r\n" + String(repeating: "A: b\r\n", count: 101)),
-            "post /e", "431"),
+            "post /echo", "431"),
         Row("garbage", "\u{16}\u{3}\u{1}\0\u{5}\r\n", "400"),
+        Row("TLS", "\u{16}", "400"),
+        Row("TLS, long", "\u{16}\u{3}\u{1}" + x(9000), "400"),
+        Row("RDP", "\u{3}\0\0\u{13}\u{e}", "400"),
+        Row("SOCKS", "\u{5}\u{1}\0", "400"),
+        Row("zero bytes", "\0\0", "400"),
+        Row("a zero byte in the method", "GE\0", "400"),
+        Row("a return and no line feed", "\rG", "400"),
+        Row("garbage behind an empty line", "\r\n\u{16}", "400"),
+        Row(
+            "coding on two lines",
+            post(
+                "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", ""), "501"),
     ]
 }
