@@ -7,9 +7,10 @@ import NetAPI
 struct HTTPSettings: Sendable {
     var limits = RequestLimits()
     var headTimeout = Duration.seconds(10)
-    var bodyTimeout = Duration.seconds(30)
-    var response = ResponseLimit()
-    let slowReaders = SlowReaderCount()
+    var body = TransferLimit()
+    var response = TransferLimit()
+    let slowReaders = Counter()
+    let refusals = Refusals()
     let files: StaticFiles?
 
     init(files: StaticFiles?) { self.files = files }
@@ -17,9 +18,14 @@ struct HTTPSettings: Sendable {
 
 /// One per loop, so that the responder needs no lock.
 final class HTTPHandler: EventHandler {
-    private let settings: HTTPSettings
-    private let responder = Responder()
-    private let slowReaders: SlowReaders
+    /// How many steps a connection takes before others have their turn: a step is one answer, or
+    /// many that are gathered. Looking up a file is a step more, since that takes some
+    /// microseconds.
+    private static let mostSteps = 32
+
+    let settings: HTTPSettings
+    let responder = Responder()
+    let slowReaders: SlowReaders
     private let exchanges: PerConnection<Exchange>
 
     init(_ settings: HTTPSettings) {
@@ -33,7 +39,11 @@ final class HTTPHandler: EventHandler {
 
     func onTraffic(_ connection: Connection) throws -> Action { try serve(connection) }
 
-    func onWritable(_ connection: Connection) throws -> Action { try serve(connection) }
+    func onWritable(_ connection: Connection) throws -> Action {
+        // Its turn is still to come.
+        if connection[exchanges].owed?.part == .turn { return .none }
+        return try serve(connection)
+    }
 
     /// Called for a busy connection alone: a request is incomplete, and its rest will not come.
     func onHalfClose(_ connection: Connection) -> Action {
@@ -45,7 +55,7 @@ final class HTTPHandler: EventHandler {
         return .none
     }
 
-    private func serve(_ connection: Connection) throws -> Action {
+    func serve(_ connection: Connection) throws -> Action {
         responder.refreshDate()
         let exchange = connection[exchanges]
         // Also what was answered before something was thrown.
@@ -54,10 +64,19 @@ final class HTTPHandler: EventHandler {
             slowReaders.note(connection, exchange)
         }
         while connection.isWritable {
+            // Not by callbacks: each file that was sent is one, and many fit into a turn.
+            if exchange.steps >= Self.mostSteps, connection.buffered > 0 {
+                rest(connection, exchange)
+                return .none
+            }
             let step: Step
             switch exchange.phase {
-            case .head: step = try takeHeads(connection, exchange)
+            case .head:
+                step = try takeHeads(connection, exchange)
+                // Nor what only brings more of a head: resting would give it more time.
+                if step == .again { exchange.steps &+= 1 }
             case .body(let reply): step = try takeBody(connection, exchange, reply)
+            case .answered: step = try takeBody(connection, exchange, nil)
             }
             // Before what it wrote is looked at.
             responder.flush(connection, exchange)
@@ -68,7 +87,7 @@ final class HTTPHandler: EventHandler {
         return .none
     }
 
-    private enum Step { case again, wait, close }
+    enum Step { case again, wait, close }
 
     // MARK: One request
 
@@ -82,21 +101,17 @@ final class HTTPHandler: EventHandler {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
                 switch exchange.parser.parse(rest) {
                 case .needsMore: return .wait
-                case .refused(let status): return refuse(exchange, status)
+                case .refused(let status):
+                    return refuse(connection, exchange, status)
                 case .complete(let count):
                     taken &+= count
-                    let reply = begin(rest, exchange, isStopping)
+                    let reply = begin(rest, count, exchange, isStopping)
                     guard case .head = exchange.phase else {
-                        // One that sent the body along does not wait for it.
-                        if exchange.awaitsContinue, taken == bytes.count {
-                            responder.sendContinue()
-                        }
-                        return .again
+                        return try meetBody(
+                            connection, exchange, reply, hasCome: taken < bytes.count)
                     }
                     let step = try answer(connection, exchange, reply)
-                    if step != .again || responder.isFull || reply.isWrittenDirectly {
-                        return step
-                    }
+                    if step != .again || responder.isFull || !reply.isCheap { return step }
                 }
             }
             return .wait
@@ -105,9 +120,9 @@ final class HTTPHandler: EventHandler {
         return step
     }
 
-    /// Notes what the head in `bytes` says, and chooses the reply.
+    /// Notes what the head in the first `count` of `bytes` says, and chooses the reply.
     private func begin(
-        _ bytes: UnsafeRawBufferPointer, _ exchange: Exchange, _ isStopping: Bool
+        _ bytes: UnsafeRawBufferPointer, _ count: Int, _ exchange: Exchange, _ isStopping: Bool
     ) -> Reply {
         let head = exchange.parser.head
         exchange.parser.reset()
@@ -116,16 +131,44 @@ final class HTTPHandler: EventHandler {
         exchange.isVersion11 = head.isVersion11
         exchange.keepsAlive = head.keepsAlive && !isStopping
         exchange.awaitsContinue = head.expectsContinue
-        let reply = route(head, bytes)
+        let reply = route(head, bytes, exchange)
         if head.body != .none {
             exchange.decoder = BodyDecoder(head.body, limits: settings.limits)
-            exchange.phase = .body(reply)
+            exchange.phase = phase(
+                for: reply, head, UnsafeRawBufferPointer(rebasing: bytes[..<count]))
         }
         return reply
     }
 
+    /// What a body is waited for. What the head alone decides is told at once.
+    private func phase(
+        for reply: Reply, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer
+    ) -> Exchange.Phase {
+        switch reply {
+        case .plaintext, .json, .echo, .metrics, .later: .body(reply)
+        case .file(let file) where !file.isLeftOut: .body(.later(LaterRequest(head, bytes)))
+        case .file, .status, .notAllowed, .moved: .answered
+        }
+    }
+
+    /// Before a body, of which the client sends something at once or waits for a word.
+    private func meetBody(
+        _ connection: Connection, _ exchange: Exchange, _ reply: Reply, hasCome: Bool
+    ) throws -> Step {
+        guard case .answered = exchange.phase else {
+            // One that sent the body along does not wait for it.
+            if exchange.awaitsContinue, !hasCome { responder.sendContinue() }
+            return .again
+        }
+        // Whether one that asked sends its body now cannot be known (RFC 9110, 10.1.1), nor, then,
+        // where its next request begins.
+        if exchange.awaitsContinue { exchange.keepsAlive = false }
+        return try answer(connection, exchange, reply)
+    }
+
+    /// Without a reply the request has been answered.
     private func takeBody(
-        _ connection: Connection, _ exchange: Exchange, _ reply: Reply
+        _ connection: Connection, _ exchange: Exchange, _ reply: Reply?
     ) throws -> Step {
         var keeps = false
         if case .echo = reply { keeps = true }
@@ -135,14 +178,19 @@ final class HTTPHandler: EventHandler {
             return step
         }
         connection.discard(step.consumed)
+        exchange.bodyBytes &+= step.data.count
         switch step.outcome {
         case .goesOn: return step.consumed > 0 ? .again : .wait
-        case .refused(let status): return refuse(exchange, status)
+        case .refused(let status): return refuse(connection, exchange, status)
         case .complete:
             exchange.phase = .head
+            guard let reply else { return .again }
             // It may have begun while the body came.
             if connection.loop.isStopping { exchange.keepsAlive = false }
-            return try answer(connection, exchange, reply)
+            guard case .later(let request) = reply else {
+                return try answer(connection, exchange, reply)
+            }
+            return try answer(connection, exchange, openNow(request, exchange))
         }
     }
 
@@ -159,70 +207,21 @@ final class HTTPHandler: EventHandler {
                 connection, exchange, type: "application/octet-stream", exchange.body)
             exchange.body = []
         case .metrics:
-            let text = Metrics.text(
-                of: connection.server, slowReaders: settings.slowReaders.value)
+            exchange.steps &+= 1
+            let text = Metrics.text(of: connection.server, settings)
             responder.send(connection, exchange, type: "text/plain; version=0.0.4", text)
-        case .status(let status):
-            responder.send(exchange, status, "")
+        case .status(let status): responder.send(exchange, status, "")
+        case .notAllowed(let takesPosts):
+            responder.sendNotAllowed(exchange, takesPosts: takesPosts)
+        case .moved(let location): responder.sendMoved(connection, exchange, to: location)
         case .file(let file):
             responder.sendHead(of: file, connection, exchange)
             if !exchange.isHead {
-                exchange.handedOver &+= file.remaining
+                exchange.hasToTake(file.remaining)
                 try file.send(to: connection)
             }
+        case .later: break
         }
         return exchange.keepsAlive ? .again : .close
-    }
-
-    private func refuse(_ exchange: Exchange, _ status: Status) -> Step {
-        exchange.keepsAlive = false
-        exchange.isHead = false
-        responder.send(exchange, status, "")
-        return .close
-    }
-
-    // MARK: Routes
-
-    private func route(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Reply {
-        if head.method == .other { return .status(.methodNotAllowed) }
-        let path = head.path(in: bytes)
-        if path.equals("/echo") { return .echo }
-        guard head.method != .post else { return .status(.methodNotAllowed) }
-        if path.equals("/plaintext") { return .plaintext }
-        if path.equals("/json") { return .json }
-        if path.equals("/metrics") { return .metrics }
-        return settings.files?.reply(head, bytes) ?? .status(.notFound)
-    }
-
-    // MARK: Between callbacks
-
-    /// Notes what the client owes, and starts or stops the clock. A request that came whole never
-    /// gets here with anything owed, and costs no timer.
-    private func settle(_ connection: Connection, _ exchange: Exchange) {
-        var owed: Exchange.Owed?
-        var isBusy = connection.buffered > 0
-        switch exchange.phase {
-        case .head:
-            if isBusy { owed = .init(part: .head, request: exchange.requests) }
-        case .body:
-            owed = .init(part: .body, request: exchange.requests)
-            isBusy = true
-        }
-        // What waits unread for a peer that does not take its answers is not owed.
-        if owed != nil, !connection.isWritable { owed = nil }
-        connection.isBusy = isBusy
-        guard owed != exchange.owed else { return }
-        exchange.owed = owed
-        exchange.timer?.cancel()
-        exchange.timer = nil
-        guard let owed else { return }
-        let limit = owed.part == .head ? settings.headTimeout : settings.bodyTimeout
-        exchange.timer = connection.schedule(after: limit) { [unowned self] connection in
-            self.responder.refreshDate()
-            _ = self.refuse(exchange, .requestTimeout)
-            self.responder.flush(connection, exchange)
-            self.slowReaders.note(connection, exchange)
-            connection.close()
-        }
     }
 }

@@ -18,8 +18,11 @@ struct HTTPServer: ServerCommand {
     @Option(help: "For a request's head, in milliseconds.")
     var headTimeout = 10_000
 
-    @Option(help: "For a request's body, in milliseconds.")
+    @Option(help: "For a request's body, in milliseconds; more by what has come of it.")
     var bodyTimeout = 30_000
+
+    @Option(help: "For every so many bytes of a body that have come a second more.")
+    var bodyRate = 1000
 
     @Option(help: "For a response to be taken, in milliseconds; more by its length.")
     var responseTimeout = 30_000
@@ -34,16 +37,17 @@ struct HTTPServer: ServerCommand {
         for value in [headTimeout, bodyTimeout, responseTimeout, idleTimeout] where value <= 0 {
             throw ValidationError("a time-out of \(value) ms; give at least 1")
         }
-        guard responseRate > 0 else {
-            throw ValidationError("a rate of \(responseRate) bytes; give at least 1")
+        for rate in [bodyRate, responseRate] where rate <= 0 {
+            throw ValidationError("a rate of \(rate) bytes; give at least 1")
         }
     }
 
     func run() throws {
         var settings = HTTPSettings(files: try root.map { try StaticFiles(root: $0) })
         settings.headTimeout = .milliseconds(headTimeout)
-        settings.bodyTimeout = .milliseconds(bodyTimeout)
-        settings.response = ResponseLimit(
+        settings.body = TransferLimit(
+            timeout: .milliseconds(bodyTimeout), bytesPerSecond: bodyRate)
+        settings.response = TransferLimit(
             timeout: .milliseconds(responseTimeout), bytesPerSecond: responseRate)
         var options = try common.options()
         options.timeouts.idle = .milliseconds(idleTimeout)

@@ -1,8 +1,9 @@
 // The server's own counters, in the text form that Prometheus reads.
+import HTTPCodec
 import NetAPI
 
 enum Metrics {
-    static func text(of server: Server, slowReaders: Int) -> [UInt8] {
+    static func text(of server: Server, _ settings: HTTPSettings) -> [UInt8] {
         let counters = server.statistics
         var text = ""
         func add(_ name: String, _ kind: String, _ help: String, _ value: Int) {
@@ -19,9 +20,16 @@ enum Metrics {
         add("read_pauses_total", "counter", "Reading paused for a slow peer.", counters.readPauses)
         add("overflow_closes_total", "counter", "Closed for too much.", counters.overflowCloses)
         add("timeout_closes_total", "counter", "Closed as idle.", counters.timeouts)
-        add("slow_readers_total", "counter", "Reset, too slow for an answer.", slowReaders)
+        add(
+            "slow_readers_total", "counter", "Reset, too slow for an answer.",
+            settings.slowReaders.value)
         add("refused_posts_total", "counter", "Messages refused.", counters.refusedPosts)
         add("failed_loops_total", "counter", "Loops that ended early.", counters.failedLoops)
+        text += "# HELP millrace_requests_refused_total Refused and closed, by status.\n"
+        text += "# TYPE millrace_requests_refused_total counter\n"
+        for (status, count) in settings.refusals.values {
+            text += "millrace_requests_refused_total{status=\"\(status.rawValue)\"} \(count)\n"
+        }
         return Array(text.utf8)
     }
 }

@@ -15,7 +15,7 @@ final class Responder {
     @exclusivity(unchecked) private var plaintext = ResponseWriter(capacity: largestHead)
     private let date = UnsafeMutableRawBufferPointer.allocate(
         byteCount: HTTPDate.byteCount, alignment: 1)
-    @exclusivity(unchecked) private var second = -1
+    @exclusivity(unchecked) private var second = Int.min
 
     deinit { date.deallocate() }
 
@@ -25,7 +25,7 @@ final class Responder {
         clock_gettime(CLOCK_REALTIME_COARSE, &now)
         guard now.tv_sec != second else { return }
         second = now.tv_sec
-        HTTPDate.write(second, into: date)
+        HTTPDate.write(now.tv_sec, into: date)
         plaintext.clear()
         plaintext.begin(.ok, date: UnsafeRawBufferPointer(date))
         plaintext.field("Content-Type", "text/plain")
@@ -62,11 +62,33 @@ final class Responder {
         _ body: StaticString
     ) {
         begin(exchange, status)
-        if status == .methodNotAllowed { writer.field("Allow", "GET, HEAD, POST") }
+        end(exchange, type, body)
+    }
+
+    /// 405, and what would be allowed instead.
+    func sendNotAllowed(_ exchange: Exchange, takesPosts: Bool) {
+        begin(exchange, .methodNotAllowed)
+        writer.field("Allow", takesPosts ? "GET, HEAD, POST" : "GET, HEAD")
+        end(exchange, "text/plain", "")
+    }
+
+    /// 301. The place may be longer than what is gathered.
+    func sendMoved(_ connection: Connection, _ exchange: Exchange, to location: [UInt8]) {
+        begin(exchange, .movedPermanently)
+        writer.append("Location: ")
+        flush(connection, exchange)
+        exchange.handedOver &+= location.count
+        connection.write(location)
+        writer.append("\r\n")
+        end(exchange, "text/plain", "")
+    }
+
+    private func end(_ exchange: Exchange, _ type: StaticString, _ body: StaticString) {
         writer.field("Content-Type", type)
         writer.contentLength(body.utf8CodeUnitCount)
         writer.endHead()
-        if !exchange.isHead { writer.append(body) }
+        guard !exchange.isHead else { return }
+        writer.append(body)
     }
 
     /// A body of any length.

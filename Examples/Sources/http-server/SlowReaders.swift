@@ -6,28 +6,6 @@
 // with what it receives, would be wrong here: a kernel with much buffered asks for more in lumps,
 // between which an honest reader seems to take nothing.
 import NetAPI
-import Synchronization
-
-/// What a client is given to take its answers.
-struct ResponseLimit: Sendable {
-    var timeout = Duration.seconds(30)
-    /// For every so many bytes a second more.
-    var bytesPerSecond = 1000
-
-    func duration(of bytes: Int) -> Duration {
-        timeout + .milliseconds(bytes / bytesPerSecond * 1000)
-    }
-
-    /// Often enough to notice within a quarter more.
-    var period: Duration { min(.seconds(1), max(.milliseconds(20), timeout / 4)) }
-}
-
-/// Connections that were closed for it, on all loops.
-final class SlowReaderCount: Sendable {
-    private let number = Atomic(0)
-    var value: Int { number.load(ordering: .relaxed) }
-    func add(_ more: Int) { number.add(more, ordering: .relaxed) }
-}
 
 /// One loop's connections that may have something to take. Each is noted once between two looks,
 /// however many answers it gets, so that an answer costs no timer and no look at a clock.
@@ -39,11 +17,11 @@ final class SlowReaders {
         var since: ContinuousClock.Instant?
     }
 
-    private let limit: ResponseLimit
-    private let count: SlowReaderCount
+    private let limit: TransferLimit
+    private let count: Counter
     @exclusivity(unchecked) private var readers: [Reader] = []
 
-    init(_ limit: ResponseLimit, _ count: SlowReaderCount) {
+    init(_ limit: TransferLimit, _ count: Counter) {
         self.limit = limit
         self.count = count
     }
@@ -74,7 +52,7 @@ final class SlowReaders {
             }
             let since = reader.since ?? now
             guard now - since <= limit.duration(of: reader.exchange.handedOver) else {
-                count.add(1)
+                count.add()
                 reader.connection.abort()
                 continue
             }

@@ -35,15 +35,19 @@ final class StaticFiles: Sendable {
     /// A status for what cannot be had.
     func reply(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Reply {
         let path = head.path(in: bytes)
+        let isFolder = path.last == 0x2F
         guard var names = FilePath.names(in: path) else { return .status(.badRequest) }
-        if path.last == 0x2F { names.append(Array("index.html".utf8)) }
+        if isFolder { names.append(Array("index.html".utf8)) }
         do throws(FileError) {
             let file = try OpenFile(
                 descriptor: find(names), type: Self.type(of: names.last ?? []))
             decide(file, head, bytes)
             return .file(file)
         } catch {
-            return .status(error.status)
+            guard error.code == EISDIR, !isFolder else { return .status(error.status) }
+            // A page's relative references begin behind the last slash.
+            let query = head.target.of(bytes).drop { $0 != 0x3F }
+            return .moved(FilePath.location(of: names) + query)
         }
     }
 
@@ -131,7 +135,8 @@ final class StaticFiles: Sendable {
     }
 
     private static func type(of name: [UInt8]) -> StaticString {
-        switch String(decoding: name.split(separator: 0x2E).last ?? [], as: UTF8.self) {
+        let ending = name.lastIndex(of: 0x2E).map { name[($0 + 1)...] } ?? []
+        return switch String(decoding: ending, as: UTF8.self).lowercased() {
         case "html", "htm": "text/html; charset=utf-8"
         case "css": "text/css"
         case "js", "mjs": "text/javascript"

@@ -73,6 +73,126 @@ import Testing
         }
     }
 
+    @Test(arguments: Form.all)
+    func foldersAndTheirNames(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        func ask(_ path: String, _ method: String = "GET") throws -> Response {
+            client.send(get(path, method: method))
+            return try client.receiveResponse(toHead: method == "HEAD")
+        }
+        for (path, place) in [
+            ("/folder", "/folder/"), ("/folder?a/b=c", "/folder/?a/b=c"), ("//folder", "/folder/"),
+            ("/%66older", "/folder/"), ("/.well-known", "/.well-known/"),
+            ("http://other/folder?q", "/folder/?q"),
+        ] {
+            for method in ["GET", "HEAD"] {
+                let moved = try ask(path, method)
+                #expect(moved.status == 301 && moved["location"] == place, "\(method) \(path)")
+            }
+        }
+        // Far longer than a head.
+        let query = String(repeating: "q", count: 8000)
+        #expect(try ask("/folder?\(query)")["location"] == "/folder/?\(query)")
+        #expect(try ask("/folder/").text == "<p>folder")
+        #expect(try ask("/.well-known/index.html").text == "<p>.well-known")
+        #expect(try ask("/.well-known/none").status == 404)
+        #expect(try ask("/folder/.well-known/index.html").status == 400)
+        #expect(try ask("/PHOTO.JPG")["content-type"] == "image/jpeg")
+        #expect(try server.stop() == 0)
+    }
+
+    /// On a file system that keeps them all.
+    @Test(arguments: Form.all, [Int.min, -62_167_219_201, 253_402_300_800, Int.max])
+    func noTimeOfAFileEndsTheServer(_ form: Form, _ seconds: Int) throws {
+        var template = Array("/dev/shm/millrace-http-XXXXXX".utf8CString)
+        try #require(mkdtemp(&template) != nil)
+        let root = String(
+            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let path = "\(root)/a.txt"
+        defer {
+            unlink(path)
+            rmdir(root)
+        }
+        close(open(path, O_WRONLY | O_CREAT, 0o644))
+        let times = [timespec(tv_sec: seconds, tv_nsec: 0), timespec(tv_sec: seconds, tv_nsec: 0)]
+        try #require(utimensat(AT_FDCWD, path, times, 0) == 0)
+        let server = try ServerUnderTest(form, ["--root", root])
+        let client = try server.client()
+        client.send(get("/a.txt"))
+        let whole = try client.receiveResponse()
+        #expect(whole.status == 200)
+        let date = try #require(whole["last-modified"])
+        #expect(date.hasSuffix(" GMT") && date.utf8.count == 29, "\(date)")
+        for field in ["If-Modified-Since: \(date)", "If-None-Match: \(whole["etag"]!)"] {
+            client.send(get("/a.txt", "\(field)\r\n"))
+            #expect(try client.receiveResponse().status == 304, "\(field)")
+        }
+        #expect(try server.stop() == 0)
+    }
+
+    @Test(arguments: Form.all)
+    func conditionsInOldFormsAndOnSeveralLines(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        client.send(get("/ten.txt"))
+        let tag = try #require(client.receiveResponse()["etag"])
+        for (fields, status) in [
+            ("If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT", 200),
+            ("If-Unmodified-Since: Sunday, 06-Nov-94 08:49:37 GMT", 412),
+            ("If-Unmodified-Since: Monday, 06-Nov-94 08:49:37 GMT", 200),
+            ("If-Unmodified-Since: Thu Jan  1 00:00:00 1970", 412),
+            ("If-Modified-Since: Fri Dec 31 23:59:59 9999", 304),
+            ("If-None-Match: \(tag)\r\nIf-None-Match: \"x\"", 304),
+            ("If-None-Match: \"x\"\r\nA: b\r\nIf-None-Match: \(tag)", 304),
+            ("If-Match: \(tag)\r\nIf-Match: \"x\"", 200),
+            ("If-Match: \"y\"\r\nIf-Match: \"x\"", 412),
+            ("Range: bytes=0-1\r\nIf-Range: Thu Jan  1 00:00:00 1970", 200),
+            ("Range: bytes=0-1\r\nRange: bytes=2-3", 200),
+        ] {
+            client.send(get("/ten.txt", "\(fields)\r\n"))
+            #expect(try client.receiveResponse().status == status, "\(fields)")
+        }
+    }
+
+    private static let lookUps = [
+        ("/none", "", 404), ("/ten.txt", "If-None-Match: *\r\n", 304), ("/ten.txt", "", 200),
+    ]
+
+    /// What needs the disk is done some at a time, so that others have their turn meanwhile.
+    @Test(arguments: Form.all, lookUps)
+    func aPipelineOfLookUpsTakesManyTurns(
+        _ form: Form, _ asked: (path: String, fields: String, status: Int)
+    ) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        let rounds = 1500
+        let pipeline = String(repeating: get(asked.path, asked.fields), count: rounds)
+        func turns() throws -> Int { try #require(server.metrics()["loop_turns_total"]) }
+        func answers(_ client: Client) throws -> Int {
+            var count = 0
+            while count < rounds, try client.receiveResponse().status == asked.status { count += 1 }
+            return count
+        }
+        let before = try turns()
+        client.send(pipeline)
+        #expect(try answers(client) == rounds)
+        #expect(try turns() - before > rounds / 20)
+        // Whose end came along with it gets every answer too.
+        let ended = try server.client()
+        ended.send(pipeline)
+        ended.endSending()
+        #expect(try answers(ended) == rounds)
+        #expect(try ended.isAtEnd())
+        // The end of what it sent, and of itself, are noticed as ever.
+        client.send(get("/ten.txt"))
+        #expect(try client.receiveResponse().text == "0123456789")
+        client.endSending()
+        #expect(try client.isAtEnd())
+        client.close()
+        #expect(try server.stop() == 0)
+    }
+
     /// What the server lacks must not look as if the file were gone: caches keep a 404.
     @Test(arguments: Form.all)
     func aServerOutOfDescriptorsSaysSo(_ form: Form) throws {

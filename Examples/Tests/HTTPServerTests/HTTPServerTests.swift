@@ -97,7 +97,7 @@ import Testing
         client.send("HEAD /json HTTP/1.1\r\nHost: a\r\n\r\nPUT / HTTP/1.1\r\nHost: a\r\n\r\n")
         #expect(try client.receiveResponse(toHead: true)["content-length"] == "27")
         let refused = try client.receiveResponse()
-        #expect(refused.status == 405 && refused["allow"] == "GET, HEAD, POST")
+        #expect(refused.status == 405 && refused["allow"] == "GET, HEAD")
         client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
         // The other one is over, although its client has not closed.
         #expect(try client.receiveResponse().text.contains("millrace_connections_open 1\n"))
@@ -106,6 +106,54 @@ import Testing
         #expect(try client.receiveResponse().status == 100)
         client.send("ok")
         #expect(try client.receiveResponse().text == "ok")
+    }
+
+    @Test(arguments: Form.all)
+    func allowIsWhatTheResourceTakes(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        for (method, path, allowed) in [
+            ("POST", "/plaintext", "GET, HEAD"), ("POST", "/json", "GET, HEAD"),
+            ("PUT", "/metrics", "GET, HEAD"), ("POST", "/ten.txt", "GET, HEAD"),
+            ("PUT", "/%6ason", "GET, HEAD"), ("DELETE", "/echo", "GET, HEAD, POST"),
+            ("PUT", "/%65cho", "GET, HEAD, POST"), ("OPTIONS", "*", "GET, HEAD, POST"),
+        ] {
+            client.send("\(method) \(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+            let response = try client.receiveResponse()
+            #expect(response.status == 405 && response["allow"] == allowed, "\(method) \(path)")
+        }
+    }
+
+    /// A server that waits for a line has only silence for them otherwise.
+    @Test(arguments: Form.all)
+    func otherProtocolsAreToldAtOnce(_ form: Form) throws {
+        let server = try ServerUnderTest(form, ["--head-timeout", "3600000"])
+        let hellos: [[UInt8]] = [
+            [0x16, 3, 1, 2, 0, 1, 0, 1], [3, 0, 0, 0x13], [5, 1, 0], [4, 1, 0, 80], [0],
+        ]
+        for hello in hellos {
+            let client = try server.client()
+            client.send(hello)
+            #expect(try client.receiveResponse().status == 400, "\(hello)")
+            #expect(try client.isAtEnd(), "\(hello)")
+        }
+        let name = "requests_refused_total{status=\"400\"}"
+        #expect(try server.metrics()[name[...]] == hellos.count)
+        #expect(try server.metrics()["requests_refused_total{status=\"408\"}"] == 0)
+    }
+
+    @Test(arguments: Form.all)
+    func percentSignsMakeNoOtherPath(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        for (path, status) in [
+            ("/%70laintext", 200), ("/plain%74ext?q", 200), ("/%6Ason", 200),
+            ("/%2Fplaintext", 400),
+            ("/plaintext%00", 400), ("/plaintext%", 400), ("/%2570laintext", 404),
+        ] {
+            client.send("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(try client.receiveResponse().status == status, "\(path)")
+        }
     }
 
     @Test(arguments: Form.all)
@@ -123,7 +171,8 @@ import Testing
             #expect(try client.isAtEnd())
         }
         #expect(try idle.receiveResponse().status == 200)
-        // A request that came whole owes nothing.
+        // A request that came whole owes nothing, nor does an empty line behind it.
+        idle.send("\r\n")
         usleep(400_000)
         idle.send(get)
         #expect(try idle.receiveResponse().status == 200)

@@ -21,6 +21,11 @@ final class ServerUnderTest {
         Self.write(Array("<p>hello".utf8), "\(folder)/root/index.html")
         Self.write(Array("0123456789".utf8), "\(folder)/root/ten.txt")
         Self.write(Self.bigFile, "\(folder)/root/big")
+        Self.write(Array("JPEG".utf8), "\(folder)/root/PHOTO.JPG")
+        for name in ["folder", ".well-known"] {
+            mkdir("\(folder)/root/\(name)", 0o755)
+            Self.write(Array("<p>\(name)".utf8), "\(folder)/root/\(name)/index.html")
+        }
         symlink("\(folder)/secret", "\(folder)/root/link")
         mkfifo("\(folder)/root/fifo", 0o644)
         server = try ServerProgram(
@@ -30,8 +35,9 @@ final class ServerUnderTest {
     deinit {
         for name in [
             "secret", "root/index.html", "root/ten.txt", "root/big", "root/link",
-            "root/fifo",
+            "root/fifo", "root/PHOTO.JPG", "root/folder/index.html", "root/.well-known/index.html",
         ] { unlink("\(folder)/\(name)") }
+        for name in ["folder", ".well-known"] { rmdir("\(folder)/root/\(name)") }
         rmdir("\(folder)/root")
         rmdir(folder)
     }

@@ -1,0 +1,57 @@
+// What is where: the fixed answers by their paths, and files for all the rest.
+import HTTPCodec
+import NetAPI
+
+extension HTTPHandler {
+    @inline(__always)
+    func route(
+        _ head: RequestHead, _ bytes: UnsafeRawBufferPointer, _ exchange: Exchange
+    ) -> Reply {
+        let path = head.path(in: bytes)
+        if path.equals("/plaintext"), head.method == .get || head.method == .head {
+            return .plaintext
+        }
+        return otherRoute(head, bytes, path, exchange)
+    }
+
+    @inline(never)
+    private func otherRoute(
+        _ head: RequestHead, _ bytes: UnsafeRawBufferPointer, _ path: UnsafeRawBufferPointer,
+        _ exchange: Exchange
+    ) -> Reply {
+        var found = Self.fixedReply(path)
+        // The same with percent signs is the same (RFC 3986, 6.2.2.2).
+        if found == nil, path.contains(0x25) {
+            guard let decoded = FilePath.decoded(path) else { return .status(.badRequest) }
+            found = decoded.withUnsafeBytes { Self.fixedReply($0) }
+        }
+        let isRead = head.method == .get || head.method == .head
+        if case .echo = found {
+            return isRead || head.method == .post ? .echo : .notAllowed(takesPosts: true)
+        }
+        // `*` is the server as a whole, for which there is more than for any file.
+        guard isRead else { return .notAllowed(takesPosts: path.equals("*")) }
+        return found ?? lookUp(head, bytes, exchange)
+    }
+
+    private static func fixedReply(_ path: UnsafeRawBufferPointer) -> Reply? {
+        if path.equals("/plaintext") { return .plaintext }
+        if path.equals("/json") { return .json }
+        if path.equals("/echo") { return .echo }
+        if path.equals("/metrics") { return .metrics }
+        return nil
+    }
+
+    private func lookUp(
+        _ head: RequestHead, _ bytes: UnsafeRawBufferPointer, _ exchange: Exchange
+    ) -> Reply {
+        guard let files = settings.files else { return .status(.notFound) }
+        exchange.steps &+= 1
+        return files.reply(head, bytes)
+    }
+
+    /// Its body has come. What the head found may have changed meanwhile.
+    func openNow(_ request: LaterRequest, _ exchange: Exchange) -> Reply {
+        request.bytes.withUnsafeBytes { lookUp(request.head, $0, exchange) }
+    }
+}

@@ -1,0 +1,126 @@
+/// What is decided before a body comes, and how long it may take.
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct BodyTests {
+    private func head(_ method: String, _ path: String, _ fields: String) -> String {
+        "\(method) \(path) HTTP/1.1\r\nHost: a\r\n\(fields)\r\n"
+    }
+
+    private static let decided = [
+        ("POST", "/plaintext", 405), ("PUT", "/echo", 405), ("POST", "/none", 405),
+        ("GET", "/none", 404), ("GET", "/folder", 301), ("GET", "/.hidden", 400),
+    ]
+
+    /// Whether it still sends the body cannot be known, so nothing that follows may be read.
+    @Test(arguments: Form.all)
+    func whoAsksFirstIsToldAndClosed(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        for (method, path, status) in Self.decided {
+            let client = try server.client()
+            client.send(head(method, path, "Content-Length: 5\r\nExpect: 100-continue\r\n"))
+            let response = try client.receiveResponse()
+            #expect(response.status == status, "\(method) \(path)")
+            #expect(response["connection"] == "close")
+            client.send(head("GET", "/json", ""))
+            #expect(try client.isAtEnd())
+        }
+        let large = try server.client()
+        large.send(head("POST", "/echo", "Content-Length: 9999999\r\nExpect: 100-continue\r\n"))
+        #expect(try large.receiveResponse().status == 413)
+        large.close()
+        #expect(try server.stop() == 0)
+    }
+
+    /// The body is read and forgotten, and the next request is found behind it.
+    @Test(arguments: Form.all)
+    func whatIsDecidedIsToldBeforeTheBody(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        let client = try server.client()
+        for (method, path, status) in Self.decided {
+            client.send(head(method, path, "Content-Length: 30\r\n"))
+            #expect(try client.receiveResponse().status == status, "\(method) \(path)")
+            client.send("GET /smuggled HTTP/1.1\r\n\r\n....")
+            client.send(head("GET", "/json", ""))
+            #expect(try client.receiveResponse().text.contains("Hello"), "\(method) \(path)")
+        }
+        client.close()
+        #expect(try server.stop() == 0)
+    }
+
+    /// One answer is all that a request gets.
+    @Test(arguments: Form.all)
+    func aBadOrSlowBodyBehindAnAnswerClosesAlone(_ form: Form) throws {
+        let server = try ServerUnderTest(form, ["--body-timeout", "300"])
+        for end in ["zz\r\n", ""] {
+            let client = try server.client()
+            client.send(head("POST", "/none", "Transfer-Encoding: chunked\r\n"))
+            #expect(try client.receiveResponse().status == 405)
+            client.send(end)
+            #expect(try client.isAtEnd())
+        }
+        let counts = try server.metrics()
+        #expect(counts["requests_refused_total{status=\"400\"}"] == 1)
+        #expect(counts["requests_refused_total{status=\"408\"}"] == 1)
+    }
+
+    @Test(arguments: Form.all)
+    func noFileIsHeldForABody(_ form: Form) throws {
+        let server = try ServerUnderTest(form)
+        func holds() throws -> Bool {
+            let list = try Program(["ls", "-l", "/proc/\(server.program.id)/fd"]).finish().output
+            return String(decoding: list, as: UTF8.self).contains("ten.txt")
+        }
+        let client = try server.client()
+        let fields = "Content-Length: 5\r\nExpect: 100-continue\r\nRange: bytes=1-3\r\n"
+        client.send(head("GET", "/ten.txt", fields))
+        #expect(try client.receiveResponse().status == 100)
+        #expect(try !holds())
+        client.send("hello" + head("GET", "/ten.txt", ""))
+        let part = try client.receiveResponse()
+        #expect(part.status == 206 && part.text == "123")
+        #expect(try client.receiveResponse().text == "0123456789")
+        // What came of it meanwhile counts.
+        client.send(head("GET", "/ten.txt", fields))
+        #expect(try client.receiveResponse().status == 100)
+        unlink("\(server.folder)/root/ten.txt")
+        client.send("hello")
+        #expect(try client.receiveResponse().status == 404)
+        client.close()
+        #expect(try server.stop() == 0)
+    }
+
+    /// As long as it keeps to the rate, which is told from the bytes of the body alone.
+    @Test(arguments: Form.all)
+    func aLongBodyMayTakeLong(_ form: Form) throws {
+        let server = try ServerUnderTest(form, ["--body-timeout", "1000", "--body-rate", "1000"])
+        let body = String(repeating: "x", count: 2000)
+        let steady = try server.client()
+        steady.send(head("POST", "/echo", "Content-Length: 20000\r\n"))
+        let drip = try server.client()
+        drip.send(head("POST", "/echo", "Content-Length: 20000\r\n"))
+        for _ in 0..<10 {
+            steady.send(body)
+            drip.send("x")
+            usleep(150_000)
+        }
+        #expect(try steady.receiveResponse().body.count == 20_000)
+        #expect(try drip.receiveResponse().status == 408)
+        #expect(try drip.isAtEnd())
+    }
+
+    /// However much came of it before.
+    @Test(arguments: Form.all)
+    func aBodyThatStopsComingIsNotWaitedFor(_ form: Form) throws {
+        let server = try ServerUnderTest(form, ["--body-timeout", "300", "--body-rate", "1"])
+        for fields in ["Content-Length: 20000\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let client = try server.client()
+            client.send(head("POST", "/echo", fields))
+            let start = fields.hasPrefix("C") ? "" : "4000\r\n"
+            client.send(start + String(repeating: "x", count: 10_000))
+            #expect(try client.receiveResponse().status == 408, "\(fields)")
+            #expect(try client.isAtEnd(), "\(fields)")
+        }
+    }
+}
