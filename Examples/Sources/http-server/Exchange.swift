@@ -44,6 +44,8 @@ final class Exchange {
     @exclusivity(unchecked) var isNoted = false
     /// How much of a body has come since it is waited for.
     @exclusivity(unchecked) var bodyBytes = 0
+    /// The request line, for the access log alone.
+    @exclusivity(unchecked) var requestLine: [UInt8] = []
     // Of the request being answered.
     @exclusivity(unchecked) var isHead = false
     @exclusivity(unchecked) var isVersion11 = true

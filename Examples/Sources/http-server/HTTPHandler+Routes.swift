@@ -54,4 +54,17 @@ extension HTTPHandler {
     func openNow(_ request: LaterRequest, _ exchange: Exchange) -> Reply {
         request.bytes.withUnsafeBytes { lookUp(request.head, $0, exchange) }
     }
+
+    func log(
+        _ accessLog: AccessLog, _ connection: Connection, _ exchange: Exchange, _ reply: Reply?
+    ) {
+        var (status, length) = responder.sent
+        // That answer is made beforehand.
+        if case .plaintext = reply {
+            status = .ok
+            length = exchange.isHead ? 0 : Responder.plaintextLength
+        }
+        accessLog.add(
+            "\(connection.remoteAddress)", responder.now, exchange.requestLine, status, length)
+    }
 }

@@ -11,6 +11,7 @@ extension HTTPHandler {
         if case .answered = exchange.phase { return .close }
         exchange.isHead = false
         responder.send(exchange, status, "")
+        if let accessLog { log(accessLog, connection, exchange, nil) }
         return .close
     }
 
@@ -85,6 +86,11 @@ extension HTTPHandler {
 
     private func giveUp(_ connection: Connection, _ exchange: Exchange) {
         responder.refreshDate()
+        if accessLog != nil, case .head = exchange.phase {
+            connection.withUnsafeBytes {
+                AccessLog.requestLine($0, into: &exchange.requestLine)
+            }
+        }
         _ = refuse(connection, exchange, .requestTimeout)
         responder.flush(connection, exchange)
         slowReaders.note(connection, exchange)

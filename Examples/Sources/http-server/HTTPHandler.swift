@@ -9,6 +9,7 @@ struct HTTPSettings: Sendable {
     var headTimeout = Duration.seconds(10)
     var body = TransferLimit()
     var response = TransferLimit()
+    var accessLog: AccessLogFile?
     let slowReaders = Counter()
     let refusals = Refusals()
     let files: StaticFiles?
@@ -26,16 +27,23 @@ final class HTTPHandler: EventHandler {
     let settings: HTTPSettings
     let responder = Responder()
     let slowReaders: SlowReaders
+    let accessLog: AccessLog?
     private let exchanges: PerConnection<Exchange>
 
     init(_ settings: HTTPSettings) {
         self.settings = settings
         slowReaders = SlowReaders(settings.response, settings.slowReaders)
+        accessLog = settings.accessLog.map { AccessLog($0) }
         let limits = settings.limits
         exchanges = PerConnection(Exchange(limits: limits))
     }
 
-    func onTick(_ loop: Loop) -> Tick { .after(slowReaders.look()) }
+    func onTick(_ loop: Loop) -> Tick {
+        accessLog?.flush()
+        return .after(slowReaders.look())
+    }
+
+    func onShutdown(_ server: Server) { accessLog?.flush() }
 
     func onTraffic(_ connection: Connection) throws -> Action { try serve(connection) }
 
@@ -102,6 +110,7 @@ final class HTTPHandler: EventHandler {
                 switch exchange.parser.parse(rest) {
                 case .needsMore: return .wait
                 case .refused(let status):
+                    if accessLog != nil { AccessLog.requestLine(rest, into: &exchange.requestLine) }
                     return refuse(connection, exchange, status)
                 case .complete(let count):
                     taken &+= count
@@ -131,6 +140,7 @@ final class HTTPHandler: EventHandler {
         exchange.isVersion11 = head.isVersion11
         exchange.keepsAlive = head.keepsAlive && !isStopping
         exchange.awaitsContinue = head.expectsContinue
+        if accessLog != nil { AccessLog.requestLine(bytes, into: &exchange.requestLine) }
         let reply = route(head, bytes, exchange)
         if head.body != .none {
             exchange.decoder = BodyDecoder(head.body, limits: settings.limits)
@@ -222,6 +232,7 @@ final class HTTPHandler: EventHandler {
             }
         case .later: break
         }
+        if let accessLog { log(accessLog, connection, exchange, reply) }
         return exchange.keepsAlive ? .again : .close
     }
 }

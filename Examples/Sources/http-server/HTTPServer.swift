@@ -33,6 +33,9 @@ struct HTTPServer: ServerCommand {
     @Option(help: "Between requests, in milliseconds.")
     var idleTimeout = 60_000
 
+    @Option(help: "Add a line for each request to this file; - is the standard output.")
+    var accessLog: String?
+
     func validate() throws {
         for value in [headTimeout, bodyTimeout, responseTimeout, idleTimeout] where value <= 0 {
             throw ValidationError("a time-out of \(value) ms; give at least 1")
@@ -45,6 +48,7 @@ struct HTTPServer: ServerCommand {
     func run() throws {
         var settings = HTTPSettings(files: try root.map { try StaticFiles(root: $0) })
         settings.headTimeout = .milliseconds(headTimeout)
+        settings.accessLog = try accessLog.map { try AccessLogFile(path: $0) }
         settings.body = TransferLimit(
             timeout: .milliseconds(bodyTimeout), bytesPerSecond: bodyRate)
         settings.response = TransferLimit(

@@ -16,6 +16,12 @@ final class Responder {
     private let date = UnsafeMutableRawBufferPointer.allocate(
         byteCount: HTTPDate.byteCount, alignment: 1)
     @exclusivity(unchecked) private var second = Int.min
+    /// Of the last answer but for the ready one, and the length of its body; for the access log.
+    @exclusivity(unchecked) private(set) var sent = (status: Status.ok, length: 0)
+
+    /// The value of Date, which is that of the last callback.
+    var now: UnsafeRawBufferPointer { UnsafeRawBufferPointer(date) }
+    static let plaintextLength = 13
 
     deinit { date.deallocate() }
 
@@ -29,7 +35,7 @@ final class Responder {
         plaintext.clear()
         plaintext.begin(.ok, date: UnsafeRawBufferPointer(date))
         plaintext.field("Content-Type", "text/plain")
-        plaintext.contentLength(13)
+        plaintext.contentLength(Self.plaintextLength)
         plaintext.endHead()
         plaintext.append("Hello, World!")
     }
@@ -88,6 +94,7 @@ final class Responder {
         writer.contentLength(body.utf8CodeUnitCount)
         writer.endHead()
         guard !exchange.isHead else { return }
+        sent.length = body.utf8CodeUnitCount
         writer.append(body)
     }
 
@@ -101,6 +108,7 @@ final class Responder {
         writer.endHead()
         flush(connection, exchange)
         guard !exchange.isHead else { return }
+        sent.length = body.count
         exchange.handedOver &+= body.count
         connection.write(body)
     }
@@ -130,9 +138,11 @@ final class Responder {
         }
         writer.endHead()
         flush(connection, exchange)
+        if !exchange.isHead { sent.length = file.remaining }
     }
 
     private func begin(_ exchange: Exchange, _ status: Status) {
+        sent = (status, 0)
         writer.begin(status, date: UnsafeRawBufferPointer(date))
         if !exchange.keepsAlive {
             writer.field("Connection", "close")

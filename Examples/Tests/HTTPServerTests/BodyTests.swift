@@ -123,4 +123,35 @@ import Testing
             #expect(try client.isAtEnd(), "\(fields)")
         }
     }
+
+    @Test(arguments: Form.all)
+    func eachRequestIsALineOfTheAccessLog(_ form: Form) throws {
+        var template = Array("/tmp/millrace-log-XXXXXX".utf8CString)
+        let file = mkstemp(&template)
+        try #require(file >= 0)
+        close(file)
+        let path = String(
+            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        defer { unlink(path) }
+        let server = try ServerUnderTest(form, ["--access-log", path])
+        let client = try server.client()
+        client.send(head("GET", "/plaintext?a", "") + head("HEAD", "/json", ""))
+        client.send(head("GET", "/ten.txt", "Range: bytes=2-4\r\n") + head("GET", "/none", ""))
+        client.send(head("POST", "/echo", "Content-Length: 2\r\n") + "ok")
+        client.send("\r\nGET /\"\\\u{1}\u{e9} HTTP/1.1\r\nA: \r\n\r\n")
+        while try !client.isAtEnd() { _ = try client.receiveAll() }
+        client.close()
+        #expect(try server.stop() == 0)
+        let lines = String(decoding: try Program(["cat", path]).finish().output, as: UTF8.self)
+            .split(separator: "\n")
+        let ends = lines.map { $0.drop { $0 != "\"" } }
+        #expect(
+            ends == [
+                "\"GET /plaintext?a HTTP/1.1\" 200 13", "\"HEAD /json HTTP/1.1\" 200 0",
+                "\"GET /ten.txt HTTP/1.1\" 206 3", "\"GET /none HTTP/1.1\" 404 0",
+                "\"POST /echo HTTP/1.1\" 200 2",
+                "\"GET /\\x22\\x5C\\x01\\xC3\\xA9 HTTP/1.1\" 400 0",
+            ])
+        #expect(lines.allSatisfy { $0.hasPrefix("tcp://127.0.0.1:") && $0.contains(" GMT] ") })
+    }
 }
