@@ -51,10 +51,23 @@ import Testing
     /// What it accepts, a library that others wrote must read in the same way.
     @Test(arguments: Form.all)
     func h11AgreesOnWhatIsAccepted(_ form: Form) throws {
+        try expectAgreement(form, [Self.differential])
+    }
+
+    /// As above, of pipelines of several requests, by the parser of Node.js.
+    @Test(
+        .enabled(if: (try? Program(["node", "--version"]).finish().status) == 0, "needs Node.js"),
+        arguments: Form.all)
+    func llhttpAgreesOnWhatIsAccepted(_ form: Form) throws {
+        try expectAgreement(form, [Self.differential, "--parser", "llhttp"])
+    }
+
+    private static let differential = "\(ServerProgram.repository)/Scripts/differential-http"
+
+    private func expectAgreement(_ form: Form, _ command: [String]) throws {
         let server = try ServerUnderTest(form)
         let seed = form.loops + (form.backend == "epoll" ? 0 : 2)
-        let script = "\(ServerProgram.repository)/Scripts/differential-h11"
-        let result = try Program([script, "\(server.port)", "2000", "\(seed)"]).finish()
+        let result = try Program(command + ["\(server.port)", "2000", "\(seed)"]).finish()
         #expect(
             result.status == 0, "seed \(seed): \(String(decoding: result.output, as: UTF8.self))")
     }
