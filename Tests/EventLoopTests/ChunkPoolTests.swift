@@ -1,4 +1,5 @@
 /// Outbound chunks: which one is taken next, and how many are out.
+import Glibc
 import Testing
 
 @testable import EventLoop
@@ -60,5 +61,52 @@ import Testing
             for chunk in chunks { pool.give(chunk) }
             #expect(pool.inUse == 0)
         }
+    }
+
+    @Test func asManyAreKeptAsAreInUse() {
+        let pool = ChunkPool(limit: 4)
+        var chunks = (0..<100).map { _ in pool.takeStandard() }
+        for chunk in chunks[60...] { pool.give(chunk) }
+        #expect(pool.freeCount == 40)
+        let kept = Set(chunks[60...])
+        chunks.removeLast(40)
+        for _ in 0..<40 { chunks.append(pool.takeStandard()) }
+        #expect(kept.isSuperset(of: chunks[60...]))
+        for chunk in chunks[50...] { pool.give(chunk) }
+        #expect(pool.freeCount == 50)
+        // The fewer are left, the fewer are kept.
+        for chunk in chunks[20..<50] { pool.give(chunk) }
+        #expect(pool.freeCount <= 22 && pool.inUse == 20)
+        for chunk in chunks[..<20] { pool.give(chunk) }
+        #expect(pool.freeCount <= 4 && pool.inUse == 0)
+    }
+
+    /// Though small blocks between them keep malloc from giving back what they had.
+    @Test func whatACrowdNeededGoesBackToTheKernel() {
+        let pool = ChunkPool()
+        let before = residentBytes()
+        var chunks: [UnsafeMutablePointer<Chunk>] = []
+        var between: [UnsafeMutableRawPointer] = []
+        for _ in 0..<2000 {
+            let chunk = pool.takeStandard()
+            chunk.bytes.initializeMemory(
+                as: UInt8.self, repeating: 1, count: Chunk.standardCapacity)
+            chunks.append(chunk)
+            between.append(.allocate(byteCount: 100, alignment: 16))
+        }
+        #expect(residentBytes() - before > 120 << 20)
+        for chunk in chunks { pool.give(chunk) }
+        #expect(residentBytes() - before < 24 << 20)
+        for block in between { block.deallocate() }
+    }
+
+    private func residentBytes() -> Int {
+        let file = open("/proc/self/statm", O_RDONLY)
+        defer { close(file) }
+        let text = withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { buffer in
+            let count = read(file, buffer.baseAddress, buffer.count)
+            return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+        }
+        return (Int(text.split(separator: " ").dropFirst().first ?? "") ?? 0) * Int(getpagesize())
     }
 }

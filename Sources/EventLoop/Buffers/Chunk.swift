@@ -61,6 +61,7 @@ package struct Chunk: ~Copyable {
 
     /// Bytes that a pooled chunk holds.
     package static let standardCapacity = 65_536
+    private static let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
 
     static func make(capacity: Int) -> UnsafeMutablePointer<Chunk> {
         let size = MemoryLayout<Chunk>.stride + capacity
@@ -70,8 +71,16 @@ package struct Chunk: ~Copyable {
         return chunk
     }
 
+    /// malloc keeps what is freed between blocks that are in use, and so most of what a crowd of
+    /// slow readers was owed: the pages of a large chunk go back to the kernel before.
     static func destroy(_ chunk: UnsafeMutablePointer<Chunk>) {
+        let capacity = chunk.pointee.capacity
         chunk.deinitialize(count: 1)
+        if capacity >= standardCapacity {
+            let start = chunk.bytes.alignedUp(toMultipleOf: pageSize)
+            let end = (chunk.bytes + capacity).alignedDown(toMultipleOf: pageSize)
+            madvise(start, end - start, MADV_DONTNEED)
+        }
         UnsafeMutableRawPointer(chunk).deallocate()
     }
 }
@@ -110,7 +119,8 @@ package struct FilePart: ~Copyable {
 }
 
 /// A loop's standard chunks, last in first out, so that the one in the cache is taken first. Keeps
-/// a bounded number.
+/// as many as connections have in their hands, so that a busy loop's are used again and those of a
+/// crowd go with it, and always `limit`.
 @usableFromInline
 package final class ChunkPool {
     @usableFromInline
@@ -173,8 +183,22 @@ package final class ChunkPool {
     func giveRare(_ chunk: UnsafeMutablePointer<Chunk>) {
         if !chunk.pointee.hasFile {
             chunk.pointee.unseal()
-            if chunk.pointee.isStandard && freeCount < limit { return give(chunk) }
+            if chunk.pointee.isStandard && freeCount < most {
+                chunk.pointee.next = free
+                free = chunk
+                freeCount &+= 1
+                return
+            }
         }
+        destroy(chunk)
+        // There is one less in use than before, so these are few.
+        while freeCount > most, let other = takeFree() { destroy(other) }
+    }
+
+    /// Free chunks to be kept now.
+    private var most: Int { max(limit, inUse) }
+
+    private func destroy(_ chunk: UnsafeMutablePointer<Chunk>) {
         total -= 1
         Chunk.destroy(chunk)
     }
