@@ -9,15 +9,18 @@ final class Command: Sendable {
     let isForSubscribers: Bool
     /// Executed at once also after MULTI.
     let isImmediate: Bool
+    /// What its second word may be; empty if that is an argument like others.
+    let subcommands: [Subcommand]
     let run: @Sendable (Call) -> Void
 
     init(
         _ name: String, _ arity: Int, isForSubscribers: Bool = false, isImmediate: Bool = false,
-        _ run: @escaping @Sendable (Call) -> Void
+        subcommands: [Subcommand] = [], _ run: @escaping @Sendable (Call) -> Void
     ) {
         self.name = name
         self.isForSubscribers = isForSubscribers
         self.isImmediate = isImmediate
+        self.subcommands = subcommands
         self.arity = arity
         self.run = run
     }
@@ -76,6 +79,10 @@ final class CommandTable: Sendable {
     @inline(never)
     private func runSpecially(_ command: Command, _ call: Call) {
         let session = call.session
+        guard command.takes(call) else {
+            session.transaction?.spoil()
+            return
+        }
         guard command.isForSubscribers || !session.isRestricted else {
             session.transaction?.spoil()
             return call.reply.error(

@@ -7,8 +7,8 @@ extension Command {
             let wanted = (1..<call.count).map { text(call[$0]).lowercased() }
             call.reply.verbatim(ServerReport(call).text(of: wanted))
         },
-        Command("config", -2) { config($0) },
-        Command("command", -1) { command($0) },
+        Command("config", -2, configSubcommands),
+        Command("command", -1, commandSubcommands) { describeAll($0) },
     ]
 
     private static let settings: [(name: String, value: String)] = [
@@ -17,27 +17,19 @@ extension Command {
         ("proto-max-bulk-len", "536870912"), ("timeout", "0"),
     ]
 
-    private static func config(_ call: Call) {
-        if isWord(call[1], "GET") {
-            guard call.count > 2 else { return call.wrongCount("config|get") }
-            configGet(call)
-        } else if isWord(call[1], "RESETSTAT"), call.count == 2 {
+    private static let configSubcommands = [
+        Subcommand(
+            name: "GET", arity: -3, usage: "GET <pattern>",
+            help: ["Return parameters matching the glob-like <pattern> and their values."]
+        ) { configGet($0) },
+        Subcommand(
+            name: "RESETSTAT", arity: 2, usage: "RESETSTAT",
+            help: ["Reset statistics reported by the INFO command."]
+        ) { call in
             call.database.resetCounts()
             call.reply.ok()
-        } else if isWord(call[1], "HELP"), call.count == 2 {
-            help(
-                call, "CONFIG",
-                [
-                    (
-                        "GET <pattern>",
-                        ["Return parameters matching the glob-like <pattern> and their values."]
-                    ),
-                    ("RESETSTAT", ["Reset statistics reported by the INFO command."]),
-                ])
-        } else {
-            unknownSubcommand(call, "CONFIG")
-        }
-    }
+        },
+    ]
 
     /// A name is answered as it was asked for, and a pattern by the names that it fits, each once.
     private static func configGet(_ call: Call) {
@@ -65,44 +57,38 @@ extension Command {
         }
     }
 
-    private static func command(_ call: Call) {
-        let commands = call.database.commands.commands
-        if call.count == 1 {
-            call.reply.array(commands.count)
-            for command in commands { CommandFacts.describe(command, call.reply) }
-        } else if isWord(call[1], "COUNT") {
-            guard call.count == 2 else { return call.wrongCount("command|count") }
-            call.reply.integer(commands.count)
-        } else if isWord(call[1], "LIST") {
+    private static let commandSubcommands = [
+        Subcommand(
+            name: "COUNT", arity: 2, usage: "COUNT",
+            help: ["Return the total number of commands in this server."]
+        ) { call in call.reply.integer(call.database.commands.commands.count) },
+        Subcommand(
+            name: "LIST", arity: -2, usage: "LIST",
+            help: ["Return a list of all commands in this server."]
+        ) { call in
             guard call.count == 2 else { return call.reply.error(Complaint.syntax) }
+            let commands = call.database.commands.commands
             call.reply.array(commands.count)
             for command in commands { call.reply.bulk(command.name) }
-        } else if isWord(call[1], "DOCS") {
-            call.reply.map(0)
-        } else if isWord(call[1], "INFO") {
-            describeNamed(call)
-        } else if isWord(call[1], "HELP"), call.count == 2 {
-            help(
-                call, "COMMAND",
-                [
-                    ("(no subcommand)", ["Return details about all commands."]),
-                    ("COUNT", ["Return the total number of commands in this server."]),
-                    ("LIST", ["Return a list of all commands in this server."]),
-                    ("INFO [<command-name> ...]", ["Return details about multiple commands."]),
-                    ("DOCS [<command-name> ...]", ["There is no documentation here."]),
-                ])
-        } else {
-            unknownSubcommand(call, "COMMAND")
-        }
+        },
+        Subcommand(
+            name: "INFO", arity: -2, usage: "INFO [<command-name> ...]",
+            help: ["Return details about multiple commands."]
+        ) { describeNamed($0) },
+        Subcommand(
+            name: "DOCS", arity: -2, usage: "DOCS [<command-name> ...]",
+            help: ["There is no documentation here."]
+        ) { $0.reply.map(0) },
+    ]
+
+    private static func describeAll(_ call: Call) {
+        let commands = call.database.commands.commands
+        call.reply.array(commands.count)
+        for command in commands { CommandFacts.describe(command, call.reply) }
     }
 
     private static func describeNamed(_ call: Call) {
-        guard call.count > 2 else {
-            let commands = call.database.commands.commands
-            call.reply.array(commands.count)
-            for command in commands { CommandFacts.describe(command, call.reply) }
-            return
-        }
+        guard call.count > 2 else { return describeAll(call) }
         call.reply.array(call.count - 2)
         for index in 2..<call.count {
             if let command = call.database.commands.find(call[index]) {
@@ -111,19 +97,5 @@ extension Command {
                 call.reply.nullArray()
             }
         }
-    }
-
-    /// As Redis lays it out.
-    static func help(
-        _ call: Call, _ name: String, _ subcommands: [(name: String, lines: [String])]
-    ) {
-        var lines = ["\(name) <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
-        for subcommand in subcommands {
-            lines.append(subcommand.name)
-            lines += subcommand.lines.map { "    " + $0 }
-        }
-        lines += ["HELP", "    Prints this help."]
-        call.reply.array(lines.count)
-        for line in lines { call.reply.simpleText(line) }
     }
 }

@@ -2,33 +2,24 @@ import RESPCodec
 
 // CLIENT: what a client tells of itself, and may know of others.
 extension Command {
-    private struct ClientCommand: Sendable {
-        let name: StaticString
-        /// As for commands, the two words counted.
-        let arity: Int
-        let usage: String
-        let help: [String]
-        let run: @Sendable (Call) -> Void
-    }
-
-    private static let clientCommands = [
-        ClientCommand(
+    static let clientSubcommands = [
+        Subcommand(
             name: "GETNAME", arity: 2, usage: "GETNAME",
             help: ["Return the name of the current connection."]
         ) { call in
             let name = call.session.name
             name.isEmpty ? call.reply.null() : call.reply.bulk(name)
         },
-        ClientCommand(
+        Subcommand(
             name: "ID", arity: 2, usage: "ID", help: ["Return the ID of the current connection."]
         ) { call in call.reply.integer(call.session.id) },
-        ClientCommand(
+        Subcommand(
             name: "INFO", arity: 2, usage: "INFO",
             help: ["Return information about the current client connection."]
         ) { call in
             call.reply.verbatim(line(call, call.session.id, call.session.profile, "client|info"))
         },
-        ClientCommand(
+        Subcommand(
             name: "LIST", arity: -2, usage: "LIST [options ...]",
             help: [
                 "Return information about client connections. Options:",
@@ -36,7 +27,7 @@ extension Command {
                 "* ID <id> [<id> ...]", "  Return those clients.",
             ]
         ) { list($0) },
-        ClientCommand(
+        Subcommand(
             name: "SETNAME", arity: 3, usage: "SETNAME <name>",
             help: ["Assign the name <name> to the current connection."]
         ) { call in
@@ -44,11 +35,11 @@ extension Command {
             call.session.name = [UInt8](call[2])
             call.reply.ok()
         },
-        ClientCommand(
+        Subcommand(
             name: "SETINFO", arity: 4, usage: "SETINFO <option> <value>",
             help: ["Accepted, and not kept."]
         ) { call in call.reply.ok() },
-        ClientCommand(
+        Subcommand(
             name: "NO-EVICT", arity: 3, usage: "NO-EVICT (ON|OFF)",
             help: ["Protect current client connection from eviction. There is none."]
         ) { call in
@@ -58,21 +49,6 @@ extension Command {
             call.reply.ok()
         },
     ]
-
-    static func client(_ call: Call) {
-        if isWord(call[1], "HELP"), call.count == 2 {
-            return help(call, "CLIENT", clientCommands.map { ($0.usage, $0.help) })
-        }
-        guard let command = clientCommands.first(where: { isWord(call[1], $0.name) }) else {
-            return unknownSubcommand(call, "CLIENT")
-        }
-        let isCountRight =
-            command.arity > 0 ? call.count == command.arity : call.count >= -command.arity
-        guard isCountRight else {
-            return call.wrongCount("client|\("\(command.name)".lowercased())")
-        }
-        command.run(call)
-    }
 
     private static func list(_ call: Call) {
         var isWanted: (Int, Profile) -> Bool = { _, _ in true }

@@ -16,7 +16,7 @@ extension Command {
         },
         Command("hello", -1) { hello($0) },
         Command("auth", -2) { auth($0) },
-        Command("client", -2) { client($0) },
+        Command("client", -2, clientSubcommands),
     ]
 
     private static func ping(_ call: Call) {
@@ -98,10 +98,6 @@ extension Command {
 
     private static func wrongPassword(_ call: Call) {
         call.reply.error("WRONGPASS invalid username-password pair or user is disabled.")
-    }
-
-    static func unknownSubcommand(_ call: Call, _ name: String) {
-        call.reply.error("ERR unknown subcommand '\(shown(call[1]))'. Try \(name) HELP.")
     }
 
     static func isName(_ bytes: UnsafeRawBufferPointer) -> Bool {

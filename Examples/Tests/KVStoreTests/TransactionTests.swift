@@ -30,6 +30,14 @@ import Testing
             ("DBSIZE", "+QUEUED|"), ("FLUSHALL", "+QUEUED|"), ("EXEC", "*4|+OK|:1|:1|+OK|"),
         ],
         [
+            ("MULTI", "+OK|"),
+            ("CLIENT NOPE", "-ERR unknown subcommand 'NOPE'. Try CLIENT HELP.|"),
+            ("EXEC", aborted), ("MULTI", "+OK|"),
+            ("CONFIG GET", "-ERR wrong number of arguments for 'config\u{7C}get' command|"),
+            ("EXEC", aborted), ("MULTI", "+OK|"), ("CLIENT GETNAME", "+QUEUED|"),
+            ("CLIENT HELP", "+QUEUED|"), ("DISCARD", "+OK|"),
+        ],
+        [
             ("MULTI", "+OK|"), ("HELLO 3", "+QUEUED|"), ("RESET", "+RESET|"),
             ("EXEC", "-ERR EXEC without MULTI|"), ("SUBSCRIBE c", "*3|$9|subscribe|$1|c|:1|"),
             ("RESET", "+RESET|"), ("GET a", "$-1|"), ("MULTI", "+OK|"), ("QUIT", "+OK|"),
