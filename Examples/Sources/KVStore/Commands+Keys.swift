@@ -55,6 +55,8 @@ extension Command {
             }
         }
         found.write(to: call.reply)
+        // It may have taken long.
+        call.forgetTime()
     }
 
     private static func scan(_ call: Call) {

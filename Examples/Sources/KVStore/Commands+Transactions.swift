@@ -47,8 +47,12 @@ extension Command {
                 "EXECABORT Transaction discarded because of previous errors.")
         }
         call.reply.array(transaction.count)
+        call.session.isExecuting = true
         call.database.store.aloneWithAll {
             transaction.forEach { call.executeQueued($0) }
         }
+        call.session.isExecuting = false
+        // It may have taken long.
+        call.forgetTime()
     }
 }

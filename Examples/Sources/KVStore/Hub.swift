@@ -9,6 +9,9 @@ public final class Message: Sendable {
         self.channel = channel
         self.text = text
     }
+
+    /// Bytes that it takes while it waits, its bookkeeping included.
+    public var size: Int { channel.count + text.count + 64 }
 }
 
 /// A client that listens to a channel or to a pattern.

@@ -31,4 +31,12 @@ final class Lock: @unchecked Sendable {
         defer { pthread_mutex_unlock(mutex) }
         return body()
     }
+
+    /// Nil, and nothing done, if somebody else holds it.
+    @inline(__always)
+    func aloneIfFree<R>(_ body: () -> R) -> R? {
+        guard pthread_mutex_trylock(mutex) == 0 else { return nil }
+        defer { pthread_mutex_unlock(mutex) }
+        return body()
+    }
 }

@@ -11,8 +11,6 @@ public final class Post: @unchecked Sendable {
 
     /// What may wait, in bytes to be written, before publishers are held back.
     private static let mostBytes = 8 << 20
-    /// What a message costs beside its text.
-    private static let overhead = 64
 
     private let lock = Lock()
     private var waiting: [Parcel] = []
@@ -79,6 +77,6 @@ public final class Post: @unchecked Sendable {
     }
 
     private static func weight(_ message: Message, _ members: [Member]) -> Int {
-        (message.text.count + overhead) * members.count
+        message.size * members.count
     }
 }

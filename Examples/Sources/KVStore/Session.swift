@@ -34,6 +34,8 @@ public final class Session {
     @exclusivity(unchecked) private var hasEnded = false
     /// The requests after MULTI.
     @exclusivity(unchecked) var transaction: Transaction? { didSet { refresh() } }
+    /// EXEC writes its replies, among which no message may lie.
+    @exclusivity(unchecked) public internal(set) var isExecuting = false
     /// Commands are executed as they come: no transaction, and none but few are forbidden.
     @exclusivity(unchecked) private(set) var isPlain = true
 

@@ -55,7 +55,7 @@ public final class Store: Sendable {
     }
 
     /// Runs `body` alone with all keys; commands that it executes take locks once more.
-    func aloneWithAll(_ body: () -> Void) { withShards(.max, body) }
+    package func aloneWithAll(_ body: () -> Void) { withShards(.max, body) }
 
     /// For who holds its lock.
     func lockedShard(_ hash: UInt) -> Shard { shards[Self.shard(of: hash)] }
@@ -115,12 +115,13 @@ public final class Store: Sendable {
             if number % count == sweeper % count {
                 let shard = shards[number]
                 repeat {
-                    let found = shard.alone { shard.sweep(now) }
+                    // A dear command of another loop must not hold up this one's clients.
+                    guard let found = shard.aloneIfFree({ shard.sweep(now) }) else { break }
                     removed += found.dead
                     isBehind = Clock.monotonic() >= end
                     if found.dead * 4 <= found.expiring { break }
                 } while !isBehind
-                if shard.alone({ shard.shrink() }) { hasShrunk = true }
+                if shard.aloneIfFree({ shard.shrink() }) == true { hasShrunk = true }
             }
             if !isBehind || number % count != sweeper % count {
                 number = (number + 1) % Self.shardCount
@@ -160,6 +161,10 @@ final class Shard: @unchecked Sendable {
 
     @inline(__always)
     func alone<R>(_ body: () -> R) -> R { isShared ? lock.alone(body) : body() }
+
+    /// Nil, and nothing done, while a command of another loop has it.
+    @inline(__always)
+    func aloneIfFree<R>(_ body: () -> R) -> R? { isShared ? lock.aloneIfFree(body) : body() }
 
     var count: Int { table.count }
 

@@ -34,11 +34,14 @@ public final class ReplyWriter {
     public var room: Int { limit - used }
 
     /// What was written is incomplete, since it went above the limit.
-    public var hasOverflowed: Bool { used > limit }
+    public var hasOverflowed: Bool { used == .max }
 
-    /// Puts an error in the place of what was written since `count` was `start`.
+    /// Puts an error in the place of what was written since `count` was `start`. For that there is
+    /// always room: what a transaction has done before must not go unsaid.
     public func replace(from start: Int, _ text: String) {
         used = start
+        let end = start + text.utf8.count + 3
+        if end > memory.count { enlarge(to: end) }
         error(text)
     }
 
@@ -221,10 +224,14 @@ public final class ReplyWriter {
             overflow()
             return false
         }
-        let larger = LargeMemory.allocate(min(limit, max(memory.count * 2, used + more)))
+        enlarge(to: min(limit, max(memory.count * 2, used + more)))
+        return true
+    }
+
+    private func enlarge(to size: Int) {
+        let larger = LargeMemory.allocate(size)
         larger.copyMemory(from: bytes)
         memory.deallocate()
         memory = larger
-        return true
     }
 }

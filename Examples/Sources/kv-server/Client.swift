@@ -19,6 +19,8 @@ final class Client {
     /// Unsent bytes above which a subscriber is cut off instead of being told more: Redis's
     /// client-output-buffer-limit for them.
     private static let subscriberBytes = 32 << 20
+    /// Executed as if they were of the same time: the clock is not read for each.
+    private static let requestsPerMoment = 32
     /// How often a publisher looks whether others have taken its messages.
     private static let congestionPeriod: Duration = .milliseconds(1)
 
@@ -34,6 +36,9 @@ final class Client {
     @exclusivity(unchecked) private var isHeld = false
     /// Replies are being gathered, among which messages to it have their place.
     @exclusivity(unchecked) private var isServing = false
+    /// Messages that came while EXEC wrote its replies: RESP3 has no place for them there.
+    @exclusivity(unchecked) private var held: [(message: Message, subscription: Subscription)] = []
+    @exclusivity(unchecked) private var heldBytes = 0
 
     init(
         _ database: Database, _ connection: Connection, _ post: Post, _ limits: ClientLimits
@@ -76,6 +81,8 @@ final class Client {
                     parser.withRequest(in: rest) { call.execute($0) }
                     taken += count
                     executed += 1
+                    if heldBytes > 0 { tellHeld() }
+                    if executed % Self.requestsPerMoment == 0 { call.forgetTime() }
                     if replies.count >= Self.replyBytes {
                         send()
                         guard connection.outboundBuffered <= limits.unread else { return hold() }
@@ -122,14 +129,31 @@ final class Client {
 
     /// Hands a message over, unless the client has ended that subscription.
     func tell(_ message: Message, _ subscription: Subscription) {
-        guard connection.outboundBuffered <= Self.subscriberBytes else { return cutOff() }
+        guard connection.outboundBuffered + heldBytes <= Self.subscriberBytes else {
+            return cutOff()
+        }
+        guard !session.isExecuting else { return hold(message, subscription) }
         session.write(message, subscription, to: replies)
         if replies.hasOverflowed { return cutOff() }
         if !isServing { send() }
     }
 
+    private func hold(_ message: Message, _ subscription: Subscription) {
+        held.append((message, subscription))
+        heldBytes += message.size
+    }
+
+    private func tellHeld() {
+        let messages = held
+        held = []
+        heldBytes = 0
+        for (message, subscription) in messages { tell(message, subscription) }
+    }
+
     private func cutOff() {
         replies.removeAll()
+        held = []
+        heldBytes = 0
         route.cutOff()
         connection.abort()
     }

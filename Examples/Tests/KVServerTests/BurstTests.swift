@@ -104,6 +104,24 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
+    /// RESP3 has no place for it there: a client would take it for a reply.
+    @Test(arguments: Form.all)
+    func noMessageLiesAmongTheRepliesOfATransaction(_ form: Form) throws {
+        let server = try ServerProcess(form)
+        let client = try server.connect()
+        try client.send("HELLO 3\r\nSUBSCRIBE a\r\nECHO on\r\n")
+        _ = try client.receive(until: "$2\r\non\r\n")
+        try client.send("MULTI\r\nPUBLISH a x\r\nPING\r\nPUBLISH a y\r\nEXEC\r\nPING\r\n")
+        func push(_ text: String) -> String {
+            ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n\(text)\r\n"
+        }
+        let queued = String(repeating: "+QUEUED\r\n", count: 3)
+        let expected =
+            "+OK\r\n" + queued + "*3\r\n:1\r\n+PONG\r\n:1\r\n" + push("x") + push("y") + "+PONG\r\n"
+        #expect(try client.receive(as: expected) == expected)
+        #expect(try server.stop() == 0)
+    }
+
     /// All of the requests before the first look at a reply: 40 MB each way, more than the kernel
     /// takes.
     @Test(arguments: Form.all)

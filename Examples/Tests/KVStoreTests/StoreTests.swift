@@ -2,6 +2,7 @@
 import Glibc
 import KVStore
 import RESPCodec
+import Synchronization
 import Testing
 
 @Suite struct StoreTests {
@@ -25,6 +26,23 @@ import Testing
         #expect(client.ask("DBSIZE") == ":10001|")
         for _ in 0..<50 { client.database.store.sweep() }
         #expect(client.ask("DBSIZE") == ":1|")
+    }
+
+    /// A transaction of another loop may take long: this one's clients must not wait for it.
+    @Test func aSweepWaitsForNobody() {
+        let store = Database().store
+        let isHeld = Flag()
+        let isSwept = Flag()
+        let thread = startThread {
+            store.aloneWithAll {
+                isHeld.raise()
+                isSwept.wait()
+            }
+        }
+        isHeld.wait()
+        store.sweep()
+        isSwept.raise()
+        pthread_join(thread, nil)
     }
 
     /// Far more dead keys than one look finds: a sweep goes on while it finds many, for its time.
@@ -174,4 +192,13 @@ func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
             return nil
         }, Unmanaged.passRetained(ThreadBody(body)).toOpaque())
     return thread
+}
+
+/// One thread tells another that it has come so far.
+private final class Flag: Sendable {
+    private let value = Atomic(false)
+
+    func raise() { value.store(true, ordering: .releasing) }
+
+    func wait() { while !value.load(ordering: .acquiring) { usleep(100) } }
 }

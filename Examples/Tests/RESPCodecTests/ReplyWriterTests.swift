@@ -48,8 +48,13 @@ import Testing
         // All the room is used.
         for _ in 0..<limit / 5 { writer.simple("OK") }
         #expect(!writer.hasOverflowed && writer.room == limit % 5)
+        let full = writer.count
         writer.simple("OK")
         #expect(writer.hasOverflowed)
+        // And the error has some of its own.
+        writer.replace(from: full, "ERR too long")
+        #expect(
+            !writer.hasOverflowed && writer.bytes[full...].elementsEqual("-ERR too long\r\n".utf8))
     }
 
     @Test func textAndFractions() {
