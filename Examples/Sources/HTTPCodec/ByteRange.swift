@@ -36,7 +36,9 @@ public enum ByteRange: Sendable, Equatable {
         var value = 0
         for byte in digits {
             guard let digit = Byte.digit(byte) else { return nil }
-            value = value > Int.max / 16 ? value : value * 10 + digit
+            let (tenfold, overflow) = value.multipliedReportingOverflow(by: 10)
+            let (sum, overflow2) = tenfold.addingReportingOverflow(digit)
+            value = overflow || overflow2 ? .max : sum
         }
         return value
     }

@@ -6,7 +6,7 @@ import NetAPI
 final class OpenFile {
     private let descriptor: CInt
     let size: Int
-    /// In seconds, as near as a date can tell it.
+    /// In seconds, as near as a date can tell it, and never in the future (RFC 9110, 8.8.2.1).
     let modified: Int
     /// In quotes. Changes whenever size or time do.
     let tag: [UInt8]
@@ -32,7 +32,7 @@ final class OpenFile {
         // Whatever a disk says, down to the least number that there is.
         size = max(0, status.st_size)
         remaining = size
-        modified = HTTPDate.clamped(status.st_mtim.tv_sec)
+        modified = HTTPDate.clamped(min(status.st_mtim.tv_sec, StaticFiles.now))
         let numbers = [status.st_mtim.tv_sec, status.st_mtim.tv_nsec, size].map {
             String(UInt(bitPattern: $0), radix: 16)
         }

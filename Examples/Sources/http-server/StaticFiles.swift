@@ -51,8 +51,8 @@ final class StaticFiles: Sendable {
         }
     }
 
-    /// For the century of dates that have none.
-    private static var now: Int {
+    /// In seconds since 1970.
+    static var now: Int {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME_COARSE, &now)
         return now.tv_sec

@@ -154,4 +154,36 @@ import Testing
             ])
         #expect(lines.allSatisfy { $0.hasPrefix("tcp://127.0.0.1:") && $0.contains(" GMT] ") })
     }
+
+    /// Lines are lost, and answers are not; every line that is there is whole.
+    @Test(arguments: Form.all)
+    func aLogThatNobodyReadsHoldsNobodyUp(_ form: Form) throws {
+        let path = "/tmp/millrace-pipe-\(getpid())-\(form.backend)-\(form.loops)"
+        unlink(path)
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        defer { close(reader) }
+        let server = try ServerUnderTest(form, ["--access-log", path])
+        let clients = try (0..<2).map { _ in try server.client() }
+        let target = "/plaintext?" + String(repeating: "a", count: 200)
+        for _ in 0..<20 {
+            for client in clients {
+                client.send(String(repeating: head("GET", target, ""), count: 50))
+                for _ in 0..<50 { #expect(try client.receiveResponse().status == 200) }
+            }
+        }
+        var log: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 65_536)
+        while case let count = read(reader, &piece, piece.count), count > 0 {
+            log += piece[..<count]
+        }
+        let lines = log.split(separator: 0x0A)
+        #expect(!lines.isEmpty && lines.count < 2000)
+        let end = Array("\(target) HTTP/1.1\" 200 13".utf8)
+        #expect(
+            lines.allSatisfy { $0.starts(with: "tcp:".utf8) && $0.suffix(end.count) == end[...] })
+        for client in clients { client.close() }
+        #expect(try server.stop() == 0)
+    }
 }
