@@ -94,6 +94,13 @@ public final class Call {
         return nil
     }
 
+    /// How many are asked for; nil after the error was written.
+    func amount(_ index: Int) -> Int? {
+        if let value = Decimal.parse(self[index]), value >= 0 { return value }
+        reply.error(Complaint.notPositive)
+        return nil
+    }
+
     func wrongType() { reply.error(Complaint.wrongType) }
     func wrongCount(_ name: String) {
         reply.error("ERR wrong number of arguments for '\(name)' command")

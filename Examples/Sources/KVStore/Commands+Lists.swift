@@ -53,10 +53,8 @@ extension Command {
         guard call.count <= 3 else { return call.wrongCount(name) }
         var wanted: Int?
         if call.count == 3 {
-            guard let number = Decimal.parse(call[2]), number >= 0 else {
-                return call.reply.error(Complaint.notPositive)
-            }
-            wanted = number
+            guard let amount = call.amount(2) else { return }
+            wanted = amount
         }
         withList(call) { shard, entry, list in
             guard let entry, let list else {

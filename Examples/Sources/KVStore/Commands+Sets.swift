@@ -46,10 +46,8 @@ extension Command {
         guard call.count <= 3 else { return call.reply.error(Complaint.syntax) }
         var wanted: Int?
         if call.count == 3 {
-            guard let number = Decimal.parse(call[2]), number >= 0 else {
-                return call.reply.error(Complaint.notPositive)
-            }
-            wanted = number
+            guard let amount = call.amount(2) else { return }
+            wanted = amount
         }
         withSet(call) { shard, entry, set in
             guard let entry, let set else {

@@ -84,10 +84,8 @@ extension Command {
         guard call.count <= 3 else { return call.reply.error(Complaint.syntax) }
         var wanted = 1
         if call.count == 3 {
-            guard let number = Decimal.parse(call[2]), number >= 0 else {
-                return call.reply.error(Complaint.notPositive)
-            }
-            wanted = number
+            guard let amount = call.amount(2) else { return }
+            wanted = amount
         }
         withSortedSet(call) { shard, entry, set in
             guard let entry, let set, wanted > 0 else { return call.reply.array(0) }

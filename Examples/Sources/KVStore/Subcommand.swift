@@ -19,21 +19,23 @@ extension Command {
         let help = Subcommand(name: "HELP", arity: 2, usage: "HELP", help: ["Prints this help."]) {
             Self.help($0, name, subcommands)
         }
-        self.init(name, arity, subcommands: subcommands + [help]) { call in
+        let all = subcommands + [help]
+        self.init(name, arity, subcommands: all) { call in
             guard call.count > 1 else { return alone(call) }
-            guard let command = call.database.commands.find(call[0]) else { return }
-            command.subcommand(call)?.run(call)
+            Self.find(call, name, all)?.run(call)
         }
     }
 
     /// False after an error was written, for want of a right second word. Redis looks at it when a
     /// command comes, and not when a transaction executes it.
     func takes(_ call: Call) -> Bool {
-        subcommands.isEmpty || call.count < 2 || subcommand(call) != nil
+        subcommands.isEmpty || call.count < 2 || Self.find(call, name, subcommands) != nil
     }
 
     /// Nil after an error was written.
-    private func subcommand(_ call: Call) -> Subcommand? {
+    private static func find(
+        _ call: Call, _ name: String, _ subcommands: [Subcommand]
+    ) -> Subcommand? {
         guard let found = subcommands.first(where: { isWord(call[1], $0.name) }) else {
             call.reply.error(
                 "ERR unknown subcommand '\(shown(call[1]))'. Try \(name.uppercased()) HELP.")

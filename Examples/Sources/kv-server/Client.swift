@@ -37,8 +37,8 @@ final class Client {
     /// Replies are being gathered, among which messages to it have their place.
     @exclusivity(unchecked) private var isServing = false
     /// Messages that came while EXEC wrote its replies: RESP3 has no place for them there.
-    @exclusivity(unchecked) private var held: [(message: Message, subscription: Subscription)] = []
-    @exclusivity(unchecked) private var heldBytes = 0
+    @exclusivity(unchecked) private var waiting: [(Message, Subscription)] = []
+    @exclusivity(unchecked) private var waitingBytes = 0
 
     init(
         _ database: Database, _ connection: Connection, _ post: Post, _ limits: ClientLimits
@@ -81,7 +81,7 @@ final class Client {
                     parser.withRequest(in: rest) { call.execute($0) }
                     taken += count
                     executed += 1
-                    if heldBytes > 0 { tellHeld() }
+                    if waitingBytes > 0 { tellWaiting() }
                     if executed % Self.requestsPerMoment == 0 { call.forgetTime() }
                     if replies.count >= Self.replyBytes {
                         send()
@@ -129,31 +129,31 @@ final class Client {
 
     /// Hands a message over, unless the client has ended that subscription.
     func tell(_ message: Message, _ subscription: Subscription) {
-        guard connection.outboundBuffered + heldBytes <= Self.subscriberBytes else {
+        guard connection.outboundBuffered + waitingBytes <= Self.subscriberBytes else {
             return cutOff()
         }
-        guard !session.isExecuting else { return hold(message, subscription) }
+        guard !session.isExecuting else { return putOff(message, subscription) }
         session.write(message, subscription, to: replies)
         if replies.hasOverflowed { return cutOff() }
         if !isServing { send() }
     }
 
-    private func hold(_ message: Message, _ subscription: Subscription) {
-        held.append((message, subscription))
-        heldBytes += message.size
+    private func putOff(_ message: Message, _ subscription: Subscription) {
+        waiting.append((message, subscription))
+        waitingBytes += message.size
     }
 
-    private func tellHeld() {
-        let messages = held
-        held = []
-        heldBytes = 0
+    private func tellWaiting() {
+        let messages = waiting
+        waiting = []
+        waitingBytes = 0
         for (message, subscription) in messages { tell(message, subscription) }
     }
 
     private func cutOff() {
         replies.removeAll()
-        held = []
-        heldBytes = 0
+        waiting = []
+        waitingBytes = 0
         route.cutOff()
         connection.abort()
     }
