@@ -1,8 +1,10 @@
 # `make help` lists the commands. Each one can be run first on a fresh clone.
 SWIFT ?= swift
+# An import that Package.swift does not declare builds or not, by which module is ready first.
+DECLARED = --explicit-target-dependency-import-check error
 # Suites share processors, ports and descriptor limits: never in parallel.
-TEST = $(SWIFT) test --disable-xctest --no-parallel
-RELEASE = $(SWIFT) build --configuration release
+TEST = $(SWIFT) test --disable-xctest --no-parallel $(DECLARED)
+RELEASE = $(SWIFT) build --configuration release $(DECLARED)
 EXAMPLES = $(RELEASE) --package-path Examples --scratch-path .build/examples
 BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmarks
 # The suites of Examples, against servers that are built with the same sanitizer. Its shadow memory
@@ -54,7 +56,7 @@ setup: ## install what is missing
 	@Scripts/setup
 
 build: setup ## debug build of the library and its tests
-	$(SWIFT) build --build-tests --disable-xctest
+	$(SWIFT) build --build-tests --disable-xctest $(DECLARED)
 
 test: setup examples ## every suite, then the guards on what a request may cost
 	$(NEWER_LIBURING)
@@ -116,7 +118,7 @@ reliability: setup ## all that is too long for each change: hours; RELIABILITY="
 
 kernels: setup examples ## the tests on Linux 6.1, 6.12 and here; KERNELS="--kernel 6.1"
 	@Scripts/setup kernels
-	$(SWIFT) build --build-tests --disable-xctest
+	$(SWIFT) build --build-tests --disable-xctest $(DECLARED)
 	Scripts/kernels $(KERNELS)
 
 planted-bugs: setup ## plant known bugs one by one; each must make a test fail

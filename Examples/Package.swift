@@ -31,7 +31,9 @@ let package = Package(
         .testTarget(
             name: "HTTPCodecTests", dependencies: ["HTTPCodec", "TestSupport"],
             swiftSettings: strict),
-        .testTarget(name: "HTTPServerTests", dependencies: ["TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "HTTPServerTests", dependencies: ["HTTPCodec", "TestSupport"],
+            swiftSettings: strict),
 
         // The Redis protocol and what it acts on, both without sockets.
         .target(name: "RESPCodec", swiftSettings: strict),
