@@ -2,10 +2,9 @@
 
 import argparse
 import pathlib
-import signal
 import sys
 
-from runner import fairness, fairness_goals as goals
+from runner import ending, fairness, fairness_goals as goals
 from runner.command import names, raise_descriptor_limit
 from runner.failure import Failure
 
@@ -27,7 +26,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="fairness", epilog=f"The disturbers: {', '.join(KEYS[:-1])}. {CHURN} measures how "
         "many connections per second are accepted and served instead.",
-        description="How long established clients wait beside a peer that asks for more than its "
+        description="Measures waits of established clients beside a peer that uses more than its "
         "share. Times are in ms; the median of the rounds counts, and the least of the control.")
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
@@ -53,13 +52,14 @@ def say(text):
 
 
 def measure_disturbed(options, cells):
-    """A row for each cell. All take turns in each round, so that what the machine does meanwhile
-    falls on all alike."""
+    """Returns a row for each cell. All cells take turns in each round, so that other work on the
+    machine affects all of them alike."""
     found = {cell: ([], []) for cell in cells}
     for number in range(options.rounds):
         for cell in cells:
-            # Whoever comes first finds the machine as the round before left it.
+            # The first run uses the machine in the state that the last run left.
             for is_control in ((False, True) if number % 2 == 0 else (True, False)):
+                ending.check()
                 sample = fairness.measure(
                     str(options.server.resolve()), cell, options.seconds, is_control)
                 found[cell][is_control].append(sample)
@@ -79,6 +79,7 @@ def measure_churn(options, cells):
     for number in range(turns):
         for cell in cells:
             for build in (list(builds) if number % 2 == 0 else list(reversed(builds))):
+                ending.check()
                 path = str(builds[build].resolve())
                 found[cell, build].append(fairness.churn(path, cell, seconds))
         if cells:
@@ -89,7 +90,7 @@ def measure_churn(options, cells):
 
 
 def measure(options):
-    """Whether all goals hold."""
+    """Returns whether all goals hold."""
     places = [(backend, count) for backend in options.backend for count in options.loops]
     disturbed = [fairness.Cell(*place, disturber) for place in places
                  for disturber in fairness.DISTURBERS if disturber.key in options.only]
@@ -104,24 +105,16 @@ def measure(options):
     return all(found["holds"] for _, found in rows + churn_rows)
 
 
-def interrupt(*_):
-    """As Control-C does, and once: whoever ends what was started is not to be interrupted at it."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main(arguments=None):
     options = parse(arguments)
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, interrupt)
-    # A server that runs out of descriptors rests for a while, and its clients with a flood less.
+    ending.catch()
+    # A server without free descriptors stops accepting for a while, which would weaken a flood.
     raise_descriptor_limit()
     try:
         all_hold = measure(options)
     except (Failure, OSError) as failure:
         sys.exit(f"fairness: {failure}")
-    except KeyboardInterrupt:
+    except ending.Ended:
         sys.exit(130)
     if options.check and not all_hold:
         sys.exit(1)
