@@ -22,7 +22,7 @@ int mr_has_hung_up(int descriptor) {
     return poll(&watched, 1, 0) > 0 && (watched.revents & POLLHUP) != 0;
 }
 
-int mr_unacknowledged(int descriptor) {
+int mr_send_queue(int descriptor) {
     int count = 0;
     return ioctl(descriptor, SIOCOUTQ, &count) == 0 ? count : 0;
 }
@@ -38,13 +38,13 @@ const char *mr_errno_name(int number) { return strerrorname_np(number); }
 
 enum { MOST_DATAGRAMS = 64 };
 
-// Room for control messages, aligned as such.
+// Room for control messages, aligned for their header.
 union received_control {
     struct cmsghdr header;
     char bytes[MR_CONTROL_ROOM];
 };
 
-// The kernel cuts short what finds no room.
+// Checks the length too, because the kernel truncates a control message that finds no room.
 static bool holds(const struct cmsghdr *c, int level, int type, size_t size) {
     return c->cmsg_level == level && c->cmsg_type == type && c->cmsg_len >= CMSG_LEN(size);
 }
@@ -55,8 +55,8 @@ static struct in6_pktinfo mapped(struct in_addr address) {
     return source;
 }
 
-// Nobody's address alone, and so no source. A directed broadcast does not show here; the kernel
-// replaces it in IPv4's own form of the message, which is asked for too.
+// A multicast or broadcast address cannot be a source. A directed broadcast is not visible here.
+// The kernel replaces it in IP_PKTINFO, the IPv4 form of the message, which is requested too.
 static bool is_group(const struct in6_addr *address) {
     if (!IN6_IS_ADDR_V4MAPPED(address)) return IN6_IS_ADDR_MULTICAST(address);
     return address->s6_addr[12] >= 224;
@@ -79,7 +79,8 @@ int mr_read_controls(const void *controls, size_t length, void *name, uint32_t *
         } else if (holds(c, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(asked)) && !is_v4_known) {
             memcpy(&asked, CMSG_DATA(c), sizeof(asked));
             if (is_group(&asked.ipi6_addr)) asked = (struct in6_pktinfo){0};
-            // By the routes, as any reply; only a link-local address means nothing without it.
+            // The routes choose the interface, like for any reply. Only a link-local address has no
+            // meaning without it.
             if (!IN6_IS_ADDR_LINKLOCAL(&asked.ipi6_addr)) asked.ipi6_ifindex = 0;
         }
     }
@@ -102,7 +103,7 @@ struct mr_batch {
 
 size_t mr_batch_size(void) { return sizeof(struct mr_batch); }
 
-// What the kernel writes into a header when it receives into it.
+// Sets the fields of a header that the kernel overwrites with each receive.
 static void make_room(struct msghdr *header) {
     header->msg_namelen = sizeof(struct sockaddr_storage);
     header->msg_controllen = MR_CONTROL_ROOM;
@@ -132,7 +133,7 @@ int mr_batch_receive(struct mr_batch *batch, int descriptor) {
         message->sender_length = header->msg_namelen;
         message->is_truncated = (header->msg_flags & MSG_TRUNC) != 0;
         message->segment_size = 0;
-        // Only of sockets that ask for any.
+        // Only sockets that request control messages receive any.
         if (header->msg_controllen > 0)
             message->segment_size = mr_read_controls(
                 header->msg_control, header->msg_controllen, &message->sender,
@@ -157,8 +158,9 @@ int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int co
     return sendmmsg(descriptor, headers, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-// How many from the first on may be one message: all of its size but for a last, shorter one, and
-// together no more than a datagram of IPv4 holds, which the kernel checks before it cuts.
+// Returns how many datagrams, from the first on, can be one message. All have the same size, except
+// for a shorter last one. Together they must fit into one IPv4 datagram, which the kernel checks
+// before it cuts.
 static int bundle_size(const struct mr_outgoing *first, int count) {
     enum { MOST_BYTES = 65507 };
     uint32_t size = first->length, total = size;
@@ -175,7 +177,7 @@ static int bundle_size(const struct mr_outgoing *first, int count) {
     return taken;
 }
 
-// What one message may need: its source, and the size of its parts.
+// Room for the control messages of one message: its source and the size of its parts.
 union sent_control {
     struct cmsghdr header;
     char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
@@ -192,7 +194,7 @@ static void add_control(
     header->msg_controllen += CMSG_SPACE(size);
 }
 
-// The source that stands behind a name, and the name without it.
+// Makes a control message of the source that follows a name, and shortens the name.
 static void add_source(
     struct msghdr *header, union sent_control *room, const struct mr_outgoing *message) {
     struct in6_pktinfo source;
@@ -205,7 +207,7 @@ static void add_source(
     memcpy(&source, (const char *)message->name + length, sizeof(source));
     header->msg_namelen = length;
     if (is_v4) {
-        // No interface: that would keep the reply from going where the routes say.
+        // No interface: it would keep the reply from following the routes.
         struct in_pktinfo info = {0};
         memcpy(&info.ipi_spec_dst, &source.ipi6_addr.s6_addr[12], sizeof(info.ipi_spec_dst));
         add_control(header, room, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
@@ -248,8 +250,9 @@ int mr_send_described(
     return datagrams;
 }
 
-// The processors that the calling thread may use, to be freed, and the size of that set; NULL if
-// they cannot be learnt. The kernel refuses a set that has no room for all of the machine's.
+// Returns the processors that the calling thread may use, and the size of that set; NULL if they
+// cannot be determined. The caller frees the set. The kernel refuses a set that is too small for
+// the machine's processors.
 static cpu_set_t *allowed_processors(size_t *size) {
     for (int room = CPU_SETSIZE; room <= CPU_SETSIZE << 8; room *= 2) {
         cpu_set_t *set = CPU_ALLOC(room);
@@ -306,7 +309,7 @@ int mr_processor(int place) {
 }
 
 void mr_name_thread(const char *name) {
-    // A longer one would be refused whole. A UTF-8 sequence is cut before its first byte.
+    // The call refuses a longer name. A UTF-8 sequence is cut before its first byte.
     char cut[16] = {0};
     size_t size = strnlen(name, sizeof(cut) - 1);
     while (size > 0 && (name[size] & 0xC0) == 0x80) size--;

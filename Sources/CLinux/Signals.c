@@ -1,6 +1,6 @@
-// Signals as file descriptors. Unlike signalfd(2) this also works in a program whose other threads
-// do not block the signal: a default action would end the process before the descriptor is looked
-// at.
+// Signals as file descriptors. Unlike signalfd(2), this also works in a program whose other threads
+// do not block the signal. With signalfd(2) a default action would end the process before the
+// descriptor is read.
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,8 +12,8 @@
 
 enum { SLOTS = 32 };
 
-// A slot's eventfd is made once and never closed: a handler that is late must not write to a number
-// that has become somebody else's.
+// A slot's eventfd is made once and never closed. Otherwise a late handler could write to a
+// descriptor number that belongs to another file by then.
 static struct {
     _Atomic int signal;
     int descriptor;

@@ -1,195 +1,208 @@
 internal import EventLoop
 
-/// How a server or a client runs. Every value has a default; set what you need.
+/// The configuration of a server or a client. Every value has a default.
 ///
-/// Both backends honour every option. Times are above zero unless said otherwise. What cannot work
-/// is refused by `Server.init` with `.invalidOption`, its name and what would be right. OPTIONS.md
-/// lists all of them, with the counters that show them acting.
+/// Both backends support every option unless noted otherwise. Durations are above zero unless noted
+/// otherwise. `Server.init` and `Client.init` throw `.invalidOption` for a value that cannot work,
+/// with its name and the valid values. OPTIONS.md lists all options and the counters that show
+/// their effect.
 public struct Options: Sendable {
     /// The kernel interface.
     public var backend: Backend = .automatic
-    /// How many event loops, each with a thread: 1 to 1024.
+    /// The number of event loops, each with its own thread: 1 to 1024.
     public var loops: Loops = .one
-    /// Every loop listens for itself (SO_REUSEPORT) instead of one acceptor handing connections
-    /// out. A second server on the same address is then possible. When one stops it serves who
-    /// waits for it; the few that come between its last look and its close are reset by the kernel,
-    /// nearly none if `net.ipv4.tcp_migrate_req` is 1.
+    /// Gives every loop its own listening socket (SO_REUSEPORT), instead of one acceptor that hands
+    /// connections to the loops. A second server can then listen on the same address. A stopping
+    /// server serves the clients in its backlog first. The kernel resets the few clients that
+    /// connect between the last accept and the close: nearly none if `net.ipv4.tcp_migrate_req` is
+    /// 1.
     public var reusePort = false
-    /// How an acceptor picks a loop.
+    /// The policy by which an acceptor picks a loop.
     public var balancer: Balancer = .roundRobin
-    /// A peer's end is told by `onHalfClose` and writing goes on, instead of closing the
-    /// connection.
+    /// Calls `onHalfClose` when the peer ends its side, instead of closing the connection. Writing
+    /// goes on.
     public var allowHalfClosure = false
-    /// Binds each loop to a processor of its own, as far as they reach: loop n to the n-th of those
-    /// that the thread which starts the server may use.
+    /// Pins loop n to the n-th processor that the thread which starts the server may use. After the
+    /// last processor comes the first again.
     public var pinLoops = false
-    /// Set on each TCP socket.
+    /// The options of TCP sockets.
     public var tcp = TCP()
-    /// Set on each UDP socket.
+    /// The options of UDP sockets.
     public var udp = UDP()
-    /// Set on the file of each Unix socket.
+    /// The options for the files of Unix sockets.
     public var unix = Unix()
-    /// What a peer can make the server hold.
+    /// The limits on the memory and the connections that peers can make the server hold.
     public var limits = Limits()
-    /// How long a connection may take.
+    /// The timeouts of connections.
     public var timeouts = Timeouts()
-    /// Threads for `Connection.offload`.
+    /// The thread pool for `Connection.offload`.
     public var workers = Workers()
-    /// Callbacks that hold their loop for longer are counted and logged: every other connection of
-    /// the loop waits for them.
+    /// The time above which a turn's callbacks are logged and counted in `Statistics.slowTurns`.
+    /// Every other connection of the loop waits for them.
     public var slowTurn: Duration = .milliseconds(100)
 
-    /// How long a loop goes on looking for events after the last one, before it sleeps in the
-    /// kernel; zero: it sleeps at once. Takes the processor for that time, so give each loop one
-    /// of its own. For few connections that need an answer soon. At most one second.
+    /// The time for which a loop polls for events after the last one, before it sleeps in the
+    /// kernel: zero to one second. With zero it sleeps at once. Polling occupies a processor, so
+    /// give each loop its own. For few connections that need low latency.
     public var busyPoll: Duration = .zero
-    /// After a turn with 32 completions or more, how long the next wait collects as many before it
-    /// returns, so that one kernel entry serves more; zero: it returns with the first. Over
-    /// loopback entries fell by a third and the processor time not at all; where entering the
-    /// kernel is dearer there may be more to gain. io_uring on Linux 6.12 or later only; epoll has
-    /// no such wait and goes on as it does. At most 10 ms.
+    /// The time for which a wait may collect completions after a turn with 32 or more: zero to 10
+    /// ms. The wait ends earlier when it has 32, so one kernel entry serves more of them. With zero
+    /// it ends with the first completion.
+    ///
+    /// Over loopback, kernel entries fell by a third and the processor time did not fall. The gain
+    /// may be larger where a kernel entry costs more. Works on io_uring with Linux 6.12 or later;
+    /// epoll ignores it.
     public var minimumWait: Duration = .zero
 
+    /// Creates options with every default.
     public init() {}
 
-    /// The usual ones in a line; the rest by assignment.
+    /// Creates options from the usual values. Set the others by assignment.
     public init(backend: Backend = .automatic, loops: Loops = .one, reusePort: Bool = false) {
         self.backend = backend
         self.loops = loops
         self.reusePort = reusePort
     }
 
-    /// For few connections that need an answer soon: loops look for events for 200 µs before they
-    /// sleep. Half of the time of one small request is the sleeper's waking: over loopback the
-    /// median fell from 54 to 20 µs on epoll and from 53 to 20 µs on io_uring. From 8 busy
-    /// connections on there is nothing to gain. Takes a processor for each loop while it is busy.
+    /// Options for few connections that need low latency: loops poll for events for 200 µs before
+    /// they sleep. Waking a sleeping loop is half of the time of one small request. Over loopback,
+    /// the median fell from 54 to 20 µs on epoll and from 53 to 20 µs on io_uring. From 8 busy
+    /// connections on there is no gain. Each loop occupies a processor while it is busy.
     public static var lowLatency: Options { Options().with { $0.busyPoll = .microseconds(200) } }
 
-    /// For as many requests as the machine can serve: a loop for each processor, bound to it, each
-    /// with a listener of its own, and sleeping at once. What one request costs is that of the
-    /// defaults.
+    /// Options for as many requests as the machine can serve. There is one loop for each processor,
+    /// pinned to it, with its own listening socket and without polling. One request costs the same
+    /// as with the defaults.
     public static var highThroughput: Options {
         Options(loops: .perCore, reusePort: true).with { $0.pinLoops = true }
     }
 
-    /// A changed copy, for one expression: `.init(loops: .perCore).with { $0.limits.connections =
-    /// 10_000 }`.
+    /// Returns a changed copy, for use in one expression:
+    /// `.init(loops: .perCore).with { $0.limits.connections = 10_000 }`.
     public func with(_ change: (inout Options) -> Void) -> Options {
         var copy = self
         change(&copy)
         return copy
     }
 
-    /// Set on each socket.
+    /// The options of TCP sockets.
     public struct TCP: Sendable {
-        /// Send small segments at once.
+        /// Sends small segments at once (TCP_NODELAY).
         public var noDelay = true
-        /// Silence before the first probe, 1 to 32767 whole seconds; nil: no probes.
+        /// The silence before the first keep-alive probe, 1 to 32767 whole seconds; nil: no probes.
         public var keepAlive: Duration?
-        /// Connections that may wait to be accepted, at least 1; the kernel cuts it to
-        /// `net.core.somaxconn`.
+        /// The number of connections that may wait to be accepted, at least 1. The kernel limits it
+        /// to `net.core.somaxconn`.
         public var backlog = 4096
-        /// A connection is accepted when its first bytes have come, or after this time, 1 to 3600
-        /// whole seconds (TCP_DEFER_ACCEPT); nil: at once. For protocols in which the client speaks
-        /// first.
+        /// The time for which accepting a connection waits for its first bytes (TCP_DEFER_ACCEPT):
+        /// 1 to 3600 whole seconds; nil: no wait. For protocols in which the client sends first.
         public var deferAccept: Duration?
     }
 
-    /// Set on each UDP socket. The offloads need Linux 5.0 or later; `start` throws `.unsupported`
-    /// where the kernel knows no such thing.
+    /// The options of UDP sockets. The offloads need Linux 5.0 or later; where the kernel has none,
+    /// `start` throws `.unsupported`.
     ///
-    /// On loopback, bursts of 54 datagrams of 1,200 bytes, processor time of the server for each:
-    /// receiving 0.69 us without and 0.20 with the offload, sending 3.59 and 0.49, on both backends
-    /// alike. Single datagrams gain nothing.
+    /// Measured on loopback with bursts of 54 datagrams of 1,200 bytes, as processor time of the
+    /// server per datagram. Receiving took 0.69 µs without the offload and 0.20 µs with it, sending
+    /// 3.59 and 0.49 µs, on both backends alike. Single datagrams gain nothing.
     public struct UDP: Sendable {
-        /// The kernel may keep datagrams of one sender and size together on their way in (UDP_GRO);
-        /// `onDatagram`, and `onTraffic` of connected sockets, still run once for each as it was
-        /// sent.
+        /// Lets the kernel deliver several datagrams of one sender and size in one piece (UDP_GRO).
+        /// `onDatagram`, and `onTraffic` of connected sockets, still run once for each datagram.
         public var receiveOffload = false
-        /// Datagrams of one size that follow each other to one receiver go to the kernel as one
-        /// message, which it or the device cuts again (UDP_SEGMENT); the last of them may be
-        /// shorter. What the kernel refuses to cut, since a device cannot or the size exceeds the
-        /// path's, is sent one by one and counted in `Statistics.segmentationFallBacks`.
+        /// Submits consecutive datagrams of one size to one receiver as one message, which the
+        /// kernel or the device splits again (UDP_SEGMENT). The last of them may be shorter. A
+        /// message that the kernel refuses to split is sent as single datagrams and counted in
+        /// `Statistics.segmentationFallBacks`. The causes are a device without support, or a size
+        /// above the path's.
         public var segmentationOffload = false
-        /// Others that say the same may listen on the port too (SO_REUSEADDR), in this process or
-        /// in another: each gets what is sent to a multicast group that it has joined. What is sent
-        /// to the machine alone goes to one of them.
+        /// Lets other sockets with this option listen on the port too (SO_REUSEADDR), in this
+        /// process or in another. Each of them receives the datagrams of the multicast groups that
+        /// it has joined. A unicast datagram reaches one of them.
         public var reuseAddress = false
     }
 
-    /// The file of a Unix socket that is listened on; abstract names have none.
+    /// The options for the file of a listening Unix socket. Abstract names have no file.
     public struct Unix: Sendable {
-        /// Its rights, with 0o200 among them, set before anybody can connect, which takes the right
-        /// to write. nil: what the process's umask leaves.
+        /// The permission bits of the file, 0o200 among them, set before a client can connect. A
+        /// client needs write permission to connect. nil: the process's umask decides.
         public var mode: UInt16?
     }
 
-    /// What a peer can make the server hold. In bytes, but for `connections`; each at least 1 but
-    /// for `outboundLowMark`.
+    /// The limits on the memory and the connections that peers can make the server hold. They are
+    /// in bytes, except for the two numbers of connections. Each is at least 1, except
+    /// `outboundLowMark`.
     public struct Limits: Sendable {
-        /// At this many, accepting pauses; more wait in the backlog.
+        /// The number of connections at which accepting pauses. Further clients wait in the
+        /// backlog.
         public var connections = Int.max
-        /// Connections that one host may have at once, over all listeners; more are closed at once
-        /// and counted in `Statistics.hostRefusals`. Unix peers are not counted.
+        /// The number of connections that one host may have at once, over all listeners. Further
+        /// connections are closed at once and counted in `Statistics.hostRefusals`. Unix peers are
+        /// not counted.
         public var connectionsPerHost = Int.max
-        /// Unread bytes that a handler may leave behind before its connection closes with
-        /// `.inboundOverflow`. Does not count while the library itself pauses reading, which lets
-        /// less than 256 KiB more come.
+        /// The unread bytes that a handler may leave behind; above this its connection closes with
+        /// `.inboundOverflow`. The limit does not count while the library itself pauses reading,
+        /// after which less than 256 KiB more arrive.
         public var inboundBytes = 1 << 20
-        /// Above this `isWritable` is false, and reading from an accepted connection pauses, unless
-        /// it is the source of a pipe or `Connection.readsWhileCongested`. At most `outboundBytes`.
-        /// Here and below, each datagram of a `udp://` connection counts for 256 bytes more.
+        /// The unsent bytes above which `isWritable` is false and reading from an accepted
+        /// connection pauses. Reading goes on for the source of a pipe and with
+        /// `Connection.readsWhileCongested`. At most `outboundBytes`. In this limit and the next
+        /// two, each datagram of a `udp://` connection counts for 256 bytes more.
         public var outboundHighMark = 256 << 10
-        /// At this or below, reading goes on and `onWritable` is called. 0 to `outboundHighMark`.
+        /// The unsent bytes at or below which reading resumes and `onWritable` is called: 0 to
+        /// `outboundHighMark`.
         public var outboundLowMark = 64 << 10
-        /// Above this the connection is reset, with `.outboundOverflow`.
+        /// The unsent bytes above which the connection is reset, with `.outboundOverflow`.
         public var outboundBytes = 64 << 20
     }
 
-    /// How long a connection may take.
+    /// The timeouts of connections.
     public struct Timeouts: Sendable {
-        /// Without a byte in either direction; nil: forever.
+        /// The time after which a connection without a byte in either direction closes; nil: never.
+        /// While unsent bytes wait for the peer, noticed after at most twice the time.
         public var idle: Duration?
-        /// Without a byte received, while reading; nil: forever. Unlike `idle` not put off by what
-        /// is sent, so that a peer that only takes is noticed.
+        /// The time after which a connection that is being read and receives no byte closes; nil:
+        /// never. Unlike with `idle`, sent bytes do not count, so a peer that only receives is
+        /// noticed.
         public var read: Duration?
-        /// Without a byte taken by the peer, while some are owed to it; nil: forever. Noticed
-        /// within a quarter more.
+        /// The time after which a connection closes if its peer accepts none of its unsent bytes;
+        /// nil: never. Noticed within a quarter more.
         public var write: Duration?
-        /// While closing, without a byte being taken; then the connection is reset.
+        /// The time after which a closing connection is reset if its peer accepts none of its
+        /// unsent bytes. Noticed within a quarter more.
         public var close: Duration = .seconds(10)
-        /// For the peer's end after ours was sent and `onClose` was called: of silence, and twice
-        /// as long in all. Not waited for where a close can destroy nothing: the peer has
-        /// everything and has sent nothing since.
+        /// The silence for which a socket waits for the peer's end of stream, after it has sent its
+        /// own and `onClose` was called. The whole wait lasts at most twice as long. The socket
+        /// closes without a wait if that can destroy nothing: the peer has everything and has sent
+        /// nothing since.
         public var linger: Duration = .seconds(5)
     }
 
-    /// Threads for blocking work, started when first needed.
+    /// The thread pool for blocking work. Threads start when they are first needed.
     public struct Workers: Sendable {
-        /// 1 to 1024.
+        /// The largest number of threads: 1 to 1024.
         public var threads = 8
-        /// Work that may wait for a thread, 0 or more. Then `offload` calls its `refused`, or
-        /// closes its connection with `.overloaded`.
+        /// The number of jobs that may wait for a thread, 0 or more. Above it `offload` calls its
+        /// `refused`, or closes its connection with `.overloaded`.
         public var queued = 1024
-        /// Jobs of one connection that may be unfinished, 1 or more. With so many it is not read;
-        /// with half of them it is read again.
+        /// The number of unfinished jobs at which a connection is no longer read, 1 or more. At
+        /// half of them reading resumes.
         public var perConnection = 16
     }
 
-    /// How an acceptor picks the loop for a new connection.
+    /// The policy by which an acceptor picks the loop for a new connection.
     public enum Balancer: Sendable {
-        /// Each in turn.
+        /// Each loop in turn.
         case roundRobin
-        /// The one with the fewest.
+        /// The loop with the fewest connections.
         case leastConnections
-        /// The same for one host, unless 64 connections wait to be taken by that loop, which a
-        /// callback holds up: then the one with the fewest of the others, so that clients need not
-        /// wait. `Statistics.balancerFallBacks` counts those.
+        /// The same loop for the same host, unless 64 connections wait for that loop because a
+        /// callback blocks it. Then it is the loop with the fewest of the others, so that clients
+        /// need not wait. `Statistics.balancerFallBacks` counts those connections.
         case sourceHash
     }
 }
 
-/// How many loops; an integer literal works.
+/// The number of event loops. An integer literal works.
 public struct Loops: Sendable, Hashable, ExpressibleByIntegerLiteral {
     let number: Int
 
@@ -197,29 +210,30 @@ public struct Loops: Sendable, Hashable, ExpressibleByIntegerLiteral {
 
     init(_ number: Int) { self.number = number }
 
-    /// This many: 1 to 1024; 0 is `.perCore`, for command lines.
+    /// Returns this number of loops: 1 to 1024. 0 is `.perCore`, for command lines.
     public static func count(_ number: Int) -> Loops { Loops(number) }
-    /// A single loop, which accepts too.
+    /// A single loop, which also accepts.
     public static let one: Loops = 1
-    /// One for each processor that the process may use.
+    /// One loop for each processor that the process may use.
     public static let perCore: Loops = 0
 }
 
-/// An option of a live connection, on either backend. On Unix sockets those of TCP are
+/// An option of an open connection, on either backend. On Unix sockets, TCP options throw
 /// `.unsupported`.
 public enum SocketOption: Sendable {
     /// TCP_NODELAY.
     case noDelay(Bool)
-    /// SO_KEEPALIVE with its times, 1 to 32767 seconds, cut to whole ones; a count of 1 to 127.
+    /// SO_KEEPALIVE with its times, 1 to 32767 seconds, truncated to whole seconds, and a count of
+    /// 1 to 127.
     case keepAlive(idle: Duration, interval: Duration, count: Int)
     /// SO_KEEPALIVE off.
     case noKeepAlive
-    /// SO_LINGER: nil turns it off, `.zero` makes the close a reset. Any other time is refused: it
-    /// would block the loop.
+    /// SO_LINGER: nil turns it off, and `.zero` makes the close a reset. Any other time throws
+    /// `.invalidOption`, because it would block the loop.
     case linger(Duration?)
-    /// SO_RCVBUF, in bytes, 0 to 2147483647; the kernel doubles and bounds it.
+    /// SO_RCVBUF, in bytes, 0 to 2147483647. The kernel doubles and limits it.
     case receiveBuffer(Int)
-    /// SO_SNDBUF, in bytes, 0 to 2147483647; the kernel doubles and bounds it.
+    /// SO_SNDBUF, in bytes, 0 to 2147483647. The kernel doubles and limits it.
     case sendBuffer(Int)
     /// TCP_QUICKACK.
     case quickAck(Bool)

@@ -2,22 +2,22 @@ import EventLoop
 import Glibc
 
 /// One end of a simulated TCP stream. The rules are the same for a server and for its peer, so they
-/// are written once: what close and reset do to bytes that nobody has read is what servers get
-/// wrong.
+/// are written once. Servers often get the effect of close and reset on unread bytes wrong.
 package final class Endpoint {
     let local: SocketAddress
     let remote: SocketAddress
     var incoming: BytePipe
-    /// Gone once that end is closed, which is then treated as a host that answers with resets.
+    /// The other end; nil once it has been freed. A closed or freed end acts as a host that answers
+    /// with resets.
     private(set) weak var other: Endpoint?
-    /// Told of room, bytes, the end or a reset.
+    /// Called for new room, bytes, an end or a reset.
     var onChange: (() -> Void)?
 
     private(set) var isClosed = false
     private(set) var isReset = false
     private(set) var isCut = false
     private(set) var hasSentEnd = false
-    /// Bytes that the other end had got rid of and this one will never read.
+    /// Bytes that the other end had sent, and that a reset dropped before they were read here.
     private(set) var lostCount = 0
     private let resetKeepsInput: Bool
     private var pendingError: Int32?
@@ -57,16 +57,22 @@ package final class Endpoint {
         return other.incoming.room > 0
     }
 
-    /// Both directions are over.
+    /// Whether both directions are over.
     var hasHungUp: Bool { isReset || (incoming.isEnded && hasSentEnd) }
 
-    /// Bytes that a reset would destroy at the other end.
-    var unacknowledged: Int {
-        guard let other, !other.isClosed, !other.resetKeepsInput else { return 0 }
+    /// Sent bytes that the other end has not read.
+    var sendQueue: Int {
+        guard let other, !other.isClosed else { return 0 }
         return other.incoming.count
     }
 
-    /// Bytes that a write is sure to be taken, now.
+    /// Bytes that a reset would destroy at the other end.
+    var unacknowledged: Int {
+        guard let other, !other.resetKeepsInput else { return 0 }
+        return sendQueue
+    }
+
+    /// Bytes that a write at this moment is sure to accept.
     var room: Int {
         guard !isReset, !hasSentEnd, pendingError == nil, let other, !other.isClosed else {
             return 0
@@ -89,7 +95,7 @@ package final class Endpoint {
         if let error = takeError() { return .failed(error) }
         if hasSentEnd || isReset { return .failed(EPIPE) }
         guard let other, !other.isClosed else {
-            // The kernel takes them, and the other host's answer is a reset.
+            // The kernel accepts the bytes, and the other host answers with a reset.
             becomeReset()
             return .taken(bytes.count)
         }
@@ -107,7 +113,7 @@ package final class Endpoint {
         other.onChange?()
     }
 
-    /// Closes; with unread input that is a reset, whatever was asked for.
+    /// Closes this end. With unread input the close is a reset, even if `reset` is false.
     func close(reset: Bool) {
         guard !isClosed else { return }
         isClosed = true
@@ -121,7 +127,7 @@ package final class Endpoint {
         }
     }
 
-    /// The network's doing: both ends hear of a reset.
+    /// Resets both ends, like a network that cuts the connection.
     func cut() {
         for end in [self, other].compactMap({ $0 }) where !end.isReset {
             end.isCut = true
@@ -136,12 +142,13 @@ package final class Endpoint {
             lostCount += incoming.count
             incoming = BytePipe(capacity: incoming.capacity)
         }
-        // Linux tells EPIPE to who had already been told of the end (tcp_reset in CLOSE_WAIT).
+        // Linux reports EPIPE if the end was received before the reset (tcp_reset in CLOSE_WAIT).
         pendingError = incoming.isEnded ? EPIPE : ECONNRESET
         onChange?()
     }
 
-    /// One operation is told of an error, the first; after it reads end and writes say EPIPE.
+    /// Returns a pending error to the first operation that asks. After it, reads return an end and
+    /// writes fail with EPIPE.
     func takeError() -> Int32? {
         defer { pendingError = nil }
         return pendingError

@@ -1,7 +1,7 @@
 import EventLoop
 import Glibc
 
-/// The cold side of the simulated network.
+/// The `Sockets` of the simulated network, for all calls off the hot path.
 package final class SimulatedSockets: Sockets {
     package let network: SimulatedNetwork
 
@@ -23,8 +23,8 @@ package final class SimulatedSockets: Sockets {
             descriptor: network.open(.listener(listener)), address: address, path: listener.path)
     }
 
-    /// A socket for datagrams is one for tests that say themselves what it does: the simulated
-    /// driver connects streams only.
+    /// Creates an unconnected socket. A socket for datagrams is only for tests that script its
+    /// behaviour: the simulated driver connects only streams.
     package func makeSocket(
         for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor {
@@ -32,7 +32,7 @@ package final class SimulatedSockets: Sockets {
         return network.open(.unconnected)
     }
 
-    // Nothing comes from outside, and nothing goes there.
+    // The simulated network exchanges no descriptors with other processes.
 
     package func duplicate(_ descriptor: Descriptor) throws(SystemError) -> Descriptor {
         throw SystemError(EOPNOTSUPP, "fcntl")
@@ -110,6 +110,13 @@ package final class SimulatedSockets: Sockets {
         return endpoint.unacknowledged
     }
 
+    package func sendQueue(_ descriptor: Descriptor) -> Int {
+        guard case .stream(let endpoint) = network.socket(descriptor, for: "ioctl")?.kind else {
+            return 0
+        }
+        return endpoint.sendQueue
+    }
+
     package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {
         _ = network.socket(descriptor, for: "prepare")
     }
@@ -165,8 +172,8 @@ package final class SimulatedSockets: Sockets {
     }
 
     package func removePath(of listener: BoundListener) {
-        // Names go with their listeners here; a path that outlives its socket is the kernel's
-        // subject.
+        // A simulated path disappears with its listener. Paths that outlive their socket are tested
+        // with the kernel.
     }
 
     private func checkFamily(_ address: SocketAddress) throws(SystemError) {

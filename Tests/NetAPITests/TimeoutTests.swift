@@ -1,4 +1,4 @@
-/// Idle peers and peers that do not take what they asked for are let go in time.
+/// Tests of time-outs: idle peers, and peers that do not read their output, are closed in time.
 import NetAPI
 import Testing
 
@@ -45,7 +45,8 @@ import Testing
         }
     }
 
-    /// Whoever is not read from cannot time out as silent, and that must not make it look busy.
+    /// A connection that is not read cannot time out as silent, and must not count as busy because
+    /// of that.
     @Test(arguments: Setup.all)
     func anIdleConnectionThatIsNotReadIsClosedToo(_ setup: Setup) throws {
         let options = setup.options {
@@ -115,6 +116,41 @@ import Testing
             #expect(try slow.staysSilent(for: .milliseconds(50)))
         }
     }
+
+    /// Although the peer reads all the time, the kernel accepts nothing from the server for long: a
+    /// third of several megabytes must be sent first.
+    @Test(arguments: Setup.all, [TimeoutKind.idle, .write, .close])
+    func aPeerThatTakesLittleAllTheTimeIsWaitedFor(_ setup: Setup, _ kind: TimeoutKind) throws {
+        let limit = Duration.milliseconds(400)
+        let options = setup.options {
+            switch kind {
+            case .idle: $0.timeouts.idle = limit
+            case .write: $0.timeouts.write = limit
+            case .close: $0.timeouts.close = limit
+            }
+        }
+        let pattern = Pattern(stream: 9)
+        let size = 9 << 20
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            connection.write(pattern.bytes(size))
+            return kind == .close ? .close : .none
+        })
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect(receiveBuffer: 32_768)
+            try client.send("x")
+            // More than the kernels hold.
+            for part in 0..<15 {
+                try client.receive(pattern, exactly: 40_000, from: part * 40_000)
+                pause(.milliseconds(100))
+            }
+            #expect(server.server.statistics.timeouts == 0)
+            try client.receive(pattern, exactly: size - 15 * 40_000, from: 15 * 40_000)
+            client.close()
+        }
+    }
+
+    enum TimeoutKind { case idle, write, close }
 
     @Test(arguments: Setup.all)
     func aCloseDoesNotWaitForAPeerThatTakesNothing(_ setup: Setup) throws {

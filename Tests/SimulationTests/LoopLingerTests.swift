@@ -3,7 +3,7 @@ import Glibc
 import Simulation
 import Testing
 
-/// A descriptor after its handler's last callback: how long it stays, by the clock, and for whom.
+/// A descriptor after its handler's last callback: how long it stays open, and for which peers.
 @Suite struct LoopLingerTests {
     private let quiet = Nanoseconds.milliseconds(20)
     private let limit = Nanoseconds.milliseconds(200)
@@ -16,7 +16,7 @@ import Testing
         return configuration
     }
 
-    /// A connection that its handler has closed while its peer may still be sending.
+    /// Returns a connection that its handler has closed while its peer may still be sending.
     private func openLingering(_ stage: Stage) throws -> Token {
         let token = try stage.open()
         stage.turn((token, .received([1])))
@@ -26,8 +26,8 @@ import Testing
         return token
     }
 
-    /// When the close is asked for, counted from now in steps of a millisecond. With `drip` the
-    /// peer sends a byte every so many of them.
+    /// Returns the time until the close request, in steps of a millisecond. With `drip` the peer
+    /// sends a byte every `drip` steps.
     private func timeUntilClosed(
         _ token: Token, _ stage: Stage, drip: Int? = nil
     ) throws -> Nanoseconds {
@@ -45,22 +45,7 @@ import Testing
         throw NotClosed()
     }
 
-    /// The kernel has taken bytes of the last connection that its peer's host has not: there they
-    /// wait for the peer to read them.
-    private func leaveUnacknowledged(_ stage: Stage) throws {
-        let descriptor = try #require(stage.network.openDescriptors.last)
-        let carrier = SimulatedDriver(network: stage.network, seed: 1, plan: .calm)
-        let token = Token(slot: 1, generation: 1)
-        carrier.attach(descriptor, as: token)
-        let bytes: [UInt8] = [1, 2, 3]
-        let isTaken = bytes.withUnsafeBytes { buffer in
-            buffer.baseAddress.map { carrier.send($0, buffer.count, for: token) } ?? false
-        }
-        #expect(isTaken)
-        #expect(stage.sockets.unacknowledged(descriptor) == 3)
-    }
-
-    // MARK: Nobody to wait for
+    // MARK: No peer to wait for
 
     @Test("a peer that is quiet and has everything: closed at once")
     func nothingInTheWay() throws {
@@ -79,7 +64,8 @@ import Testing
         try withStage { stage in
             let token = try openLingering(stage)
             let descriptor = try #require(stage.network.openDescriptors.last)
-            // Over for the handler and for the count, but its descriptor takes up room.
+            // The handler is finished and `open` does not count the connection, but its descriptor
+            // needs a slot.
             #expect(stage.port.counters.open == 0)
             #expect(stage.owner.alive == 1)
             #expect(stage.loop.slotsInUse == 1)
@@ -113,13 +99,13 @@ import Testing
         }
     }
 
-    // MARK: Somebody to wait for, but not for ever
+    // MARK: A peer to wait for, with a limit
 
     @Test("bytes that the peer's host does not have: the linger time, if all are silent")
     func unacknowledged() throws {
         try withStage(configuration) { stage in
             let token = try openLingering(stage)
-            try leaveUnacknowledged(stage)
+            try stage.leaveInSendQueue([1, 2, 3])
             let time = try timeUntilClosed(token, stage)
             #expect(time >= limit && time <= limit + limit / 10, "\(time)")
         }
@@ -129,7 +115,7 @@ import Testing
     func acknowledgedLater() throws {
         try withStage(configuration) { stage in
             let token = try openLingering(stage)
-            try leaveUnacknowledged(stage)
+            try stage.leaveInSendQueue([1, 2, 3])
             #expect(stage.turn(after: quiet * 2) == [])
             #expect(stage.turn() == [])
             #expect(stage.peers[0].read() == [1, 2, 3])
@@ -150,7 +136,7 @@ import Testing
         }
     }
 
-    /// Where a receive takes bytes out of the socket, nobody else sees them there.
+    /// The driver has received these bytes, so the socket no longer reports them.
     @Test("input that is behind the last sent bytes in the driver is in the way as well")
     func unreadInTheDriver() throws {
         try withStage(configuration) { stage in
@@ -190,12 +176,12 @@ import Testing
         try withStage { stage in
             let token = try openLingering(stage)
             let descriptor = try #require(stage.network.openDescriptors.last)
-            try leaveUnacknowledged(stage)
+            try stage.leaveInSendQueue([1, 2, 3])
             stage.turn(message: .drain(within: limit))
             #expect(stage.turn(after: limit - 1) == [])
             #expect(stage.turn() == [])
             #expect(stage.owner.take() == [])
-            // The kernel goes on delivering what it has, which a reset would destroy.
+            // The kernel still delivers the sent bytes, which a reset would destroy.
             #expect(stage.turn(after: 1) == [.close(token)])
             #expect(!stage.network.resetsOnClose(descriptor))
             #expect(stage.owner.take() == [])

@@ -7,14 +7,15 @@ import Testing
 @Suite struct LoopPipeTests {
     private let long = [UInt8](repeating: 7, count: 20)
 
-    /// Gives `body` a source whose bytes go to a target, above whose high mark `long` is.
+    /// Runs `body` with a source that is piped to a target. `long` exceeds the target's high mark.
     private func withPipe(
-        inBothDirections: Bool = false,
+        inBothDirections: Bool = false, idle: Nanoseconds? = nil,
         _ body: (Stage, _ source: Token, _ target: Token) throws -> Void
     ) throws {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 10
         configuration.outboundLowMark = 4
+        configuration.idleTimeout = idle
         try withStage(configuration) { stage in
             let (source, target) = (try stage.open(), try stage.open())
             let requests = stage.turn(source) { loop, source in
@@ -27,7 +28,8 @@ import Testing
         }
     }
 
-    /// Both rest: the source since its target is full, the target since its peer does not read.
+    /// Stops both: the source because its target is full, the target because its peer does not
+    /// read.
     private func fill(_ stage: Stage, _ source: Token, _ target: Token) {
         let requests = stage.turn((source, .received(long)))
         #expect(
@@ -82,7 +84,7 @@ import Testing
             #expect(stage.turn((target, .received([1]))) == [.send([1], source)])
             #expect(stage.turn((target, .endOfStream)) == [.close(target)])
             #expect(stage.delegate.take(target) == [.closed("peer")])
-            // Its last bytes are on their way.
+            // The last bytes to the source are in flight.
             #expect(stage.delegate.take(source) == [])
             #expect(stage.turn((source, .sent(1))) == [.close(source)])
             #expect(stage.delegate.take(source) == [.closed("peer")])
@@ -171,6 +173,30 @@ import Testing
             #expect(stage.turn((target, .sent(1))) == [.close(target)])
             #expect(stage.delegate.take(target) == [.closed("peer")])
             #expect(stage.delegate.take(source) == [.closed("peer")])
+        }
+    }
+
+    @Test("a source that waits for a slow target is not idle as long as that takes something")
+    func slowTarget() throws {
+        try withPipe(idle: .milliseconds(400)) { stage, source, target in
+            fill(stage, source, target)
+            for _ in 0..<12 {
+                for _ in 0..<30 { stage.turn(after: .milliseconds(10)) }
+                stage.turn((target, .sent(1)))
+            }
+            #expect(stage.delegate.take(source) == [])
+        }
+    }
+
+    @Test("two that wait for each other's peers are closed, since neither takes anything")
+    func bothFull() throws {
+        try withPipe(inBothDirections: true, idle: .milliseconds(400)) { stage, source, target in
+            stage.turn((source, .received(long)))
+            stage.turn((target, .received(long)))
+            for _ in 0..<80 { stage.turn(after: .milliseconds(10)) }
+            #expect(stage.port.counters.timeouts.current == 0)
+            for _ in 0..<5 { stage.turn(after: .milliseconds(10)) }
+            #expect(stage.port.counters.timeouts.current == 2)
         }
     }
 }

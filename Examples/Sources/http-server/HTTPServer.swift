@@ -1,5 +1,5 @@
-// An HTTP/1.1 server: a few fixed answers, and the files of a folder, until SIGTERM or SIGINT; then
-// it answers what it has and exits 0.
+// An HTTP/1.1 server with a few fixed responses and the files of a folder. At SIGTERM or SIGINT, it
+// answers the requests that it has received and exits with 0.
 import ArgumentParser
 import NetAPI
 import ServerCommand
@@ -12,28 +12,28 @@ struct HTTPServer: ServerCommand {
 
     @OptionGroup var common: ServerOptions
 
-    @Option(help: "Serve the files of this folder.")
+    @Option(help: "The folder whose files are served.")
     var root: String?
 
-    @Option(help: "For a request's head, in milliseconds.")
+    @Option(help: "Milliseconds to receive the head of a request.")
     var headTimeout = 10_000
 
-    @Option(help: "For a request's body, in milliseconds; more by what has come of it.")
+    @Option(help: "Milliseconds to receive the body of a request; --body-rate adds time.")
     var bodyTimeout = 30_000
 
-    @Option(help: "For every so many bytes of a body that have come a second more.")
+    @Option(help: "The number of received bytes that adds one second to --body-timeout.")
     var bodyRate = 1000
 
-    @Option(help: "For a response to be taken, in milliseconds; more by its length.")
+    @Option(help: "Milliseconds for a client to read a response; --response-rate adds time.")
     var responseTimeout = 30_000
 
-    @Option(help: "For every so many bytes of a response a second more.")
+    @Option(help: "The number of bytes that adds one second to --response-timeout.")
     var responseRate = 1000
 
-    @Option(help: "Between requests, in milliseconds.")
+    @Option(help: "Milliseconds of silence after which an idle connection is closed.")
     var idleTimeout = 60_000
 
-    @Option(help: "Add a line for each request to this file; - is the standard output.")
+    @Option(help: "The file that gets a line for each request; - is the standard output.")
     var accessLog: String?
 
     func validate() throws {
@@ -55,11 +55,8 @@ struct HTTPServer: ServerCommand {
             timeout: .milliseconds(responseTimeout), bytesPerSecond: responseRate)
         var options = try common.options()
         options.timeouts.idle = .milliseconds(idleTimeout)
-        // The last response of a connection may take as long as any other. A peer that was silent
-        // for longer than an idle one may be will hardly take what it is still owed.
-        options.timeouts.close = max(
-            min(options.timeouts.close, .milliseconds(idleTimeout)),
-            .milliseconds(responseTimeout))
+        // The last response of a connection has as much time as any other.
+        options.timeouts.close = max(options.timeouts.idle!, .milliseconds(responseTimeout))
         let server = try Server(listen: try common.addresses(), options: options) { [settings] in
             HTTPHandler(settings)
         }

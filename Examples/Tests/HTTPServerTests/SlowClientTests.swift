@@ -1,5 +1,5 @@
-/// Clients that are slow on purpose, or never read: they cost little, are closed in time, and hold
-/// up nobody else.
+/// Clients that are slow on purpose, or never read. They must cost little, be closed in time, and
+/// not delay other clients.
 import Glibc
 import TestSupport
 import Testing
@@ -32,8 +32,8 @@ struct Attack: CustomTestStringConvertible, Sendable {
                 "slowhttptest", "-u", "http://127.0.0.1:\(server.port)\(attack.path)", "-l", "14",
                 "-c", "\(Self.connections)", "-r", "200", "-i", "1",
             ] + attack.options)
-        // Every request of a good client is answered meanwhile. The tool does not notice that a
-        // connection which it reads slowly was closed, so the server is asked.
+        // Meanwhile, every request of a good client is answered. The tool does not notice the close
+        // of a connection that it reads slowly, so the test reads the server's metrics.
         var good = 0  // Connections that are not the attacker's.
         func isOver() throws -> Bool {
             good += 1
@@ -53,15 +53,15 @@ struct Attack: CustomTestStringConvertible, Sendable {
             client.close()
             usleep(10_000)
         }
-        // Once more: it may have become true while the attacker ended.
+        // The condition may have become true while the attacker ended.
         #expect(try isOver(), "the attack went on to its end")
         #expect(good > 20)
         if !attacker.hasEnded() { kill(attacker.id, SIGTERM) }
         #expect(try server.stop() == 0)
     }
 
-    /// It always takes something, so it is never idle, and still it cannot stay: neither if it
-    /// keeps its connection nor if that is only there for the rest of the answer.
+    /// The client always reads something, so it is never idle, but it must be reset. This holds for
+    /// a connection that is kept alive and for one that only sends the rest of a response.
     @Test(arguments: Form.all, ["keep-alive", "close"])
     func whoTakesALittleNowAndThenIsReset(_ form: Form, _ connection: String) throws {
         let server = try ServerUnderTest(
@@ -71,7 +71,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
         var taken = 0
         while let count = try client.take(most: 1000) {
             taken += count
-            // It was served for ten times as long.
+            // At 1,000,000 bytes, the client was served for ten times as long as allowed.
             #expect(count > 0 && taken < 1_000_000, "\(taken) bytes")
             guard count > 0, taken < 1_000_000 else { break }
             usleep(10_000)
@@ -81,7 +81,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
         #expect(try server.stop() == 0)
     }
 
-    /// A long answer has longer than a short one, and the next one anew.
+    /// A long response has more time than a short one, and the next response has its own time.
     @Test(arguments: Form.all)
     func whoTakesALongAnswerSlowlyGetsIt(_ form: Form) throws {
         let server = try ServerUnderTest(
@@ -89,7 +89,8 @@ struct Attack: CustomTestStringConvertible, Sendable {
         let client = try server.client(receiveBuffer: 4096)
         for _ in 0..<2 {
             client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
-            // Several times the time-out, and far less than what the length adds to it.
+            // The wait is several times the time-out, and far less than the time that the length
+            // adds to it.
             usleep(600_000)
             #expect(try client.receiveResponse().body == ServerUnderTest.bigFile)
         }
@@ -98,8 +99,24 @@ struct Attack: CustomTestStringConvertible, Sendable {
         #expect(try server.stop() == 0)
     }
 
-    /// Pipelines without end, of requests whose answers are small, large, or files. Whatever the
-    /// answers would come to, no connection may hold more than its marks and what it sent.
+    /// The server is busy with the requests that follow, and must not wait for ever all the same.
+    @Test(arguments: Form.all)
+    func requestsBehindAnAnswerThatIsNotReadKeepNoConnection(_ form: Form) throws {
+        let server = try ServerUnderTest(form, ["--idle-timeout", "300"])
+        let client = try server.client(receiveBuffer: 4096)
+        let request = "GET /big HTTP/1.1\r\nHost: a\r\n\r\n"
+        client.send(String(repeating: request, count: 4) + "G")
+        let end = ContinuousClock.now + .seconds(Patience.seconds(atLeast: 10))
+        while try server.metrics()["timeout_closes_total"] != 1 {
+            try #require(ContinuousClock.now < end, "the connection stays open")
+            usleep(50_000)
+        }
+        client.close()
+        #expect(try server.stop() == 0)
+    }
+
+    /// Endless pipelines of requests whose responses are small, large, or files. A connection may
+    /// hold no more than its marks and its unread input, however large the responses would be.
     @Test(arguments: ["epoll", "io_uring"], ["/plaintext", "/metrics", "/big"])
     func whoNeverReadsCostsBoundedMemory(_ backend: String, _ path: String) throws {
         let server = try ServerUnderTest(Form(backend: backend, loops: 1))
@@ -113,7 +130,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
             clients.append(client)
         }
         let after = try server.residentBytes()
-        // Their marks, unread input, and once the buffers that a ring receives into.
+        // The bound covers the marks, unread input, and once the buffers that a ring receives into.
         #expect(after - before < (floods + 8) << 20, "from \(before) to \(after)")
         let other = try server.client()
         other.send("GET /json HTTP/1.1\r\nHost: a\r\n\r\n")

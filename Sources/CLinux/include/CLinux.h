@@ -1,7 +1,8 @@
-// What Swift's Glibc does not export of Linux: epoll, eventfd, accept4, affinity and errno names.
+// Linux calls that Swift's Glibc module does not export: epoll, eventfd, accept4, affinity and
+// errno names.
 //
-// No _GNU_SOURCE here: it changes Glibc's own module in debug builds. What needs it lives in
-// CLinux.c.
+// This header has no _GNU_SOURCE, which changes the Glibc module itself in debug builds. Code that
+// needs it is in CLinux.c.
 #ifndef MILLRACE_CLINUX_H
 #define MILLRACE_CLINUX_H
 
@@ -14,8 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// A declaration belongs to the first module that includes its header, so each shim carries its own
-// copies of the constants that Swift needs; an anonymous enum imports as Int.
+// A declaration belongs to the first module that includes its header. Each shim therefore has its
+// own copies of the constants that Swift needs. An anonymous enum imports as Int.
 enum {
     MR_EPOLLIN = 0x001,
     MR_EPOLLOUT = 0x004,
@@ -49,7 +50,7 @@ enum {
     MR_EFD_FLAGS = 02000000 | 04000,
 };
 
-// epoll_event is packed and its data a union; two words are all that a driver keeps of it.
+// Accessors for epoll_event, which is packed and has a union: a driver needs only these two words.
 static inline __attribute__((always_inline)) void mr_epoll_event_set(
     struct epoll_event *event, uint32_t events, uint64_t data) {
     event->events = events;
@@ -64,9 +65,9 @@ static inline __attribute__((always_inline)) uint32_t mr_epoll_event_events(
     return event->events;
 }
 
-// recv(2) without flags and send(2) with MSG_NOSIGNAL, straight to the kernel: libc's own are
-// points where a thread may be cancelled, and to announce that costs 60 instructions each in a
-// process with more than one thread. The count, or the errno negated.
+// recv(2) without flags and send(2) with MSG_NOSIGNAL, as direct system calls. libc's own functions
+// are cancellation points, which costs 60 instructions each in a process with more than one thread.
+// Returns the count, or the negated errno.
 static inline __attribute__((always_inline)) long mr_call6(
     long number, long a, long b, long c, long d, long e, long f) {
 #if defined(__x86_64__)
@@ -106,94 +107,98 @@ static inline __attribute__((always_inline)) long mr_send(
     return mr_call6(SYS_sendto, descriptor, (long)bytes, count, MR_MSG_NOSIGNAL, 0, 0);
 }
 
-// The error that waits on a socket (SO_ERROR), which is thereby taken, or 0.
+// Returns and clears the error that waits on a socket (SO_ERROR), or 0.
 int mr_take_error(int descriptor);
-// Whether both directions of a socket are over (POLLHUP).
+// Returns whether both directions of a socket are closed (POLLHUP).
 int mr_has_hung_up(int descriptor);
-// Bytes that the peer's host has not acknowledged, or a Unix peer not read (SIOCOUTQ).
-int mr_unacknowledged(int descriptor);
-// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC: the new descriptor, or -1 with errno. With the
-// peer's name, which is there even if it has reset the connection already.
+// Returns the bytes sent that the peer's host has not acknowledged, or that a Unix peer has not
+// read (SIOCOUTQ).
+int mr_send_queue(int descriptor);
+// Calls accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC. Returns the new descriptor, or -1 with errno.
+// Stores the peer's name, which is known even if the peer has reset the connection already.
 int mr_accept_from(int listener, struct sockaddr_storage *peer, uint32_t *length);
-// "EADDRINUSE" for 98; NULL for a number that this libc does not know.
+// Returns "EADDRINUSE" for 98, and so on; NULL for a number that this libc does not know.
 const char *mr_errno_name(int number);
-// What was received, but for its bytes.
+// A received datagram without its bytes.
 struct mr_datagram {
     uint32_t length;
     uint32_t sender_length;
     int32_t is_truncated;
-    // Several datagrams of this size, the last perhaps shorter (UDP_GRO); 0: a single one.
+    // The size of each of several datagrams, the last perhaps shorter (UDP_GRO); 0 for a single
+    // one.
     int32_t segment_size;
-    // The name, and behind it what mr_read_controls appends; `sender_length` counts both.
+    // The sender's name, and after it the bytes that mr_read_controls appends; `sender_length`
+    // counts both.
     struct sockaddr_storage sender;
 };
 enum {
-    // For control messages of one datagram: those that are asked for here, and those that the maker
-    // of an inherited socket may have asked for, which come before them.
+    // The bytes for one datagram's control messages: those requested here, and before them those
+    // that the maker of an inherited socket may have requested.
     MR_CONTROL_ROOM = 256,
-    // A struct in6_pktinfo.
+    // The size of a struct in6_pktinfo.
     MR_ASKED_SIZE = 20,
 };
-// What control messages say of a datagram: the size of its parts if it is several in one piece
-// (UDP_GRO), or 0. On a socket that asks for it, which of our addresses was asked is appended to
-// the sender's name, if that could be the source of a reply: a struct in6_pktinfo, IPv4 mapped,
-// with the interface of a link-local address.
+// Reads a datagram's control messages. Returns the size of its parts if it is several datagrams in
+// one piece (UDP_GRO), or 0. On a socket that requests it, the local address that received the
+// datagram is appended to the sender's name. Addresses that cannot be a reply's source are left
+// out. The form is a struct in6_pktinfo: IPv4 is mapped, and only a link-local address has its
+// interface.
 int mr_read_controls(const void *controls, size_t length, void *name, uint32_t *name_length);
-// Room for datagrams that are received together, in the kernel's form: described once, since that
+// Room for datagrams that one call receives, in the kernel's form. It is prepared once, since that
 // costs more than to receive a few.
 struct mr_batch;
-// How many bytes a batch takes.
+// Returns the size of a batch in bytes.
 size_t mr_batch_size(void);
-// Of `count` datagrams, at most 64: number i goes into `memory + i * size`, and the rest of what is
-// known of it to `messages[i]`.
+// Prepares a batch of `count` datagrams, at most 64. Datagram i has its bytes at `memory + i *
+// size`, and the rest of its description in `messages[i]`.
 void mr_batch_prepare(
     struct mr_batch *batch, struct mr_datagram *messages, int count, void *memory, uint32_t size);
-// Receives without waiting. How many, or -1 with errno.
+// Receives without waiting. Returns the number of datagrams, or -1 with errno.
 int mr_batch_receive(struct mr_batch *batch, int descriptor);
-// One datagram to be sent: `name_length` counts the receiver's name, and a source behind it.
+// One datagram to send: `name_length` counts the receiver's name and a source after it.
 struct mr_outgoing {
     const void *bytes;
     const void *name;
     uint32_t length;
     uint32_t name_length;
 };
-// Sends up to `count` (at most 64) datagrams without waiting. How many, or -1 with errno about the
-// first.
+// Sends up to `count` (at most 64) datagrams without waiting. Returns the number sent, or -1 with
+// the errno of the first.
 int mr_send_datagrams(int descriptor, const struct mr_outgoing *messages, int count);
-// The same, each from the source that stands behind its receiver's name (mr_read_controls), if any.
-// With `bundling`, neighbours of one size, receiver and source are one message, which the kernel
-// cuts (UDP_SEGMENT). *bundles tells of how many such messages were taken; when none was, of how
-// many datagrams the refused one consists.
+// Like mr_send_datagrams, but each leaves from the source that follows its receiver's name
+// (mr_read_controls), if any. With `bundling`, neighbours of one size, receiver and source form one
+// message, which the kernel cuts (UDP_SEGMENT). *bundles is the number of such messages that were
+// sent, or on an error the number of datagrams in the refused message.
 int mr_send_described(
     int descriptor, const struct mr_outgoing *messages, int count, bool bundling, int *bundles);
-// The processors that a thread may run on; nothing if there are more than it has room for.
+// The processors that a thread may run on; not known if there are more than it has room for.
 struct mr_affinity {
     unsigned long bits[16];
     bool is_known;
 };
 void mr_get_affinity(struct mr_affinity *affinity);
 void mr_set_affinity(const struct mr_affinity *affinity);
-// Pins the calling thread to one processor, by its number: 0, or an errno.
+// Pins the calling thread to the processor with this number. Returns 0 or an errno.
 int mr_pin_thread(int processor);
-// How many processors the calling thread may use.
+// Returns the number of processors that the calling thread may use.
 int mr_cpu_count(void);
-// The number of one of those, by its place among them: from 0 on, and after the last the first
-// again.
+// Returns the number of one of those processors by its place among them, from 0 on. The place after
+// the last one is the first one again.
 int mr_processor(int place);
-// Where `needle` first occurs in `haystack`, or NULL.
+// Returns the first `needle` in `haystack`, or NULL.
 const void *mr_memmem(
     const void *haystack, unsigned long size, const void *needle, unsigned long needle_size);
-// Names the calling thread in ps, top and debuggers; cut to 15 bytes.
+// Names the calling thread in ps, top and debuggers. The name is cut to 15 bytes.
 void mr_name_thread(const char *name);
 
-// Has every arrival of a signal, on whichever thread, counted by an eventfd until unwatched; then
-// the signal does again what it did before. The slot, or -1 when all are taken.
+// Counts every arrival of a signal, on any thread, in an eventfd until mr_signal_unwatch. The last
+// of these restores the signal's earlier action. Returns the slot, or -1 when all are in use.
 int mr_signal_watch(int signal);
 int mr_signal_descriptor(int slot);
 void mr_signal_unwatch(int slot);
-// One pointer per thread: whose loop's thread this is.
+// Sets the calling thread's one pointer: the loop that it runs.
 void mr_thread_set(void *pointer);
-// For the life of the thread: it is a loop's.
+// Marks the calling thread as a loop's thread for its lifetime.
 void mr_thread_mark_loop(void);
 bool mr_thread_is_loop(void);
 void *mr_thread_get(void);

@@ -1,13 +1,13 @@
-/// Everything that a loop keeps of one connection, in plain memory that is reused but never freed.
+/// The state of one connection, in plain memory that is reused but never freed.
 ///
-/// Type-stable on purpose: who kept a reference beyond the connection's life still finds a record
-/// there, with another generation, and so reads it as closed.
+/// Type-stable on purpose: a reference that outlives its connection still points to a record. That
+/// record has another generation, so the reference reads as closed.
 ///
-/// Three cache lines, and an echo touches the first two: with thousands of connections each line is
-/// a miss. A test holds the layout.
+/// Three cache lines, of which an echo touches the first two: with thousands of connections each
+/// line is a cache miss. A test checks the layout.
 @usableFromInline
 package struct ConnectionRecord: ~Copyable {
-    /// This life's name.
+    /// The token of the record's current use.
     @usableFromInline package internal(set) var token: Token
     @usableFromInline var storedState = ConnectionState.free
     @usableFromInline package internal(set) var flags: ConnectionFlags = .notOpen
@@ -15,25 +15,28 @@ package struct ConnectionRecord: ~Copyable {
     @usableFromInline package var inbound = InboundBuffer()
     @usableFromInline package internal(set) var outbound = OutboundQueue()
     @usableFromInline var lastReceived: Nanoseconds = 0
-    /// 0 until something was.
+    /// 0 until bytes were sent.
     @usableFromInline var lastSent: Nanoseconds = 0
 
-    // MARK: What a request seldom touches
+    // MARK: Fields that a request seldom uses
 
     package internal(set) var details: Unmanaged<ConnectionDetails>?
     package internal(set) var descriptor = Descriptor(-1)
+    /// The bytes in the kernel that the peer's host had not acknowledged, or a Unix peer not read,
+    /// at the last check.
+    var sendQueue: Int32 = 0
     var timer = TimerQueue<TimerAction>.ID.none
-    /// Bytes sent, at least while anybody waits to hear of it: what the promises of `sent` closures
-    /// are measured against.
+    /// The number of bytes sent, at least while a `sent` closure waits. The marks of `awaitedSends`
+    /// refer to it.
     var sentTotal = 0
-    /// How much unread input the handler has said it is waiting for; above the inbound cap if it
-    /// says so. Counts while `.awaiting`.
+    /// The unread input that the handler waits for, which may exceed the inbound cap. Valid while
+    /// `.awaiting`.
     package var awaited = 0
-    /// Bytes thrown away since the close began. Of an open datagram socket, in which callback its
-    /// last bytes were gathered.
+    /// Bytes discarded since the close began. On an open datagram socket: the callback that
+    /// gathered its last bytes.
     var discarded = 0
-    /// What the peer's host had not acknowledged at the last look; counts with `.resetsAtEnd`.
-    var unacknowledged = Int.max
+    /// The time of the last check of `sendQueue`.
+    var sendQueueChecked: Nanoseconds = 0
     var lingerStart: Nanoseconds = 0
 
     @usableFromInline package internal(set) var state: ConnectionState {
@@ -43,7 +46,7 @@ package struct ConnectionRecord: ~Copyable {
             if newValue == .open { flags.remove(.notOpen) } else { flags.insert(.notOpen) }
         }
     }
-    /// When bytes last moved, in either direction, or the connection's state changed.
+    /// The time at which bytes last moved, in either direction, or the state changed.
     var lastProgress: Nanoseconds {
         get { max(lastReceived, lastSent) }
         set {
@@ -58,25 +61,25 @@ package struct ConnectionRecord: ~Copyable {
     }
 }
 
-/// How the loop's code and the public API hold a record.
+/// The reference to a record in the loop's code and the public API.
 @usableFromInline
 package typealias ConnectionReference = UnsafeMutablePointer<ConnectionRecord>
 
-/// A connection's life, in order. `DESIGN.md` draws it.
+/// The states of a connection, in order. `DESIGN.md` draws them.
 @usableFromInline
 package enum ConnectionState: UInt8, Sendable {
     case free
     /// A listener has the slot.
     case listening
-    /// On its way; no handler knows of it yet.
+    /// The connect is in progress; no handler knows of the connection yet.
     case connecting
     case open
-    /// Closed by us: what was written goes out, what comes is discarded.
+    /// Closed by us: written bytes are sent, received ones discarded.
     case finishing
-    /// The handler's part is over and our end is sent; waiting for the peer's, so that no reset
-    /// destroys what it has not read.
+    /// `onClose` has run and our end is sent. Waits for the peer's end, so that no reset destroys
+    /// bytes that the peer has not read.
     case lingering
-    /// The driver closes the descriptor; nothing is called any more.
+    /// The driver closes the descriptor; no more callbacks run.
     case closing
 }
 
@@ -87,89 +90,89 @@ package struct ConnectionFlags: OptionSet, Sendable {
 
     /// A receive stream is running in the driver.
     static let receiving = ConnectionFlags(rawValue: 1 << 0)
-    /// That stream was asked to stop and has not said its last word.
+    /// That stream is being stopped and has not ended yet.
     static let stopping = ConnectionFlags(rawValue: 1 << 1)
-    /// The handler asked for no input.
+    /// The handler has paused reading.
     @inlinable package static var paused: Self { Self(rawValue: 1 << 2) }
-    /// The library asks for no input, since the peer does not take its output.
+    /// The library has paused reading, since the peer does not read its output.
     @inlinable package static var throttled: Self { Self(rawValue: 1 << 3) }
     /// Above the high mark at some time since `onWritable`.
     @inlinable package static var congested: Self { Self(rawValue: 1 << 4) }
     /// Bytes were written since the last flush.
     @inlinable static var dirty: Self { Self(rawValue: 1 << 5) }
-    /// In the loop's queue of connections to attend to.
+    /// In the loop's queue of connections with pending work.
     static let queued = ConnectionFlags(rawValue: 1 << 6)
-    /// `onTraffic` is owed for bytes that came while paused.
+    /// `onTraffic` is due for bytes that arrived during a pause.
     static let trafficDue = ConnectionFlags(rawValue: 1 << 7)
     /// The peer's end was pulled from the driver.
     package static let peerEnded = ConnectionFlags(rawValue: 1 << 8)
-    /// The peer's end is still to be told to the handler.
+    /// The peer's end is not reported to the handler yet.
     static let endDue = ConnectionFlags(rawValue: 1 << 9)
-    /// Our end goes out after what is written; writing is over.
+    /// Our end follows the written bytes; no more writes are accepted.
     @inlinable package static var writeEnded: Self { Self(rawValue: 1 << 10) }
-    /// Our end was handed to the driver.
+    /// Our end was submitted to the driver.
     static let endSent = ConnectionFlags(rawValue: 1 << 11)
-    /// Closes with a reset, dropping what is unsent.
+    /// Closes with a reset, without the unsent bytes.
     static let aborting = ConnectionFlags(rawValue: 1 << 12)
-    /// `onOpen` was called, so `onClose` is owed.
+    /// `onOpen` was called, so `onClose` will be.
     static let opened = ConnectionFlags(rawValue: 1 << 13)
     /// Bytes are reserved in the outbound queue and being filled in.
     @inlinable static var reserving: Self { Self(rawValue: 1 << 14) }
-    /// Somebody waits for bytes to be sent.
+    /// A `sent` closure waits for bytes to be sent.
     @inlinable static var sendAwaited: Self { Self(rawValue: 1 << 15) }
-    /// `onTraffic` is owed for a wake-up.
+    /// `onTraffic` is due for a wake-up.
     static let wakeDue = ConnectionFlags(rawValue: 1 << 16)
-    /// `preWrite` is running: it may write although the connection is closing.
+    /// `preWrite` is running, which may write although the connection is closing.
     static let preWriting = ConnectionFlags(rawValue: 1 << 17)
-    /// A connected datagram socket: messages, and no end.
+    /// A connected datagram socket: datagrams, and no end.
     @inlinable package static var datagrams: Self { Self(rawValue: 1 << 18) }
-    /// What comes goes to another connection.
+    /// Received bytes go to another connection.
     @inlinable static var piped: Self { Self(rawValue: 1 << 19) }
-    /// That other connection does not take more now.
+    /// That other connection accepts no more bytes now.
     @inlinable static var pipeFull: Self { Self(rawValue: 1 << 20) }
-    /// Waits for a connection that it asked for.
+    /// Waits for a connection that the handler has requested.
     @inlinable static var awaitingOther: Self { Self(rawValue: 1 << 21) }
-    /// In the middle of something, says its handler: a stop waits for it.
+    /// The handler reports that it is busy, so a stop waits for it.
     static let busy = ConnectionFlags(rawValue: 1 << 22)
-    /// In another state than `open`: here too, so that one test tells the usual case.
+    /// In a state other than `open`. A flag, so that one test covers the common case.
     @inlinable static var notOpen: Self { Self(rawValue: 1 << 23) }
-    /// The handler waits for more input than is there: see `awaited`.
+    /// The handler waits for more input than has arrived: see `awaited`.
     @inlinable static var awaiting: Self { Self(rawValue: 1 << 24) }
-    /// As much blocking work of this connection waits as may.
+    /// This connection's blocking work is at its limit.
     @inlinable package static var workFull: Self { Self(rawValue: 1 << 25) }
-    /// Nothing can be sent any more, by a reset or another error, which is the cause of the coming
-    /// close. What has arrived is still shown; pauses no longer count.
+    /// No more bytes can be sent, after a reset or another error, which is the cause of the coming
+    /// close. Received bytes are still shown, and pauses no longer count.
     static let broken = ConnectionFlags(rawValue: 1 << 26)
-    /// Closing: what was written goes out, and then a reset, since the stream was cut.
+    /// Closing: written bytes are sent, then a reset, since the stream was cut.
     static let resetsAtEnd = ConnectionFlags(rawValue: 1 << 27)
-    /// Reading goes on however much is unsent.
+    /// Reading continues regardless of unsent bytes.
     package static let readsAhead = ConnectionFlags(rawValue: 1 << 28)
     /// The driver watches for a hang-up.
     static let watching = ConnectionFlags(rawValue: 1 << 29)
-    /// Blocking work is to be started, or its refusal to be told.
+    /// Blocking work is to be started, or its refusal reported.
     static let workDue = ConnectionFlags(rawValue: 1 << 30)
-    /// The handler was told of an end that waits until it is no longer busy.
+    /// The handler was notified of the peer's end, which closes the connection once it is not busy.
     static let endShown = ConnectionFlags(rawValue: 1 << 31)
 
     /// Reasons not to read.
     static let notReading: ConnectionFlags = [
         .paused, .throttled, .pipeFull, .workFull, .awaitingOther,
     ]
-    /// Those that may last as long as the peer or the program likes.
+    /// Reasons that may last as long as the peer or the program chooses.
     static let pauses: ConnectionFlags = [.paused, .throttled, .pipeFull, .workFull]
-    /// Reasons why fresh input is more than a callback.
+    /// Reasons why fresh input needs more than a callback.
     @inlinable static var needsReceived: Self {
         [.notOpen, .paused, .throttled, .pipeFull, .workFull, .awaitingOther, .piped]
     }
-    /// Reasons why a completed send is more than a count.
+    /// Reasons why a completed send needs more than a count.
     @inlinable static var needsSent: Self {
         [.notOpen, .sendAwaited, .throttled, .congested, .writeEnded, .datagrams, .reserving]
     }
-    /// Reasons why a write is more than a copy.
+    /// Reasons why a write needs more than a copy.
     static let needsWrite: ConnectionFlags = [.notOpen, .writeEnded, .datagrams, .reserving]
 }
 
-/// Why a connection closes.
+/// The reason for a close.
 @usableFromInline
 package enum CloseCause: Sendable {
     case local
@@ -182,39 +185,39 @@ package enum CloseCause: Sendable {
     case shutdown
 }
 
-/// What is rarely looked at, and what needs reference counting: so that the record itself is plain
+/// Rarely used fields, and those with reference counting, so that the record itself is plain
 /// memory.
 package final class ConnectionDetails {
     @exclusivity(unchecked) package var cause: CloseCause?
-    // Small ones together, so that they share a word.
-    /// A listener took it in.
+    // Small fields together, so that they share a word.
+    /// Whether a listener accepted the connection.
     @exclusivity(unchecked) package let isAccepted: Bool
-    /// A datagram socket that failed to receive twice waits a little.
+    /// A datagram socket waits after repeated receive failures.
     @exclusivity(unchecked) var holdsReceiving = false
-    /// An empty datagram is in hand, of which no byte tells.
+    /// An empty datagram is current, which the byte count does not show.
     @exclusivity(unchecked) var holdsEmptyDatagram = false
-    /// Connections that it asked for and waits for.
+    /// The number of requested connections that it waits for.
     @exclusivity(unchecked) var awaitedOthers: Int32 = 0
-    /// At so many timers, those that fired are dropped.
+    /// The number of timers at which fired ones are dropped.
     @exclusivity(unchecked) var timersToSweep: Int32 = 8
-    /// Blocking work, once there has been any.
+    /// Blocking work; nil until the first.
     @exclusivity(unchecked) var work: ConnectionWork?
     @exclusivity(unchecked) var pipeTarget: Token?
     @exclusivity(unchecked) var pipeSources: [Token] = []
-    /// Until it is connected.
+    /// The running connect; nil once connected.
     @exclusivity(unchecked) var attempt: ConnectAttempt?
     @exclusivity(unchecked) package var context: AnyObject?
-    /// Values of the handler's per-connection variables, by the variable's number.
+    /// The values of the handler's per-connection variables, by variable number.
     @exclusivity(unchecked) package var values: [(variable: Int, box: AnyObject)] = []
     /// Timers of the handler, cancelled at close.
     @exclusivity(unchecked) var timers: [LoopTimer] = []
-    /// Promises, in order: told when `sentTotal` reaches their mark.
+    /// Promises in order, each called when `sentTotal` reaches its mark.
     @exclusivity(unchecked) var awaitedSends: [(mark: Int, tell: SendResult)] = []
     /// The host that this connection was counted for.
     @exclusivity(unchecked) var countedHost: SocketAddress?
     @exclusivity(unchecked) package internal(set) var remoteAddress: SocketAddress?
     @exclusivity(unchecked) package var localAddress: SocketAddress?
-    /// When a datagram socket last failed to receive; 0: never.
+    /// The time of a datagram socket's last receive failure; 0: none.
     @exclusivity(unchecked) var receiveFailed: Nanoseconds = 0
 
     init(isAccepted: Bool, remoteAddress: SocketAddress?) {
@@ -223,28 +226,29 @@ package final class ConnectionDetails {
     }
 }
 
-/// Called once, with nil when the kernel has all the bytes, or with why it never will.
+/// Called once: with nil when the kernel has all bytes, or with the cause when it never will.
 package typealias SendResult = (CloseCause?) -> Void
 
 extension ConnectionRecord {
-    /// Here, and not where it is asked: a set of flags is compared by its witness table elsewhere.
+    /// Defined here, since other modules would compare the flags through a witness table.
     package var isWritable: Bool { state == .open && !flags.contains(.congested) }
     package var isDatagram: Bool { flags.contains(.datagrams) }
 
-    /// Its handler's part is over, or will be when the running callback returns.
+    /// Whether the handler's part is over, or will be when the running callback returns.
     package var isOver: Bool { state == .lingering || state == .closing }
 }
 
 extension ConnectionDetails {
     func cancelTimers() {
         guard !timers.isEmpty else { return }
-        // Out of the list first: what goes with a closure may ask for another one.
+        // Moved out first: objects freed with a closure may add a timer.
         var due: [LoopTimer] = []
         swap(&due, &timers)
         for timer in due { timer.cancel() }
     }
 
-    /// The value of the variable with this number. Here, where access to `values` is not checked.
+    /// Returns the value of the variable with this number. Defined here, where access to `values`
+    /// is unchecked.
     package func box(of variable: Int) -> AnyObject? {
         for index in values.indices where values[index].variable == variable {
             return values[index].box

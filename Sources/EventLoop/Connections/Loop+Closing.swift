@@ -1,9 +1,9 @@
 import Glibc
 
-/// A connection's end: finishing, lingering, closing.
+/// The end of a connection: finishing, lingering, closing.
 
 extension Loop {
-    /// Sends what was written, then closes. The first cause stands.
+    /// Sends the written bytes, then closes. The first cause stands.
     package func close(_ connection: ConnectionReference, _ cause: CloseCause) {
         guard connection.pointee.state == .open else { return }
         connection.pointee.state = .finishing
@@ -13,11 +13,11 @@ extension Loop {
         if !isCurrent(connection) { enqueue(connection) }
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
         details.cause = details.cause ?? cause
-        // Last, since it lets go of the program's closures.
+        // Last, since it releases closures of the program.
         details.work?.drop()
     }
 
-    /// Closes with a reset, dropping what is unsent.
+    /// Closes with a reset, without the unsent bytes.
     package func abort(_ connection: ConnectionReference, _ cause: CloseCause) {
         switch connection.pointee.state {
         case .open: close(connection, cause)
@@ -28,7 +28,7 @@ extension Loop {
         connection.pointee.flags.insert(.aborting)
     }
 
-    /// Ends our side after what was written; the peer may go on.
+    /// Ends our side after the written bytes; the peer may continue.
     package func shutdownWrite(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open,
             !connection.pointee.flags.contains(.writeEnded)
@@ -37,7 +37,7 @@ extension Loop {
         enqueue(connection)
     }
 
-    /// Puts a connection in the queue of those that something is due for.
+    /// Queues a connection with pending work.
     @usableFromInline
     @inline(never)
     func enqueue(_ connection: ConnectionReference) {
@@ -46,8 +46,8 @@ extension Loop {
         attention.append(connection.pointee.token)
     }
 
-    /// Does whatever a connection's state and flags ask for; may be called at any time outside a
-    /// callback.
+    /// Does all work that a connection's state and flags require. May be called at any time outside
+    /// a callback.
     @usableFromInline
     @inline(never)
     func attend(_ connection: ConnectionReference) {
@@ -106,7 +106,7 @@ extension Loop {
         updateReading(connection)
         guard connection.pointee.outbound.isEmpty else { return armTimer(connection) }
         if connection.pointee.flags.contains(.resetsAtEnd) { return resetWhenTaken(connection) }
-        // A socket of datagrams has no end to send or to wait for.
+        // A datagram socket has no end to send or to wait for.
         if !connection.pointee.flags.isDisjoint(with: [.peerEnded, .datagrams]) {
             return beginClosing(connection)
         }
@@ -115,21 +115,20 @@ extension Loop {
 
     static var acknowledgementTime: Nanoseconds { 20_000_000 }
 
-    /// A reset throws away what the kernel has not delivered yet, so first the peer's host has to
-    /// have it all. A Unix socket's peer keeps what was sent, and is told of no reset.
+    /// Resets the connection once the peer's host has all bytes, since a reset destroys undelivered
+    /// ones. A Unix socket's peer keeps sent bytes and is not notified of a reset.
     func resetWhenTaken(_ connection: ConnectionReference) {
         let left = sockets.unacknowledged(connection.pointee.descriptor)
         guard left > 0 else {
             connection.pointee.flags.insert(.aborting)
             return beginClosing(connection)
         }
-        if left < connection.pointee.unacknowledged { connection.pointee.lastSent = now }
-        connection.pointee.unacknowledged = left
+        noteSendQueue(connection, left)
         armTimer(connection)
     }
 
-    /// The driver closes, and the slot is freed by its answer. If the handler has not had its last
-    /// callback yet, it has it first.
+    /// Submits the close, whose answer frees the slot. Calls `onClose` first if that has not run
+    /// yet.
     @inline(never)
     func beginClosing(_ connection: ConnectionReference, _ cause: CloseCause? = nil) {
         precondition(
@@ -148,7 +147,7 @@ extension Loop {
         driver.submit(.close, for: connection.pointee.token)
     }
 
-    /// The end of the handler's part, which is also the end of what it has kept here.
+    /// Ends the handler's part and releases the objects that it has stored here.
     func tellClosed(_ connection: ConnectionReference, _ cause: CloseCause?) {
         guard let owned = connection.pointee.details else { return }
         let details = owned.takeUnretainedValue()
@@ -163,14 +162,14 @@ extension Loop {
         }
         connection.pointee.inbound.release()
         port.counters.closed.add()
-        // The host is counted as long as there is a descriptor.
+        // The host is counted until the descriptor is closed.
         if let host = details.countedHost { closingHosts[connection.pointee.token] = host }
         connection.pointee.details = nil
-        // The connection reads as closed by now: what goes with it may use it.
+        // The connection already reads as closed: objects freed here may use it.
         owned.release()
     }
 
-    /// The driver's last word.
+    /// Handles `closed`, the driver's last completion for a token.
     func closed(_ connection: ConnectionReference) {
         if connection.pointee.state == .listening { return listenerClosed(connection) }
         precondition(connection.pointee.state == .closing, "closed without being asked")
@@ -180,7 +179,7 @@ extension Loop {
         {
             owner.hostDisconnected(host)
         }
-        // Of a connect that was given up.
+        // A connect that did not succeed still has its details.
         let details = connection.pointee.details
         connection.pointee.details = nil
         table.release(connection)

@@ -1,14 +1,13 @@
 import Glibc
 
-/// Deadlines of connections: when each should be looked at, and what is done to who is overdue.
+/// Deadlines of connections: the time of each check, and the action when one is overdue.
 extension Loop {
-    /// When the connection's one timer should next be looked at; it is moved lazily, not at each
-    /// event.
+    /// The next check by the connection's only timer, which is moved at checks, not at each event.
     private func deadline(of connection: ConnectionReference) -> Nanoseconds? {
         switch connection.pointee.state {
         case .open: return openDeadline(connection)
         case .finishing:
-            // What comes meanwhile is thrown away, and no progress.
+            // Bytes received meanwhile are discarded and are no progress.
             return isWaitingForPeer(connection)
                 ? now + Self.acknowledgementTime
                 : seen(connection.pointee.lastSent) + configuration.closeTimeout
@@ -18,18 +17,18 @@ extension Loop {
         }
     }
 
-    /// The next time to look at an open connection; it is overdue when that has come, since what
-    /// does not count now has its time from now on. What it owes may begin between two looks, so a
-    /// write's progress is looked at four times as often as it is due.
+    /// The next check of an open connection. It is overdue at that time, since exempt times start
+    /// anew at each check. Output may begin to wait between two checks, so without waiting output
+    /// the next check comes after a quarter of the write time-out.
     private func openDeadline(_ connection: ConnectionReference) -> Nanoseconds? {
         if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) }
         var deadline: Nanoseconds?
         func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
         if let idle = configuration.idleTimeout {
-            add((isWorking(connection) ? now : seen(connection.pointee.lastProgress)) + idle)
+            add((isHeldByOthers(connection) ? now : seen(connection.pointee.lastProgress)) + idle)
         }
         if let read = configuration.readTimeout {
-            // Whoever does not read does not miss anything either.
+            // A paused connection misses no input.
             add((isAwaitingInput(connection) ? seen(connection.pointee.lastReceived) : now) + read)
         }
         if let write = configuration.writeTimeout {
@@ -39,26 +38,34 @@ extension Loop {
         return deadline
     }
 
-    /// When the peer could see what the loop noted at `time`: an answer out of a callback that took
-    /// a second has gone out a second later.
+    /// The time at which the peer could see the effect of an event noted at `time`. For example,
+    /// the answer of a callback that ran for a second is sent a second later.
     private func seen(_ time: Nanoseconds) -> Nanoseconds {
         time >= heldUp.from ? max(time, heldUp.to) : time
     }
 
-    /// After a reset the kernel has little left to receive. After another error the peer may go on
-    /// for ever.
+    /// The deadline of a broken connection. After a reset the kernel has little left to receive;
+    /// after another error the peer may continue for ever.
     private func brokenDeadline(_ connection: ConnectionReference) -> Nanoseconds {
         let isHeldUp = connection.pointee.flags.contains(.pipeFull)
         return (isHeldUp ? now : connection.pointee.lastSent) + configuration.closeTimeout
     }
 
-    /// The peer's turn: we read, and no blocking work of ours is being waited for.
+    /// Whether the server works, or a pipe's target is full, which has time-outs of its own. False
+    /// while output waits for the peer: a further request must not keep a connection open whose
+    /// earlier answer is not read.
+    private func isHeldByOthers(_ connection: ConnectionReference) -> Bool {
+        !awaitsPeer(connection)
+            && (connection.pointee.flags.contains(.pipeFull) || isWorking(connection))
+    }
+
+    /// The peer's turn: the connection is read, and no blocking work is pending.
     private func isAwaitingInput(_ connection: ConnectionReference) -> Bool {
         connection.pointee.flags.isDisjoint(with: .notReading) && !hasWork(connection)
     }
 
-    /// Its bytes are behind those of many others: it is not silent, if this has not gone on for
-    /// long.
+    /// Whether unread bytes show that the peer is not silent. That excuse ends after
+    /// `patienceWithOthers`.
     private func hasInputComing(
         _ connection: ConnectionReference, since deadline: Nanoseconds
     ) -> Bool {
@@ -68,7 +75,7 @@ extension Loop {
 
     private static var patienceWithOthers: Nanoseconds { 1_000_000_000 }
 
-    /// All is sent, and a reset waits for the peer's host to have it, which has gone on lately.
+    /// All bytes are sent, and a reset waits until the peer's host has them, with recent progress.
     private func isWaitingForPeer(_ connection: ConnectionReference) -> Bool {
         connection.pointee.state == .finishing
             && connection.pointee.flags.contains(.resetsAtEnd)
@@ -76,22 +83,24 @@ extension Loop {
             && connection.pointee.lastSent + configuration.closeTimeout > now
     }
 
-    /// Between two looks at a deadline, however short the time-out.
+    /// The shortest time between two checks, for any time-out.
     private static var shortestLook: Nanoseconds { 1_000_000 }
 
     func armTimer(_ connection: ConnectionReference) {
         timers.cancel(connection.pointee.timer)
         guard let deadline = deadline(of: connection) else { return }
+        let check = min(deadline, nextSendQueueCheck(connection) ?? deadline)
         connection.pointee.timer = timers.schedule(
-            at: max(deadline, now + Self.shortestLook), .connection(connection.pointee.token))
+            at: max(check, now + Self.shortestLook), .connection(connection.pointee.token))
     }
 
-    /// A loop that was held up, by a slow callback or since its process was stopped, finds out that
-    /// a time has passed before it has seen what came in that time. So nobody is overdue at the
-    /// first look: between that and the second one is a wait, which brings what has come.
+    /// After a slow callback or a stopped process, a loop sees an expired deadline before the
+    /// events of that time. So no connection is overdue at the first check. The second check
+    /// follows a wait, which brings those events.
     func deadlinePassed(_ connection: ConnectionReference, isSecondLook: Bool) {
         if isWaitingForPeer(connection) { return resetWhenTaken(connection) }
         if connection.pointee.state == .lingering { return lookAtLingering(connection) }
+        checkSendQueue(connection)
         guard let deadline = deadline(of: connection) else { return }
         guard deadline <= now else { return armTimer(connection) }
         if connection.pointee.state == .connecting {
@@ -107,7 +116,7 @@ extension Loop {
             port.counters.timeouts.add()
             close(connection, .timeout)
         case .finishing:
-            // What is unsent will not arrive, and must not look as if it had.
+            // The unsent bytes will not arrive, and the stream must not look complete.
             port.counters.timeouts.add()
             connection.pointee.details?.takeUnretainedValue().cause = .timeout
             abort(connection, .timeout)

@@ -1,4 +1,5 @@
-/// The cold side of a backend: what happens once per socket. The kernel's, or scripted.
+/// The cold side of a backend: calls that happen once per socket. Kernel sockets, or simulated
+/// ones.
 ///
 /// Called from the thread that starts a server and from its loops, hence Sendable.
 package protocol Sockets: AnyObject, Sendable {
@@ -7,19 +8,19 @@ package protocol Sockets: AnyObject, Sendable {
         on address: SocketAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener
 
-    /// Takes over a socket that somebody else has bound and, unless it is for datagrams, listens
-    /// on. From now on it is non-blocking and closed on exec.
+    /// Adopts a bound socket that, unless it is for datagrams, already listens. Makes it
+    /// non-blocking and close-on-exec.
     func adopt(_ descriptor: Descriptor) throws(SystemError) -> BoundListener
 
-    /// Takes over a connected stream in the same way.
+    /// Adopts a connected stream in the same way.
     func adoptStream(_ descriptor: Descriptor) throws(SystemError)
 
-    /// Binds a socket for datagrams. The descriptor is non-blocking; the caller owns it.
+    /// Binds a datagram socket. The descriptor is non-blocking; the caller owns it.
     func bindDatagrams(
         on address: SocketAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener
 
-    /// A socket that is to be connected to `address`. Non-blocking; the caller owns it.
+    /// Makes a socket for a connect to `address`. Non-blocking; the caller owns it.
     /// `receiveOffload` is for datagrams only, as in `ListenOptions`.
     func makeSocket(
         for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
@@ -31,23 +32,27 @@ package protocol Sockets: AnyObject, Sendable {
         _ form: DatagramForm
     ) -> DatagramsSent
 
-    /// Receives what is sent to a multicast group, by a network interface or by the one that the
-    /// kernel chooses. ENODEV where there is none.
+    /// Joins a multicast group on a network interface, or on the one that the kernel chooses.
+    /// Throws ENODEV if there is none.
     func join(
         _ group: SocketAddress, interface: String?, on descriptor: Descriptor
     ) throws(SystemError)
 
-    /// The next waiting connection, or nil if there is none: for the last look at a backlog.
+    /// Accepts the next waiting connection of a listener that stops; nil if the backlog is empty.
     func acceptWaiting(on listener: Descriptor) throws(SystemError) -> AcceptedStream?
 
-    /// Whether bytes have come that no driver has received yet. Takes none.
+    /// Whether the socket holds bytes that no driver has received yet. Reads none.
     func hasUnread(_ descriptor: Descriptor) -> Bool
 
-    /// Bytes of a TCP stream that the kernel has taken and the peer's host has not acknowledged: a
-    /// reset would destroy them.
+    /// The number of bytes of a TCP stream that the kernel holds and the peer's host has not
+    /// acknowledged. A reset would destroy them.
     func unacknowledged(_ descriptor: Descriptor) -> Int
 
-    /// Sets up an accepted connection.
+    /// The number of bytes of any stream in the kernel (SIOCOUTQ): not acknowledged by a TCP peer's
+    /// host, or not read by a Unix peer.
+    func sendQueue(_ descriptor: Descriptor) -> Int
+
+    /// Sets the options of a new connection.
     func prepare(_ descriptor: Descriptor, _ options: StreamOptions)
 
     func localAddress(of descriptor: Descriptor) throws(SystemError) -> SocketAddress
@@ -55,10 +60,10 @@ package protocol Sockets: AnyObject, Sendable {
 
     func set(_ option: StreamOption, on descriptor: Descriptor) throws(SystemError)
 
-    /// Makes the coming close send a reset.
+    /// Makes the following close send a reset.
     func resetOnClose(_ descriptor: Descriptor)
 
-    /// Another descriptor of the same socket, closed on exec; the caller owns it.
+    /// Duplicates the descriptor, close-on-exec; the caller owns the new one.
     func duplicate(_ descriptor: Descriptor) throws(SystemError) -> Descriptor
 
     /// Closes a descriptor that no driver has.
@@ -68,19 +73,18 @@ package protocol Sockets: AnyObject, Sendable {
     func removePath(of listener: BoundListener)
 }
 
-/// A listening descriptor and the address that it really has: port 0 is replaced by the kernel's
-/// choice.
+/// A listening descriptor and its real address, in which the kernel's choice replaces port 0.
 package struct BoundListener: Sendable {
     package let descriptor: Descriptor
     package let address: SocketAddress
-    /// Device and inode of a Unix path, so that nobody else's is removed.
+    /// Device and inode of a Unix path, so that no other process's socket is removed.
     package let path: PathIdentity?
-    /// It receives datagrams and accepts nobody.
+    /// The socket receives datagrams and accepts no connections.
     package let isDatagram: Bool
-    /// Somebody else has made it, and set what accepted sockets have from it.
+    /// Another process or the program made the socket. Accepted sockets inherit its options.
     package let isInherited: Bool
-    /// Where the path is, from whichever directory the process works in by the time it is removed;
-    /// nil if that could not be learnt.
+    /// The absolute path, valid after the process has changed its working directory; nil if
+    /// unknown.
     package let absolutePath: String?
 
     package init(
@@ -96,8 +100,8 @@ package struct BoundListener: Sendable {
     }
 }
 
-/// A connection out of a backlog, and whom it is with: told by accept(2), since getpeername(2) no
-/// longer tells it of a connection that was reset meanwhile.
+/// An accepted connection and its peer. accept(2) reports the peer, since getpeername(2) fails for
+/// a connection that was reset in the meantime.
 package struct AcceptedStream: Sendable {
     package let descriptor: Descriptor
     package let peer: SocketAddress?
@@ -108,19 +112,19 @@ package struct AcceptedStream: Sendable {
     }
 }
 
-/// How datagrams are handed to the kernel.
+/// The form in which datagrams are passed to the kernel.
 package enum DatagramForm {
-    /// As cheaply as can be, from the address that the socket is bound to. Not what has a source
-    /// behind its receiver's name.
+    /// The cheapest form, sent from the address that the socket is bound to. Not for names that
+    /// include a source.
     case plain
-    /// Each from the source that stands behind its receiver's name, if any does.
+    /// Each datagram from the source behind its receiver's name, if there is one.
     case sourced
-    /// The same, but neighbours of one size, receiver and source are one message.
+    /// Like `sourced`, but consecutive datagrams of one size, receiver and source form one message.
     case bundled
 }
 
-/// A datagram to be sent: memory that stays put during the call, of less than 4 GiB. Lies in memory
-/// as a `mr_outgoing`.
+/// A datagram to send, of less than 4 GiB. Its memory must not change during the call. Has the
+/// memory layout of `mr_outgoing`.
 package struct OutgoingDatagram {
     private let start: UnsafeRawPointer?
     private let nameStart: UnsafeRawPointer?
@@ -138,19 +142,20 @@ package struct OutgoingDatagram {
         UnsafeRawBufferPointer(start: start, count: Int(count))
     }
 
-    /// The receiver in the kernel's form, and behind it perhaps the source (`AskedAddress`).
+    /// The receiver in the kernel's form, possibly followed by the source (`AskedAddress`).
     package var name: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: nameStart, count: Int(nameCount))
     }
 }
 
-/// What the kernel took of datagrams.
+/// The result of one send call for datagrams.
 package struct DatagramsSent {
-    /// How many, from the first on.
+    /// The number of datagrams sent, from the first on.
     package var count = 0
-    /// Messages among them that held several.
+    /// The number of messages among them that held several datagrams.
     package var bundles = 0
-    /// Only if none was taken: why, and of how many datagrams the refused message consists.
+    /// Set only if no datagram was sent: the errno, and the number of datagrams in the refused
+    /// message.
     package var error: Int32 = 0
     package var refused = 0
 
@@ -172,17 +177,19 @@ package struct ListenOptions: Sendable {
     package var reusePort: Bool
     /// An IPv6 listener serves IPv4 too unless this is set.
     package var onlyV6: Bool
-    /// Accept only once bytes have come, or after so many seconds; nil: at once.
+    /// Accepts a connection once bytes have arrived, or after this many seconds (TCP_DEFER_ACCEPT);
+    /// nil: at once.
     package var deferAccept: CInt?
-    /// For datagrams: the kernel may hand over several of one sender in one piece (UDP_GRO).
+    /// For datagrams: the kernel may deliver several datagrams of one sender together (UDP_GRO).
     package var receiveOffload = false
-    /// For datagrams: refused where the kernel cannot cut a message into several (UDP_SEGMENT).
+    /// For datagrams: the bind fails if the kernel cannot split a message into several
+    /// (UDP_SEGMENT).
     package var segmentationOffload = false
-    /// For datagrams: others that say the same may bind the port too (SO_REUSEADDR).
+    /// For datagrams: sockets that also set this may bind the same port (SO_REUSEADDR).
     package var reuseAddress = false
-    /// The rights of a Unix path; nil leaves what the process's umask gives.
+    /// The mode of a Unix path; nil keeps the mode that results from the process's umask.
     package var mode: UInt16?
-    /// Prefer connections that this processor handles.
+    /// Prefers connections that this processor handles (SO_INCOMING_CPU).
     package var incomingCPU: CInt?
 
     package init(backlog: CInt = 4096, reusePort: Bool = false, onlyV6: Bool = false) {

@@ -42,8 +42,8 @@ package final class KernelSockets: Sockets {
         }
     }
 
-    /// Alone in the directory from the look at what is there until somebody can connect: to another
-    /// start, a socket that is bound and does not listen yet looks as dead as any.
+    /// Locks the directory from the first check of the path until listen(2) has returned. A second
+    /// process cannot distinguish a bound socket that does not listen yet from a dead one.
     private func listen(
         onPath path: String, _ address: SocketAddress, _ options: ListenOptions,
         _ descriptor: Descriptor
@@ -53,7 +53,7 @@ package final class KernelSockets: Sockets {
         try UnixPath.makeRoom(path, address)
         var identity: PathIdentity?
         do throws(SystemError) {
-            // Never wider than asked for, from its first moment on.
+            // fchmod before bind(2), so that the path never has wider rights than requested.
             if let mode = options.mode { fchmod(descriptor.number, mode_t(mode)) }
             try bind(descriptor, to: address)
             identity = UnixPath.identity(of: path)
@@ -114,7 +114,7 @@ package final class KernelSockets: Sockets {
     }
 
     package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {
-        // On a Unix socket these fail, which is all right: it has neither Nagle's delay nor probes.
+        // These options fail on a Unix socket, which has neither Nagle's delay nor probes.
         if options.noDelay {
             try? setInteger(1, CInt(MR_IPPROTO_TCP), CInt(MR_TCP_NODELAY), on: descriptor)
         }
@@ -201,7 +201,11 @@ package final class KernelSockets: Sockets {
 
     package func unacknowledged(_ descriptor: Descriptor) -> Int {
         if case .unix? = try? localAddress(of: descriptor) { return 0 }
-        return Int(mr_unacknowledged(descriptor.number))
+        return sendQueue(descriptor)
+    }
+
+    package func sendQueue(_ descriptor: Descriptor) -> Int {
+        Int(mr_send_queue(descriptor.number))
     }
 
     package func resetOnClose(_ descriptor: Descriptor) {

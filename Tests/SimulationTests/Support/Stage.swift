@@ -3,8 +3,8 @@ import Glibc
 import Simulation
 import Testing
 
-/// One loop over a driver that says what the test tells it to say. Time stands still unless a turn
-/// is told to begin later.
+/// One loop over a driver that reports the completions that the test passes in. Time stands still
+/// unless a turn has a delay.
 final class Stage {
     typealias Request = ScriptedDriver.Request
 
@@ -16,9 +16,9 @@ final class Stage {
     let sockets: SimulatedSockets
     let port: LoopPort
     let loop: Loop
-    /// Of loops that take nothing, which the connections are handed to if there are any.
+    /// The ports of loops that do not run. If there are any, the connections are handed to them.
     let others: [LoopPort]
-    /// The other ends, in the order in which they connected.
+    /// The peers, in the order in which they connected.
     private(set) var peers: [Peer] = []
 
     init(
@@ -39,8 +39,8 @@ final class Stage {
 
     // MARK: Turning
 
-    /// One turn, in whose wait the clock moves on and the driver gets these completions. Returns
-    /// what the loop asked of the driver in it.
+    /// Runs one turn. During its wait the clock moves on by `delay`, and the driver gets
+    /// `completions`. Returns the loop's requests to the driver.
     @discardableResult
     func turn(
         after delay: Nanoseconds = 0, _ completions: (Token, QueuedEvent)...
@@ -58,7 +58,7 @@ final class Stage {
         return driver.takeRequests()
     }
 
-    /// A turn that begins with this message.
+    /// Runs a turn that begins with this message.
     @discardableResult
     func turn(
         after delay: Nanoseconds = 0, message: LoopMessage,
@@ -73,7 +73,8 @@ final class Stage {
         return turn(after: delay, completions)
     }
 
-    /// A turn that begins with what a program does to one connection from outside its callbacks.
+    /// Runs a turn that begins with a program's action on one connection from outside its
+    /// callbacks.
     @discardableResult
     func turn(
         _ token: Token, does body: @escaping @Sendable (Loop, ConnectionReference) -> Void
@@ -86,17 +87,18 @@ final class Stage {
             })
     }
 
-    /// Behind a turn that brought a deadline: it is looked at twice, a millisecond apart.
+    /// Runs the turns after one that reached a deadline: the loop checks it twice, a millisecond
+    /// apart.
     func secondLook() -> [Request] {
         turn() + turn(after: .milliseconds(1)) + turn()
     }
 
-    /// How long after the last turn's beginning its wait was to end; nil: never.
+    /// The time from the last turn's beginning to its wait's deadline; nil for no deadline.
     var lastWait: Nanoseconds? { driver.deadlines.last?.map { $0 - driver.now } }
 
     // MARK: Connections
 
-    /// A descriptor as a kernel accepts it; nobody owns it yet.
+    /// Returns a newly accepted descriptor, which has no owner yet.
     func makeDescriptor() throws -> Descriptor { try makeStream().descriptor }
 
     func makeStream() throws -> AcceptedStream {
@@ -104,7 +106,7 @@ final class Stage {
         return try #require(try sockets.acceptWaiting(on: listener.descriptor))
     }
 
-    /// It waits in the backlog.
+    /// Connects a peer, which then waits in the backlog.
     func connectPeer() {
         peers.append(network.connect(to: listener.address))
         network.runDue()
@@ -112,7 +114,7 @@ final class Stage {
 
     func isOpen(_ descriptor: Descriptor) -> Bool { network.openDescriptors.contains(descriptor) }
 
-    /// A connection that another loop has accepted.
+    /// Opens a connection that another loop has accepted.
     func open() throws -> Token {
         owner.connectionAdded()
         turn(message: .adopt(try makeStream(), listener: 0, host: nil))
@@ -121,7 +123,7 @@ final class Stage {
         return token
     }
 
-    /// Starts to accept, and names the listener's token.
+    /// Starts accepting, and returns the listener's token.
     func startAccepting() throws -> Token {
         let requests = turn(message: .startAccepting)
         guard case .attach(listener.descriptor, let token) = requests.first else {
@@ -131,7 +133,7 @@ final class Stage {
         return token
     }
 
-    /// The first half of a stop.
+    /// Runs the first half of a stop.
     @discardableResult
     func stopAccepting() -> [Request] {
         turn(message: .stopAccepting(within: .milliseconds(10_000)))
@@ -139,7 +141,7 @@ final class Stage {
 
     struct Unexpected: Error { let requests: [Request] }
 
-    // MARK: What a program does to a connection, each in a turn of its own
+    // MARK: A program's actions on a connection, each in a separate turn
 
     @discardableResult
     func write(_ bytes: [UInt8], to token: Token) -> [Request] {
@@ -161,10 +163,23 @@ final class Stage {
     @discardableResult
     func abort(_ token: Token) -> [Request] { turn(token) { $0.abort($1, .local) } }
 
+    /// Makes the kernel accept bytes of the last connection that its peer has not read yet.
+    func leaveInSendQueue(_ bytes: [UInt8]) throws {
+        let descriptor = try #require(network.openDescriptors.last)
+        let carrier = SimulatedDriver(network: network, seed: 1, plan: .calm)
+        let token = Token(slot: 1, generation: 1)
+        carrier.attach(descriptor, as: token)
+        let isTaken = bytes.withUnsafeBytes { buffer in
+            buffer.baseAddress.map { carrier.send($0, buffer.count, for: token) } ?? false
+        }
+        #expect(isTaken)
+        #expect(sockets.unacknowledged(descriptor) == bytes.count)
+    }
+
     // MARK: Ending
 
-    /// Ends what is still open as after a failure of the driver, and looks whether anything is
-    /// left.
+    /// Ends everything that is still open, like after a driver's failure, and checks that no
+    /// resource is left.
     func finish() {
         driver.waitError = SystemError(EIO, "wait")
         _ = loop.turn()
@@ -184,7 +199,7 @@ final class Stage {
     }
 }
 
-/// Gives `body` a loop, ends it, and holds what it did against the rules of the seam.
+/// Runs `body` with a loop, ends it, and checks it against the seam's rules.
 func withStage(
     _ configuration: LoopConfiguration = LoopConfiguration(), handsTo others: Int = 0,
     _ balancer: Balancer.Policy = .roundRobin, _ body: (Stage) throws -> Void

@@ -1,0 +1,43 @@
+/// Detection of progress by a slow peer, from the kernel's send queue.
+///
+/// A kernel that holds megabytes for a peer reports no event until a third of them is gone. For a
+/// peer that reads 20 kB a second, that is a minute. The send queue (SIOCOUTQ) shows earlier how
+/// much the peer's host has accepted. While bytes wait, it is checked when a deadline is due, and
+/// four times per time-out.
+extension Loop {
+    /// Whether bytes wait until the peer reads more. Datagrams do not wait.
+    func awaitsPeer(_ connection: ConnectionReference) -> Bool {
+        !connection.pointee.outbound.isEmpty
+            && connection.pointee.flags.isDisjoint(with: [.datagrams, .broken])
+    }
+
+    /// The longest time without progress while bytes wait for the peer; nil: no limit, or no bytes.
+    private func progressTimeout(_ connection: ConnectionReference) -> Nanoseconds? {
+        guard awaitsPeer(connection) else { return nil }
+        switch connection.pointee.state {
+        case .open:
+            return [configuration.idleTimeout, configuration.writeTimeout].compactMap { $0 }.min()
+        case .finishing: return configuration.closeTimeout
+        case .connecting, .lingering, .closing, .free, .listening: return nil
+        }
+    }
+
+    func nextSendQueueCheck(_ connection: ConnectionReference) -> Nanoseconds? {
+        progressTimeout(connection).map { now + max(1, $0 / 4) }
+    }
+
+    func checkSendQueue(_ connection: ConnectionReference) {
+        guard progressTimeout(connection) != nil else { return }
+        noteSendQueue(connection, sockets.sendQueue(connection.pointee.descriptor))
+    }
+
+    /// Stores the queue's length. That counts as progress unless an earlier check, since the last
+    /// progress, found the same length. The first check counts, since it has no length to compare.
+    func noteSendQueue(_ connection: ConnectionReference, _ count: Int) {
+        let count = Int32(clamping: count)
+        let isChecked = connection.pointee.sendQueueChecked >= connection.pointee.lastSent
+        if !isChecked || count != connection.pointee.sendQueue { connection.pointee.lastSent = now }
+        connection.pointee.sendQueue = count
+        connection.pointee.sendQueueChecked = now
+    }
+}
