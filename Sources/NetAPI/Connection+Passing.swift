@@ -1,10 +1,12 @@
 internal import CLinux
 internal import EventLoop
 
-/// Passing bytes on without looking at them: to another connection, or from a file.
+/// Bytes that are passed on without a look at them: to another connection, or from a file. Call
+/// these methods on the connection's loop.
 extension Connection {
-    /// Moves what is unread now to `other`, which may live on this loop only (gnet's `WriteTo`);
-    /// returns how much. An empty datagram is passed on too, and no other nothing.
+    /// Consumes all unread bytes, writes them to `other`, which must live on the same loop, and
+    /// returns their number (gnet's `WriteTo`). An empty datagram is passed on too. Otherwise the
+    /// call does nothing when nothing is unread.
     @discardableResult
     public func forward(to other: Connection) -> Int {
         let count = buffered
@@ -12,23 +14,43 @@ extension Connection {
         return count
     }
 
-    /// From now on everything unread or received goes to `other`, with back-pressure; `onTraffic`
-    /// rests. The peer's end passes on as an end of our side to `other`; when both directions have
-    /// ended, or one connection breaks, both close. For both directions call it on each. `other`
-    /// must live on the same loop, as those do that `connect(to:)` makes.
+    /// Sends everything unread or received from now on to `other`, with back-pressure; `onTraffic`
+    /// is no longer called. The peer's end of stream becomes an end of our side to `other`. When
+    /// both directions have ended, or one connection breaks, both close. For both directions call
+    /// it on each. `other` must live on the same loop, like the connections that `connect(to:)`
+    /// makes.
     public func pipe(to other: Connection) {
         guard other.isOpen else { return }
         _ = withCore { $0.pipe(record, to: other.record) }
     }
 
-    /// Queues `count` bytes of an open file from `offset` on, behind what is written. The
-    /// descriptor is duplicated: close yours when you like. Read in pieces of 64 KiB on the loop
-    /// as the peer takes them, so for files in the page cache or on fast disks. A file that turns
-    /// out shorter resets the connection. Throws `.closed`, `.invalidOption`, or `.system`, also
-    /// for a `udp://` connection.
+    /// Queues `count` bytes of an open file from byte `offset` on, behind the written bytes. The
+    /// descriptor is duplicated, so the caller may close its own at any time. The loop reads the
+    /// file in pieces of 64 KiB as the peer accepts them: for files in the page cache or on fast
+    /// disks. A file that turns out shorter resets the connection. Throws `.closed`,
+    /// `.invalidOption`, or `.system`, also for a `udp://` connection.
     public func sendFile(_ descriptor: CInt, offset: Int, count: Int) throws(NetError) {
+        try sendFile(offset, count) { () throws(SystemError) in
+            try FilePart(duplicating: descriptor, offset: offset, left: count)
+        }
+    }
+
+    /// Like `sendFile(_:offset:count:)`, but the library owns the descriptor from now on, even if
+    /// this throws. The descriptor is closed when its last byte has been read, or when the
+    /// connection closes. The call needs no second descriptor, so it does not fail where a process
+    /// may have no more of them.
+    public func sendFile(
+        takingOver descriptor: CInt, offset: Int, count: Int
+    ) throws(NetError) {
+        var file: FilePart? = FilePart(descriptor: descriptor, offset: offset, left: count)
+        try sendFile(offset, count) { () throws(SystemError) in file.take()! }
+    }
+
+    private func sendFile(
+        _ offset: Int, _ count: Int, _ open: () throws(SystemError) -> FilePart
+    ) throws(NetError) {
         guard let core, isOpen else { throw .closed }
-        // No file is larger, and sums of what waits cannot overflow.
+        // No file is larger, and sums of the queued lengths cannot overflow.
         let most = 1 << 60
         guard (0...most).contains(offset), (0...most - offset).contains(count),
             record.pointee.outbound.fileCount <= most - count
@@ -37,7 +59,7 @@ extension Connection {
                 "offset or count", "\(offset), \(count)", "give a part of the file")
         }
         do throws(SystemError) {
-            try core.sendFile(record, descriptor, offset: offset, count: count)
+            try core.sendFile(record, try open())
         } catch {
             throw NetError(error)
         }
@@ -47,18 +69,18 @@ extension Connection {
 extension Connection {
     /// Runs `work`, which may block, on another thread, then `then` on this loop with its value.
     ///
-    /// One at a time for each connection, in the order of the calls. An error of either closes the
-    /// connection with it. After the close nothing is called, and work that has not begun is
-    /// skipped. A peer that ends its side meanwhile still gets what `then` writes: its end is told
-    /// when the last work is done.
+    /// The jobs of a connection run one at a time, in the order of the calls. An error of `work` or
+    /// `then` closes the connection with it. After the close no closure is called, and jobs that
+    /// have not begun are skipped. A peer that ends its side meanwhile still gets the bytes that
+    /// `then` writes: its end of stream is delivered after the last job.
     ///
-    /// Threads and queue are bounded by `Options.workers`. When the queue is full, `refused` runs
-    /// on this loop in place of `then`, and can answer that the server is busy; without it the
-    /// connection closes with `.overloaded`. With `Options.Workers.perConnection` jobs unfinished
-    /// the connection is not read, `canOffload` is false, and `nextLine`, `nextFrame`,
-    /// `next(through:)`, `next(_:)` and `nextInteger` return nil; when half of them are done
-    /// `onTraffic` runs again for what is unread. A callback that adds more than 1,024 jobs beyond
-    /// that closes its connection with `.overloaded`.
+    /// `Options.workers` bounds threads and queue. When the queue is full, `refused` runs on this
+    /// loop in place of `then`, and can answer that the server is busy. Without `refused` the
+    /// connection closes with `.overloaded`. With `Options.Workers.perConnection` unfinished jobs
+    /// the connection is not read and `canOffload` is false. Then `nextLine`, `nextFrame`,
+    /// `next(through:)`, `next(_:)` and `nextInteger` return nil. When half of the jobs are done,
+    /// `onTraffic` runs again for the unread bytes. A callback that adds more than 1,024 jobs
+    /// beyond that limit closes its connection with `.overloaded`.
     public func offload<Value: Sendable>(
         _ work: @escaping @Sendable () throws -> Value,
         then: @escaping (Connection, Value) throws -> Void,
@@ -78,6 +100,7 @@ extension Connection {
         _ = withCore { $0.offload(record, job) }
     }
 
-    /// False with `Options.Workers.perConnection` jobs unfinished, and after a close.
+    /// Indicates room for another job: false with `Options.Workers.perConnection` unfinished jobs,
+    /// and after a close.
     public var canOffload: Bool { withCore { $0.canOffload(record) } ?? false }
 }

@@ -1,10 +1,11 @@
-/// Bytes that are passed on: forwarded, piped with back-pressure, or sent from a file.
+/// Tests of passed-on bytes: forwarded, piped with back-pressure, or sent from a file.
 import Glibc
 import NetAPI
+import Synchronization
 import Testing
 
 @Suite struct PassingTests {
-    /// A proxy that pipes both ways to a server of its own.
+    /// Runs a proxy that pipes both ways to `backend`.
     private func withProxy(
         _ setup: Setup, to backend: TestServer, _ body: (TestServer, TestHandler) throws -> Void
     ) throws {
@@ -23,7 +24,8 @@ import Testing
 
     @Test(arguments: Setup.receiving)
     func aPipeCarriesBothWaysAndItsEndsToo(_ setup: Setup) throws {
-        // It answers only when it has everything, and then ends: the proxy must pass on a half.
+        // The server answers only after the client's end, and then ends: the proxy must forward a
+        // half-close.
         let held = PerConnection<[UInt8]>([])
         var serving = TestHandler()
         serving.traffic = { connection in
@@ -150,6 +152,44 @@ import Testing
                 client.close()
             }
             try server.waitUntilEmpty()
+        }
+    }
+
+    /// The descriptor is closed once: after its last byte, with its connection, or with the error.
+    /// Its number shows that, since a closed one is given out again.
+    @Test(arguments: Setup.single)
+    func aFileThatIsTakenOverIsClosedByTheLibrary(_ setup: Setup) throws {
+        let path = TemporaryPath.make("file")
+        defer { unlink(path) }
+        let size = 40 << 20
+        try TemporaryPath.write("tail", to: path)
+        #expect(truncate(path, off_t(size)) == 0)
+        let files = Mutex<[CInt]>([])
+        let handler = TestHandler(traffic: { connection in
+            connection.discardAll()
+            let (short, long) = (Glibc.open(path, O_RDONLY), Glibc.open(path, O_RDONLY))
+            let (empty, wrong) = (Glibc.open(path, O_RDONLY), Glibc.open(path, O_RDONLY))
+            files.withLock { $0 = [short, empty, wrong, long] }
+            try connection.sendFile(takingOver: short, offset: 0, count: 4)
+            try connection.sendFile(takingOver: empty, offset: 0, count: 0)
+            #expect(throws: NetError.self) {
+                try connection.sendFile(takingOver: wrong, offset: -1, count: 1)
+            }
+            #expect(fcntl(empty, F_GETFD) < 0 && fcntl(wrong, F_GETFD) < 0)
+            try connection.sendFile(takingOver: long, offset: 4, count: size - 4)
+            return .none
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect(receiveBuffer: 4096)
+            try client.send("x")
+            #expect(try client.receiveText(exactly: 4) == "tail")
+            let numbers = files.withLock { $0 }
+            #expect(fcntl(numbers[0], F_GETFD) < 0)
+            #expect(fcntl(numbers[3], F_GETFD) >= 0)
+            client.close()
+            try handler.log.waitFor(.close)
+            try server.waitUntilEmpty()
+            #expect(fcntl(numbers[3], F_GETFD) < 0)
         }
     }
 

@@ -2,18 +2,17 @@ import Glibc
 
 /// A piece of outbound memory with its bookkeeping in front, linked to the next one.
 ///
-/// Never moved and never grown: a kernel may be reading the part that was handed over while the
-/// part behind is written.
+/// Never moved and never grown: the kernel may read submitted bytes while later ones are written.
 @usableFromInline
 package struct Chunk: ~Copyable {
     @usableFromInline var next: UnsafeMutablePointer<Chunk>?
     /// The bytes in use are `start..<end`.
     var start = 0
     var end = 0
-    /// Where writing has to end: the capacity, or 0 when nothing may join what is there.
+    /// The end of writable memory: the capacity, or 0 when no bytes may join.
     private(set) var limit: Int
     let capacity: Int
-    /// What is still to be read into this chunk, again and again, before the next one's turn.
+    /// A file part whose unread bytes pass through this chunk, before the next chunk is sent.
     private var file: FilePart?
 
     init(capacity: Int) {
@@ -22,18 +21,18 @@ package struct Chunk: ~Copyable {
     }
 
     var count: Int { end &- start }
-    /// Not above 0 if nothing may join.
+    /// The writable bytes; at most 0 if no bytes may join.
     var room: Int { limit &- end }
 
-    /// Has all the bytes of a pooled chunk to write to.
+    /// Whether this is a pooled chunk that bytes may join.
     var isStandard: Bool { limit == Self.standardCapacity }
 
-    /// What is there is a datagram: nothing may join it.
+    /// Marks the chunk as the end of a datagram that no bytes may join.
     mutating func seal() { limit = 0 }
     var isSealed: Bool { limit == 0 }
     mutating func unseal() { limit = capacity }
 
-    /// Nothing joins the bytes of a file.
+    /// Assigns a file part. No bytes may join a file's.
     mutating func hold(_ part: consuming FilePart) {
         file = consume part
         limit = 0
@@ -41,7 +40,7 @@ package struct Chunk: ~Copyable {
 
     var hasFile: Bool { unreadOfFile != nil }
 
-    /// Bytes of its file that are still to be read; nil if it has none.
+    /// The bytes of its file part that are not read yet; nil without a file part.
     var unreadOfFile: Int? {
         switch file {
         case .some(let part): part.left
@@ -49,8 +48,8 @@ package struct Chunk: ~Copyable {
         }
     }
 
-    /// Reads the next piece of its file, which takes the place of the bytes that were there. As
-    /// `pread` answers: 0 at the end, -1 with `errno` after an error.
+    /// Reads the file's next piece over the chunk's previous bytes. Returns the result of `pread`:
+    /// 0 at the file's end, -1 with `errno` after an error.
     mutating func readFile(into bytes: UnsafeMutableRawPointer) -> Int {
         guard let count = file?.read(into: bytes, atMost: capacity) else { return 0 }
         guard count > 0 else { return count }
@@ -59,7 +58,7 @@ package struct Chunk: ~Copyable {
         return count
     }
 
-    /// Bytes that a pooled chunk holds.
+    /// The capacity of a pooled chunk.
     package static let standardCapacity = 65_536
     private static let pageSize = Int(sysconf(CInt(_SC_PAGESIZE)))
 
@@ -71,8 +70,9 @@ package struct Chunk: ~Copyable {
         return chunk
     }
 
-    /// malloc keeps what is freed between blocks that are in use, and so most of what a crowd of
-    /// slow readers was owed: the pages of a large chunk go back to the kernel before.
+    /// Frees a chunk. malloc keeps freed memory that lies between used blocks, which is most memory
+    /// after many slow readers. Therefore madvise returns the pages of a large chunk to the kernel
+    /// first.
     static func destroy(_ chunk: UnsafeMutablePointer<Chunk>) {
         let capacity = chunk.pointee.capacity
         chunk.deinitialize(count: 1)
@@ -92,7 +92,7 @@ extension UnsafeMutablePointer<Chunk> {
     }
 }
 
-/// A part of an open file that is to be sent. It closes the descriptor, which is its own.
+/// A part of an open file to be sent. Owns its descriptor and closes it.
 package struct FilePart: ~Copyable {
     private let descriptor: CInt
     private var offset: Int
@@ -102,6 +102,14 @@ package struct FilePart: ~Copyable {
         self.descriptor = descriptor
         self.offset = offset
         self.left = left
+    }
+
+    /// Duplicates the descriptor, so that the caller may close its own at once. Throws the errno of
+    /// fcntl.
+    package init(duplicating descriptor: CInt, offset: Int, left: Int) throws(SystemError) {
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+        guard copy >= 0 else { throw SystemError(errno, "fcntl") }
+        self.init(descriptor: copy, offset: offset, left: left)
     }
 
     deinit { Glibc.close(descriptor) }
@@ -118,20 +126,20 @@ package struct FilePart: ~Copyable {
     }
 }
 
-/// A loop's standard chunks, last in first out, so that the one in the cache is taken first. Keeps
-/// as many as connections have in their hands, so that a busy loop's are used again and those of a
-/// crowd go with it, and always `limit`.
+/// A loop's free standard chunks, last in, first out, so that the next one is in the cache. Keeps
+/// as many free chunks as connections use, and always up to `limit`. So a busy loop reuses its
+/// chunks, and those of a crowd are freed when it leaves.
 @usableFromInline
 package final class ChunkPool {
     @usableFromInline
     @exclusivity(unchecked) var free: UnsafeMutablePointer<Chunk>?
     @usableFromInline
     @exclusivity(unchecked) var freeCount = 0
-    /// Chunks that exist, of any size.
+    /// Existing chunks of any size.
     @exclusivity(unchecked) private var total = 0
     @usableFromInline let limit: Int
 
-    /// Chunks in connections' hands.
+    /// The number of chunks that connections use.
     package var inUse: Int { total - freeCount }
 
     package init(limit: Int = 64) { self.limit = limit }
@@ -143,7 +151,7 @@ package final class ChunkPool {
         }
     }
 
-    /// A standard one that has been given back; nil if there is none.
+    /// Returns a free standard chunk; nil if there is none.
     @inline(__always)
     func takeFree() -> UnsafeMutablePointer<Chunk>? {
         guard let chunk = free else { return nil }
@@ -168,7 +176,7 @@ package final class ChunkPool {
         giveStandard(chunk)
     }
 
-    /// As `give`, of a chunk of the standard size that anything may still join.
+    /// Like `give`, but for a standard chunk that bytes may still join.
     @inlinable
     @inline(__always)
     func giveStandard(_ chunk: UnsafeMutablePointer<Chunk>) {
@@ -191,11 +199,11 @@ package final class ChunkPool {
             }
         }
         destroy(chunk)
-        // There is one less in use than before, so these are few.
+        // One chunk less is in use than before, so the loop frees few.
         while freeCount > most, let other = takeFree() { destroy(other) }
     }
 
-    /// Free chunks to be kept now.
+    /// The most free chunks to keep now.
     private var most: Int { max(limit, inUse) }
 
     private func destroy(_ chunk: UnsafeMutablePointer<Chunk>) {

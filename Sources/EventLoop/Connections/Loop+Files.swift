@@ -1,30 +1,26 @@
 import Glibc
 
-/// Files among what is written: read piece by piece as the peer takes them.
+/// Files in a connection's output, read piece by piece as the peer reads them.
 
 extension Loop {
-    /// Queues a part of a file. The descriptor is duplicated, so the caller may close its own at
-    /// once.
+    /// Queues a part of a file.
     package func sendFile(
-        _ connection: ConnectionReference, _ descriptor: CInt, offset: Int, count: Int
+        _ connection: ConnectionReference, _ file: consuming FilePart
     ) throws(SystemError) {
-        // Each piece would be a datagram that is too long.
+        // Each piece would be too long for a datagram.
         guard !connection.pointee.flags.contains(.datagrams) else {
             throw SystemError(EOPNOTSUPP, "sendfile")
         }
-        guard acceptsWrites(connection), count > 0 else { return }
+        guard acceptsWrites(connection), file.left > 0 else { return }
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "sendFile inside write(reserving:) on the same connection")
-        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
-        guard copy >= 0 else { throw SystemError(errno, "fcntl") }
         if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
-        connection.pointee.outbound.append(
-            FilePart(descriptor: copy, offset: offset, left: count), chunks)
+        connection.pointee.outbound.append(file, chunks)
         wrote(connection)
     }
 
-    /// What was promised cannot be sent, and must not look as if it had been.
+    /// The promised bytes cannot be sent, and the stream must not look complete.
     func fileFailed(_ connection: ConnectionReference, _ error: Int32) {
         connection.pointee.outbound.clearFileError()
         abort(connection, .reset(SystemError(error, "pread")))
