@@ -1,12 +1,12 @@
 import Glibc
 
-/// A key that a request lends or that a table owns: the same bytes are the same key, so a lookup
-/// allocates nothing. Only owned ones may be stored.
+/// A key that a request lends or that a table owns. The same bytes are the same key, so a look-up
+/// allocates no memory. Only owned keys may be stored.
 enum Bytes: Hashable {
     case owned([UInt8])
     case lent(UnsafeRawBufferPointer)
 
-    /// To be stored.
+    /// Copies the bytes into a key that may be stored.
     init(copying bytes: UnsafeRawBufferPointer) { self = .owned([UInt8](bytes)) }
 
     @inline(__always)
@@ -31,7 +31,8 @@ func areEqual(_ one: UnsafeRawBufferPointer, _ other: UnsafeRawBufferPointer) ->
     return memcmp(first, second, one.count) == 0
 }
 
-/// Compares with text in any case of ASCII letters.
+/// Returns whether the bytes equal `word`, which is in capitals, ignoring the case of ASCII
+/// letters.
 func isWord(_ bytes: UnsafeRawBufferPointer, _ word: StaticString) -> Bool {
     guard bytes.count == word.utf8CodeUnitCount else { return false }
     for index in 0..<bytes.count where uppercase(bytes[index]) != word.utf8Start[index] {

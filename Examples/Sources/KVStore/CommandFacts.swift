@@ -1,17 +1,20 @@
 import RESPCodec
 
-/// What COMMAND tells of a command to client libraries: what it does and where its keys are.
+/// The facts that COMMAND reports to client libraries: the effect of a command and the positions of
+/// its keys.
 enum CommandFacts {
     private struct Facts {
-        /// Nil: no keys are written or read.
+        /// Whether keys are written, or only read; nil if the command uses no keys.
         let isWriting: Bool?
         let isFast: Bool
         let group: String
-        /// The first key, the last one (negative: from the end) and the way from one to the next.
+        /// The index of the first key, that of the last key (negative: from the end), and the step
+        /// between keys.
         let keys: (first: Int, last: Int, step: Int)
     }
 
-    /// Groups of names: whether they write, whether they take constant time, their group, keys.
+    /// Groups of command names: whether they write, whether they run in constant time, their group,
+    /// keys.
     private static let rows: [(String, Bool?, Bool, String, (Int, Int, Int))] = [
         ("get strlen", false, true, "string", (1, 1, 1)),
         ("mget", false, true, "string", (1, -1, 1)),
@@ -65,8 +68,8 @@ enum CommandFacts {
             ?? Facts(isWriting: nil, isFast: false, group: "admin", keys: (0, 0, 0))
     }
 
-    /// Redis's ten elements: name, arity, flags, first key, last key, step, groups, hints, keys
-    /// once more, subcommands.
+    /// Writes Redis's ten elements: name, arity, flags, first key, last key, step, groups, hints,
+    /// keys once more, subcommands.
     static func describe(_ command: Command, _ reply: ReplyWriter) {
         let facts = known(command)
         reply.array(10)
@@ -94,7 +97,7 @@ enum CommandFacts {
         reply.bulk("begin_search")
         writeSearch("index", [("index", first)], reply)
         reply.bulk("find_keys")
-        // There counted from the first key.
+        // This index counts from the first key.
         let range = [("lastkey", last < 0 ? last : last - first), ("keystep", step), ("limit", 0)]
         writeSearch("range", range, reply)
     }

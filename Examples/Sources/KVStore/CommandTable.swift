@@ -1,15 +1,15 @@
 import RESPCodec
 
-/// A command: its name in lower case, as errors show it, and Redis's arity: so many words, or with
-/// a minus at least so many.
+/// A command with its name in lower case, which errors show, and Redis's arity. The arity is the
+/// number of words; if negative, the least number of words.
 final class Command: Sendable {
     let name: String
     let arity: Int
-    /// Allowed in RESP2 to who has subscribed.
+    /// Whether a subscriber may send the command in RESP2.
     let isForSubscribers: Bool
-    /// Executed at once also after MULTI.
+    /// Whether the command is executed at once even after MULTI.
     let isImmediate: Bool
-    /// What its second word may be; empty if that is an argument like others.
+    /// The valid second words; empty if the second word is an argument like others.
     let subcommands: [Subcommand]
     let run: @Sendable (Call) -> Void
 
@@ -32,7 +32,7 @@ final class Command: Sendable {
     }
 }
 
-/// Finds commands by name in any case, without allocating: a name is a few numbers.
+/// Finds commands by name in any case, without an allocation: a name is compared as a few integers.
 final class CommandTable: Sendable {
     private struct Slot {
         let name: Word
@@ -43,7 +43,7 @@ final class CommandTable: Sendable {
     private let slots: [Slot?]
 
     init() {
-        // The commonest first: they get the places that are looked at first.
+        // The most common commands come first, so that they get the slots that are examined first.
         commands = [
             Command.strings, Command.connections, Command.counters, Command.keys, Command.expiries,
             Command.lists, Command.hashes, Command.sets, Command.sortedSets, Command.channels,
@@ -60,7 +60,7 @@ final class CommandTable: Sendable {
         self.slots = slots
     }
 
-    /// Executes the call's request, which has a name at least.
+    /// Executes the call's request, which has at least a name.
     func run(_ call: Call) {
         guard let command = lend(call[0]) else { return unknown(call) }
         command._withUnsafeGuaranteedRef { command in
@@ -75,7 +75,7 @@ final class CommandTable: Sendable {
         }
     }
 
-    /// For a client that has subscribed, or sent MULTI.
+    /// Executes a command of a client that has subscribed or has sent MULTI.
     @inline(never)
     private func runSpecially(_ command: Command, _ call: Call) {
         let session = call.session
@@ -102,7 +102,7 @@ final class CommandTable: Sendable {
 
     func find(_ bytes: UnsafeRawBufferPointer) -> Command? { lend(bytes)?.takeUnretainedValue() }
 
-    /// Commands live as long as the table, so none is retained for a request.
+    /// Returns a command without retaining it, since commands live as long as the table.
     @inline(__always)
     private func lend(_ bytes: UnsafeRawBufferPointer) -> Unmanaged<Command>? {
         guard let name = Word(bytes) else { return nil }
@@ -114,15 +114,17 @@ final class CommandTable: Sendable {
         return nil
     }
 
-    /// Redis shows at most 128 bytes of the name and of the arguments together.
+    /// Writes the error for an unknown command. Redis shows at most 128 bytes of the name and of
+    /// the arguments together.
     private func unknown(_ call: Call) {
-        // A browser can be made to send these from any page, with commands in the body behind them.
+        // Any page can make a browser send these words, with commands in the body after them.
         if isWord(call[0], "POST") || isWord(call[0], "HOST:") { return call.session.end() }
         call.session.transaction?.spoil()
         var (arguments, length) = ("", 0)
         for index in 1..<max(1, call.count) where length < 128 {
             arguments += "'\(shown(call[index], most: 128 - length))' "
-            // Of what came, since escapes are longer: two quotes and a blank.
+            // The length is that of the received bytes, since escapes are longer, plus two quotes
+            // and a blank.
             length += min(call[index].prefix { $0 != 0 }.count, 128 - length) + 3
         }
         call.reply.error(

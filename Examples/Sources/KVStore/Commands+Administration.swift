@@ -1,6 +1,6 @@
 import RESPCodec
 
-// What tools ask before they start: CONFIG GET, COMMAND.
+// INFO, CONFIG and COMMAND, which tools send before they start.
 extension Command {
     static let administration = [
         Command("info", -1) { call in
@@ -31,7 +31,8 @@ extension Command {
         },
     ]
 
-    /// A name is answered as it was asked for, and a pattern by the names that it fits, each once.
+    /// Writes the settings that match, each once. A name is repeated in the client's spelling, and
+    /// a pattern is replaced by the names that it matches.
     private static func configGet(_ call: Call) {
         var found: [(name: String, value: String)] = []
         var seen: Set<String> = []

@@ -1,6 +1,6 @@
 import RESPCodec
 
-// SUBSCRIBE, UNSUBSCRIBE, their kin for patterns, PUBLISH.
+// SUBSCRIBE and UNSUBSCRIBE, their variants for patterns, and PUBLISH.
 extension Command {
     static let channels = [
         forSubscribers("subscribe", -2) { call in

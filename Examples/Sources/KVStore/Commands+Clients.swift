@@ -1,6 +1,6 @@
 import RESPCodec
 
-// CLIENT: what a client tells of itself, and may know of others.
+// CLIENT: the settings of a client, and information about itself and others.
 extension Command {
     static let clientSubcommands = [
         Subcommand(
@@ -67,7 +67,7 @@ extension Command {
         } else if call.count > 3, isWord(call[2], "ID") {
             var ids: Set<Int> = []
             for index in 3..<call.count {
-                guard let id = Decimal.parse(call[index]), id > 0 else {
+                guard let id = Decimal.parse(call[index]) else {
                     return call.reply.error("ERR Invalid client ID")
                 }
                 ids.insert(id)

@@ -1,6 +1,6 @@
 import RESPCodec
 
-// What concerns the client's connection and not the keys.
+// Commands on the client's connection, which use no keys.
 extension Command {
     static let connections = [
         forSubscribers("ping", -1, ping),
@@ -77,7 +77,7 @@ extension Command {
         call.reply.array(0)
     }
 
-    /// Of the protocol and the error texts that this server follows.
+    /// The version of Redis whose protocol and error texts this server follows.
     static let version = "7.0.15"
 
     private static func auth(_ call: Call) {
@@ -91,7 +91,8 @@ extension Command {
         call.reply.ok()
     }
 
-    /// There are no users but the default one, which needs no password.
+    /// Returns whether the name is that of the default user. There are no other users, and this one
+    /// needs no password.
     private static func isDefaultUser(_ name: UnsafeRawBufferPointer) -> Bool {
         name.elementsEqual("default".utf8)
     }

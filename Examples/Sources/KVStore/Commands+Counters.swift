@@ -1,6 +1,6 @@
 import RESPCodec
 
-// INCR and its kin: numbers kept as strings.
+// INCR and related commands, on numbers that are stored as strings.
 extension Command {
     static let counters = [
         Command("incr", 2) { add(1, $0) },
@@ -49,7 +49,8 @@ extension Command {
         }
     }
 
-    /// Decimal digits without a String: 20 bytes hold every Int.
+    /// Calls `body` with the decimal digits of `value`, without making a String. 20 bytes hold
+    /// every Int.
     static func withDigits(_ value: Int, _ body: (UnsafeRawBufferPointer) -> Void) {
         withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { buffer in
             var rest = value.magnitude

@@ -1,6 +1,6 @@
 import RESPCodec
 
-// How long a key has to live.
+// EXPIRE, TTL and the other commands on the expiry of keys.
 extension Command {
     static let expiries = [
         Command("expire", -3) { expire($0, .seconds) },
@@ -36,12 +36,11 @@ extension Command {
     }
 
     private static func expire(_ call: Call, _ unit: ExpiryTime.Unit) {
-        guard let time = call.number(2) else { return }
+        var condition = ExpiryCondition()
+        guard condition.read(call), let time = call.number(2) else { return }
         guard let moment = unit.moment(time, call) else {
             return call.reply.error("ERR invalid expire time in '\(call.commandName)' command")
         }
-        var condition = ExpiryCondition()
-        guard condition.read(call) else { return }
         call.withEntry { shard, entry in
             guard let entry, condition.allows(entry.expiry, moment) else {
                 return call.reply.integer(0)
@@ -56,14 +55,14 @@ extension Command {
     }
 }
 
-/// NX, XX, GT and LT of EXPIRE.
+/// The options NX, XX, GT and LT of EXPIRE.
 private struct ExpiryCondition {
     var onlyIfNone = false
     var onlyIfAny = false
     var onlyLater = false
     var onlySooner = false
 
-    /// False after an error was written.
+    /// Reads the options; returns false after an error was written.
     mutating func read(_ call: Call) -> Bool {
         for index in 3..<max(3, call.count) {
             if isWord(call[index], "NX") {

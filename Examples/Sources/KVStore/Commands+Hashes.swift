@@ -1,6 +1,6 @@
 import RESPCodec
 
-// Commands on hashes.
+// HSET, HGET and the other commands on hashes.
 extension Command {
     static let hashes = [
         Command("hset", -4) { hset($0) },
@@ -38,7 +38,7 @@ extension Command {
                 where map.values.removeValue(forKey: .lent(call[index])) != nil {
                     removed += 1
                 }
-                if map.values.isEmpty { shard.remove(entry) }
+                shard.membersRemoved(from: entry)
                 call.reply.integer(removed)
             }
         },
@@ -54,7 +54,8 @@ extension Command {
         Command("hincrby", 4) { hincrby($0) },
     ]
 
-    /// With the hash at the first argument, nil if there is no such key; or the error is written.
+    /// Calls `body` with the hash at the first argument, nil if there is no such key. Writes an
+    /// error if the key has another type.
     private static func withMap(_ call: Call, _ body: (Shard, Entry?, ByteMap?) -> Void) {
         call.withEntry { shard, entry in
             guard let entry else { return body(shard, nil, nil) }
@@ -63,7 +64,7 @@ extension Command {
         }
     }
 
-    /// With a hash that is made if need be.
+    /// Like `withMap`, but makes a hash if there is no such key.
     private static func withNewMap(_ call: Call, _ body: (ByteMap) -> Void) {
         call.withKey { shard, hash in
             if let old = shard.find(call[1], hash, call.now) {
@@ -72,7 +73,7 @@ extension Command {
             }
             let map = ByteMap()
             body(map)
-            // After an error it is empty, and an empty hash is no key.
+            // After an error the hash is empty, and an empty hash is not stored.
             guard !map.values.isEmpty else { return }
             shard.findOrInsert(call[1], hash, call.now).container = .hash(map)
         }

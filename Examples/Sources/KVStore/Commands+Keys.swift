@@ -1,6 +1,6 @@
 import RESPCodec
 
-// Commands on keys of any type, one or all.
+// Commands on keys of any type, on some keys or on all.
 extension Command {
     static let keys = [
         Command("del", -2) { call in
@@ -21,7 +21,7 @@ extension Command {
             call.reply.integer(count)
         },
         Command("flushall", -1) { flush($0) },
-        // There is one database.
+        // FLUSHDB removes all keys too, since there is one database.
         Command("flushdb", -1) { flush($0) },
     ]
 
@@ -55,12 +55,15 @@ extension Command {
             }
         }
         found.write(to: call.reply)
-        // It may have taken long.
+        // The search may have lasted long.
         call.forgetTime()
     }
 
     private static func scan(_ call: Call) {
-        guard let cursor = Decimal.parse(call[1]) else {
+        // A cursor has any 64 bits, with either sign before them.
+        guard
+            let cursor = UInt(text(call[1])) ?? Decimal.parse(call[1]).map(UInt.init(bitPattern:))
+        else {
             return call.reply.error("ERR invalid cursor")
         }
         var count = 10
@@ -82,7 +85,7 @@ extension Command {
         }
         var found = FoundKeys(room: call.reply.room)
         let store = call.database.store
-        let next = store.scan(UInt(bitPattern: cursor), atLeast: count, call.now) { entry in
+        let next = store.scan(cursor, atLeast: count, call.now) { entry in
             if let type, type != "\(entry.typeName)" { return }
             let isWanted = pattern.map { matches($0, entry.key.bytes) } ?? true
             if isWanted { found.add(entry.key.bytes) }
@@ -93,8 +96,8 @@ extension Command {
     }
 }
 
-/// Copies of keys, as many as one reply can hold: how many there are has to be known before the
-/// first is written.
+/// Copies of keys, as many as one reply can hold. Their number must be known before the first is
+/// written.
 private struct FoundKeys {
     private var keys: [[UInt8]] = []
     private var room: Int

@@ -1,6 +1,6 @@
 import RESPCodec
 
-// Commands on lists.
+// LPUSH, LRANGE and the other commands on lists.
 extension Command {
     static let lists = [
         Command("lpush", -3) { call in push(call) { $0.prepend($1) } },
@@ -17,7 +17,8 @@ extension Command {
         Command("lrange", 4) { range($0) },
     ]
 
-    /// With the list at the first argument, nil if there is no such key; or the error is written.
+    /// Calls `body` with the list at the first argument, nil if there is no such key. Writes an
+    /// error if the key has another type.
     private static func withList(_ call: Call, _ body: (Shard, Entry?, ByteList?) -> Void) {
         call.withEntry { shard, entry in
             guard let entry else { return body(shard, nil, nil) }
@@ -44,8 +45,8 @@ extension Command {
         }
     }
 
-    /// `element` tells which one is taken after so many others. Nothing is taken before all of it
-    /// has been written: the reply may become too long.
+    /// Removes elements from one end. `element` returns the element after a number of others. All
+    /// elements are written before the first is removed, because the reply may become too long.
     private static func pop(
         _ call: Call, _ name: String, _ element: (ByteList, Int) -> [UInt8],
         _ remove: (ByteList) -> Void
@@ -65,7 +66,7 @@ extension Command {
             for number in 0..<amount { call.reply.bulk(element(list, number)) }
             guard !call.reply.hasOverflowed else { return }
             for _ in 0..<amount { remove(list) }
-            if list.count == 0 { shard.remove(entry) }
+            shard.membersRemoved(from: entry)
         }
     }
 

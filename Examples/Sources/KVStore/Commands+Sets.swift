@@ -1,6 +1,6 @@
 import RESPCodec
 
-// Commands on sets.
+// SADD, SPOP and the other commands on sets.
 extension Command {
     static let sets = [
         Command("sadd", -3) { sadd($0) },
@@ -11,7 +11,7 @@ extension Command {
                 for index in 2..<call.count where set.remove(call[index]) {
                     removed += 1
                 }
-                if set.count == 0 { shard.remove(entry) }
+                shard.membersRemoved(from: entry)
                 call.reply.integer(removed)
             }
         },
@@ -32,7 +32,8 @@ extension Command {
         },
     ]
 
-    /// With the set at the first argument, nil if there is no such key; or the error is written.
+    /// Calls `body` with the set at the first argument, nil if there is no such key. Writes an
+    /// error if the key has another type.
     private static func withSet(_ call: Call, _ body: (Shard, Entry?, ByteSet?) -> Void) {
         call.withEntry { shard, entry in
             guard let entry else { return body(shard, nil, nil) }
@@ -41,7 +42,8 @@ extension Command {
         }
     }
 
-    /// Nothing is taken before all of it has been written: the reply may become too long.
+    /// Removes random members. All of them are written before the first is removed, because the
+    /// reply may become too long.
     private static func spop(_ call: Call) {
         guard call.count <= 3 else { return call.reply.error(Complaint.syntax) }
         var wanted: Int?
@@ -59,7 +61,7 @@ extension Command {
             for member in set.members.suffix(amount) { member.withBytes { call.reply.bulk($0) } }
             guard !call.reply.hasOverflowed else { return }
             set.removeLast(amount)
-            if set.count == 0 { shard.remove(entry) }
+            shard.membersRemoved(from: entry)
         }
     }
 

@@ -1,6 +1,6 @@
 import RESPCodec
 
-// Commands on sorted sets.
+// ZADD, ZRANGE and the other commands on sorted sets.
 extension Command {
     static let sortedSets = [
         Command("zadd", -4) { zadd($0) },
@@ -9,7 +9,7 @@ extension Command {
                 guard let entry, let set else { return call.reply.integer(0) }
                 var removed = 0
                 for index in 2..<call.count where set.remove(call[index]) { removed += 1 }
-                if set.count == 0 { shard.remove(entry) }
+                shard.membersRemoved(from: entry)
                 call.reply.integer(removed)
             }
         },
@@ -37,8 +37,8 @@ extension Command {
         score.withDigits { reply.double($0) }
     }
 
-    /// With the sorted set at the first argument, nil if there is no such key; or the error is
-    /// written.
+    /// Calls `body` with the sorted set at the first argument, nil if there is no such key. Writes
+    /// an error if the key has another type.
     private static func withSortedSet(
         _ call: Call, _ body: (Shard, Entry?, SortedSet?) -> Void
     ) {
@@ -79,7 +79,8 @@ extension Command {
         }
     }
 
-    /// Nothing is taken before all of it has been written: the reply may become too long.
+    /// Removes the first members. All of them are written before the first is removed, because the
+    /// reply may become too long.
     private static func popFirst(_ call: Call) {
         guard call.count <= 3 else { return call.reply.error(Complaint.syntax) }
         var wanted = 1
@@ -90,7 +91,7 @@ extension Command {
         withSortedSet(call) { shard, entry, set in
             guard let entry, let set, wanted > 0 else { return call.reply.array(0) }
             let amount = min(wanted, set.count)
-            // In RESP3 a count makes pairs.
+            // In RESP3, a request with a count gets pairs.
             let isPaired = call.count == 3 && call.reply.version > 2
             call.reply.array(isPaired ? amount : 2 * amount)
             for item in set.items(from: 0).prefix(amount) {
@@ -100,12 +101,12 @@ extension Command {
             }
             guard !call.reply.hasOverflowed else { return }
             set.removeFirst(amount)
-            if set.count == 0 { shard.remove(entry) }
+            shard.membersRemoved(from: entry)
         }
     }
 }
 
-/// What may stand between ZADD's key and the first score.
+/// The options between ZADD's key and the first score.
 private struct AddOptions {
     var onlyIfAbsent = false
     var onlyIfThere = false
@@ -114,7 +115,7 @@ private struct AddOptions {
     var countsChanges = false
     var increments = false
 
-    /// Where the scores begin; nil after an error was written.
+    /// Reads the options and returns the index of the first score; nil after an error was written.
     mutating func read(_ call: Call) -> Int? {
         var index = 2
         while index < call.count, take(call[index]) { index += 1 }
@@ -156,7 +157,7 @@ private struct AddOptions {
     }
 }
 
-/// What ZADD did so far.
+/// The changes that ZADD has made so far.
 private struct SortedChange {
     let options: AddOptions
     let set: SortedSet

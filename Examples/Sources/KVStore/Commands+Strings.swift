@@ -36,7 +36,7 @@ extension Command {
     private static func get(_ call: Call) {
         call.withKey { shard, hash in
             guard let lent = shard.lend(call[1], hash, call.now) else { return call.reply.null() }
-            // Asked for its bytes alone, the entry is not retained.
+            // The closure returns only the bytes, so the entry is not retained.
             let bytes = lent._withUnsafeGuaranteedRef {
                 $0.container == nil ? $0.string.bytes : nil
             }
@@ -45,8 +45,8 @@ extension Command {
         }
     }
 
-    /// A bulk string, a null or an error; false after an error, and if the string is too long for a
-    /// reply.
+    /// Writes a bulk string, a null or an error. Returns false after an error, and if the string is
+    /// too long for a reply.
     private static func writeString(_ entry: Entry?, _ call: Call) -> Bool {
         guard let entry else {
             call.reply.null()
@@ -105,7 +105,8 @@ extension Command {
         call.reply.ok()
     }
 
-    /// As Redis does it: the words are looked at first, and the time only if there is a string.
+    /// Executes GETEX. Like Redis, it reads the words first, and the time only if there is a
+    /// string.
     private static func getex(_ call: Call) {
         var options = SetOptions(isForReading: true)
         guard options.readWords(call) else { return }

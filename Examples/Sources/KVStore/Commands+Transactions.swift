@@ -35,8 +35,8 @@ extension Command {
         Command(name, arity, isImmediate: true, run)
     }
 
-    /// Nobody else's commands come between: the locks of all keys are held. Those that these
-    /// commands take themselves can be taken again.
+    /// Executes the queued commands while the locks of all keys are held, so that no other client's
+    /// commands come between. The commands can lock these recursive locks again.
     private static func exec(_ call: Call) {
         guard let transaction = call.session.transaction else {
             return call.reply.error("ERR EXEC without MULTI")
@@ -52,7 +52,7 @@ extension Command {
             transaction.forEach { call.executeQueued($0) }
         }
         call.session.isExecuting = false
-        // It may have taken long.
+        // The transaction may have lasted long.
         call.forgetTime()
     }
 }

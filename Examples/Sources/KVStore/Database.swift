@@ -2,8 +2,8 @@ import Glibc
 import RESPCodec
 import Synchronization
 
-/// Keys, channels and commands: everything but the network.
-// `profiles` is touched only under `register`.
+/// The keys, channels and commands: the whole server except the network.
+// `profiles` is accessed only under `register`.
 public final class Database: @unchecked Sendable {
     public let store: Store
     let hub = Hub()
@@ -17,14 +17,15 @@ public final class Database: @unchecked Sendable {
     let repliesRefused = Atomic(0)
     let subscribersCutOff = Atomic(0)
 
-    /// If shared, any thread may execute requests; else one alone may, and sweep, which spares it
-    /// the locks.
+    /// Creates an empty database. If it is shared, any thread may execute requests. Otherwise only
+    /// one thread may execute requests and sweep, and it needs no locks.
     public init(isShared: Bool = true) { store = Store(isShared: isShared) }
 
-    /// Counts requests in groups: one shared counter for each would be fought over.
+    /// Counts requests in groups, because threads would contend for one shared counter at each
+    /// request.
     public func count(executed number: Int) { executed.add(number, ordering: .relaxed) }
 
-    /// Counts one that did not take its messages.
+    /// Counts a subscriber that was disconnected because it did not receive its messages.
     public func countSubscriberCutOff() { subscribersCutOff.add(1, ordering: .relaxed) }
 
     func resetCounts() {
@@ -42,7 +43,7 @@ public final class Database: @unchecked Sendable {
         register.alone { profiles[id] = profile }
     }
 
-    /// Nothing is delivered to it from here on.
+    /// Removes a session. No message is delivered to it from here on.
     public func closed(_ session: Session) {
         clients.subtract(1, ordering: .relaxed)
         let id = session.id
@@ -60,7 +61,7 @@ public final class Database: @unchecked Sendable {
         session.leaveAll()
     }
 
-    /// The clients that are connected, the oldest first.
+    /// Calls `body` with the number and the profile of each connected client, the oldest first.
     func forEachProfile(_ body: (Int, Profile) -> Void) {
         let all = register.alone { profiles }
         for (id, profile) in all.sorted(by: { $0.key < $1.key }) { body(id, profile) }

@@ -1,6 +1,7 @@
 import Glibc
 
-// Numbers with a fraction as Redis reads and shows them: by C's functions, in its precision.
+// Numbers with a fraction, read and shown like in Redis: by the functions of C, in Redis's
+// precision.
 
 #if arch(x86_64)
     typealias LongDouble = Float80
@@ -9,22 +10,22 @@ import Glibc
 #endif
 
 extension Double {
-    /// Nil for what is no number, or none that fits.
+    /// Parses a number; nil if the text is no number or the number does not fit.
     init?(text: UnsafeRawBufferPointer) {
         guard let value = converted(text, strtod) else { return nil }
         guard !value.isNaN, errno != ERANGE || value.isFinite && value != 0 else { return nil }
         self = value
     }
 
-    /// As many digits as tell it from every other.
+    /// Calls `body` with as many digits as distinguish the number from every other.
     func withDigits<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
-        // Zero has no sign there.
+        // Redis shows zero without a sign.
         formatted("%.17g", self == 0 ? 0 : self, body)
     }
 }
 
 extension LongDouble {
-    /// The longest that is written out has 4932 digits before the point.
+    /// The size of the buffer in bytes. The longest number has 4932 digits before the point.
     private static let longest = 5 * 1024
 
     init?(plainText text: UnsafeRawBufferPointer) {
@@ -38,7 +39,7 @@ extension LongDouble {
         self = value
     }
 
-    /// Without an exponent and without zeros at the end.
+    /// Calls `body` with the digits, without an exponent and without zeros at the end.
     func withPlainDigits<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
         #if arch(x86_64)
             let format = "%.17Lf"
@@ -56,8 +57,8 @@ extension LongDouble {
     }
 }
 
-/// Nil unless all of `text` is a number; a longer one than Redis takes is none. `errno` tells
-/// whether it fits.
+/// Returns the number in `text`; nil unless the whole text is a number, no longer than Redis
+/// accepts. `errno` is ERANGE if the number does not fit.
 private func converted<T>(
     _ text: UnsafeRawBufferPointer,
     _ parse: (UnsafePointer<CChar>, UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> T

@@ -1,6 +1,7 @@
 import RESPCodec
 
-/// What was published. One for all subscribers; each encodes it as it then speaks.
+/// A published message. All subscribers share it, and each encodes it in its protocol version at
+/// that time.
 public final class Message: Sendable {
     let channel: [UInt8]
     let text: [UInt8]
@@ -10,11 +11,11 @@ public final class Message: Sendable {
         self.text = text
     }
 
-    /// Bytes that it takes while it waits, its bookkeeping included.
+    /// The bytes that the message uses while it waits, including its bookkeeping.
     public var size: Int { channel.count + text.count + 64 }
 }
 
-/// A client that listens to a channel or to a pattern.
+/// A client that has subscribed to a channel or to a pattern.
 struct Member: Sendable {
     let id: Int
     let subscription: Subscription
@@ -22,12 +23,12 @@ struct Member: Sendable {
     let cutOff: @Sendable () -> Void
 }
 
-/// Channels and patterns and their subscribers, for all loops. All subscribers see what several
-/// clients publish in one order: under the lock a message goes to the post of each loop, and every
-/// post delivers in its order.
-// What it stores is touched only under the lock.
+/// The channels, the patterns and their subscribers, for all loops. All subscribers receive the
+/// messages of several clients in the same order. Under the lock, a message is added to the post of
+/// each loop, and every post delivers in its order.
+// The stored state is accessed only under the lock.
 final class Hub: @unchecked Sendable {
-    /// Those of one loop. A message takes the array along as it is.
+    /// The subscribers of one loop. A message keeps the array in its state at that time.
     private struct Group {
         let post: Post
         var members: [Member]
@@ -83,7 +84,8 @@ final class Hub: @unchecked Sendable {
         if groups[index].members.isEmpty { groups.remove(at: index) }
     }
 
-    /// Returns how many it went to: to those of the publisher's own loop at once.
+    /// Publishes a message and returns the number of its receivers. Receivers on the publisher's
+    /// own loop get it at once.
     func publish(
         _ text: UnsafeRawBufferPointer, to channel: UnsafeRawBufferPointer, by session: Session
     ) -> Int {

@@ -1,10 +1,10 @@
-// Where a key goes. Clients choose the keys: if they could foresee the hashes, they could send
-// thousands that all land in one bucket, and each command would walk through them.
+// The hash of a key. Clients choose the keys. A client that could predict the hashes could send
+// thousands of keys for one bucket, and each command would search all of them.
 //
-// SipHash-1-3 with a secret key, drawn anew for each store, is what Swift's own Hasher uses against
-// that; written out for bytes in one piece it takes a third of the instructions. Nobody has found a
-// way to make collisions without the key, though it was made with fewer rounds than the 2-4 that
-// its authors advise for authentication. It does not hide which keys exist.
+// SipHash-1-3 with a secret key, random for each store, prevents this, like in Swift's own Hasher.
+// This code for contiguous bytes needs a third of the instructions. No way is known to make
+// collisions without the key, although there are fewer rounds than the 2-4 that the authors advise
+// for authentication. The hash does not hide which keys exist.
 
 struct KeyHash: Sendable {
     private let first: UInt64
@@ -12,7 +12,7 @@ struct KeyHash: Sendable {
 
     init() { self.init(.random(in: .min ... .max), .random(in: .min ... .max)) }
 
-    /// With a known key; for tests.
+    /// Creates a hash with a known key, for tests.
     init(_ first: UInt64, _ second: UInt64) {
         self.first = first
         self.second = second
@@ -36,10 +36,10 @@ struct KeyHash: Sendable {
         return state.result
     }
 
-    /// The last seven bytes or fewer, as the low ones of a word.
+    /// Returns the last seven bytes or fewer as the low bytes of a word.
     @inline(__always)
     private func tail(_ bytes: UnsafeRawBufferPointer, _ place: Int) -> UInt64 {
-        // What is before them is shifted out.
+        // The shift removes the bytes before them.
         if bytes.count >= 8 {
             let last = bytes.loadUnaligned(fromByteOffset: bytes.count &- 8, as: UInt64.self)
             return place == bytes.count

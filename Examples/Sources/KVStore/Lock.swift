@@ -1,12 +1,12 @@
 import Glibc
 
-/// A pthread mutex, because the thread sanitizer knows nothing of Swift's `Mutex` and would report
-/// whatever that guards.
-// The pointer is set once, and a mutex is made for many threads.
+/// A pthread mutex. The thread sanitizer does not know Swift's `Mutex` and would report the state
+/// that it guards.
+// The pointer is set once, and many threads may use a mutex.
 final class Lock: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
 
-    /// A recursive one may be taken again by who holds it.
+    /// Creates a lock. A thread that holds a recursive lock may lock it again.
     init(isRecursive: Bool = false) {
         mutex.initialize(to: pthread_mutex_t())
         guard isRecursive else {
@@ -32,7 +32,7 @@ final class Lock: @unchecked Sendable {
         return body()
     }
 
-    /// Nil, and nothing done, if somebody else holds it.
+    /// Like `alone`, but returns nil without a call of `body` if another thread holds the lock.
     @inline(__always)
     func aloneIfFree<R>(_ body: () -> R) -> R? {
         guard pthread_mutex_trylock(mutex) == 0 else { return nil }

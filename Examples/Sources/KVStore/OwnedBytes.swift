@@ -1,7 +1,7 @@
 import RESPCodec
 
-/// Bytes in memory of their own, changed in place. An array as a class's property is retained and
-/// released around each use, and those two cost more than copying a short value.
+/// Bytes in their own memory, changed in place. An array in a class's property is retained and
+/// released at each use, which costs more than copying a short value.
 struct OwnedBytes: ~Copyable {
     private var memory: UnsafeMutableRawBufferPointer
     private(set) var count: Int
@@ -16,13 +16,13 @@ struct OwnedBytes: ~Copyable {
 
     private static var nothing: UnsafeMutableRawBufferPointer { .init(start: nil, count: 0) }
 
-    /// Valid until the next change.
+    /// The bytes, valid until the next change.
     @inline(__always)
     var bytes: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: memory.baseAddress, count: count)
     }
 
-    /// In the same memory, unless that is too small or far too large.
+    /// Replaces the bytes, in the same memory unless that is too small or far too large.
     @inline(__always)
     mutating func replace(with bytes: UnsafeRawBufferPointer) {
         guard bytes.count <= memory.count, memory.count <= 2 * bytes.count + 64 else {

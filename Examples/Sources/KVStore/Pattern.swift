@@ -1,7 +1,8 @@
-/// Redis's glob: `*`, `?`, `[a-z]`, `[^…]` and a backslash before what is meant as itself.
+/// Returns whether the key matches a glob pattern of Redis: `*`, `?`, `[a-z]`, `[^…]`, and a
+/// backslash before a byte that stands for itself.
 ///
-/// It goes back to the last `*` only, so hostile patterns cost no more than their length times the
-/// key's.
+/// The search goes back to the last `*` only, so a hostile pattern costs at most its length times
+/// the key's.
 func matches(_ pattern: UnsafeRawBufferPointer, _ key: UnsafeRawBufferPointer) -> Bool {
     var (place, index) = (0, 0)
     var retry: (place: Int, index: Int)?
@@ -25,7 +26,7 @@ func matches(_ pattern: UnsafeRawBufferPointer, _ key: UnsafeRawBufferPointer) -
     }
 }
 
-/// The place behind the piece that matched one byte; nil if it does not.
+/// Returns the index after the part of the pattern that matches one byte; nil if it does not match.
 private func matchOne(_ pattern: UnsafeRawBufferPointer, _ start: Int, _ byte: UInt8) -> Int? {
     var place = start
     switch pattern[place] {

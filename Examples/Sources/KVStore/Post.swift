@@ -1,15 +1,15 @@
 import Synchronization
 
-/// Messages on their way to the subscribers of one loop. What several clients of other loops
-/// publish until that loop comes to it is one wake-up for it, and one list.
-// What it stores is touched only under the lock; `wake` is set before anybody subscribes.
+/// The messages that wait for the subscribers of one loop. All messages of other loops' clients
+/// until the delivery need only one wake-up of the loop and one list.
+// The stored state is accessed only under the lock; `wake` is set before the first subscription.
 public final class Post: @unchecked Sendable {
     private struct Parcel {
         let message: Message
         let members: [Member]
     }
 
-    /// What may wait, in bytes to be written, before publishers are held back.
+    /// The bytes to be written that may wait before publishers must wait.
     private static let mostBytes = 8 << 20
 
     private let lock = Lock()
@@ -20,16 +20,17 @@ public final class Post: @unchecked Sendable {
 
     public init() {}
 
-    /// `wake` has the loop call `deliver()` soon; false if the loop takes nothing.
+    /// Sets the closure that makes the loop call `deliver()` soon. It returns false if the loop
+    /// accepts no work.
     public func set(wake: @escaping @Sendable () -> Bool) { self.wake = wake }
 
-    /// Has a loop of its own that delivers. Without one, who publishes does.
+    /// Whether the post has a loop that delivers. Without a loop, the publisher delivers.
     var isElsewhere: Bool { wake != nil }
 
-    /// More waits than its loop should have before it: publishers wait.
+    /// Whether too many bytes wait for the loop, so that publishers must wait.
     public var isCongested: Bool { bytes.load(ordering: .relaxed) > Self.mostBytes }
 
-    /// With `isHere` the caller is on that loop and delivers.
+    /// Adds a message. With `isHere`, the caller is on that loop and delivers.
     func add(_ message: Message, _ members: [Member], isHere: Bool) {
         bytes.add(Self.weight(message, members), ordering: .relaxed)
         let wakes = lock.alone { () -> Bool in
@@ -41,7 +42,8 @@ public final class Post: @unchecked Sendable {
         if wakes, wake?() != true { giveUp() }
     }
 
-    /// On the loop that it belongs to, or there where it belongs to none.
+    /// Delivers all waiting messages. Called on the post's loop, or on the publisher's thread if
+    /// the post has no loop.
     public func deliver() {
         while true {
             let parcels = take()
@@ -55,7 +57,8 @@ public final class Post: @unchecked Sendable {
         }
     }
 
-    /// Who cannot be told is cut off: to miss a message and not know is worse.
+    /// Disconnects subscribers that cannot receive a message, because a message lost without notice
+    /// would be worse.
     private func giveUp() {
         for parcel in take() {
             for member in parcel.members { member.cutOff() }

@@ -1,5 +1,5 @@
-/// What CLIENT LIST tells of a client to others, on any thread.
-// What may change is touched only under the lock.
+/// The facts about a client that CLIENT LIST reports to other clients, on any thread.
+// The variables are accessed only under the lock.
 public final class Profile: @unchecked Sendable {
     private let peer: String
     private let local: String
@@ -10,7 +10,7 @@ public final class Profile: @unchecked Sendable {
     private var channels = 0
     private var patterns = 0
 
-    /// Both addresses as HOST:PORT, or as the path of a Unix socket.
+    /// Creates a profile with both addresses, as HOST:PORT or as the path of a Unix socket.
     public init(peer: String = "", local: String = "") {
         self.peer = peer
         self.local = local
@@ -24,10 +24,10 @@ public final class Profile: @unchecked Sendable {
         lock.alone { (self.channels, self.patterns) = (channels, patterns) }
     }
 
-    /// A client that subscribed, and so takes messages.
+    /// Whether the client has subscriptions, and so receives messages.
     var isSubscriber: Bool { lock.alone { channels + patterns > 0 } }
 
-    /// A line with Redis's fields. What this server does not count is zero.
+    /// Returns a line with Redis's fields. Fields that this server does not count are zero.
     func line(id: Int, _ now: Int, command: String) -> String {
         let (name, channels, patterns, version) = lock.alone {
             (self.name, self.channels, self.patterns, self.version)

@@ -1,8 +1,8 @@
 import Glibc
 import Synchronization
 
-/// What INFO says: the fields that tools and client libraries read, where there is something to
-/// say, and those that tell them what is not there.
+/// The report of INFO: the fields that tools and client libraries read. Fields of features that
+/// this server does not have are included, so that tools see their absence.
 struct ServerReport {
     private let sections: [(name: String, lines: [String])]
 
@@ -65,7 +65,7 @@ struct ServerReport {
         ]
     }
 
-    /// Those of some sections, named in lower case, or all.
+    /// Returns the wanted sections, named in lower case, or all sections.
     func text(of wanted: [String]) -> String {
         let isAllWanted =
             wanted.isEmpty || wanted.contains { ["all", "default", "everything"].contains($0) }
@@ -76,7 +76,7 @@ struct ServerReport {
         return shown.joined(separator: "\r\n")
     }
 
-    /// What the process has in memory; 0 if the system does not tell.
+    /// Returns the resident bytes of the process; 0 if the system does not report them.
     private static func residentBytes() -> Int {
         let file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return 0 }
@@ -89,7 +89,7 @@ struct ServerReport {
         return (pages ?? 0) * sysconf(CInt(_SC_PAGESIZE))
     }
 
-    /// With two digits behind the point, as Redis shows it.
+    /// Returns a size with two digits after the point, like Redis.
     private static func human(_ bytes: Int) -> String {
         let units: [(name: String, size: Int)] = [
             ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10),

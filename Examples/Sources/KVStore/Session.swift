@@ -1,22 +1,22 @@
 import RESPCodec
 import Synchronization
 
-/// One client: what it chose, and what it listens to. Confined to its connection's loop.
+/// The state of one client: its settings and its subscriptions. Confined to its connection's loop.
 public final class Session {
     private static let lastID = Atomic(0)
 
     let id = lastID.add(1, ordering: .relaxed).newValue
     let profile: Profile
-    /// A message, and the subscription that it was published to.
+    /// A closure for a message and the subscription to which it was published.
     public typealias Deliver = @Sendable (Message, Subscription) -> Void
-    /// Takes what is published to its channels, in order, where `post` delivers; to be set before
-    /// the first request.
+    /// Receives the messages of the client's channels, in order, where `post` delivers. Must be set
+    /// before the first request.
     public var deliver: Deliver = { _, _ in }
-    /// Ends the connection of a client that could not be told something; on any thread.
+    /// Ends the connection of a client that missed a message. Called on any thread.
     public var cutOff: @Sendable () -> Void = {}
-    /// That of its loop; to be set before the first request.
+    /// The post of the client's loop. Must be set before the first request.
     public var post: Post
-    /// Its last PUBLISH went there, where much waits to be delivered.
+    /// The post of the last PUBLISH, if too many bytes wait there.
     @exclusivity(unchecked) private var congested: Post?
     @exclusivity(unchecked) private var mustStop = false
 
@@ -27,16 +27,16 @@ public final class Session {
         }
     }
     var name: [UInt8] = [] { didSet { profile.set(name: name) } }
-    /// Each with the number of its subscription.
+    /// The channels, each with the number of its subscription.
     @exclusivity(unchecked) private(set) var channels: [Bytes: Int] = [:]
     @exclusivity(unchecked) private(set) var patterns: [Bytes: Int] = [:]
     private var subscriptions = 0
     @exclusivity(unchecked) private var hasEnded = false
     /// The requests after MULTI.
     @exclusivity(unchecked) var transaction: Transaction? { didSet { refresh() } }
-    /// EXEC writes its replies, among which no message may lie.
+    /// Whether EXEC is writing its replies, among which no message is allowed.
     @exclusivity(unchecked) public internal(set) var isExecuting = false
-    /// Commands are executed as they come: no transaction, and none but few are forbidden.
+    /// Whether commands are executed as they arrive: there is no transaction and no restriction.
     @exclusivity(unchecked) private(set) var isPlain = true
 
     public init(_ profile: Profile = Profile(), post: Post = Post()) {
@@ -44,12 +44,12 @@ public final class Session {
         self.post = post
     }
 
-    /// Nothing more is read from it: after QUIT, or what is no request. Not stored itself, since
-    /// another module would check each access to it.
+    /// Whether no further request is read: after QUIT, or after invalid input. It is not a stored
+    /// property, because another module would check each access to that.
     public var isEnding: Bool { hasEnded }
 
-    /// No further request is executed now: after the end, or while another loop has much to deliver
-    /// that this client has published.
+    /// Whether no further request is executed now: after the end, or while another loop has to
+    /// deliver too many of this client's messages.
     public var isStopped: Bool { mustStop }
 
     public func end() {
@@ -62,7 +62,7 @@ public final class Session {
         mustStop = true
     }
 
-    /// False while it is to wait for other loops.
+    /// Returns false while the client must wait for other loops.
     public func mayGoOn() -> Bool {
         guard let congested else { return true }
         guard !congested.isCongested else { return false }
@@ -71,15 +71,16 @@ public final class Session {
         return true
     }
 
-    /// In RESP2 messages and replies look alike, so few commands are allowed then.
+    /// Whether only few commands are allowed: in RESP2, messages and replies look alike.
     var isRestricted: Bool { version == 2 && subscribed > 0 }
 
-    /// Channels and patterns that it listens to.
+    /// The number of channels and patterns with a subscription.
     var subscribed: Int { channels.count + patterns.count }
 
     private func refresh() { isPlain = transaction == nil && !isRestricted }
 
-    /// The number of a new subscription; nil if it has one to this channel.
+    /// Adds a subscription and returns its number; nil if the client already has one to this
+    /// channel.
     func join(_ name: UnsafeRawBufferPointer, _ kind: Subscription.Kind) -> Int? {
         let old = kind == .channel ? channels[.lent(name)] : patterns[.lent(name)]
         guard old == nil else { return nil }
@@ -93,7 +94,7 @@ public final class Session {
         return subscriptions
     }
 
-    /// False if it had no subscription to this channel.
+    /// Removes a subscription; returns false if the client had none to this channel.
     func leave(_ name: UnsafeRawBufferPointer, _ kind: Subscription.Kind) -> Bool {
         let old =
             kind == .channel
@@ -113,9 +114,9 @@ public final class Session {
         profile.set(channels: channels.count, patterns: patterns.count)
     }
 
-    /// Writes a message that was delivered, as the client speaks now. Nothing if that subscription
-    /// has ended meanwhile: after the confirmation of UNSUBSCRIBE no message may come, and after
-    /// that of another SUBSCRIBE none that was published before.
+    /// Writes a delivered message in the client's current protocol version, or nothing if that
+    /// subscription has ended. No message may follow the confirmation of UNSUBSCRIBE, and no
+    /// earlier message may follow that of another SUBSCRIBE.
     public func write(_ message: Message, _ subscription: Subscription, to reply: ReplyWriter) {
         if let pattern = subscription.pattern {
             guard patterns[.owned(pattern)] == subscription.number else { return }
@@ -139,8 +140,8 @@ public struct Subscription: Sendable {
         case pattern
     }
 
-    /// Of this client, counted up.
+    /// The number of the subscription; it counts up for each client.
     let number: Int
-    /// Nil for one to a channel.
+    /// The pattern; nil for a subscription to a channel.
     let pattern: [UInt8]?
 }

@@ -1,24 +1,24 @@
 import RESPCodec
 
-/// What may follow SET's value, and GETEX's key.
+/// The options that may follow SET's value and GETEX's key.
 struct SetOptions {
     var onlyIfAbsent = false
     var onlyIfThere = false
     var keepsExpiry = false
     var returnsOld = false
-    /// GETEX's PERSIST.
+    /// Whether GETEX has the option PERSIST.
     var isPersistent = false
     var expiry = Int.max
 
     private let isForReading: Bool
-    /// Where a time was found last.
+    /// The last argument that is a time.
     private var time: ExpiryTime?
 
-    /// Those of GETEX, if it is for reading.
+    /// Creates the options of SET, or those of GETEX if `isForReading` is true.
     init(isForReading: Bool = false) { self.isForReading = isForReading }
 
-    /// False after an error was written. The time is looked at when the words are known to be
-    /// right, as Redis does it, which also lets EX and its kin be repeated.
+    /// Reads the options; returns false after an error was written. Like Redis, it reads the time
+    /// after all words are known to be valid, and it allows EX and related words more than once.
     mutating func read(_ call: Call) -> Bool { readWords(call) && readTime(call) }
 
     mutating func readWords(_ call: Call) -> Bool {
@@ -60,7 +60,7 @@ struct SetOptions {
         return true
     }
 
-    /// False after an error was written.
+    /// Reads the time; returns false after an error was written.
     mutating func readTime(_ call: Call) -> Bool {
         guard let time else { return true }
         guard let moment = time.read(call) else { return false }
@@ -69,12 +69,12 @@ struct SetOptions {
     }
 }
 
-/// An argument that is a time, as EX, PX, EXAT or PXAT say.
+/// An argument that is a time, in the unit of EX, PX, EXAT or PXAT.
 struct ExpiryTime {
     struct Unit: Equatable {
-        /// In milliseconds.
+        /// The length of a unit in milliseconds.
         let scale: Int
-        /// A moment since 1970, and not a time from now.
+        /// Whether the time counts from 1970, and not from now.
         let isMoment: Bool
 
         static let seconds = Unit(scale: 1000, isMoment: false)
@@ -82,8 +82,8 @@ struct ExpiryTime {
         static let momentInSeconds = Unit(scale: 1000, isMoment: true)
         static let momentInMilliseconds = Unit(scale: 1, isMoment: true)
 
-        /// The moment `time` of these units means; nil if no Int holds it. The last that an Int
-        /// could hold means no end, so it stands for the one before.
+        /// Returns `time` of these units in milliseconds since 1970; nil if no Int holds it.
+        /// `Int.max` means no expiry, so it becomes the number before.
         func moment(_ time: Int, _ call: Call) -> Int? {
             let (milliseconds, overflow) = time.multipliedReportingOverflow(by: scale)
             let base = isMoment ? 0 : call.now
@@ -95,7 +95,7 @@ struct ExpiryTime {
     let index: Int
     let unit: Unit
 
-    /// Milliseconds since 1970; nil after an error was written.
+    /// Returns milliseconds since 1970; nil after an error was written.
     func read(_ call: Call) -> Int? {
         guard let number = call.number(index) else { return nil }
         if number > 0, let moment = unit.moment(number, call) { return moment }

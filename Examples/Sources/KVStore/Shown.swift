@@ -1,7 +1,7 @@
-/// What a client sent, as an error shows it: text that fits in a line and in a log. Like Redis it
-/// ends at a zero byte, has at most 128 bytes of it, and blanks for line ends. Unlike Redis, other
-/// control characters and bytes that are no UTF-8 are written as `\xff`: a client library decodes
-/// an error before it can raise it.
+/// Returns a client's bytes in the form that an error shows: text that fits in a line and in a log.
+/// Like in Redis, it ends at a zero byte, shows at most 128 bytes, and has blanks for line ends.
+/// Unlike Redis, it writes other control characters and invalid UTF-8 as `\xff`, because a client
+/// library decodes an error before it can raise it.
 func shown(_ bytes: UnsafeRawBufferPointer, most: Int = 128) -> String {
     let part = UnsafeRawBufferPointer(rebasing: bytes.prefix(max(0, most)).prefix { $0 != 0 })
     var (text, place) = ("", 0)

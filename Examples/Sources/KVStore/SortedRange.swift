@@ -1,6 +1,6 @@
 import RESPCodec
 
-/// What ZRANGE asks for: by rank, by score or by the members' bytes, from either end.
+/// The range that ZRANGE requests: by rank, by score or by the members' bytes, from either end.
 struct SortedRange {
     private enum Order {
         case rank
@@ -12,12 +12,12 @@ struct SortedRange {
     private var isReversed = false
     private var withScores = false
     private var offset = 0
-    /// Negative: all of them.
+    /// The most members to return; negative for all.
     private var most = -1
-    /// The ranks of the first one and of the one behind the last, upwards.
+    /// Returns the ranks from the first member to the one after the last, in ascending order.
     private var find: (SortedSet) -> Range<Int> = { _ in 0..<0 }
 
-    /// False after an error was written.
+    /// Reads the arguments; returns false after an error was written.
     mutating func read(_ call: Call) -> Bool {
         var isLimited = false
         var index = 4
@@ -57,7 +57,8 @@ struct SortedRange {
     }
 
     private mutating func readBounds(_ call: Call) -> Bool {
-        // Reversed, the greater one is named first; but ranks are counted from the other end then.
+        // With REV, the greater bound comes first. Ranks keep their order but count from the other
+        // end.
         let isSwapped = isReversed && order != .rank
         let (lowest, highest) = isSwapped ? (3, 2) : (2, 3)
         switch order {
@@ -101,7 +102,7 @@ struct SortedRange {
         let found = find(set)
         let left = offset < 0 || offset > found.count ? 0 : found.count - offset
         let count = most < 0 ? left : min(left, most)
-        // In RESP3 each with its score is a pair.
+        // In RESP3, a member and its score are a pair.
         let isPaired = withScores && reply.version > 2
         reply.array(withScores && !isPaired ? 2 * count : count)
         func write(_ item: SortedSet.Item) {
@@ -120,7 +121,7 @@ struct SortedRange {
     }
 }
 
-/// A score, or with a `(` all beyond it.
+/// A bound on scores, which excludes its own score with a `(`.
 private struct ScoreBound {
     let score: Double
     let isOpen: Bool
@@ -128,19 +129,20 @@ private struct ScoreBound {
     init?(_ text: UnsafeRawBufferPointer) {
         isOpen = text.first == UInt8(ascii: "(")
         let rest = UnsafeRawBufferPointer(rebasing: text.dropFirst(isOpen ? 1 : 0))
-        // Nothing is zero to Redis.
+        // Redis reads an empty bound as zero.
         guard let score = rest.isEmpty ? 0 : Double(text: rest) else { return nil }
         self.score = score
     }
 
-    /// As the lower end, it leaves this score out.
+    /// Returns whether the bound, as the lower end, excludes this score.
     func leavesOutBelow(_ other: Double) -> Bool { isOpen ? other <= score : other < score }
 
-    /// As the upper end, it leaves this score out.
+    /// Returns whether the bound, as the upper end, excludes this score.
     func leavesOutAbove(_ other: Double) -> Bool { isOpen ? other >= score : other > score }
 }
 
-/// `-`, `+`, or a member behind a `[`, which takes it in, or a `(`, which does not.
+/// A bound on members: `-`, `+`, or a member after a `[`, which includes it, or a `(`, which does
+/// not.
 private enum MemberBound {
     case first
     case last
@@ -157,7 +159,7 @@ private enum MemberBound {
         }
     }
 
-    /// As the lower end, it takes this member in.
+    /// Returns whether the bound, as the lower end, includes this member.
     func isAtMost(_ other: Bytes) -> Bool {
         switch self {
         case .first: true
@@ -166,7 +168,7 @@ private enum MemberBound {
         }
     }
 
-    /// As the upper end, it takes this member in.
+    /// Returns whether the bound, as the upper end, includes this member.
     func isAtLeast(_ other: Bytes) -> Bool {
         switch self {
         case .first: false

@@ -1,7 +1,8 @@
 import Glibc
 
-/// Members in the order of their scores, those of one score in the order of their bytes: a sorted
-/// array cut into pieces, so that a change moves few of them, beside the scores by member.
+/// Members in the order of their scores; members of one score are in the order of their bytes. They
+/// are stored in a sorted array cut into pieces, so that a change moves few of them. A dictionary
+/// has the scores by member.
 final class SortedSet {
     struct Item {
         let score: Double
@@ -14,7 +15,7 @@ final class SortedSet {
 
     private static let longestPiece = 256
 
-    /// None is empty.
+    /// The pieces, none of which is empty.
     private var pieces: [[Item]] = []
     private var scores: [Bytes: Double] = [:]
 
@@ -22,7 +23,7 @@ final class SortedSet {
 
     func score(of member: UnsafeRawBufferPointer) -> Double? { scores[.lent(member)] }
 
-    /// Adds the member, or gives it another score.
+    /// Adds the member, or changes its score.
     func set(_ score: Double, of member: UnsafeRawBufferPointer) {
         if let old = scores[.lent(member)] {
             guard old != score else { return }
@@ -31,7 +32,7 @@ final class SortedSet {
         let item = Item(score: score, member: Bytes(copying: member))
         scores[item.member] = score
         guard !pieces.isEmpty else { return pieces.append([item]) }
-        // The last piece that begins before it, or the first.
+        // The item belongs to the last piece that begins before it, or to the first.
         let number = max(0, countPieces { $0[0].isBefore(item) } - 1)
         let place = Self.count(in: pieces[number]) { $0.isBefore(item) }
         pieces[number].insert(item, at: place)
@@ -41,7 +42,7 @@ final class SortedSet {
         pieces.insert(half, at: number + 1)
     }
 
-    /// False if it was not there.
+    /// Removes a member; returns false if the set does not contain it.
     func remove(_ member: UnsafeRawBufferPointer) -> Bool {
         guard let score = scores[.lent(member)] else { return false }
         let item = Item(score: score, member: .lent(member))
@@ -53,7 +54,7 @@ final class SortedSet {
         return true
     }
 
-    /// The `count` first ones.
+    /// Removes the first `count` members.
     func removeFirst(_ count: Int) {
         var left = count
         for item in items(from: 0).prefix(count) { scores[item.member] = nil }
@@ -66,7 +67,12 @@ final class SortedSet {
         if left > 0 { pieces[0].removeFirst(left) }
     }
 
-    /// How many are before the first that `isBefore` is false for.
+    func shrink() -> Bool { scores.shrink() }
+
+    /// The number of members for which there is memory.
+    var capacity: Int { scores.capacity }
+
+    /// Returns the number of members before the first one for which `isBefore` is false.
     func rank(_ isBefore: (Item) -> Bool) -> Int {
         let number = countPieces { isBefore($0[0]) } - 1
         guard number >= 0 else { return 0 }
@@ -74,7 +80,7 @@ final class SortedSet {
         return before + Self.count(in: pieces[number], isBefore)
     }
 
-    /// From that rank on, upwards.
+    /// Returns the members from `rank` on, in ascending order.
     func items(from rank: Int) -> some Sequence<Item> {
         let (number, place) = place(of: rank)
         return pieces[number...].lazy.enumerated().lazy.flatMap { index, piece in
@@ -82,7 +88,7 @@ final class SortedSet {
         }
     }
 
-    /// From that rank on, downwards.
+    /// Returns the members from `rank` on, in descending order.
     func reversedItems(from rank: Int) -> some Sequence<Item> {
         let (number, place) = place(of: rank)
         return pieces[..<min(pieces.count, number + 1)].reversed().lazy.enumerated().lazy
@@ -100,7 +106,7 @@ final class SortedSet {
         return (number, number < pieces.count ? left : 0)
     }
 
-    /// Two short neighbours become one piece.
+    /// Removes an empty piece, and joins two short neighbours into one piece.
     private func join(_ number: Int) {
         if pieces[number].isEmpty {
             pieces.remove(at: number)
@@ -115,7 +121,8 @@ final class SortedSet {
         Self.count(in: pieces, isBefore)
     }
 
-    /// How many at the start of `list` are before what is looked for: by halving.
+    /// Returns the number of elements at the start of `list` for which `isBefore` is true, by
+    /// binary search.
     private static func count<T>(in list: [T], _ isBefore: (T) -> Bool) -> Int {
         var (low, high) = (0, list.count)
         while low < high {
@@ -127,7 +134,7 @@ final class SortedSet {
 }
 
 extension Bytes {
-    /// In the order of the bytes, a beginning before what goes on.
+    /// Returns whether these bytes sort before `other`; a prefix sorts before a longer text.
     func isBefore(_ other: Bytes) -> Bool {
         withBytes { one in
             other.withBytes { other in

@@ -1,25 +1,25 @@
 import Glibc
 import Synchronization
 
-/// All keys, for all loops: a fixed number of shards, each behind a lock, chosen by the key's hash.
+/// All keys, for all loops: a fixed number of shards, each with a lock, chosen by the key's hash.
 ///
-/// Every loop executes its commands in place, so replies keep their order without any waiting for
-/// other loops. A command on one key holds one lock and is atomic; one on several keys holds the
-/// locks of all their shards, taken in the order of their numbers, and is atomic too. Only KEYS,
-/// SCAN and DBSIZE look at one shard after the other.
+/// Every loop executes its commands in place, so replies keep their order without waiting for other
+/// loops. A command on one key holds one lock and is atomic. A command on several keys holds the
+/// locks of all their shards, locked in the order of their numbers, and is atomic too. Only KEYS,
+/// SCAN and DBSIZE visit one shard after the other.
 public final class Store: Sendable {
     static let shardBits = 6
     static let shardCount = 1 << shardBits
-    /// Who sweeps; each has its part of the shards.
+    /// The number of sweepers; each has its part of the shards.
     private let sweepers = Atomic(0)
-    /// The shard that a sweep begins with; whose sweep, does not matter.
+    /// The shard at which the next sweep of any sweeper begins.
     private let sweepStart = Atomic(0)
-    /// Many keys have gone, and what they had is kept for others by malloc.
+    /// Whether many keys were removed whose memory malloc keeps.
     private let hasFreeMemory = Atomic(false)
-    /// Keys whose time was over and that a sweep removed.
+    /// The number of expired keys that sweeps removed.
     let swept = Atomic(0)
     private let shards: [Shard]
-    /// The same without counting references: the one that a command uses is not retained.
+    /// The shards without reference counting, so that a command does not retain its shard.
     private let lent: [Unmanaged<Shard>]
     private let hasher = KeyHash()
 
@@ -32,7 +32,7 @@ public final class Store: Sendable {
 
     static func shard(of hash: UInt) -> Int { Int(hash & UInt(shardCount - 1)) }
 
-    /// Runs `body` alone with the shard of `key`.
+    /// Runs `body` with exclusive access to the shard of `key`.
     @inline(__always)
     func withShard<R>(of key: UnsafeRawBufferPointer, _ body: (Shard, UInt) -> R) -> R {
         let hash = hasher(key)
@@ -41,7 +41,7 @@ public final class Store: Sendable {
         }
     }
 
-    /// Runs `body` alone with all the shards of `keys`, which it gets by `shard(_:)`.
+    /// Runs `body` with exclusive access to all shards of `keys`, which `lockedShard(_:)` returns.
     func withShards<R>(of keys: some Sequence<UnsafeRawBufferPointer>, _ body: () -> R) -> R {
         var wanted: UInt64 = 0
         for key in keys { wanted |= 1 << UInt64(Self.shard(of: hash(key))) }
@@ -54,10 +54,11 @@ public final class Store: Sendable {
         return shards[wanted.trailingZeroBitCount].alone { withShards(rest, body) }
     }
 
-    /// Runs `body` alone with all keys; commands that it executes take locks once more.
+    /// Runs `body` with exclusive access to all keys. Commands in `body` can lock the recursive
+    /// locks again.
     package func aloneWithAll(_ body: () -> Void) { withShards(.max, body) }
 
-    /// For who holds its lock.
+    /// Returns the shard of a hash. The caller must hold its lock.
     func lockedShard(_ hash: UInt) -> Shard { shards[Self.shard(of: hash)] }
 
     func forEachShard(_ body: (Shard) -> Void) {
@@ -69,17 +70,18 @@ public final class Store: Sendable {
         hasFreeMemory.store(true, ordering: .relaxed)
     }
 
-    /// Takes a cursor on: shows some keys, at least `count` unless the end comes. The cursor's low
-    /// bits are the shard, the others that table's own.
+    /// Calls `body` with some keys from `cursor` on and returns the next cursor, 0 at the end.
+    /// There are at least `count` keys, unless the end or a limit of buckets is reached. The low
+    /// bits of the cursor are the shard's number, and the others belong to its table.
     func scan(_ cursor: UInt, atLeast count: Int, _ now: Int, _ body: (Entry) -> Void) -> UInt {
         var number = Int(cursor & UInt(Self.shardCount - 1))
         var inner = cursor >> UInt(Self.shardBits)
         var shown = 0
-        // Empty buckets cost time too.
+        // The number of buckets is limited, since empty buckets cost time too.
         var left = max(2000, min(count, 1 << 20) * 10)
         while shown < count, left > 0 {
             let shard = shards[number]
-            // Reversed cursors have their highest bits free for the shard's number.
+            // Reversed cursors leave their highest bits free, so that the shard's number fits.
             inner = shard.alone {
                 shard.walk(inner, now) {
                     shown += 1
@@ -95,27 +97,28 @@ public final class Store: Sendable {
         return inner << UInt(Self.shardBits) | UInt(number)
     }
 
-    /// The number of one more who sweeps.
+    /// Adds a sweeper and returns its number.
     public func addSweeper() -> Int { sweepers.add(1, ordering: .relaxed).oldValue }
 
-    /// Removes keys whose time is over, which nobody may ever ask for again, and gives back buckets
-    /// that too few keys use. Each sweeper looks at its part of the shards: at some keys of each,
-    /// and again at those where more than a quarter of the keys that have an end were dead, until
-    /// that is not so or `time`, in nanoseconds, has passed. True if it has: soon again.
+    /// Removes expired keys, which no client may ever read again, and frees buckets that too few
+    /// keys use. Each sweeper examines some keys in each shard of its part. It repeats a shard
+    /// while more than a quarter of the examined keys with an expiry had expired, until `time`, in
+    /// nanoseconds, has passed. Returns true if the time has passed; the caller should then sweep
+    /// again soon.
     @discardableResult
     public func sweep(by sweeper: Int = 0, within time: Int = 2_000_000) -> Bool {
         let now = Clock.milliseconds()
         let end = Clock.monotonic() + time
         let count = max(1, sweepers.load(ordering: .relaxed))
         var (removed, isBehind, hasShrunk) = (0, false, false)
-        // Where the last one stopped, for want of time, comes first.
+        // A sweep begins where the last one ran out of time.
         let first = sweepStart.load(ordering: .relaxed)
         var number = first
         repeat {
             if number % count == sweeper % count {
                 let shard = shards[number]
                 repeat {
-                    // A dear command of another loop must not hold up this one's clients.
+                    // An expensive command of another loop must not delay this loop's clients.
                     guard let found = shard.aloneIfFree({ shard.sweep(now) }) else { break }
                     removed += found.dead
                     isBehind = Clock.monotonic() >= end
@@ -133,7 +136,8 @@ public final class Store: Sendable {
         return isBehind
     }
 
-    /// Once when many keys have gone, and not while more go: it takes some milliseconds.
+    /// Frees malloc's memory once after many keys were removed, and not while more are being
+    /// removed: it needs some milliseconds.
     private func giveBackMemory(isLater: Bool) {
         if isLater {
             hasFreeMemory.store(true, ordering: .relaxed)
@@ -143,10 +147,10 @@ public final class Store: Sendable {
     }
 }
 
-// `table` and what it leads to are touched only inside `alone`, which holds the lock, or by the one
-// thread that there is.
+// `table` and its entries are accessed only inside `alone`, which holds the lock, or by the only
+// thread.
 final class Shard: @unchecked Sendable {
-    /// Buckets and keys that one look of a sweep takes, with the lock held.
+    /// The buckets and the keys that one pass of a sweep examines while the lock is held.
     private static let sweptBuckets = 256
     private static let sweptKeys = 64
 
@@ -154,7 +158,9 @@ final class Shard: @unchecked Sendable {
     private let isShared: Bool
     @exclusivity(unchecked) private var table = Table()
     @exclusivity(unchecked) private var sweepCursor: UInt = 0
-    /// Keys that have an end.
+    /// Whether a container has shrunk since the last sweep.
+    @exclusivity(unchecked) private var hasShrunk = false
+    /// The number of keys with an expiry.
     @exclusivity(unchecked) private(set) var expiring = 0
 
     init(isShared: Bool) { self.isShared = isShared }
@@ -162,27 +168,28 @@ final class Shard: @unchecked Sendable {
     @inline(__always)
     func alone<R>(_ body: () -> R) -> R { isShared ? lock.alone(body) : body() }
 
-    /// Nil, and nothing done, while a command of another loop has it.
+    /// Like `alone`, but returns nil without a call of `body` while another loop holds the lock.
     @inline(__always)
     func aloneIfFree<R>(_ body: () -> R) -> R? { isShared ? lock.aloneIfFree(body) : body() }
 
     var count: Int { table.count }
 
-    /// The live entry of a key; one whose time is over is removed first.
+    /// Returns the live entry of a key; an expired entry is removed first.
     func find(
         _ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: @autoclosure () -> Int
     ) -> Entry? {
         lend(key, hash, now())?.takeUnretainedValue()
     }
 
-    /// The same without retaining it: for the commonest commands, and only until it is removed.
+    /// Like `find`, but does not retain the entry. For the most common commands; valid until the
+    /// entry is removed.
     @inline(__always)
     func lend(
         _ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: @autoclosure () -> Int
     ) -> Unmanaged<Entry>? {
         guard let entry = table.find(key, hash) else { return nil }
         let expiry = entry._withUnsafeGuaranteedRef { $0.expiry }
-        // Most keys have no end, and then the clock need not be read.
+        // Most keys have no expiry, so the clock is not read for them.
         guard expiry == .max || expiry > now() else {
             remove(entry.takeUnretainedValue())
             return nil
@@ -190,14 +197,14 @@ final class Shard: @unchecked Sendable {
         return entry
     }
 
-    /// As `find`, or a new entry without a value.
+    /// Like `find`, but inserts an entry without a value if there is none.
     func findOrInsert(
         _ key: UnsafeRawBufferPointer, _ hash: UInt, _ now: @autoclosure () -> Int
     ) -> Entry {
         find(key, hash, now()) ?? insert(key, hash)
     }
 
-    /// The key must not be there.
+    /// Inserts an entry without a value. The key must not exist.
     @inline(never)
     func insert(_ key: UnsafeRawBufferPointer, _ hash: UInt) -> Entry {
         let entry = Entry(key: key, hash: hash)
@@ -208,6 +215,17 @@ final class Shard: @unchecked Sendable {
     func remove(_ entry: Entry) {
         setExpiry(of: entry, .max)
         table.remove(entry)
+    }
+
+    /// Removes a key whose container is empty, since an empty container is no key. Frees unused
+    /// memory of other containers.
+    func membersRemoved(from entry: Entry) {
+        guard let container = entry.container else { return }
+        if container.isEmpty {
+            remove(entry)
+        } else if container.shrink() {
+            hasShrunk = true
+        }
     }
 
     func removeAll() {
@@ -229,8 +247,8 @@ final class Shard: @unchecked Sendable {
         table.walk(cursor) { if $0.expiry > now { body($0) } }
     }
 
-    /// Looks at some buckets, more if few keys have an end, and removes what is dead. Returns how
-    /// many keys with an end it found, and how many of these were dead.
+    /// Examines some buckets, more if few keys have an expiry, and removes expired keys. Returns
+    /// the number of keys with an expiry that it found, and how many of these had expired.
     func sweep(_ now: Int) -> (expiring: Int, dead: Int) {
         guard expiring > 0 else { return (0, 0) }
         var dead: [Entry] = []
@@ -248,22 +266,26 @@ final class Shard: @unchecked Sendable {
         return (seen, dead.count)
     }
 
-    /// False if it has few enough buckets.
-    func shrink() -> Bool { table.shrink() }
+    /// Frees unused buckets. Returns false if no bucket was freed and no container has shrunk since
+    /// the last call.
+    func shrink() -> Bool {
+        defer { hasShrunk = false }
+        return table.shrink() || hasShrunk
+    }
 
     var bucketCount: Int { table.bucketCount }
 }
 
-/// The time of expiries.
+/// The clocks for expiries and sweeps.
 public enum Clock {
-    /// Since 1970.
+    /// Returns milliseconds since 1970.
     public static func milliseconds() -> Int {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
     }
 
-    /// In nanoseconds, for how long something takes.
+    /// Returns nanoseconds of a monotonic clock, for durations.
     static func monotonic() -> Int {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)

@@ -1,9 +1,9 @@
 import RESPCodec
 
-/// The second word of CLIENT, CONFIG and COMMAND, which says what they do.
+/// A second word of CLIENT, CONFIG or COMMAND, which selects their function.
 struct Subcommand: Sendable {
     let name: StaticString
-    /// As for commands, the two words counted.
+    /// The arity like that of a command, with both words counted.
     let arity: Int
     let usage: String
     let help: [String]
@@ -11,7 +11,8 @@ struct Subcommand: Sendable {
 }
 
 extension Command {
-    /// One that does what its second word says; `alone` is what it does without one.
+    /// Creates a command whose second word selects its function; `alone` runs without a second
+    /// word.
     convenience init(
         _ name: String, _ arity: Int, _ subcommands: [Subcommand],
         alone: @escaping @Sendable (Call) -> Void = { _ in }
@@ -26,13 +27,13 @@ extension Command {
         }
     }
 
-    /// False after an error was written, for want of a right second word. Redis looks at it when a
-    /// command comes, and not when a transaction executes it.
+    /// Returns false after an error was written, if the second word is not valid. Redis checks it
+    /// when a command arrives, and not when a transaction executes it.
     func takes(_ call: Call) -> Bool {
         subcommands.isEmpty || call.count < 2 || Self.find(call, name, subcommands) != nil
     }
 
-    /// Nil after an error was written.
+    /// Returns the subcommand; nil after an error was written.
     private static func find(
         _ call: Call, _ name: String, _ subcommands: [Subcommand]
     ) -> Subcommand? {
@@ -48,7 +49,7 @@ extension Command {
         return found
     }
 
-    /// As Redis lays it out.
+    /// Writes the help text in Redis's layout.
     private static func help(_ call: Call, _ name: String, _ subcommands: [Subcommand]) {
         let start = "\(name.uppercased()) <subcommand> [<arg> [value] [opt] ...]."
         var lines = [start + " Subcommands are:"]

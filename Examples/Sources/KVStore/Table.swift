@@ -1,9 +1,9 @@
-/// The keys of one shard: a chained hash table that doubles when it is full, and halves when asked
-/// to while it is nearly empty. Walking its buckets in the order of their reversed numbers shows
-/// each key that stays at least once, also when the table grows or shrinks in between: the way of
-/// Redis's SCAN.
+/// The keys of one shard: a chained hash table that doubles when it is full, and shrinks on request
+/// while it is nearly empty. A walk visits the buckets in the order of their reversed numbers, like
+/// Redis's SCAN. It shows each key that stays at least once, even when the table grows or shrinks
+/// in between.
 ///
-/// It owns its entries by hand: walking a chain then retains and releases nothing.
+/// The table owns its entries by hand, so that a walk along a chain retains and releases no entry.
 struct Table: ~Copyable {
     private typealias Buckets = UnsafeMutableBufferPointer<Unmanaged<Entry>?>
 
@@ -29,7 +29,7 @@ struct Table: ~Copyable {
         return buckets
     }
 
-    /// Stays valid until it is removed.
+    /// Returns the entry of a key, which stays valid until it is removed; nil if there is none.
     @inline(__always)
     func find(_ key: UnsafeRawBufferPointer, _ hash: UInt) -> Unmanaged<Entry>? {
         var place = buckets[bucket(of: hash)]
@@ -43,7 +43,7 @@ struct Table: ~Copyable {
         return nil
     }
 
-    /// The key must not be there.
+    /// Inserts an entry. The key must not exist.
     mutating func insert(_ entry: Entry) {
         if count == buckets.count { grow() }
         push(Unmanaged.passRetained(entry))
@@ -70,7 +70,8 @@ struct Table: ~Copyable {
         for number in buckets.indices { forEach(in: number, body) }
     }
 
-    /// Shows one bucket and returns the next cursor, 0 after the last.
+    /// Calls `body` with the entries of one bucket and returns the next cursor, 0 after the last
+    /// bucket.
     func walk(_ cursor: UInt, _ body: (Entry) -> Void) -> UInt {
         let mask = UInt(buckets.count - 1)
         forEach(in: Int(cursor & mask), body)
@@ -85,7 +86,7 @@ struct Table: ~Copyable {
         }
     }
 
-    /// The low bits choose the shard.
+    /// Returns the bucket of a hash, whose low bits select the shard.
     @inline(__always)
     private func bucket(of hash: UInt) -> Int {
         Int((hash >> Store.shardBits) & UInt(buckets.count - 1))
@@ -101,8 +102,8 @@ struct Table: ~Copyable {
 
     var bucketCount: Int { buckets.count }
 
-    /// To as many buckets as there are keys, or twice that, if a tenth of them would do. Takes time
-    /// for each bucket: a shard has few keys.
+    /// Shrinks to two to four buckets for each key, at least 16, if there are fewer keys than a
+    /// tenth of the buckets. The time grows with the number of buckets, but a shard has few keys.
     mutating func shrink() -> Bool {
         guard buckets.count > Self.fewest, count * 10 < buckets.count else { return false }
         var wanted = Self.fewest

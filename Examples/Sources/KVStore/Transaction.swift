@@ -1,19 +1,18 @@
 import RESPCodec
 
-/// What a client has sent since MULTI: the requests as they came, and whether one of them was
-/// refused.
+/// The requests that a client has sent since MULTI, and whether one of them was refused.
 final class Transaction {
-    /// As much as a single request may have unread.
+    /// The limit in bytes, the same as that of a single unread request.
     private static let mostBytes = 1 << 30
 
     private(set) var bytes: [UInt8] = []
     private(set) var count = 0
     private(set) var isSpoilt = false
 
-    /// EXEC will execute none of them.
+    /// Marks the transaction, so that EXEC executes no request of it.
     func spoil() { isSpoilt = true }
 
-    /// False if it is too much.
+    /// Adds a request; returns false if the transaction is too long.
     func add(_ request: Request) -> Bool {
         bytes += Array("*\(request.count)\r\n".utf8)
         for index in 0..<request.count {
@@ -25,7 +24,7 @@ final class Transaction {
         return bytes.count <= Self.mostBytes
     }
 
-    /// Each of them in turn.
+    /// Calls `body` with each request in order.
     func forEach(_ body: (Request) -> Void) {
         var parser = RequestParser()
         bytes.withUnsafeBytes { bytes in

@@ -1,4 +1,5 @@
-/// A short word as numbers, with small and capital letters alike: compared without a loop.
+/// A short word as integers, the same for small and capital letters, so that a comparison needs no
+/// loop.
 struct Word: Equatable, Sendable {
     static let longest = 16
 
@@ -6,15 +7,15 @@ struct Word: Equatable, Sendable {
     private let second: UInt64
     private let count: Int
 
-    /// Of bytes that are all letters, nobody else's; of others perhaps. Nil for none, and for more
-    /// than `longest`.
+    /// Creates a word; nil for no bytes and for more than `longest`. A word of letters equals no
+    /// other word of letters. A word with other bytes may equal another word.
     @inline(__always)
     init?(_ bytes: UnsafeRawBufferPointer) {
         let end = bytes.count
         guard 1...Self.longest ~= end else { return nil }
         count = end
-        // Without the bit that tells small letters from capitals. Loads overlap, which does no
-        // harm to a comparison of words of the same length.
+        // The mask removes the bit that distinguishes small letters from capitals. The loads
+        // overlap, which does not affect a comparison of words of the same length.
         if end >= 8 {
             first = bytes.loadUnaligned(as: UInt64.self) & Self.mask
             second = bytes.loadUnaligned(fromByteOffset: end - 8, as: UInt64.self) & Self.mask
@@ -32,10 +33,10 @@ struct Word: Equatable, Sendable {
 
     private static let mask: UInt64 = 0xDFDF_DFDF_DFDF_DFDF
 
-    /// Numbers that `place` may be: a power of two, some ten times the count of the commands.
+    /// The number of values of `place`: a power of two, some ten times the number of the commands.
     static let places = 512
 
-    /// Where a table of words looks first.
+    /// The index at which a table of words begins to search.
     var place: Int {
         let mixed =
             (first ^ second &+ UInt64(truncatingIfNeeded: count))
