@@ -1,21 +1,21 @@
-# `make help` lists the commands. Each one can be run first on a fresh clone.
+# The commands, which `make help` lists. Each one can be run first on a fresh clone.
 SWIFT ?= swift
-# An import that Package.swift does not declare builds or not, by which module is ready first.
+# Without the check, an undeclared import compiles if the module that it names is built first.
 DECLARED = --explicit-target-dependency-import-check error
-# Suites share processors, ports and descriptor limits: never in parallel.
+# Suites share processors, ports and descriptor limits, so they never run in parallel.
 TEST = $(SWIFT) test --disable-xctest --no-parallel $(DECLARED)
 RELEASE = $(SWIFT) build --configuration release $(DECLARED)
 EXAMPLES = $(RELEASE) --package-path Examples --scratch-path .build/examples
 BENCHMARKS = $(RELEASE) --package-path Benchmarks --scratch-path .build/benchmarks
 # The suites of Examples, against servers that are built with the same sanitizer. Its shadow memory
-# is resident too, so the test of what a server has in memory is left out.
+# counts as resident too, so the test of a server's resident memory is skipped.
 SANITIZED = \
 	MILLRACE_TEST_PATIENCE=240 \
 	MILLRACE_HTTP_SERVER=$(CURDIR)/.build/$(2)-examples/debug/http-server \
 	MILLRACE_KV_SERVER=$(CURDIR)/.build/$(2)-examples/debug/kv-server \
 	$(TEST) --sanitize=$(1) --package-path Examples --scratch-path .build/$(2)-examples \
 	--skip whoNeverReadsCostsBoundedMemory
-# The C over liburing, against what later headers have otherwise.
+# Checks the C over liburing against the names of liburing 2.8 and later.
 NEWER_LIBURING = $(CC) -std=gnu11 -fsyntax-only -Wall -Wextra -Werror '-D__builtin_assume(x)=' \
 	-I Tests/newer-liburing -I Sources/CURing/include -I Sources/CLinux/include \
 	Sources/CURing/CURing.c
@@ -58,7 +58,7 @@ setup: ## install what is missing
 build: setup ## debug build of the library and its tests
 	$(SWIFT) build --build-tests --disable-xctest $(DECLARED)
 
-test: setup examples ## every suite, then the guards on what a request may cost
+test: setup examples ## every suite, then the guards on the cost of a request
 	$(NEWER_LIBURING)
 	$(TEST)
 	$(TEST) --package-path Examples --scratch-path .build/examples
@@ -71,10 +71,10 @@ test-unit: setup ## the pure parts only: seconds
 test-examples: setup examples ## the codecs, http-server and kv-server only
 	$(TEST) --package-path Examples --scratch-path .build/examples
 
-test-bench: setup examples ## the load client and what runs it, themselves: seconds
+test-bench: setup examples ## tests of the load client and the runner: seconds
 	python3 -m unittest discover -s Benchmarks/tests
 
-fuzz: setup ## the HTTP and the Redis codec under the fuzzer, each for SECONDS=60
+fuzz: setup ## fuzz the HTTP and the Redis codec, each for SECONDS=60
 	Scripts/fuzz $(SECONDS)
 	FUZZ_SECONDS=$(SECONDS) Scripts/fuzz-resp
 
@@ -91,29 +91,29 @@ examples: setup ## release builds of every example and benchmark program in .bui
 release: setup ## release build of the library; warnings are errors
 	$(RELEASE)
 
-conformance: setup examples ## each behaviour by its tests: backends x loops
+conformance: setup examples ## the tests of each behaviour, by backend and number of loops
 	Scripts/conformance
 
 demo: setup examples ## the echo server under load: one table
 	Scripts/demo
 
-guards: setup examples ## what one request and one connection cost: instructions, system calls
+guards: setup examples ## cost of a request and a connection: instructions, system calls
 	Scripts/guards
 
-hostile: setup examples ## what http-server and kv-server answer to hostile input: two tables
+hostile: setup examples ## answers of http-server and kv-server to hostile input: two tables
 	@rm -f .build/hostile.md
 	MILLRACE_HOSTILE_TABLE=$(CURDIR)/.build/hostile.md $(TEST) --package-path Examples \
 		--scratch-path .build/examples --filter HostileInputTests
 	@cat .build/hostile.md
 
-stress: setup examples ## everything public at random, in strict accounts; STRESS="--seed 7"
+stress: setup examples ## the public API at random, strictly accounted; STRESS="--seed 7"
 	.build/bin/stress --seconds $(SECONDS) --backend epoll $(STRESS)
 	.build/bin/stress --seconds $(SECONDS) --backend io_uring $(STRESS)
 
-soak: setup examples ## everything at once for MINUTES=30: what servers hold must stay flat
+soak: setup examples ## everything at once for MINUTES=30: servers' resources stay flat
 	Scripts/soak --minutes $(MINUTES)
 
-reliability: setup ## all that is too long for each change: hours; RELIABILITY="--only soak"
+reliability: setup ## checks too long for each change: hours; RELIABILITY="--only soak"
 	Scripts/reliability $(RELIABILITY)
 
 kernels: setup examples ## the tests on Linux 6.1, 6.12 and here; KERNELS="--kernel 6.1"
@@ -131,7 +131,7 @@ seed: setup ## replay one run: make seed SEED=17
 	@test -n "$(SEED)" || { echo "which one? make seed SEED=17" >&2; exit 2; }
 	MILLRACE_SEED=$(SEED) $(TEST) --filter SimulationTests
 
-# Threads that a test's process still has when it ends are no leak of the library's.
+# Threads that still run when a test's process ends are not a leak of the library.
 tsan: setup ## every suite under the thread sanitizer
 	MILLRACE_TEST_PATIENCE=120 TSAN_OPTIONS=report_thread_leaks=0 \
 		$(TEST) --sanitize=thread --scratch-path .build/tsan --skip TidyTests
@@ -141,7 +141,7 @@ asan: setup ## every suite under the address sanitizer
 	MILLRACE_TEST_PATIENCE=120 $(TEST) --sanitize=address --scratch-path .build/asan --skip TidyTests
 	$(call SANITIZED,address,asan)
 
-peers: setup examples ## build servers of other libraries, for bench to measure beside ours
+peers: setup examples ## build servers of other libraries, for bench to measure
 	Benchmarks/peers
 
 bench: setup examples ## every server, a few loads, plots: 5 minutes; BENCH="--rounds 9"
@@ -150,10 +150,10 @@ bench: setup examples ## every server, a few loads, plots: 5 minutes; BENCH="--r
 bench-full: setup examples peers ## every load, and counts: an hour
 	Benchmarks/bench --preset full --rounds 5 --seconds 1 --counts $(BENCH)
 
-bench-record: setup examples peers ## what README tells, into Benchmarks/results: 20 minutes
+bench-record: setup examples peers ## the figures of README, into Benchmarks/results: 20 minutes
 	Benchmarks/bench --preset record --rounds 5 --counts --out Benchmarks/results $(BENCH)
 
-plot: ## the newest result's report and plots once more
+plot: ## write the newest result's report and plots again
 	Benchmarks/bench --plot
 
 bench-gate: setup examples ## both backends beside C, precisely; GATE="--rounds 3" is quicker
@@ -161,7 +161,7 @@ bench-gate: setup examples ## both backends beside C, precisely; GATE="--rounds 
 	Benchmarks/compare $(GATE) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
 	Benchmarks/compare $(GATE) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
 
-bench-fairness: setup examples ## who waits beside a flood: 8 minutes; FAIRNESS="--only flood"
+bench-fairness: setup examples ## clients' waits beside a flood: 8 minutes; FAIRNESS="--only flood"
 	Benchmarks/fairness $(FAIRNESS)
 
 bench-http: setup examples ## http-server beside nginx, HAProxy, SwiftNIO; BENCH_HTTP="--rounds 2"
@@ -173,7 +173,7 @@ bench-kv: setup examples ## kv-server beside redis-server, which must be install
 format: ## rewrite the Swift files in the house style
 	$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)
 
-lint: ## say what `make format` would change, and more
+lint: ## report what `make format` would change, and more
 	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)
 
 docs: setup ## reference documentation of NetAPI in .build/docs

@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// What every target of this package is built with. Warnings are errors here, and only here:
-/// SwiftPM drops this setting when the package is a dependency (SE-0480).
+/// The settings of every Swift target in this package. Warnings are errors only when this package
+/// is the root: SwiftPM drops the setting when the package is a dependency (SE-0480).
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableExperimentalFeature("Lifetimes"),
@@ -20,7 +20,7 @@ let package = Package(
     targets: [
         .target(name: "CLinux"),
         .target(name: "EventLoop", dependencies: ["CLinux"], swiftSettings: strict),
-        // Static, so that a built server needs no liburing.so where it runs.
+        // Linked statically, so that a built server needs no liburing.so at run time.
         .target(
             name: "CURing", dependencies: ["CLinux"],
             linkerSettings: [.linkedLibrary(":liburing.a")]),
@@ -35,7 +35,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
-        // The third driver: no kernel, a script or a seed. Not part of the product.
+        // The third driver: a script or a seed replaces the kernel. Not part of the product.
         .target(name: "Simulation", dependencies: ["EventLoop"], swiftSettings: strict),
 
         .testTarget(

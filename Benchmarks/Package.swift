@@ -1,17 +1,17 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// A package of its own, so that nobody who depends on the library ever resolves or builds it.
 let strict: [CSetting] = [
     .enableWarning("all"),
     .enableWarning("extra"),
     .treatAllWarnings(as: .error),
 ]
 
+// A separate package, so that a project that uses the library never resolves or builds it.
 let package = Package(
     name: "millrace-benchmarks",
     targets: [
-        // C, so that what the client costs cannot change with the library it measures.
+        // In C, so that the client's cost cannot change with the library that it measures.
         .executableTarget(name: "load-client", cSettings: strict),
         .target(name: "serving", cSettings: strict),
         .executableTarget(name: "c-epoll-echo", dependencies: ["serving"], cSettings: strict),

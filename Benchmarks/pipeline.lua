@@ -1,4 +1,4 @@
--- For wrk: sixteen requests in one write.
+-- A script for wrk: sixteen requests in one write.
 local depth = 16
 
 function init()

@@ -6,8 +6,8 @@ let netAPI: Target.Dependency = .product(name: "NetAPI", package: "millrace")
 let argumentParser: Target.Dependency = .product(
     name: "ArgumentParser", package: "swift-argument-parser")
 
-// A package of its own, so that who uses the library does not download what only its examples
-// need.
+// The examples are a package of their own, so that users of the library do not download the
+// dependencies of the examples.
 let package = Package(
     name: "millrace-examples",
     dependencies: [
@@ -15,7 +15,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     ],
     targets: [
-        // The command line that every example server has.
+        // The command line that the servers share.
         .target(
             name: "ServerCommand", dependencies: [netAPI, argumentParser], swiftSettings: strict),
         .executableTarget(
@@ -35,7 +35,7 @@ let package = Package(
             name: "HTTPServerTests", dependencies: ["HTTPCodec", "TestSupport"],
             swiftSettings: strict),
 
-        // The Redis protocol and what it acts on, both without sockets.
+        // The Redis protocol and the commands on keys, both without sockets.
         .target(name: "RESPCodec", swiftSettings: strict),
         .target(name: "KVStore", dependencies: ["RESPCodec"], swiftSettings: strict),
         .executableTarget(
@@ -51,23 +51,24 @@ let package = Package(
             name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
         .testTarget(name: "KVServerTests", dependencies: ["TestSupport"], swiftSettings: strict),
 
-        // What Benchmarks/fairness measures. Here, where the library is built for examples anyway
-        // and the command line is at hand; no example, so not among Sources.
+        // The server that Benchmarks/fairness measures. It is in this package because the library
+        // is built here anyway and the command line is available. It is no example, so it is not in
+        // Sources.
         .executableTarget(
             name: "fairness-server", dependencies: ["ServerCommand", netAPI, argumentParser],
             path: "Tests/fairness-server", swiftSettings: strict),
 
-        // Random use of the whole library, with strict accounts: `make stress`.
+        // Random use of the whole library, with exact counts of its results: `make stress`.
         .executableTarget(
             name: "stress", dependencies: [netAPI, argumentParser],
             path: "Tests/stress", swiftSettings: strict),
 
-        // What Scripts/soak keeps busy: `make soak`.
+        // The server that Scripts/soak keeps busy: `make soak`.
         .executableTarget(
             name: "soak-server", dependencies: ["ServerCommand", netAPI, argumentParser],
             path: "Tests/soak-server", swiftSettings: strict),
 
-        // What several tests need: inputs that are sent to codec and server, running a program.
+        // Code that several tests share: inputs for codec and server, and running a program.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     ]
         + ["chat", "proxy", "blocking-echo", "udp-echo"].map { name in

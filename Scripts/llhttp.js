@@ -1,5 +1,5 @@
-// Reads one hexadecimal line of bytes after the other, parses each by llhttp, which is in Node.js,
-// and answers with a line: the bodies of the requests that were complete, in hexadecimal.
+// Reads lines of bytes in hexadecimal and parses each by llhttp, which is part of Node.js. Writes a
+// line for each: the bodies of the complete requests, in hexadecimal.
 "use strict";
 
 const { HTTPParser } = require("_http_common");

@@ -1,4 +1,4 @@
-// Preloaded into a server: counts its allocations, and writes the counts down when it exits.
+// A library to preload into a server: counts its allocations, and writes the counts when it exits.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdatomic.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// glibc's own names: looking the next malloc up with dlsym would itself allocate.
+// glibc's own names, because dlsym, which would find the next malloc, itself allocates.
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *memory, size_t size);

@@ -7,7 +7,7 @@ let nio: [Target.Dependency] = [
     .product(name: "NIOPosix", package: "swift-nio"),
 ]
 
-// A package of its own: neither the library's users nor its ordinary checks download SwiftNIO.
+// A separate package, so that neither the library's users nor its usual checks download SwiftNIO.
 let package = Package(
     name: "millrace-peers",
     dependencies: [

@@ -1,1 +1,1 @@
-"""The parts of Benchmarks/bench: what is measured, how, and what is told of it."""
+"""The parts of Benchmarks/bench: the loads, the measuring and the reports."""

@@ -1,4 +1,4 @@
-"""What is measured: a cell is one load, given to several servers."""
+"""The loads to measure: a cell is one load on several servers."""
 
 import dataclasses
 import itertools
@@ -7,7 +7,7 @@ MIB = 1024 * 1024
 CONNECTIONS = (1, 8, 64, 512, 4096)
 SIZES = (64, 1024, 16 * 1024, 64 * 1024)
 PIPELINES = (1, 16)
-# More than that on its way at once measures the kernel's memory, if it fits at all.
+# More bytes in flight would measure the kernel's memory, if they fit at all.
 MOST_IN_FLIGHT = 512 * MIB
 
 
@@ -21,13 +21,13 @@ class Cell:
     loops: int = 1
     idle: int = 0
     churn: bool = False
-    # Requests per second by a schedule; 0 for a closed loop.
+    # Requests per second of a schedule; 0 for a closed loop.
     rate: int = 0
-    # Of what the slowest server does in a closed loop, which is measured first and gives the rate.
+    # The rate as a share of the slowest server's in a closed loop, which is measured first.
     share: float = 0
-    # The servers of this cell, where the transport alone does not tell.
+    # The servers of this cell, where the transport alone does not decide.
     only: tuple = ()
-    # The first of these that is there.
+    # The first of these that takes part is the baseline.
     baselines: tuple = ("c-epoll", "epoll")
 
     @property
@@ -59,7 +59,7 @@ def idle(counts):
 
 
 def udp(shapes):
-    """An event loop waits for more than one socket: its peer is the server that waits in epoll."""
+    """The baseline waits in epoll, because an event loop waits for more than one socket too."""
     baselines = ("c-udp-epoll", "c-udp")
     return [Cell("udp", *shape, transport="udp", baselines=baselines) for shape in shapes]
 
@@ -69,7 +69,7 @@ def unix(shapes):
 
 
 def loops(shapes):
-    """Both counts of loops on the same cores, so that they can be compared."""
+    """Cells with two loops, whose servers all run on the same cores."""
     return [Cell("loops", *shape, loops=2, baselines=("epoll",)) for shape in shapes]
 
 
@@ -86,7 +86,7 @@ def of_the_slowest(shares):
     return [Cell("open", 64, 64, share=share) for share in shares]
 
 
-# As many as fit into the descriptors that a process commonly may have.
+# The most connections that fit into a process's usual descriptor limit.
 MANY = echo((10000,), (64,), (1,))
 QUICK = (echo((1, 64, 512), (64,), (1,)) + echo((64,), (16 * 1024,), (1,))
          + echo((64,), (64,), (16,)) + churn((8,)) + idle((1000,)) + schedule((20000,))
@@ -96,7 +96,7 @@ FULL = (echo(CONNECTIONS, SIZES, PIPELINES) + MANY + churn((1, 8, 64)) + idle((1
         + udp(((1, 64), (8, 64), (64, 64), (8, 1024), (8, 64, 16), (8, 16 * 1024)))
         + unix(((1, 64), (64, 64), (64, 16 * 1024), (64, 64, 16)))
         + loops(((64, 64), (512, 64), (64, 16 * 1024))) + timers((64, 512, 4096)))
-# Enough for the plots and for a record on a machine that is only lent for a while.
+# Enough for the plots and for a record, on a machine that is available for a short time.
 RECORD = (echo(CONNECTIONS, (64,), (1,)) + MANY + echo((64,), (1024, 16 * 1024, 64 * 1024), (1,))
           + echo((64,), (64,), (16,)) + churn((8,)) + idle((1000, 10000)) + schedule((20000,))
           + of_the_slowest((0.7,)) + udp(((8, 64), (8, 64, 16))) + unix(((64, 64), (64, 16 * 1024)))

@@ -33,7 +33,7 @@ def parse(arguments):
                         help=f"only these: {', '.join(cells.GROUPS)}")
     parser.add_argument("--servers", type=names(keys), metavar="LIST",
                         help=f"only these: {', '.join(keys)}")
-    parser.add_argument("--baseline", choices=keys, help="what ratios are to, where it takes part")
+    parser.add_argument("--baseline", choices=keys, help="server that ratios refer to, if present")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.7)
     parser.add_argument("--quiet", type=float, default=0, metavar="S",
@@ -44,7 +44,7 @@ def parse(arguments):
     parser.add_argument("--counts", action="store_true",
                         help="also system calls and allocations, in runs of their own")
     parser.add_argument("--out", type=pathlib.Path, default=OUT, metavar="DIR")
-    parser.add_argument("--name", help="of the files; the date and the commit")
+    parser.add_argument("--name", help="name of the files (the date and the commit)")
     parser.add_argument("--list", action="store_true", help="print the cells and servers, and end")
     parser.add_argument("--plot", nargs="?", const="", metavar="JSON",
                         help="write report and plots of the newest result, or of this one, again")
@@ -55,7 +55,7 @@ def parse(arguments):
 
 
 def raise_descriptor_limit():
-    """Servers raise it themselves or not: all that are started shall have the same."""
+    """Raises the limit, so that all servers have the same one, whether or not they raise it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -69,7 +69,7 @@ def newest():
 
 
 def rounded(value):
-    """Five digits: what follows is noise, and makes records long."""
+    """Rounds to five digits: the others are noise, and make records long."""
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -78,7 +78,7 @@ def rounded(value):
 
 
 def write(result, path):
-    """The JSON, and what is made of it beside it: a report and a folder of plots."""
+    """Writes the JSON, and beside it a report and a folder of plots. Returns the report's path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     result = rounded(result)
     # A line for each cell, so that a difference between two records can be read.
@@ -124,7 +124,7 @@ def measure(options):
         print(f"bench: not measured: {line}", file=sys.stderr)
     raise_descriptor_limit()
     facts, date = machine.facts(), datetime.datetime.now().astimezone()
-    # First, and so that what cannot be counted costs no measurement.
+    # Counting comes first, so that its failures cost no measurement.
     counted = counts.count(found) if options.counts else {}
     planned, closed = rounds.with_rates(planned, options)
     samples, failures = rounds.run(planned, options)

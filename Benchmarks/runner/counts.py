@@ -1,4 +1,4 @@
-"""System calls and allocations of a request, by the same means as Scripts/guards."""
+"""Counts system calls and allocations of a request, with the code of Scripts/guards."""
 
 import importlib.machinery
 import importlib.util
@@ -27,7 +27,7 @@ def guards():
 
 
 def count(found):
-    """By the server's key; a figure, or why there is none."""
+    """Returns by the server's key the figures, or the reason why there is none."""
     script = guards()
     counted = {}
     with tempfile.TemporaryDirectory() as directory:

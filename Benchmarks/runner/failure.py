@@ -1,4 +1,4 @@
-"""What ends the program with one line."""
+"""The error that ends the program with one line."""
 
 
 class Failure(Exception):

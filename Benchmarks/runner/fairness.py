@@ -13,27 +13,28 @@ from runner.failure import Failure
 CLIENT = servers.BIN / "load-client"
 SERVER = servers.BIN / "fairness-server"
 CLIENTS = 8
-# A request each 4 ms from each of them, whether or not answers come, and a time counts from when
-# the request was due. Whoever waits for an answer before asking again asks a stalled server once,
-# and 4 s of silence are one sample among thousands; here they are as many as in 4 s of good
-# service. More often would tell nothing new, and take time of the core that the disturber needs.
+# Each client sends a request every 4 ms, whether or not responses come, and a time counts from the
+# moment when the request was due. A client that waits for a response before its next request sends
+# a stalled server only one, and 4 s of silence are one sample among thousands. With the schedule
+# they are as many samples as 4 s of good service. More requests would give no new information, and
+# use time of the core that the disturber needs.
 RATE = CLIENTS * 250
-# So many may be on their way on each connection: more than fall due in the longest run.
+# The most requests in flight on each connection: more than are due in the longest run.
 DEPTH = 65536
-# Before the disturber comes; what it stalls must all be measured.
+# Requests before the disturber starts, because all requests that it stalls must be measured.
 WARM_UP = RATE // 10
 START_SECONDS = 20
-# How long a server may owe what a second of disturbance has brought: a flood may bring ten times as
-# many connections as a handler of 0.4 ms can open, and nobody need be answered before.
+# Seconds in which a server must finish the work of one second of disturbance. A flood may bring ten
+# times as many connections as a handler of 0.4 ms can open, and the clients may wait for all.
 STALL_PER_SECOND = 12
-# It connects from this address when told to use two, and so the server knows it.
+# The load client's address with --sources 2, by which the server recognizes the disturber.
 DEAR_HOST = "127.0.0.2"
 CHURNING = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Disturber:
-    """What the load client is told, what the server is, and how long the clients may wait."""
+    """The options of the load client and of the server, and the limit of the clients' waits."""
     key: str
     words: str
     server: str = ""
@@ -59,7 +60,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A build of the server, as `process.Running` wants it."""
+    """A build of the server, with the interface that `process.Running` uses."""
     path: str
     cell: Cell
 
@@ -70,7 +71,7 @@ class Program:
 
 
 class Client:
-    """A load client that runs meanwhile; ended, if need be, when its block ends."""
+    """A load client that runs during its block, and is killed at its end if it still runs."""
 
     def __init__(self, address, seconds, words, cores):
         told = [CLIENT, "--json", "--to", address, "--seconds", seconds,
@@ -106,8 +107,8 @@ class Client:
 
 
 def measure(path, cell, seconds, is_control):
-    """What the clients saw, and what the disturber did meanwhile. As a control it does it to
-    another server like this one, on the same cores."""
+    """Returns the reports of the clients and of the disturber. In a control the disturber uses
+    another server of the same kind, on the same cores."""
     server_cores, client_cores, _ = process.cores(cell.loops)
     program = Program(path, cell)
     eight = ["--connections", CLIENTS, "--size", 64, "--pipeline", DEPTH, "--rate", RATE,
@@ -123,8 +124,8 @@ def measure(path, cell, seconds, is_control):
 
 
 def churn(path, cell, seconds):
-    """Connect, ask once, close: each connection that counts has been accepted and served. Of those
-    that only connect and close, many would still wait in the backlog at the end."""
+    """Measures connections that send one request and close, so each one counted was accepted and
+    served. Many connections without a request would still be in the backlog at the end."""
     server_cores, client_cores, _ = process.cores(cell.loops)
     with process.Running(Program(path, cell), cell, server_cores) as running:
         words = ["--churn", "--connections", CHURNING, "--size", 64,

@@ -1,14 +1,14 @@
-"""From the samples of Benchmarks/fairness to its tables: no processes here, only arithmetic.
+"""Turns the samples of Benchmarks/fairness into its tables: no processes, only arithmetic.
 
-Other work on the machine only adds to a time, so of the control the least round counts. Of what is
-judged it is the median: a server that stalls in two rounds of three is not fair.
+Other work on the machine only adds to a time, so for the control the least round counts. For the
+server under test the median counts: a server that stalls in two rounds of three is not fair.
 """
 
 import statistics
 
-# Waiting beside a disturber may take this many times as long as beside a stranger's server.
+# A wait beside a disturber may be this many times as long as one in the control.
 MOST_TIMES_CONTROL = 20
-# What accepting may lose to another build.
+# The least rate of accepting, as a share of another build's.
 LEAST_OF_BEFORE = 0.95
 HEADER = ("backend", "loops", "disturber", "p50", "p99", "least", "max", "control", "ratio",
           "disturber/s", "goal")
@@ -17,7 +17,7 @@ CHURN_HEADER = ("backend", "loops", "build", "connections/s", "median", "server 
 
 
 def of_cell(samples, controls, limit_ms):
-    """Times in milliseconds. A sample is what the clients saw and what the disturber did."""
+    """Returns times in milliseconds. A sample is the clients' report and the disturber's."""
     p99s = [clients["p99_us"] / 1e3 for clients, _ in samples]
     p99 = statistics.median(p99s)
     control = min(clients["p99_us"] / 1e3 for clients, _ in controls)
@@ -39,7 +39,7 @@ def goal_holds(p99, control, limit):
 
 
 def churn_of_cell(samples, before=None):
-    """`before` are those of another build, if there is one to compare with."""
+    """Returns a build's figures; `before` are the samples of another build, or None."""
     rates = [sample["requests_per_second"] for sample in samples]
     found = {
         "rate": max(rates),
@@ -71,7 +71,7 @@ def churn_row(name, found):
 
 
 def table(header, rows):
-    """Words to the left, numbers to the right."""
+    """Aligns words to the left and numbers to the right."""
     widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
     left = {column for column, title in enumerate(header)
             if title in ("backend", "disturber", "build", "goal")}

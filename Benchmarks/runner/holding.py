@@ -1,7 +1,7 @@
-"""Holding very many idle connections: what each takes of the server, and of the kernel.
+"""Holds very many idle connections and measures the memory of each, in the server and the kernel.
 
-One process may have so many descriptors and no more. Where that is too few, several servers share
-the connections, each with a client of its own, and what they take is added up.
+If the descriptor limit of a process is too low, several servers share the connections, each with a
+client of its own, and their figures are added.
 """
 
 import json
@@ -17,7 +17,7 @@ from runner.failure import Failure
 
 # Descriptors that are not connections: libraries, listeners, rings.
 SPARE = 200
-# For every 20,000 connections, generously.
+# For every 20,000 connections, with room to spare.
 OPENING_SECONDS = 60
 SETTLING_SECONDS = 2
 WATCHED_SECONDS = 5
@@ -26,7 +26,7 @@ LONGEST_SECONDS = 3600
 
 
 def shares(wanted):
-    """How many connections each server gets."""
+    """Returns the number of connections of each server."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = wanted if hard == resource.RLIM_INFINITY else hard - SPARE
     count = math.ceil(wanted / most)
@@ -41,7 +41,7 @@ def field(path, name):
 
 
 def kernel_bytes():
-    """Objects of the kernel that are in use: among them sockets, files and what epoll keeps."""
+    """Returns the size of the kernel's unreclaimable slabs: sockets, files, epoll's entries."""
     return field("/proc/meminfo", "SUnreclaim")
 
 
@@ -59,7 +59,7 @@ def processor_seconds(pid):
 
 
 class Holder:
-    """A server and the client that holds connections to it, with a request each second."""
+    """A server and the client that holds connections to it, with a request every second."""
 
     def __init__(self, server, count):
         self.count = count
@@ -84,12 +84,12 @@ class Holder:
                 raise Failure(f"the client ended: {self.client.stderr.read().strip()}")
             if time.monotonic() > end:
                 raise Failure(f"{descriptors(pid) - empty} of {self.count} connections were made")
-            # Rarely: to list so many is work for the kernel as well.
+            # Rarely, because listing so many descriptors is work for the kernel too.
             time.sleep(0.25)
         self.opening = time.monotonic() - started
 
     def finish(self):
-        """The client checks at its end that none was closed on it."""
+        """Ends client and server; the client first checks that no connection was closed."""
         self.client.send_signal(signal.SIGINT)
         out, err = self.client.communicate(timeout=ENDING_SECONDS)
         if self.client.returncode != 0:
@@ -108,7 +108,7 @@ class Holder:
 
 
 def hold(server, wanted):
-    """What so many connections took, as a dictionary."""
+    """Returns the cost of holding that many connections, as a dictionary."""
     counts = shares(wanted)
     holders = [Holder(server, count) for count in counts]
     kernel, opened = kernel_bytes(), []

@@ -1,4 +1,4 @@
-"""Where and of what the figures were taken, for the record."""
+"""Facts on the machine and the versions of software, for the record."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ from runner import servers
 
 
 def output(*words):
-    """The first line, or "" if there is no such command."""
+    """Returns the first line of output, or "" if the command is absent or fails."""
     if shutil.which(words[0]) is None:
         return ""
     done = subprocess.run(words, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The report for people: tables in Markdown."""
+"""The report for readers: tables in Markdown."""
 
 from runner import servers
 from runner.rounds import AGAIN
@@ -45,7 +45,7 @@ def row(name, arm, cell):
     found = [label(name, cell["baseline"]), f"{cpu['best']:.2f}", f"{cpu['median']:.2f}",
              f"{arm['spread']:.0%}", f"{arm['cpu_ratio']:.2f}" if "cpu_ratio" in arm else "",
              count(arm["requests_per_second"]["best"])]
-    # Of a rate that all keep, the middle is what one meets: whoever is lucky once is not quick.
+    # At a rate that all servers keep, the median is typical, while the best round may be luck.
     which = "median" if cell["group"] == "open" else "best"
     found += [f"{arm[key][which]:.0f}" for key in ("p50_us", "p99_us", "p999_us")]
     found += [f"{switches:.3f}", f"{arm['server_peak_rss_bytes'] / 1048576:.1f}"]
@@ -89,7 +89,7 @@ def cell_lines(cell):
 
 
 def overview(cells):
-    """The ratios of processor time alone, one row for each cell."""
+    """Returns a table of the ratios of processor time, one row for each cell."""
     names = list(dict.fromkeys(name for cell in cells for name in cell["arms"]
                                if not name.endswith(AGAIN)))
     header = ["load", "baseline, us", *(LABELS[name] for name in names), "twice the same"]
@@ -130,7 +130,7 @@ def counts_lines(counts):
 
 
 def report(result, plots):
-    """The lines of the whole report; plots are names of files beside it."""
+    """Returns the lines of the whole report; plots are names of files beside it."""
     facts, options = result["facts"], result["options"]
     quiet = sum(cell["quiet"] for cell in result["cells"])
     shares = [arm["others"] for cell in result["cells"] for arm in cell["arms"].values() if arm]

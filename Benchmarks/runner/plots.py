@@ -1,9 +1,9 @@
-"""Which charts a result gives."""
+"""The charts of a result."""
 
 from runner import svg
 from runner.markdown import LABELS
 
-# Told apart by people who do not tell all colours apart; io_uring is dashed beside its epoll.
+# Colours that colour-blind readers can distinguish; io_uring is dashed, in its epoll's colour.
 STYLES = {
     "epoll": ("#d55e00", False), "io_uring": ("#d55e00", True),
     "c-epoll": ("#24292f", False), "c-uring": ("#24292f", True), "c-udp": ("#999999", False),
@@ -38,7 +38,7 @@ def series_of(cells, value):
 
 
 def along(result, pipeline, key, fixed):
-    """The echo cells of one pipeline that differ in `key` alone, in its order."""
+    """Returns the echo cells of one pipeline that differ in `key` alone, in its order."""
     other, value = fixed
     found = [cell for cell in result["cells"] if cell["group"] == "echo"
              and cell["pipeline"] == pipeline and cell[other] == value]
@@ -74,7 +74,7 @@ def percentile_chart(cell):
 
 
 def charts(result):
-    """SVG text by file name."""
+    """Returns SVG text by file name."""
     found = {}
     for pipeline in sorted({cell["pipeline"] for cell in result["cells"]}):
         found |= line_charts(result, pipeline)

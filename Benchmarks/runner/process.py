@@ -1,4 +1,4 @@
-"""Starting and ending servers, pinned to their cores."""
+"""Starts and ends servers, pinned to their cores."""
 
 import os
 import re
@@ -16,7 +16,7 @@ STOP_SECONDS = 20
 
 
 def cores(loops):
-    """The server's cores and the client's: apart where there are enough, and whether they are."""
+    """Returns the server's cores, the client's, and whether they are apart."""
     mine = sorted(os.sched_getaffinity(0))
     if len(mine) > loops:
         return mine[1:1 + loops], mine[:1], True
@@ -24,8 +24,8 @@ def cores(loops):
 
 
 def address_for(transport):
-    """What a server is told: the whole address, and what stands for {port}. The kernel picks ports,
-    and the server's first line tells which."""
+    """Returns the arguments of a server: the whole address, and the value for {port}. The kernel
+    selects the port, and the server's first line names it."""
     if transport == "unix":
         name = f"unix://@millrace-bench-{os.getpid()}-{time.monotonic_ns()}"
         return name, name
@@ -37,7 +37,7 @@ def pinned(words, on):
 
 
 class Running:
-    """A server from its listening line to its end, which must be an orderly one."""
+    """A server from its listening line to its end, which must be orderly."""
 
     def __init__(self, server, cell, on):
         address, port = address_for(cell.transport)
@@ -70,6 +70,6 @@ class Running:
             self.process.kill()
             status = self.process.wait()
         self.process.stdout.close()
-        # A first failure says more than what it led to.
+        # The first failure is the cause of later ones.
         if status != 0 and kind is None:
             raise Failure(f"the server did not end well ({status}): {shlex.join(self.words)}")

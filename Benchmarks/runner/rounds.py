@@ -1,4 +1,4 @@
-"""The measuring: rounds in which all servers of a cell take turns."""
+"""Measures in rounds, in which all servers of a cell take turns."""
 
 import dataclasses
 import json
@@ -14,17 +14,17 @@ from runner.failure import Failure
 
 CLIENT = servers.BIN / "load-client"
 AGAIN = " again"
-# Of one core, by work that is not measured.
+# The share of one core that other work may use in a quiet sample.
 QUIET_SHARE = 0.1
 QUIET_SECONDS = 0.3
 TRIES = 3
 MORE_TRIES = 5
-# The client repeats what it was told.
+# Keys in the client's report that repeat its options.
 OF_THE_CELL = ("transport", "connections", "size", "pipeline", "idle", "churn", "rate")
 
 
 def busy_seconds():
-    """What all cores of this machine have worked, and what its host has kept from it."""
+    """Returns in seconds the busy time of all cores and the time that the host withheld (steal)."""
     fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields)
     ticks = os.sysconf("SC_CLK_TCK")
@@ -51,21 +51,21 @@ def measure(server, cell, options):
         if done.returncode != 0:
             raise Failure(f"{done.stderr.strip()} (against {shlex.join(running.words)})")
     report = json.loads(done.stdout)
-    # Answers that were on their way already, of a server that got no turn: no figure of it is one.
+    # The answers of a server without processor time were sent earlier, so its figures mean nothing.
     if report["server_cpu_us_per_request"] <= 0:
         raise Failure(f"the server had no processor time in {options.seconds:g} s, "
                       f"{report['requests']} requests")
     sample = {key: value for key, value in report.items() if key not in OF_THE_CELL}
     per_request = sample["server_cpu_us_per_request"] + sample["client_cpu_us_per_request"]
     ours = per_request * sample["requests"] / 1e6
-    # As shares of one core. Opening connections and warming up count here as others' work.
+    # Shares of one core. Opening connections and warming up count as others' work here.
     sample["others"] = max(0, (after[0] - before[0] - ours) / elapsed)
     sample["stolen"] = (after[1] - before[1]) / elapsed
     return sample
 
 
 def wait_for_quiet(seconds):
-    """Until little else runs, or so long."""
+    """Waits until little else runs, at most this many seconds."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         before = busy_seconds()[0]
@@ -75,8 +75,8 @@ def wait_for_quiet(seconds):
 
 
 def measure_quietly(server, cell, options):
-    """The sample with the least other work beside it: which is chosen by that alone, and not by
-    what it measured."""
+    """Returns the sample with the least other work beside it. Only that decides, not the figures of
+    the sample."""
     found = []
     for _ in range(TRIES if options.quiet else 1):
         wait_for_quiet(options.quiet)
@@ -117,7 +117,7 @@ def baseline_of(cell, arms, wanted):
 
 
 def plan(cells, found, wanted):
-    """For each cell its baseline and, by name, its servers: the baseline twice."""
+    """Returns for each cell its baseline and, by name, its servers, with the baseline twice."""
     planned = []
     for cell in cells:
         arms = [server for server in found if server.serves(cell)]
@@ -131,7 +131,7 @@ def plan(cells, found, wanted):
 
 
 def closed_loop(cell, arms, options):
-    """What each server does at most, in requests per second; without those that fail."""
+    """Returns each server's highest rate, in requests per second, without those that fail."""
     closed, found = dataclasses.replace(cell, share=0), {}
     for name, server in arms.items():
         if name.endswith(AGAIN):
@@ -141,7 +141,7 @@ def closed_loop(cell, arms, options):
             found[name] = max(sample["requests_per_second"] for sample in runs)
         except Failure as failure:
             print(f"no rate of {name}: {failure}", file=sys.stderr)
-    # Other work only ever slows down: whoever seems to be the slowest has more tries.
+    # Other work only ever slows a server down, so the apparent slowest one is measured again.
     for _ in range(MORE_TRIES if found else 0):
         slowest = min(found, key=found.get)
         try:
@@ -153,8 +153,8 @@ def closed_loop(cell, arms, options):
 
 
 def with_rates(planned, options):
-    """The plan, with a rate in each cell that has a share; and by the cell's number what the
-    servers do in a closed loop."""
+    """Returns the plan with a rate in each cell that has a share, and the closed-loop rates of the
+    servers by the cell's number."""
     rated, closed = [], {}
     for index, (cell, baseline, arms) in enumerate(planned):
         if cell.share and options.rate:
@@ -171,7 +171,7 @@ def with_rates(planned, options):
 
 
 def run(planned, options):
-    """Samples by the cell's number and the server's name; a failed sample is the reason instead."""
+    """Returns samples and reasons of failures, by the cell's number and the server's name."""
     total = options.rounds * sum(len(arms) for _, _, arms in planned)
     progress = Progress(total)
     samples = [{name: [] for name in arms} for _, _, arms in planned]
@@ -179,7 +179,7 @@ def run(planned, options):
     try:
         for number in range(options.rounds):
             for index, (cell, _, arms) in enumerate(planned):
-                # Whoever comes first finds the machine as the round before left it.
+                # The first server runs on the machine in the state that the last round left.
                 order = list(arms) if number % 2 == 0 else list(reversed(arms))
                 for name in order:
                     what = f"round {number + 1}, {cell.group} {cell.name}, {name}"

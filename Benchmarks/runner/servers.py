@@ -1,4 +1,4 @@
-"""Which servers can be measured, how each is started, and why one is absent."""
+"""The servers to measure, their commands, and the reason why one is absent."""
 
 import dataclasses
 import pathlib
@@ -16,7 +16,7 @@ class Server:
     command: str
     transports: frozenset
     many_loops: bool = False
-    # Only in cells that name it.
+    # Takes part only in cells that name it.
     special: bool = False
 
     def program(self):
@@ -47,7 +47,7 @@ SERVERS = [
     Server("c-uring", "C, io_uring", "c-uring-echo {port}", STREAMS),
     Server("c-udp-epoll", "C, epoll + recvmmsg", "c-udp-echo {port} epoll", UDP),
     Server("c-udp-uring", "C, io_uring + recvmsg", "c-udp-echo {port} io_uring", UDP),
-    # A lower bound: it can wait for nothing but its one socket.
+    # A lower bound, because it can wait for nothing but its one socket.
     Server("c-udp", "C, blocking recvmmsg", "c-udp-echo {port}", UDP),
     Server("nio", "SwiftNIO", "nio-echo {port} {loops}", TCP, many_loops=True),
     Server("libuv", "libuv", "libuv-echo {port}", TCP),
@@ -62,7 +62,7 @@ SERVERS = [
 
 
 def notes():
-    """What `make peers` said of each peer, by name."""
+    """Returns the line of `make peers` on each peer, by name."""
     path = BIN / "peers.txt"
     if not path.is_file():
         return {}
@@ -70,7 +70,7 @@ def notes():
 
 
 def available(wanted=None):
-    """The servers that are built, and a line for each that is not."""
+    """Returns the servers that are built, and a line for each that is not."""
     found, absent = [], []
     said = notes()
     for server in SERVERS:

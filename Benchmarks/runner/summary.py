@@ -1,14 +1,14 @@
-"""From samples to figures.
+"""Turns samples into figures.
 
-Other work on the machine only ever adds: of times the lowest round counts, of rates the highest.
-The median stands beside it, and the spread tells how far apart the rounds were.
+Other work on the machine only ever adds, so the lowest round counts for times, and the highest for
+rates. The median stands beside it, and the spread shows the distance between the rounds.
 """
 
 import statistics
 
 from runner.rounds import AGAIN
 
-# Below this much between two runs of the same command, a cell counts as quiet.
+# The most that two runs of the same command may differ in a quiet cell.
 QUIET = 0.05
 LOWEST = ("server_cpu_us_per_request", "client_cpu_us_per_request", "p50_us", "p90_us", "p99_us",
           "p999_us", "max_us")
@@ -19,7 +19,7 @@ SUMS = ("requests", "lost", "late", "errors", "unsent")
 
 
 def of_arm(samples):
-    """None without a sample."""
+    """Returns the figures of one server, or None without a sample."""
     if not samples:
         return None
     rates = [sample["requests_per_second"] for sample in samples]

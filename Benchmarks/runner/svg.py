@@ -1,4 +1,4 @@
-"""Charts as SVG text, with nothing but strings."""
+"""Draws charts as SVG text, without a library."""
 
 import math
 from xml.sax.saxutils import escape
@@ -26,7 +26,7 @@ def short(value):
 
 
 def steps(low, high):
-    """1, 2, 5, 10, 20 and so on, from the last one that is not above low to one not below high."""
+    """Returns 1, 2, 5, 10, 20 and so on: from the last one at most low to one at least high."""
     found = [factor * 10.0 ** power for power in range(-6, 13) for factor in (1, 2, 5)]
     first = max(step for step in found if step <= low)
     last = min(step for step in found if step >= high and step > first)
@@ -34,7 +34,7 @@ def steps(low, high):
 
 
 class Scale:
-    """From values to heights, from zero or logarithmic."""
+    """Maps values to heights, from zero or logarithmic."""
 
     def __init__(self, values, logarithmic):
         self.place = math.log10 if logarithmic else float
@@ -79,7 +79,7 @@ def document(parts):
 
 
 def lines(title, unit, axis, categories, series, logarithmic=False):
-    """A line for each of `series`: (label, colour, dashed, values); None leaves a gap."""
+    """Draws a line for each of `series`: (label, colour, dashed, values); None leaves a gap."""
     values = [value for _, _, _, row in series for value in row if value is not None]
     scale = Scale(values, logarithmic)
     step = (WIDTH - LEFT - RIGHT) / max(1, len(categories) - 1)
@@ -100,7 +100,7 @@ def lines(title, unit, axis, categories, series, logarithmic=False):
 
 
 def bars(title, unit, categories, series, logarithmic=True):
-    """A group of bars for each category, in it one for each of `series`."""
+    """Draws a group of bars for each category, with a bar for each of `series`."""
     values = [value for _, _, _, row in series for value in row if value]
     scale = Scale(values, logarithmic)
     group = (WIDTH - LEFT - RIGHT) / len(categories)

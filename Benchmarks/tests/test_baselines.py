@@ -1,4 +1,4 @@
-"""The servers in C that answer or echo in ways of their own: every byte, and every reply."""
+"""Tests the servers in C that answer or echo in special ways: every byte, and every reply."""
 
 import json
 import pathlib
@@ -11,12 +11,12 @@ import unittest
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / ".build/bin"
 PATIENCE = 60
-# Incremental buffers are the newest of what is tried.
+# The kernel that incremental buffers need, the newest feature on trial.
 NEEDED = (6, 12)
 
 
 class Server:
-    """Of port 0; ends in order, or the test fails."""
+    """A server on port 0, which must end orderly, or the test fails."""
 
     def __init__(self, *words):
         self.words = [str(BIN / words[0]), *words[1:]]
@@ -80,8 +80,8 @@ class FixedReplyTests(unittest.TestCase):
 
 
 def why_no_ring(*words):
-    """What such a server says where a sandbox forbids io_uring; whatever else keeps it from
-    starting is for the tests to fail of."""
+    """Returns the server's message where a sandbox forbids io_uring, or None. If the server does
+    not start for another reason, the tests must fail."""
     tried = subprocess.Popen([BIN / words[0], *words[1:]], stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True)
     with tried:
@@ -92,7 +92,7 @@ def why_no_ring(*words):
 
 
 class DatagramTests(unittest.TestCase):
-    # Also with more at once than a batch takes, and as long as they can be, nearly.
+    # Also with more datagrams than a batch holds, and with nearly the greatest length.
     SHAPES = ((64, 64, 1), (1, 8, 1), (8, 64, 16), (4, 16384, 4), (1, 65000, 1))
 
     def check(self, *way):
@@ -105,7 +105,7 @@ class DatagramTests(unittest.TestCase):
                 done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertGreater(json.loads(done.stdout)["requests"], 0)
-        # As many turns as there are buffers, so that each has been given back.
+        # More turns than there are buffers, so that each buffer has been returned.
         with Server("c-udp-echo", "0", *way) as server, \
                 socket.socket(type=socket.SOCK_DGRAM) as asking:
             asking.settimeout(PATIENCE)

@@ -1,5 +1,5 @@
-"""That `compare` tells what is wrong with a server, takes datagrams, and reports what it has when
-it is ended early."""
+"""Tests that `compare` reports a server's fault, uses datagrams, and reports the complete rounds
+when it is ended early."""
 
 import json
 import pathlib
@@ -72,8 +72,8 @@ class ReportTests(unittest.TestCase):
         self.assertGreater(cell["ratios"]["A/B"]["of_minima"], 0)
 
     def ended_after(self, line, server, number):
-        """Ended when standard error has had a line that this matches. Nobody is left who holds it
-        open."""
+        """Ends compare after a matching line on standard error. communicate() then shows that no
+        process still holds that open."""
         with subprocess.Popen(words(server, server, "--rounds", "1000", "--seconds", "0.2"),
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
             try:

@@ -1,4 +1,4 @@
-"""What Benchmarks/fairness makes of samples, and that it measures a cell and checks its goal."""
+"""Tests that Benchmarks/fairness evaluates samples, measures a cell and checks its goal."""
 
 import pathlib
 import re
@@ -73,7 +73,7 @@ class RunTests(unittest.TestCase):
 
     def test_a_cell_beside_its_control(self):
         done = self.run_it("--only", "dear-pipeline", "--check")
-        # Whether it holds is the machine's affair here, but the status must say the same.
+        # The machine decides whether the goal holds here, but the exit status must agree with it.
         self.assertRegex(done.stdout, r"\nepoll +1  dear-pipeline( +[\d.]+){7}  5 ms: ",
                          done.stderr)
         self.assertEqual(done.returncode, 1 if "MISSED" in done.stdout else 0)

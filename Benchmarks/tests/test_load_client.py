@@ -1,6 +1,6 @@
-"""The load client against servers that misbehave on purpose: what it must notice, count and end.
+"""Tests that the load client notices and counts the faults of servers that misbehave on purpose.
 
-Run by `make test-bench`. The servers are threads of this process; figures are compared generously,
+Run by `make test-bench`. The servers are threads of this process. Figures are compared generously,
 because the machine may be busy.
 """
 
@@ -18,7 +18,7 @@ PATIENCE = 60
 
 
 class StreamServer:
-    """Echoes through `answer`, which may change the bytes, wait, or say None to close."""
+    """Echoes through `answer`, which may change the bytes, wait, or return None to close."""
 
     def __init__(self, answer, family=socket.AF_INET, address=("127.0.0.1", 0)):
         self.answer = answer
@@ -105,7 +105,7 @@ def run(where, *words, size=64, connections=1):
 
 
 class StallOnce:
-    """Answers at once, but for one pause."""
+    """Answers at once, except for one pause."""
 
     def __init__(self, seconds, after):
         self.seconds, self.after, self.seen = seconds, after, 0
@@ -130,8 +130,8 @@ class LoadClientTests(unittest.TestCase):
     def test_requests_that_fall_due_during_a_stall_count_from_when_they_were_due(self):
         with StreamServer(StallOnce(1, after=50)) as server:
             report = self.report(run(server.where, "--rate", 1000, "--requests", 1000))
-        # Nearly all fell due while the server slept: a second the first of them, then less and
-        # less.
+        # Nearly all were due while the server slept: the first of them waited a second, the later
+        # ones less and less.
         self.assertGreater(report["max_us"], 900_000)
         self.assertGreater(report["p90_us"], 500_000)
 
@@ -177,7 +177,7 @@ class LoadClientTests(unittest.TestCase):
             report = self.report(run(server.where, "--requests", 200, "--pipeline", 8,
                                      "--lost-after", 0.5))
         self.assertEqual(report["requests"] + report["lost"], 200)
-        # Those that were dropped, and on a busy machine a few whose answers came too late.
+        # The dropped datagrams, and on a busy machine a few whose answers came too late.
         self.assertGreaterEqual(report["lost"], 20)
         self.assertGreater(report["requests"], 0)
 
@@ -222,7 +222,7 @@ class LoadClientTests(unittest.TestCase):
         with StreamServer(lambda data: data) as server:
             told = self.report(run(server.where, "--flood", "--seconds", 0.1))
             end = time.monotonic() + PATIENCE
-            # The last ones are still in the backlog.
+            # The last connections are still in the backlog.
             while server.accepted < told["requests"] and time.monotonic() < end:
                 time.sleep(0.01)
             self.assertGreater(told["requests"], 0)
@@ -256,7 +256,7 @@ class LoadClientTests(unittest.TestCase):
                      "--seconds", "1000"]
             client = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
             end = time.monotonic() + PATIENCE
-            # An answered request means that measuring has begun.
+            # Answered requests mean that measuring has begun.
             while server.bytes < 1000 and time.monotonic() < end:
                 time.sleep(0.01)
             client.send_signal(signal.SIGINT)

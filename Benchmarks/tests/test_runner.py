@@ -1,4 +1,4 @@
-"""The runner's own arithmetic, tables and charts, and that it tells of servers that fail."""
+"""Tests the runner's arithmetic, tables and charts, and its reports of servers that fail."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ def sample(cpu, rate=1000.0):
 
 
 def result_of(costs):
-    """A result with these processor times by server, in two cells."""
+    """Returns a result with these processor times by server, in two cells."""
     found = []
     for cell in cells.echo((1, 64), (64,), (1,)):
         samples = {name: [sample(cpu) for cpu in row] for name, row in costs.items()}

@@ -1,13 +1,13 @@
-// The entry that the fuzzer calls: an input must come to the same however it is cut.
+// The entry point of the fuzzer. The result for an input must not depend on where it is cut.
 
-/// What an input came to.
+/// The result of parsing an input.
 private struct Outcome: Equatable {
     var requests: [[[UInt8]]] = []
     var error: ProtocolError?
 
     init(_ input: UnsafeRawBufferPointer, pieces: Int) {
         var limits = RequestParser.Limits()
-        // Within reach of small inputs.
+        // Small inputs must reach these limits.
         limits.lineBytes = 48
         limits.bulkBytes = 128
         var parser = RequestParser(limits: limits)

@@ -1,10 +1,10 @@
-// What the fuzzer calls: whatever comes, reading it whole, byte by byte and in two pieces must tell
-// the same. Built by Scripts/fuzz into one module with the codec.
+// The entry point of the fuzzer. An input must give the same result whole, byte by byte and in two
+// pieces. Scripts/fuzz builds this file and the codec into one module.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = Array(UnsafeBufferPointer(start: start, count: count))
-    // Small, so that the fuzzer reaches them.
+    // The limits are small, so that the fuzzer reaches them.
     var limits = RequestLimits()
     limits.requestLine = 100
     limits.field = 60

@@ -21,7 +21,8 @@ _Static_assert(
     sizeof(struct mr_wait_argument) == sizeof(struct io_uring_getevents_arg),
     "the kernel's argument of io_uring_enter");
 
-// From the best down, as UringFeatures.TaskWork: a kernel that does not know a flag answers EINVAL.
+// In the order of UringFeatures.TaskWork, best first. A kernel that does not know a flag returns
+// EINVAL.
 static const unsigned ladder[] = {
     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
         | IORING_SETUP_TASKRUN_FLAG,
@@ -117,7 +118,7 @@ bool mr_read_datagram(
     datagram->sender = io_uring_recvmsg_name(out);
     datagram->sender_length = out->namelen;
     datagram->segment_size = 0;
-    // Only of sockets that ask for any.
+    // Only sockets that request control messages receive any.
     if (out->controllen > 0) {
         char *name = io_uring_recvmsg_name(out);
         uint32_t length = out->namelen;
@@ -168,19 +169,19 @@ int mr_ring_open(
     ring->completion_head = ring->ring.cq.khead;
     ring->completion_mask = *ring->ring.cq.kring_mask;
     ring->head = *ring->ring.cq.khead;
-    // Filled once: mr_submission then only has to move the tail. From liburing 2.6 on rings are
-    // made without this array where the kernel allows it (IORING_SETUP_NO_SQARRAY, Linux 6.6).
+    // Filled once, so that mr_submission only has to move the tail. From liburing 2.6 on, rings
+    // have no such array where the kernel allows that (IORING_SETUP_NO_SQARRAY, Linux 6.6).
     unsigned entries = *ring->ring.sq.kring_entries;
     for (unsigned i = 0; ring->ring.sq.array && i < entries; i++) ring->ring.sq.array[i] = i;
-    // Saves the kernel a look-up of the descriptor at each entry; where it is refused, the plain
-    // descriptor does.
+    // A registered descriptor saves the kernel a look-up at each entry. If the kernel refuses to
+    // register it, the plain descriptor is used.
     ring->enter_descriptor = ring->ring.ring_fd;
     if (io_uring_register_ring_fd(&ring->ring) == 1) {
         ring->enter_descriptor = ring->ring.enter_ring_fd;
         ring->enter_flags = IORING_ENTER_REGISTERED_RING;
     }
-    // A loop that waits for events is idle, and not blocked on a disk: without this flag the time
-    // is accounted as iowait, which looks like a machine in trouble.
+    // A loop that waits for events is idle, not blocked on a disk. Without this flag the kernel
+    // accounts the time as iowait, which looks like a machine in trouble.
     if (ring->ring.features & FEATURE_NO_IOWAIT) ring->enter_flags |= ENTER_NO_IOWAIT;
     return 0;
 }

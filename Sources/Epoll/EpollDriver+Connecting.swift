@@ -1,7 +1,7 @@
 internal import EventLoop
 import Glibc
 
-/// Connecting: begun at once, finished when the kernel reports the socket writable.
+/// Connecting: a connect starts at once, and completes on EPOLLOUT, EPOLLHUP or EPOLLERR.
 extension EpollDriver {
     func startConnecting(
         _ entry: UnsafeMutablePointer<EpollEntry>, _ address: UnsafeRawPointer, _ length: UInt32

@@ -2,38 +2,39 @@ import CLinux
 internal import EventLoop
 import Glibc
 
-/// Datagrams: several are received with one call and handed over one by one.
+/// Datagrams: one call receives several, and each is delivered as a completion of its own.
 extension EpollDriver {
     func completeDatagram(
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
     ) -> Completion? {
-        // One call for each report: the other sockets have their turn before this one's next.
+        // One batch per event: the other sockets are served before this socket's next batch.
         for _ in 0..<Self.mostErrors {
             let count = datagrams.receive(from: entry.pointee.descriptor, for: token)
             if count > 0 { return datagrams.next().map { Completion(token, .datagram($0)) } }
             let number = errno
             if count == 0 || number == EAGAIN { return nil }
-            // News of a datagram sent earlier that did not arrive, or a signal.
+            // An error of a datagram that was sent earlier and did not arrive, or a signal.
             if DatagramError.isPassing(number) { continue }
             entry.pointee.streams.remove(.datagrams)
             register(entry, token)
             return Completion(token, .failed(.datagrams, SystemError(number, "recvmmsg")))
         }
-        // Level-triggered: the rest is reported again.
+        // Epoll is level-triggered: the next wait reports the rest again.
         return nil
     }
 
-    /// Pieces of such news that are taken in for one report.
+    /// The number of such errors that are skipped for one event.
     private static var mostErrors: Int { 64 }
 }
 
-/// What the last call received and nobody has pulled yet: pulled to the end before the next call.
+/// The datagrams of the last recvmmsg that the loop has not pulled. The loop pulls all of them
+/// before the next call.
 struct DatagramBatch: ~Copyable {
-    /// Whose datagrams they are, as long as one or the last word is still to be told.
+    /// The token of the batch, or `.none` when no datagram and no `stopped` is left to deliver.
     private(set) var owner = Token.none
-    /// The stream was stopped when some were left.
+    /// Whether the stream was stopped while datagrams were left.
     private var isStopping = false
-    // Made when first needed: most servers have no datagrams.
+    // Allocated on first use: most servers have no datagrams.
     private var messages: UnsafeMutablePointer<mr_datagram>?
     private var memory: UnsafeMutableRawPointer?
     private var batch: OpaquePointer?
@@ -42,7 +43,8 @@ struct DatagramBatch: ~Copyable {
     private var index = 0
 
     private static let capacity = 64
-    /// One more than the largest, so that no datagram of IPv4 looks cut.
+    /// The bytes for one datagram: one more than the largest, so that no IPv4 datagram looks
+    /// truncated.
     private static let size = 65_536
 
     deinit {
@@ -74,14 +76,15 @@ struct DatagramBatch: ~Copyable {
         return batch
     }
 
-    /// Of this stream; true if its last word is to be told behind what is left.
+    /// Stops the stream of `token`. Returns true if `stopped` is to be delivered after the
+    /// datagrams that are left.
     mutating func stop(_ token: Token) -> Bool {
         guard owner == token else { return false }
         isStopping = true
         return true
     }
 
-    /// Drops what is left; true if the last word is still to be told.
+    /// Drops the datagrams that are left. Returns true if `stopped` is still to be delivered.
     mutating func end() -> Bool {
         defer { isStopping = false }
         owner = .none

@@ -2,16 +2,17 @@ import CLinux
 internal import EventLoop
 import Glibc
 
-/// What goes out: tried at once, and again when the socket has room.
+/// Sending: each send is tried at once, and again when the socket has room.
 extension EpollDriver {
-    /// True if the socket took everything at once. If not, the bytes are pending.
+    /// Sends at once. Returns true if the socket accepted all bytes; otherwise a completion
+    /// follows.
     @inline(__always)
     func take(
         _ bytes: UnsafeRawPointer, _ count: Int, _ entry: UnsafeMutablePointer<EpollEntry>
     ) -> Bool {
         precondition(entry.pointee.pendingSend == nil, "two sends in flight")
         var result = -Int(EAGAIN)
-        // After a short send the socket is full: trying again at once would be a wasted call.
+        // After a short send the socket is full: another try at once would waste a call.
         if !entry.pointee.isFull {
             result = mr_send(entry.pointee.descriptor, bytes, count)
             if result == count { return true }
@@ -33,7 +34,7 @@ extension EpollDriver {
         register(entry, token)
     }
 
-    /// Tries again what is pending; nil if the socket takes nothing now.
+    /// Sends the pending bytes again. Returns nil if the socket has no room.
     func completeSend(
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
     ) -> Completion? {
@@ -43,7 +44,7 @@ extension EpollDriver {
                 entry.pointee.descriptor, entry.pointee.pendingSend, entry.pointee.pendingCount))
     }
 
-    /// What a send of the pending bytes has come to.
+    /// Returns the completion for a send's result, or nil if the socket has no room (EAGAIN).
     private func sendCompletion(
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token, _ result: Int
     ) -> Completion? {
@@ -58,7 +59,7 @@ extension EpollDriver {
         }
         entry.pointee.pendingSend = nil
         entry.pointee.isFull = result >= 0 && result < entry.pointee.pendingCount
-        // Full, it is likely to have more to send, and asks for room in any case.
+        // A full socket keeps EPOLLOUT: its next send is likely, and would need it again.
         if entry.pointee.interest & UInt32(MR_EPOLLOUT) != 0 && !entry.pointee.isFull {
             register(entry, token)
         }

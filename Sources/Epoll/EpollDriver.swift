@@ -4,8 +4,9 @@ import Glibc
 
 /// The readiness backend: level-triggered epoll, one registration per descriptor.
 ///
-/// Each operation is tried at once; only what would block is registered for. Level-triggered, so an
-/// event that a spent budget left behind is reported again, and no peer can be forgotten.
+/// Sends and connects are tried at once, and registered for only if they would block. Receives and
+/// accepts wait for EPOLLIN. Level-triggered epoll reports an event again if a spent budget left it
+/// unfinished, so no peer is forgotten.
 package final class EpollDriver: Driver {
     private let epoll: CInt
     @exclusivity(unchecked) private var eventWaker: EventWaker?
@@ -17,29 +18,30 @@ package final class EpollDriver: Driver {
     package var acceptedPeer: SocketAddress? { peerName.address }
 
     @exclusivity(unchecked) private var peerName = PeerName()
-    /// Connections that one listener may still accept for the event that it is at.
+    /// The connections that the current event's listener may still accept.
     @exclusivity(unchecked) private var acceptsLeft = acceptBudget
-    /// What the last epoll_wait reported, and how far it has been worked off.
+    /// The events of the last epoll_wait; `eventIndex` is the next one to handle.
     @exclusivity(unchecked) private let events: UnsafeMutablePointer<epoll_event>
     @exclusivity(unchecked) private var eventCount = 0
     @exclusivity(unchecked) private var eventIndex = 0
-    /// Completions that an operation had at once.
+    /// Completions that are ready without an event.
     @exclusivity(unchecked) var ready = Fifo<Completion>(capacity: 256)
-    /// Whether `ready` was served last: it and the events take turns, so that neither waits for the
-    /// other to run dry.
+    /// Whether `ready` was served last. `ready` and the events alternate, so that neither waits
+    /// until the other is empty.
     @exclusivity(unchecked) private var servedReady = false
-    /// Where every receive puts its bytes: one buffer, always in the cache.
+    /// The buffer of every receive: a single one, which stays in the cache.
     @exclusivity(unchecked) private let scratch: UnsafeMutableRawPointer
     @exclusivity(unchecked) var datagrams = DatagramBatch()
     @exclusivity(unchecked) private var entries = TokenTable<EpollEntry>()
     package let counters = DriverCounters()
 
-    /// Twice what a chunk holds: with deep pipelines of large requests a receive that empties the
-    /// socket costs half of several that do not, and twice as much again gains little.
+    /// The most bytes of one receive: two chunks. With deep pipelines of large requests, one
+    /// receive that empties the socket costs half as much as several smaller ones. Twice this size
+    /// gains little.
     package static let receiveCapacity = 131_072
     private static let eventCapacity = 256
-    /// Connections that one listener accepts in a turn: under a flood of them, those that are
-    /// established have their turn after so many.
+    /// The connections that one listener accepts per turn. During a flood of connections,
+    /// established ones are served after that many.
     private static let acceptBudget = 16
 
     package init() throws(SystemError) {
@@ -82,14 +84,15 @@ package final class EpollDriver: Driver {
         case .receiveDatagrams: entry.pointee.streams.insert(.datagrams)
         case .connect(let address, let length): startConnecting(entry, address, length)
         case .stop(let kind):
-            // Gone already if the stream has ended by itself: that end was its last word.
+            // If the stream has already ended by itself, that end was its last completion.
             guard entry.pointee.streams.remove(EpollStreams(kind)) != nil else { return }
-            // What was received with others is handed over before the last word.
+            // The datagrams of the same batch are delivered before `stopped`.
             if kind == .datagrams && datagrams.stop(token) { break }
             ready.append(Completion(token, .stopped(kind)))
         case .watch:
             entry.pointee.isWatched = true
-            // Errors and hang-ups are reported without being asked for, but only if registered.
+            // EPOLLERR and EPOLLHUP are reported without interest, but only to a registered
+            // descriptor.
             if !entry.pointee.isRegistered { tellKernel(entry, token, 0) }
         case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
         case .close: return close(entry, token)
@@ -113,10 +116,10 @@ package final class EpollDriver: Driver {
         return max(0, result)
     }
 
-    /// Everything is tried when it is submitted.
+    /// Does nothing: `submit` makes its calls at once.
     package func handOver() {}
 
-    /// Each receive is told as soon as it is made.
+    /// Always false: `next()` returns a stream's bytes as soon as it has received them.
     package var mayHoldInput: Bool { false }
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
@@ -129,7 +132,8 @@ package final class EpollDriver: Driver {
         repeat {
             let timeout = ready.isEmpty ? milliseconds(until: deadline) : 0
             count = epoll_wait(epoll, events, CInt(Self.eventCapacity), timeout)
-            // A signal was somebody else's; an io_uring of the same process looks like one too.
+            // EINTR: the signal was for another part of the process. An io_uring of the process
+            // causes it too.
         } while count < 0 && errno == EINTR
         guard count >= 0 else { throw SystemError(errno, "epoll_wait") }
         eventCount = Int(count)
@@ -138,7 +142,8 @@ package final class EpollDriver: Driver {
         now = clock
     }
 
-    /// Rounded up, so that a deadline is not met with a dozen waits of nothing.
+    /// Returns the timeout of epoll_wait, or -1 without a deadline. It is rounded up: otherwise
+    /// about a dozen waits would return empty before each deadline.
     private func milliseconds(until deadline: Nanoseconds?) -> CInt {
         guard let deadline else { return -1 }
         let left = deadline - clock
@@ -147,7 +152,7 @@ package final class EpollDriver: Driver {
 
     @inline(__always)
     package func next() -> Completion? {
-        // Most of the time: nothing but events, and the next one tells of input.
+        // The common case: `ready` is empty, and the next event is input.
         if ready.isEmpty && eventIndex < eventCount {
             let event = events + eventIndex
             let token = Token(word: mr_epoll_event_data(event))
@@ -155,7 +160,7 @@ package final class EpollDriver: Driver {
                 mr_epoll_event_events(event) == UInt32(MR_EPOLLIN),
                 entry.pointee.streams == .receive
             {
-                // One receive for each event: a fast sender must let the others have their turn.
+                // One receive per event, so that a fast sender does not delay the other sockets.
                 eventIndex &+= 1
                 let count = mr_recv(entry.pointee.descriptor, scratch, Self.receiveCapacity)
                 if count > 0 { return received(token, count) }
@@ -180,7 +185,8 @@ package final class EpollDriver: Driver {
         return ready.popFirst()
     }
 
-    /// One more of the datagrams that were received together, before anything else is received.
+    /// Returns the next datagram of the last batch, or its `stopped`. A batch is delivered before
+    /// any other receive.
     @inline(__always)
     private func nextOfBatch() -> Completion? {
         let token = datagrams.owner
@@ -204,7 +210,7 @@ package final class EpollDriver: Driver {
 
     // MARK: Events
 
-    /// What one reported event still has to tell, the sending side first; nil when it is exhausted.
+    /// Returns the next completion of an event, sends first, or nil when the event is finished.
     private func complete(_ event: UnsafeMutablePointer<epoll_event>) -> Completion? {
         let token = Token(word: mr_epoll_event_data(event))
         guard let entry = entries.find(token) else {
@@ -214,8 +220,8 @@ package final class EpollDriver: Driver {
         let reported = mr_epoll_event_events(event)
         let trouble = UInt32(MR_EPOLLHUP | MR_EPOLLERR)
         if reported & (UInt32(MR_EPOLLOUT) | trouble) != 0 {
-            // Once per event: a peer that reads as fast as we send must let the others have their
-            // turn.
+            // One send per event, so that a peer that reads as fast as the driver sends does not
+            // delay the others.
             mr_epoll_event_set(event, reported & ~UInt32(MR_EPOLLOUT), token.word)
             if entry.pointee.isConnecting { return finishConnecting(entry, token) }
             if entry.pointee.pendingSend == nil {
@@ -257,8 +263,8 @@ package final class EpollDriver: Driver {
         return Completion(token, .hungUp(mr_take_error(entry.pointee.descriptor)))
     }
 
-    /// Nobody wants the news, and a hang-up cannot be masked: without a registration it cannot spin
-    /// either.
+    /// Removes the registration if no send is pending. No operation waits for this event, and
+    /// EPOLLHUP cannot be masked. A registered descriptor would therefore end every wait at once.
     private func unregisterTrouble(_ entry: UnsafeMutablePointer<EpollEntry>) {
         guard entry.pointee.isRegistered, entry.pointee.pendingSend == nil else { return }
         epoll_ctl(epoll, EPOLL_CTL_DEL, entry.pointee.descriptor, nil)
@@ -266,8 +272,8 @@ package final class EpollDriver: Driver {
         entry.pointee.interest = 0
     }
 
-    /// Brings the kernel's interest in line with what is waited for. A failure is told through the
-    /// operation itself: `failed` with the error.
+    /// Updates the kernel's interest to the events that operations wait for. If that fails, each of
+    /// these operations completes with `failed` and the error.
     @inline(__always)
     func register(_ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token) {
         let wanted = entry.pointee.wantedInterest
@@ -320,17 +326,17 @@ package final class EpollDriver: Driver {
     private func receiveEnded(
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token, _ result: Int
     ) -> Completion? {
-        // Level-triggered: what a signal interrupted is reported again.
+        // Epoll is level-triggered: it reports an interrupted receive again.
         if result == -Int(EINTR) || result == -Int(EAGAIN) { return nil }
-        // Most are closed now, which deregisters them; of one that is not the same event comes once
-        // more, and meets nobody who wants it.
+        // No epoll_ctl here: most sockets are closed next, which deregisters them. Otherwise the
+        // same event comes once more, and no operation waits for it.
         entry.pointee.streams.remove(.receive)
         if result == 0 { return Completion(token, entry.pointee.sendError.endOfStream) }
         return Completion(token, .failed(.receive, SystemError(Int32(-result), "recv")))
     }
 
-    /// The event stays current until the backlog is empty or the budget is spent. Level-triggered:
-    /// what is left in the backlog is reported by the next wait.
+    /// Accepts one connection. The event stays current until the backlog is empty or the budget is
+    /// spent. Epoll is level-triggered: the next wait reports a backlog that is not empty.
     private func nextAccepted(
         _ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token
     ) -> Completion? {
@@ -359,8 +365,7 @@ package final class EpollDriver: Driver {
     // MARK: Close
 
     private func close(_ entry: UnsafeMutablePointer<EpollEntry>, _ token: Token) {
-        // A forked child may hold the descriptor too; then closing it alone would leave the
-        // registration.
+        // If a forked child holds the descriptor too, close(2) alone would leave the registration.
         if entry.pointee.isRegistered {
             epoll_ctl(epoll, EPOLL_CTL_DEL, entry.pointee.descriptor, nil)
         }

@@ -1,11 +1,11 @@
 import CLinux
 internal import EventLoop
 
-/// What the driver knows of one token: its descriptor, what it waits for, and what the kernel was
-/// told. Half a cache line, packed for that: every request touches it.
+/// The driver's state of one token: its descriptor, its operations and its registration. It is
+/// packed into half a cache line because every request touches it.
 struct EpollEntry: TokenEntry {
     var token = Token.none
-    /// Bytes that the socket has not taken yet.
+    /// The bytes that the socket has not accepted yet.
     var pendingSend: UnsafeRawPointer?
     var pendingCount = 0
     var descriptor: CInt = -1
@@ -17,7 +17,7 @@ struct EpollEntry: TokenEntry {
         get { marks.contains(.registered) }
         set { mark(.registered, newValue) }
     }
-    /// The last send was short: only the kernel knows when there is room again.
+    /// Whether the last send was short. Only EPOLLOUT shows that the socket has room again.
     var isFull: Bool {
         get { marks.contains(.full) }
         set { mark(.full, newValue) }
@@ -26,12 +26,12 @@ struct EpollEntry: TokenEntry {
         get { marks.contains(.connecting) }
         set { mark(.connecting, newValue) }
     }
-    /// The loop waits for a hang-up.
+    /// Whether the loop waits for a hang-up.
     var isWatched: Bool {
         get { marks.contains(.watched) }
         set { mark(.watched, newValue) }
     }
-    /// The events that the registration asks for: input, room, or both.
+    /// The events of the registration: EPOLLIN, EPOLLOUT or both.
     var interest: UInt32 {
         get {
             (marks.contains(.input) ? UInt32(MR_EPOLLIN) : 0)

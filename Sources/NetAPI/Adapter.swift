@@ -1,17 +1,18 @@
 internal import EventLoop
 
-/// Between a loop and a user's handler: translates events, and what the handler answers.
+/// The adapter between a loop and a user's handler: translates events, and the handler's answers.
 ///
-/// Generic, so that an event reaches the handler without the detour that an existential takes.
+/// Generic, so that an event reaches the handler without the indirection of an existential.
 final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
     private let handler: Handler
     private let loops: any LoopHandler
     let datagrams: any DatagramDelegate
-    /// A handler shared by all loops boots, ticks and shuts down on one of them.
+    /// Indicates whether the handler boots, ticks and shuts down on this loop: a shared handler
+    /// does so on one loop only.
     private let isPrimary: Bool
     let server: Server
 
-    /// `loops` is the same handler, but for one of datagrams alone.
+    /// `loops` is the same handler, unless the handler serves datagrams only.
     fileprivate init(
         _ handler: Handler, loops: any LoopHandler, isPrimary: Bool, server: Server
     ) {
@@ -61,15 +62,15 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
         if isPrimary { loops.onShutdown(server) }
     }
 
-    /// A loop that was kept still tells its server.
+    /// The delegate of a loop that is kept after its end: such a loop still knows its server.
     var rest: any LoopDelegate { NoConnections().adapter(isPrimary: false, server: server) }
 }
 
-/// A handler's side that takes datagrams, generic for the same reason as `Adapter`.
+/// The adapter of a handler for datagrams, generic for the same reason as `Adapter`.
 private final class DatagramAdapter<Handler: DatagramHandler>: DatagramDelegate {
     private let handler: Handler
-    /// By their place among the loop's listeners, as far as datagrams have come by them. Not
-    /// counted for each datagram; let go of in the end.
+    /// One entry for each of the loop's listeners, set when its first datagram arrives. Unmanaged,
+    /// so that no datagram costs reference counting; released in `deinit`.
     @exclusivity(unchecked) private var places: [Unmanaged<DatagramPlace>?] = []
 
     init(_ handler: Handler) { self.handler = handler }
@@ -102,13 +103,14 @@ extension DatagramHandler {
     fileprivate var adapter: any DatagramDelegate { DatagramAdapter(self) }
 }
 
-/// What a loop's `server` is asked of.
+/// The delegate from which a loop gets its server.
 protocol ServerLoopDelegate: LoopDelegate {
     var server: Server { get }
 }
 
 extension LoopHandler {
-    /// `Server.init` has seen to it that no handler is asked for what it is not.
+    /// Returns the delegate of a loop. `Server.init` has checked that the handler has each callback
+    /// that will be called.
     func adapter(isPrimary: Bool, server: Server) -> any LoopDelegate {
         func adapter<Handler: EventHandler>(_ handler: Handler) -> any LoopDelegate {
             Adapter(handler, loops: self, isPrimary: isPrimary, server: server)
@@ -118,12 +120,12 @@ extension LoopHandler {
     }
 }
 
-/// Stands where a handler of datagrams alone has no callbacks for connections.
+/// The connection callbacks of a handler for datagrams only.
 private struct NoConnections: EventHandler {
     func onTraffic(_ connection: Connection) -> Action { .close }
 }
 
-/// Stands where a handler of connections alone has no callback for datagrams.
+/// The datagram callback of a handler for connections only.
 private struct NoDatagrams: DatagramHandler {
     func onDatagram(_ datagram: Datagram) -> Action { .none }
 }

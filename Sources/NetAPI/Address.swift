@@ -1,61 +1,62 @@
 internal import EventLoop
 internal import Glibc
 
-/// Where a server listens, or where a socket is: `tcp://host:port`, `tcp4://`, `tcp6://`,
-/// `udp://`, `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`.
+/// The address of a listener or a socket: `tcp://host:port`, `tcp4://`, `tcp6://`, `udp://`,
+/// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`.
 ///
-/// Hosts are IPv4 or IPv6 in digits, `localhost`, or empty for every address of the machine; names
-/// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not; `tcp://:9000` is the
+/// Hosts are IPv4 or IPv6 in digits, `localhost`, or empty for every address of the machine. Names
+/// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. `tcp://:9000` is the
 /// same, or IPv4 alone where a machine has no IPv6. A link-local host names its zone:
-/// `tcp://[fe80::1%eth0]:9000`. As a literal it is
-/// checked by `Server.init`; use `Address(parsing:)` for text from outside.
+/// `tcp://[fe80::1%eth0]:9000`. `Server.init` checks literals; use `Address(parsing:)` for text
+/// from outside.
 public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {
-    /// As it was written, or, of a socket's real address, in the same form.
+    /// The address as it was written; for the real address of a socket, in the same form.
     public let description: String
     let socketAddress: SocketAddress?
     let onlyV6: Bool
     let isDatagram: Bool
-    /// No host was given, and no family: every address of the machine.
+    /// Indicates that neither host nor family was given: every address of the machine.
     let isAnyHost: Bool
-    /// A socket that was bound elsewhere.
+    /// The descriptor of a socket that was bound elsewhere.
     let inherited: CInt?
 
     public init(stringLiteral value: String) {
         self = Self.parse(value) ?? Address(description: value, nil)
     }
 
-    /// For text from outside. Throws `.invalidAddress`.
+    /// Parses text from outside the program. Throws `.invalidAddress`.
     public init(parsing text: String) throws(NetError) {
         guard let address = Self.parse(text) else { throw .invalidAddress(text) }
         self = address
     }
 
-    /// A TCP address; a wrong host is reported by `Server.init`.
+    /// Returns a TCP address. `Server.init` or `connect(to:)` reports a wrong host.
     public static func tcp(_ host: String, port: UInt16) -> Address {
         let isBare = host.contains(":") && !host.hasPrefix("[")
         return Address(stringLiteral: "tcp://\(isBare ? "[\(host)]" : host):\(port)")
     }
 
-    /// A UDP address; a wrong host is reported by who is given it.
+    /// Returns a UDP address. The call that gets the address reports a wrong host.
     public static func udp(_ host: String, port: UInt16) -> Address {
         let isBare = host.contains(":") && !host.hasPrefix("[")
         return Address(stringLiteral: "udp://\(isBare ? "[\(host)]" : host):\(port)")
     }
 
-    /// A Unix path, or with a leading `@` an abstract name.
+    /// Returns a Unix address: a path, or with a leading `@` an abstract name.
     public static func unix(_ path: String) -> Address {
         Address(stringLiteral: "unix://\(path)")
     }
 
-    /// A listening stream socket that this process has inherited or made itself; `fd://3` in text.
-    /// The server owns it from `start()` on, also if that fails. What it is bound to is told by
-    /// `Server.boundAddresses`; a Unix path is left in place at the end.
+    /// Returns the address of a listening stream socket that this process has inherited or made
+    /// itself; `fd://3` in text. The server owns the descriptor from `start()` on, even if that
+    /// fails. `Server.boundAddresses` reports the address to which it is bound. A Unix path is left
+    /// in place at the end.
     public static func inherited(_ descriptor: CInt) -> Address {
         Address(stringLiteral: "fd://\(descriptor)")
     }
 
-    /// What a service manager has passed on (`LISTEN_FDS` and `LISTEN_PID`, as systemd does): empty
-    /// if nothing, or not to this process.
+    /// The listening sockets that a service manager has passed on (`LISTEN_FDS` and `LISTEN_PID`,
+    /// like systemd). Empty if there are none, or if they are for another process.
     public static var inheritedListeners: [Address] {
         guard let count = getenv("LISTEN_FDS").flatMap({ CInt(String(cString: $0)) }), count > 0,
             let process = getenv("LISTEN_PID").flatMap({ pid_t(String(cString: $0)) }),
@@ -64,13 +65,14 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         return (3..<3 + min(count, 1024)).map { .inherited($0) }
     }
 
-    /// That of a connection that has closed, or whose peer was gone before it could be asked for.
+    /// The address of a connection that has closed, or whose peer was gone before its address could
+    /// be read.
     public static let unknown = Address(description: "unknown", nil)
 
-    /// Nil for Unix addresses.
+    /// The port; nil for Unix, inherited and unknown addresses.
     public var port: UInt16? { socketAddress?.port }
 
-    /// Two addresses are the same if they are so for the kernel, however they are written.
+    /// Returns whether two addresses are the same for the kernel, however they are written.
     public static func == (one: Address, other: Address) -> Bool {
         guard let first = one.socketAddress, let second = other.socketAddress else {
             return one.description == other.description
@@ -88,10 +90,10 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         }
     }
 
-    /// Link-local, and no zone is given.
+    /// Indicates a link-local address without a zone.
     var lacksZone: Bool { socketAddress?.lacksZone ?? false }
 
-    /// `[::]`, however it was written.
+    /// Indicates `[::]`, however it was written.
     var isEveryV6Host: Bool {
         guard case .v6(let bytes, _, _) = socketAddress else { return false }
         return bytes.high == 0 && bytes.low == 0
@@ -113,7 +115,7 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         self.onlyV6 = onlyV6
     }
 
-    /// A socket's own address.
+    /// Converts a socket's own address.
     init(_ socketAddress: SocketAddress?, isDatagram: Bool = false) {
         guard let socketAddress else {
             self = .unknown

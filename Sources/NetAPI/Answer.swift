@@ -1,11 +1,11 @@
 internal import EventLoop
 
-/// What an async call waits for: told once, by the loop or by the cancellation of its task,
+/// The result for which an async call waits. The loop or the cancellation of its task sets it once,
 /// whichever comes first.
 final class Answer<Value: Sendable>: Sendable {
     private enum State {
         case waiting(CheckedContinuation<Value, any Error>?)
-        /// On its way, so that a cancellation comes too late.
+        /// The work has begun, so that a cancellation comes too late.
         case begun(CheckedContinuation<Value, any Error>)
         case cancelled
         case over
@@ -13,7 +13,7 @@ final class Answer<Value: Sendable>: Sendable {
 
     private let state = Monitor(State.waiting(nil))
 
-    /// Runs `body`, which hands the work over, and waits for the answer.
+    /// Runs `body`, which submits the work, and waits for the result.
     func wait(
         onCancel: @escaping @Sendable () -> Void = {}, _ body: () -> Void
     ) async throws -> Value {
@@ -47,7 +47,8 @@ final class Answer<Value: Sendable>: Sendable {
         state.withLock { if case .cancelled = $0 { true } else { false } }
     }
 
-    /// For work that is soon over: from now on only its end counts. False if it was cancelled.
+    /// Marks the beginning of work that is soon over: from now on only its end counts. Returns
+    /// false if the task was cancelled.
     func begin() -> Bool {
         state.withLock { state in
             guard case .waiting(let continuation?) = state else { return false }
@@ -56,7 +57,7 @@ final class Answer<Value: Sendable>: Sendable {
         }
     }
 
-    /// False if nobody waits any more.
+    /// Resumes the waiting task. Returns false if no task waits any more.
     @discardableResult
     func resume(_ result: Result<Value, any Error>) -> Bool {
         let continuation = state.withLock { state -> CheckedContinuation<Value, any Error>? in

@@ -3,26 +3,27 @@ internal import EventLoop
 internal import Glibc
 internal import Uring
 
-/// The kernel interface that a server runs on. The only file that knows which there are.
+/// The kernel interface that a server runs on. Only this file knows which backends there are.
 public struct Backend: Sendable, Hashable, CustomStringConvertible {
     public let description: String
 
-    /// io_uring where it works, else epoll; why not io_uring is logged, and told by
-    /// `Server.backend`. The environment variable `MILLRACE_BACKEND` (`epoll` or `io_uring`)
-    /// replaces it.
+    /// io_uring where it works, else epoll. The reason for epoll is logged, and `Server.backend`
+    /// reports it. The environment variable `MILLRACE_BACKEND` (`epoll` or `io_uring`) replaces
+    /// this choice.
     public static let automatic = Backend(description: "automatic")
-    /// Completions, one kernel entry per turn. Refused with the cause where a kernel or a sandbox
-    /// forbids it.
+    /// Completions, one kernel entry per turn. Where a kernel or a sandbox forbids it,
+    /// `Server.init` throws `.backendUnavailable` with the cause.
     public static let ioUring = Backend(description: "io_uring")
     /// Readiness, level-triggered. Works on every Linux.
     public static let epoll = Backend(description: "epoll")
     /// io_uring with queues so small that each of them runs full; for tests.
     package static let ioUringTiny = Backend(description: "io_uring (tiny)")
-    /// io_uring with what Linux 6.1 has of it, and with no more than what every kernel has.
+    /// io_uring with the features of Linux 6.1 only.
     package static let ioUringDebian12 = Backend(description: "io_uring (as on Debian 12)")
+    /// io_uring with only the features that every kernel has.
     package static let ioUringPlain = Backend(description: "io_uring (plain)")
 
-    /// By its name, as on a command line: `auto`, `automatic`, `epoll` or `io_uring`. Throws
+    /// Parses a name from a command line: `auto`, `automatic`, `epoll` or `io_uring`. Throws
     /// `.invalidOption`.
     public init(parsing name: String) throws(NetError) {
         guard let backend = Backend(named: name) else {
@@ -44,7 +45,7 @@ public struct Backend: Sendable, Hashable, CustomStringConvertible {
     init(description: String) { self.description = description }
 }
 
-/// How its rings are made.
+/// The settings with which rings are made.
 private struct RingOptions {
     var sizes = UringSizes()
     /// In microseconds.
@@ -52,19 +53,20 @@ private struct RingOptions {
     var features = UringFeatures.all
 }
 
-/// What a server was given to run on.
+/// The backend that a server runs on.
 struct ChosenBackend: Sendable {
     typealias Report = @Sendable (LoopReport) -> Void
 
     private static let environmentName = "MILLRACE_BACKEND"
 
     let backend: Backend
-    /// Why it is not another one, after a fall-back.
+    /// The reason for a fallback to this backend.
     let fallBack: FallBack
     let makeDriver: @Sendable (Report) throws -> any Driver
     let sockets: any Sockets
 
-    /// Throws `.backendUnavailable`, or `.invalidOption` for a wrong `MILLRACE_BACKEND`.
+    /// Chooses the backend. Throws `.backendUnavailable`, or `.invalidOption` for a wrong
+    /// `MILLRACE_BACKEND`.
     static func choose(_ options: Options) throws(NetError) -> ChosenBackend {
         var wanted = options.backend
         var ring = RingOptions()
@@ -119,8 +121,8 @@ struct ChosenBackend: Sendable {
             }, sockets: KernelSockets())
     }
 
-    /// io_uring works here, but memory for one more ring may still be refused; that loop then runs
-    /// on epoll. The others need not know: a driver is a driver.
+    /// Uses io_uring, but the kernel may refuse memory for one more ring. That loop then runs on
+    /// epoll. The others do not notice, because all drivers have one contract.
     private static func automatic(_ ring: RingOptions) -> ChosenBackend {
         let fallBack = FallBack(nil)
         return ChosenBackend(
@@ -150,7 +152,8 @@ struct ChosenBackend: Sendable {
     }
 }
 
-/// Why not everything runs on the backend that was wanted; known for a loop when it starts.
+/// The reason for which some loops do not run on the wanted backend; known for a loop when it
+/// starts.
 final class FallBack: Sendable {
     private let text: Monitor<String?>
 

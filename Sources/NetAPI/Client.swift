@@ -2,44 +2,49 @@ internal import EventLoop
 internal import Glibc
 internal import Synchronization
 
-/// Connects out, with the same handlers and options as a server.
+/// A client that connects out, with the same handlers and options as a server.
 ///
-/// All its methods may be called from any thread. Its connections live on its own loops, of which
-/// it takes one after the other.
+/// All its methods may be called from any thread. Its connections live on its own loops, which it
+/// uses in turn.
 public final class Client: Sendable {
     private let core: Server
     private let turn = Atomic(0)
 
-    /// One handler shared by all loops. Throws `.invalidOption`, `.backendUnavailable`.
+    /// Creates a client with one handler shared by all loops. Throws `.invalidOption` or
+    /// `.backendUnavailable`.
     public init(
         _ handler: some EventHandler & Sendable, options: Options = Options()
     ) throws(NetError) {
         core = try Server([], options, isClient: true) { loop in (handler, loop == 0) }
     }
 
-    /// Starts the loops. Throws as `Server.start`.
+    /// Starts the loops. Throws the errors of `Server.start`.
     public func start() throws(NetError) { try core.start() }
 
-    /// Closes every connection gracefully and waits. Not from a loop.
+    /// Closes every connection gracefully and waits for the end, like `Server.stop`. Does not wait
+    /// on a loop's thread.
     public func stop(within limit: Duration = .seconds(10)) { core.stop(within: limit) }
 
-    /// The same without blocking a thread of the pool.
+    /// Stops like the blocking `stop(within:)`, but suspends the task and blocks no thread of the
+    /// pool.
     public func stop(within limit: Duration = .seconds(10)) async {
         await core.stop(within: limit)
     }
 
-    /// Connections alive or on their way.
+    /// The number of connections that are alive or being made.
     public var connectionCount: Int { core.connectionCount }
-    /// Counters of each loop, summed when read.
+    /// The counters of the loops, summed when read.
     public var statistics: Statistics { core.statistics }
-    /// What runs.
+    /// The backend that runs and, after a fallback, the reason for it.
     public var backend: (chosen: Backend, reason: String?) { core.backend }
 
-    /// Connects without blocking. `done` runs on the new connection's loop before its `onOpen`, or
-    /// there with `.timedOut`, `.system` and the kernel's error, or `.invalidAddress`; on the
-    /// calling thread with `.closed` if the client does not run, or with `.overloaded` if that loop
-    /// takes no more. `udp://` connects a datagram socket: `onTraffic` once per datagram, each
-    /// flush of what was written a datagram; a broadcast address needs nothing more.
+    /// Connects without blocking. `done` runs once, with the connection or the error. It runs on
+    /// the new connection's loop, before its `onOpen`, or there with `.timedOut`,
+    /// `.invalidAddress`, or `.system` and the kernel's error. It runs on the calling thread with
+    /// `.closed` if the client does not run, or with `.overloaded` if that loop's mailbox is full.
+    ///
+    /// `udp://` connects a datagram socket. Then `onTraffic` runs once per datagram, and each flush
+    /// of written bytes is a datagram. A broadcast address needs nothing more.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping @Sendable (Result<Connection, NetError>) -> Void
@@ -50,10 +55,11 @@ public final class Client: Sendable {
         if let refusal { done(.failure(refusal)) }
     }
 
-    /// Serves a stream that was connected elsewhere, a socket pair's end for example, which the
-    /// client owns from now on. `onOpen` runs on one of its loops. `failed` is told `.closed`,
-    /// `.overloaded` if that loop takes no more, or, if it is no connected stream, `.unsupported`;
-    /// then the descriptor is closed.
+    /// Serves a stream that was connected elsewhere, such as one end of a socket pair. The client
+    /// owns the descriptor from now on. `onOpen` runs on one of its loops. On an error the
+    /// descriptor is closed and `failed` gets the error. That is `.closed`, `.overloaded` if the
+    /// loop accepts no more, or `.unsupported` if it is no connected stream. `failed` runs on that
+    /// loop, or on the calling thread if the loop did not accept the call.
     public func adopt(
         _ descriptor: CInt, failed: @escaping @Sendable (NetError) -> Void = { _ in }
     ) {
@@ -71,9 +77,9 @@ public final class Client: Sendable {
         }
     }
 
-    /// Returns the handle once the connection is open. Throws a `NetError` as above. Cancelling the
-    /// task throws `CancellationError` at once: the attempt is given up, and a connection that was
-    /// made in the same moment is closed.
+    /// Connects and returns the handle once the connection is open. Throws the errors of the method
+    /// with `done`. Cancelling the task throws `CancellationError` at once. The attempt is then
+    /// abandoned, and a connection that was made in the same moment is closed.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10)
     ) async throws -> ConnectionHandle {
@@ -93,7 +99,7 @@ public final class Client: Sendable {
         }
     }
 
-    /// Runs `body` on the loop whose turn it is, or says why not.
+    /// Runs `body` on the next loop in turn, or returns the reason for which it cannot.
     private func onNextLoop(_ body: @escaping @Sendable (EventLoop.Loop) -> Void) -> NetError? {
         let ports = core.group?.servingPorts ?? []
         guard !ports.isEmpty else { return .closed }
@@ -107,10 +113,10 @@ public final class Client: Sendable {
 }
 
 extension Loop {
-    /// Connects without blocking; the new connection lives on this loop and its events go to the
-    /// same handler. `done` runs before its `onOpen`, once, and never inside this call unless the
-    /// loop has ended. An error that it throws closes the new connection, if there is one. Failures
-    /// are `.timedOut`, `.invalidAddress`, or `.system` with the kernel's error.
+    /// Connects without blocking. The new connection lives on this loop, and its events go to the
+    /// same handler. `done` runs once, before its `onOpen`, and never inside this call unless the
+    /// loop has ended. An error that `done` throws closes the new connection, if there is one.
+    /// Failures are `.timedOut`, `.invalidAddress`, or `.system` with the kernel's error.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
@@ -118,7 +124,7 @@ extension Loop {
         connect(to: address, for: timeout, as: nil, done)
     }
 
-    /// As above, with a name for who gives it up.
+    /// Connects like the public method, with a name by which the attempt can be abandoned.
     fileprivate func connect(
         to address: Address, for timeout: Duration, as name: ConnectName?,
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
@@ -136,10 +142,11 @@ extension Loop {
 }
 
 extension Connection {
-    /// Connects on this loop without blocking; the new connection has the same handler, and `then`
-    /// runs before its `onOpen`. A failure, or an error from `then`, closes this connection with
-    /// that error. Until then this one is not read: its bytes and its end wait. If it has closed
-    /// meanwhile, the new one is closed and `then` does not run.
+    /// Connects on this loop without blocking. The new connection has the same handler. `then` runs
+    /// with this connection and the new one, before the new one's `onOpen`. A failure, or an error
+    /// of `then`, closes this connection with that error. Until then this connection is not read:
+    /// its bytes and its end of stream wait. If it has closed meanwhile, the new one is closed and
+    /// `then` does not run.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         then: @escaping (Connection, Connection) throws -> Void

@@ -2,10 +2,12 @@ internal import CLinux
 internal import EventLoop
 internal import Glibc
 
-/// Lines, delimiters and frames, over input that arrives in pieces of any size.
+/// Lines, delimiters and frames, over input that arrives in pieces of any size. Call these methods
+/// on the connection's loop. Returned bytes are valid until the callback returns.
 extension Connection {
-    /// Takes through `delimiter`, which is included; nil if it has not arrived. Never scans a byte
-    /// twice. Throws `.frameTooLong` when it is not found within `limit` bytes.
+    /// Consumes and returns the bytes through `delimiter`, which is included; nil if it has not
+    /// arrived. The next call goes on where this search ended. Throws `.frameTooLong` when the
+    /// delimiter is not within `limit` bytes.
     @_lifetime(borrow self)
     public func next(
         through delimiter: StaticString, limit: Int = 65_536
@@ -22,14 +24,14 @@ extension Connection {
         return next(end)
     }
 
-    /// Takes one line without its LF or CR LF; nil if it is not complete. Throws `.frameTooLong`
-    /// when it has more than `limit` bytes.
+    /// Consumes and returns one line without its LF or CR LF; nil if the line is not complete.
+    /// Throws `.frameTooLong` when it has more than `limit` bytes.
     @_lifetime(borrow self)
     public func nextLine(limit: Int = 65_536) throws(NetError) -> RawSpan? {
         guard takesMore else { return nil }
         var newline: UInt8 = 0x0A
         guard let end = find(&newline, 1, key: 1) else {
-            // One more may be the CR.
+            // One more byte may be the CR.
             if buffered - 1 > limit { throw .frameTooLong(buffered, limit) }
             return nil
         }
@@ -41,10 +43,10 @@ extension Connection {
         return lend(UnsafeRawBufferPointer(rebasing: line.prefix(length)))
     }
 
-    /// Takes one frame: `skipped` bytes to ignore, an unsigned length, then that many bytes. Only
-    /// these are returned; nil if they are not all there yet. Throws `.frameTooLong` when the
-    /// length exceeds `limit`, which has no default since it is the peer's word. A frame within
-    /// `limit` is received whole even above `Options.Limits.inboundBytes`.
+    /// Consumes one frame: `skipped` bytes, an unsigned length, then that many bytes. Returns only
+    /// the last part; nil if the frame is not complete. Throws `.frameTooLong` when the length
+    /// exceeds `limit`. There is no default limit, because the peer chooses the length. A frame
+    /// within `limit` is received whole even above `Options.Limits.inboundBytes`.
     @_lifetime(borrow self)
     public func nextFrame<Length: FixedWidthInteger & UnsignedInteger>(
         after skipped: Int = 0, length: Length.Type, _ order: ByteOrder = .big, limit: Int
@@ -53,7 +55,7 @@ extension Connection {
         let (header, isTooFar) = skipped.addingReportingOverflow(MemoryLayout<Length>.size)
         guard !isTooFar else { throw .frameTooLong(skipped, limit) }
         guard let announced: Length = peekInteger(order, at: skipped) else { return nil }
-        // The second bound is for a limit so generous that header and frame are no Int any more.
+        // The second bound is for a limit so large that header and frame together exceed Int.max.
         guard announced <= limit, announced <= Int.max - header else {
             throw .frameTooLong(Int(clamping: announced), limit)
         }
@@ -65,9 +67,9 @@ extension Connection {
         return lend(UnsafeRawBufferPointer(rebasing: frame.dropFirst(header)))
     }
 
-    /// The number of unread bytes through the first occurrence, remembering how far a search in
-    /// vain has come. `key` tells one delimiter from another: what was searched for the one says
-    /// nothing of the other.
+    /// Returns the number of unread bytes through the first occurrence, and records how far a
+    /// search without success has come. `key` identifies the delimiter, since a search for one
+    /// delimiter proves nothing about another.
     private func find(_ delimiter: UnsafePointer<UInt8>, _ size: Int, key: UInt) -> Int? {
         guard isCurrent, buffered >= size else { return nil }
         let isAgain = record.pointee.inbound.searchKey == key
@@ -75,7 +77,7 @@ extension Connection {
         guard let unread = withCore({ $0.peek(record, buffered) }) ?? nil,
             let base = unread.baseAddress
         else { return nil }
-        // It may have begun in the last bytes that were seen.
+        // The delimiter may begin in the last bytes of the previous search.
         let start = max(0, searched - (size - 1))
         let found =
             size == 1
@@ -91,10 +93,10 @@ extension Connection {
     }
 }
 
-// MARK: Copies out of lent bytes, and comparing them
+// MARK: Copies of lent bytes, and comparisons
 
 extension String {
-    /// Decodes lent bytes as UTF-8; what is none becomes U+FFFD.
+    /// Decodes lent bytes as UTF-8; invalid bytes become U+FFFD.
     public init(decoding bytes: RawSpan) {
         self = bytes.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
     }
@@ -106,12 +108,12 @@ extension Array where Element == UInt8 {
 }
 
 extension RawSpan {
-    /// Whether these are exactly the bytes of `text`.
+    /// Returns whether these are exactly the bytes of `text`.
     public func equals(_ text: StaticString) -> Bool {
         byteCount == text.utf8CodeUnitCount && starts(with: text)
     }
 
-    /// Whether the first bytes are those of `text`.
+    /// Returns whether the first bytes are those of `text`.
     public func starts(with text: StaticString) -> Bool {
         let size = text.utf8CodeUnitCount
         guard byteCount >= size else { return false }

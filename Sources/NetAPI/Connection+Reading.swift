@@ -1,8 +1,9 @@
 public import EventLoop
 
-/// Reading. Lent bytes are valid until the callback returns, whatever is called meanwhile.
+/// Reading, on the connection's loop. Returned spans are lent: they stay valid until the callback
+/// returns, whichever methods it calls meanwhile.
 extension Connection {
-    /// Number of unread bytes.
+    /// The number of unread bytes.
     public var buffered: Int { isCurrent ? record.pointee.inbound.count : 0 }
 
     /// All unread bytes in one piece, lent. They stay unread.
@@ -11,7 +12,7 @@ extension Connection {
         get { lend(withCore { $0.peek(record, record.pointee.inbound.count) } ?? nil) }
     }
 
-    /// All unread bytes in at most two pieces, never copied together.
+    /// All unread bytes in at most two pieces, which are never copied together. They stay unread.
     public var readPair: ReadPair {
         @_lifetime(borrow self)
         get {
@@ -21,19 +22,19 @@ extension Connection {
         }
     }
 
-    /// The next `count` bytes, left unread; nil if fewer are there.
+    /// Returns the next `count` bytes and leaves them unread; nil if there are fewer.
     @_lifetime(borrow self)
     public func peek(_ count: Int) -> RawSpan? {
         guard let bytes = withCore({ $0.peek(record, count) }) ?? nil else { return nil }
         return lend(bytes)
     }
 
-    /// Takes everything unread, perhaps nothing.
+    /// Consumes and returns all unread bytes, possibly none.
     @_lifetime(borrow self)
     @inlinable @inline(__always)
     public func next() -> RawSpan { lend(withCore { $0.takeAll(record) }) }
 
-    /// Takes `count` bytes, or nothing and nil if fewer are there.
+    /// Consumes and returns `count` bytes; nil, with nothing consumed, if there are fewer.
     @_lifetime(borrow self)
     public func next(_ count: Int) -> RawSpan? {
         guard takesMore, let bytes = withCore({ $0.take(record, count) }) ?? nil else {
@@ -42,7 +43,7 @@ extension Connection {
         return lend(bytes)
     }
 
-    /// Drops up to `count` bytes; returns how many.
+    /// Drops up to `count` unread bytes and returns their number.
     @discardableResult
     public func discard(_ count: Int) -> Int {
         let amount = max(0, min(count, buffered))
@@ -50,11 +51,11 @@ extension Connection {
         return amount
     }
 
-    /// Drops everything unread; returns how much that was.
+    /// Drops all unread bytes and returns their number.
     @discardableResult
     public func discardAll() -> Int { discard(buffered) }
 
-    /// Takes as much as fits; returns how much. Never blocks.
+    /// Consumes as many bytes as fit into `span` and returns their number. Never blocks.
     public func read(into span: inout MutableRawSpan) -> Int {
         let amount = min(span.byteCount, buffered)
         guard amount > 0 else { return 0 }
@@ -62,7 +63,7 @@ extension Connection {
         return discard(amount)
     }
 
-    /// Takes everything as an array.
+    /// Consumes all unread bytes and returns them as an array.
     public func readArray() -> [UInt8] {
         let amount = buffered
         guard amount > 0 else { return [] }
@@ -74,7 +75,8 @@ extension Connection {
         return array
     }
 
-    /// All unread bytes as a pointer, for C parsers; it must not leave `body`. They stay unread.
+    /// Calls `body` with all unread bytes as one pointer, for C parsers. The pointer must not leave
+    /// `body`. The bytes stay unread.
     public func withUnsafeBytes<R>(
         _ body: (UnsafeRawBufferPointer) throws -> R
     ) rethrows -> R {
@@ -84,7 +86,8 @@ extension Connection {
 
     // MARK: Integers
 
-    /// Reads an integer `offset` bytes ahead without taking anything; nil if it is not all there.
+    /// Returns the integer that begins `offset` bytes ahead, and leaves it unread; nil if it is not
+    /// complete.
     public func peekInteger<T: FixedWidthInteger>(
         _ order: ByteOrder = .big, at offset: Int = 0, as type: T.Type = T.self
     ) -> T? {
@@ -95,7 +98,7 @@ extension Connection {
         return order == .big ? T(bigEndian: value) : T(littleEndian: value)
     }
 
-    /// Takes an integer; nil, and nothing taken, if it is not all there.
+    /// Consumes and returns an integer; nil, with nothing consumed, if it is not complete.
     public func nextInteger<T: FixedWidthInteger>(
         _ order: ByteOrder = .big, as type: T.Type = T.self
     ) -> T? {
@@ -104,8 +107,8 @@ extension Connection {
         return value
     }
 
-    /// False while as much blocking work of this connection waits as may: what a request is taken
-    /// with says that there is none, so that a loop over requests ends.
+    /// Indicates that requests may be consumed. False at the limit of unfinished jobs: the methods
+    /// that consume a request then return nil, so that a loop over requests ends.
     var takesMore: Bool { isCurrent && !record.pointee.flags.contains(.workFull) }
 
     // MARK: Lending
@@ -114,11 +117,11 @@ extension Connection {
     @inlinable @inline(__always)
     func lend(_ bytes: UnsafeRawBufferPointer?) -> RawSpan {
         let span = RawSpan(_unsafeBytes: bytes ?? UnsafeRawBufferPointer(start: nil, count: 0))
-        // The memory belongs to the loop, which keeps it until the callback has returned.
+        // The loop owns the memory and keeps it until the callback has returned.
         return _overrideLifetime(span, borrowing: self)
     }
 
-    /// Copies `amount` unread bytes, which are there.
+    /// Copies `amount` unread bytes, whose presence the caller has checked.
     private func copy(
         into target: UnsafeMutableRawBufferPointer, _ amount: Int, from offset: Int = 0
     ) {
@@ -134,11 +137,11 @@ extension Connection {
     }
 }
 
-/// Two pieces, because a ring buffer wraps.
+/// The unread bytes in two pieces, because a ring buffer wraps.
 public struct ReadPair: ~Escapable {
     /// The older bytes.
     public let head: RawSpan
-    /// The newer ones, often none.
+    /// The newer bytes, often none.
     public let tail: RawSpan
 
     @_lifetime(copy head, copy tail)
@@ -150,7 +153,8 @@ public struct ReadPair: ~Escapable {
 
 /// The order of an integer's bytes.
 public enum ByteOrder: Sendable {
-    /// Most significant first: network order.
+    /// Most significant byte first: network order.
     case big
+    /// Least significant byte first.
     case little
 }

@@ -1,25 +1,25 @@
 public import EventLoop
 
-/// Writing. Bytes are gathered, copied once, and go out together when the callback returns; but a
-/// piece of 16 KiB or more with nothing before it goes to the socket at once, uncopied. Writing
-/// never blocks and does nothing after a close; how much is waiting shows in `outboundBuffered` and
-/// `isWritable`.
+/// Writing, on the connection's loop. Bytes are copied once, gathered, and sent together when the
+/// callback returns. A piece of 16 KiB or more with nothing before it goes to the socket at once,
+/// without a copy. Writing never blocks and does nothing after a close. `outboundBuffered` and
+/// `isWritable` show how much is waiting.
 ///
-/// On a `udp://` connection all that a callback or a closure writes, until it returns or calls
-/// `flush()`, is one datagram; an empty write alone is an empty one.
+/// On a `udp://` connection, all bytes that a callback or a closure writes until it returns or
+/// calls `flush()` are one datagram. An empty write alone is an empty datagram.
 extension Connection {
-    /// Writes lent bytes, of this connection or of another.
+    /// Writes lent bytes, of this connection or of another one.
     @inlinable
     public func write(_ bytes: RawSpan) {
         bytes.withUnsafeBytes { write($0) }
     }
 
-    /// Writes an array's bytes.
+    /// Writes the bytes of an array.
     public func write(_ bytes: [UInt8]) {
         bytes.withUnsafeBytes { write($0) }
     }
 
-    /// Writes a slice's bytes.
+    /// Writes the bytes of a slice.
     public func write(_ bytes: ArraySlice<UInt8>) {
         bytes.withUnsafeBytes { write($0) }
     }
@@ -36,7 +36,7 @@ extension Connection {
         text.withUTF8 { write(UnsafeRawBufferPointer($0)) }
     }
 
-    /// Writes the bytes behind a pointer, which are copied before this returns.
+    /// Writes the bytes behind a pointer, which is not used after this returns.
     @inlinable
     public func write(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return writeNothing() }
@@ -54,7 +54,7 @@ extension Connection {
         for piece in pieces { write(piece) }
     }
 
-    /// Writes an integer's bytes.
+    /// Writes the bytes of an integer.
     public func write<T: FixedWidthInteger>(integer: T, _ order: ByteOrder = .big) {
         let ordered = order == .big ? integer.bigEndian : integer.littleEndian
         Swift.withUnsafeBytes(of: ordered) { write($0) }
@@ -79,10 +79,11 @@ extension Connection {
         }
     }
 
-    /// Formats straight into the outbound buffer: `fill` gets room for `capacity` bytes. If it
-    /// throws, nothing is written. More than `Options.Limits.outboundBytes` (or 64 KiB, if that is
-    /// more), or than 4 GiB, closes with `.outboundOverflow`, and `fill` does not run. Other calls
-    /// that write to or flush this connection are not allowed inside `fill`.
+    /// Lets `fill` write straight into the outbound buffer, which has room for `capacity` bytes. If
+    /// `fill` throws, nothing is written and the error is rethrown. A capacity above
+    /// `Options.Limits.outboundBytes` (or 64 KiB, if that is more), or above 4 GiB, resets the
+    /// connection with `.outboundOverflow`. Then, and after a close, `fill` does not run. `fill`
+    /// must not write to or flush this connection by other calls.
     public func write<E: Error>(
         reserving capacity: Int, _ fill: (inout OutputRawSpan) throws(E) -> Void
     ) throws(E) {
@@ -96,7 +97,8 @@ extension Connection {
         count = output.finalize(for: part)
     }
 
-    /// Writes a length, then the bytes: the partner of `nextFrame`. The length must fit its type.
+    /// Writes a length, then the bytes: the counterpart of `nextFrame`. The length must fit its
+    /// type.
     public func writeFrame<L: FixedWidthInteger & UnsignedInteger>(
         _ bytes: RawSpan, length: L.Type, _ order: ByteOrder = .big
     ) {
@@ -104,15 +106,16 @@ extension Connection {
         write(bytes)
     }
 
-    /// Sends what is gathered now instead of when the callback returns.
+    /// Sends the gathered bytes now instead of when the callback returns.
     public func flush() {
         _ = withCore { $0.flushNow(record) }
     }
 
-    /// Bytes written but not yet taken by the kernel. An empty datagram counts as one. The marks
-    /// and the limit count 256 more for each datagram.
+    /// The number of bytes written but not yet accepted by the kernel. An empty datagram counts as
+    /// one. The marks and the limit count 256 more for each datagram.
     public var outboundBuffered: Int { isCurrent ? record.pointee.outbound.count : 0 }
 
-    /// False above `Options.Limits.outboundHighMark`, until `onWritable`; and after a close.
+    /// Indicates whether the handler should write more: false above
+    /// `Options.Limits.outboundHighMark`, until `onWritable`; and after a close.
     public var isWritable: Bool { isCurrent && record.pointee.isWritable }
 }

@@ -1,9 +1,9 @@
 public import EventLoop
 
-/// One stream, confined to its loop: use it in callbacks, or in closures that its loop runs.
-/// Elsewhere use `handle`.
+/// One connection, confined to its loop: use it in callbacks, or in closures that its loop runs. On
+/// other threads use `handle`.
 ///
-/// A value of two words that may be copied and kept: once the connection has closed, every copy
+/// A value of two words that may be copied and kept. Once the connection has closed, every copy
 /// reads as closed and every call does nothing.
 public struct Connection: Hashable {
     @usableFromInline package let record: ConnectionReference
@@ -14,7 +14,7 @@ public struct Connection: Hashable {
         token = record.pointee.token
     }
 
-    /// Its slot has not been given to another connection.
+    /// Indicates whether the slot still belongs to this connection.
     @inlinable @inline(__always)
     var isCurrent: Bool { record.pointee.token == token }
 
@@ -22,7 +22,7 @@ public struct Connection: Hashable {
         isCurrent ? record.pointee.loop.takeUnretainedValue() : nil
     }
 
-    /// Runs `body` with the loop, without counting references; nil after the close.
+    /// Runs `body` with the loop, without reference counting; nil after the close.
     @inlinable @inline(__always)
     func withCore<R>(_ body: (EventLoop.Loop) -> R) -> R? {
         guard isCurrent else { return nil }
@@ -45,75 +45,80 @@ extension Connection {
         ConnectionHandle(port: core?.port, token: token)
     }
 
-    /// The loop that it lives on.
+    /// The loop on which the connection lives. After the close it may be read on a loop's thread
+    /// only.
     public var loop: Loop {
-        // A connection stays on its loop's thread, so after its end that thread still tells.
+        // A connection stays on its loop's thread, so after its end that thread still identifies
+        // the loop.
         guard let core = core ?? EventLoop.Loop.current else {
             preconditionFailure("a connection that has closed was asked for its loop elsewhere")
         }
         return Loop(core: core)
     }
 
-    /// The server that it belongs to.
+    /// The server to which the connection belongs.
     public var server: Server { loop.server }
 
-    /// True until `close()`, an error or the peer's end closes it.
+    /// Indicates whether the connection is open: true until `close()`, an error or the peer's end
+    /// of stream closes it.
     public var isOpen: Bool { isCurrent && record.pointee.state == .open }
 
-    /// True for a connection that a listener took in; false after the close.
+    /// Indicates whether a listener accepted the connection; false after the close.
     public var isAccepted: Bool { details?.isAccepted ?? false }
 
-    /// Our side: the real address, also when the server listens on all of them. Known from `onOpen`
-    /// to `onClose`.
+    /// The real local address, also when the server listens on every address. Known from `onOpen`
+    /// to `onClose`, and `Address.unknown` otherwise.
     public var localAddress: Address {
         Address(withCore { $0.localAddress(of: record) } ?? nil, isDatagram: isDatagram)
     }
 
-    /// The peer's side. Known from `onOpen` to `onClose`, and `Address.unknown` otherwise; a Unix
-    /// peer usually has no name.
+    /// The peer's address. Known from `onOpen` to `onClose`, and `Address.unknown` otherwise. A
+    /// Unix peer usually has no name.
     public var remoteAddress: Address { Address(details?.remoteAddress, isDatagram: isDatagram) }
 
     var isDatagram: Bool { isCurrent && record.pointee.isDatagram }
 
-    /// Anything of the program's own, kept until the close. `PerConnection` is typed and faster.
+    /// An object of the program, kept until the close. `PerConnection` is typed and faster.
     public var context: AnyObject? {
         get { details?.context }
         nonmutating set {
             guard let details else { return }
-            // Let go of at the end: the old one may use this connection.
+            // Released last, since the old object may use this connection as it goes.
             var old = newValue
             swap(&old, &details.context)
         }
     }
 
-    // MARK: Ending
+    // MARK: Closing
 
-    /// Sends what was written, then ends the stream and closes. Input that comes meanwhile is
-    /// discarded.
+    /// Sends the written bytes, then ends the stream and closes. Input that arrives meanwhile is
+    /// discarded. `onClose` runs later, never inside this call.
     public func close() {
         _ = withCore { $0.close(record, .local) }
     }
 
-    /// Closes at once; unsent bytes are dropped and the peer sees a reset.
+    /// Closes at once: unsent bytes are dropped and the peer receives a reset. `onClose` runs
+    /// later, never inside this call.
     public func abort() {
         guard isCurrent && !record.pointee.isOver else { return }
         _ = withCore { $0.abort(record, .local) }
     }
 
-    /// Ends our side of the stream after what was written; reading goes on. With
+    /// Ends our side of the stream after the written bytes; reading goes on. With
     /// `Options.allowHalfClosure` the connection closes when the peer has ended its side too.
     public func shutdownWrite() {
         _ = withCore { $0.shutdownWrite(record) }
     }
 
-    /// True while the connection is in the middle of something although no bytes move: a request
-    /// that is being worked on, a body that is still to come. Set it back when done.
+    /// Marks a connection that works on something although no bytes move: a request in progress, or
+    /// a body still to come. Set it back when done.
     ///
-    /// Meanwhile `Options.Timeouts.idle` does not count, but `read` does. A stopping server closes
-    /// a connection that is silent for 20 ms, but a busy one only when half of its time is over.
-    /// And a peer that has ended its side still gets the answer: without `Options.allowHalfClosure`
-    /// its end closes a busy connection only when it is no longer busy. `onHalfClose` runs once in
-    /// that case: a handler that waits for input closes there.
+    /// While it is true, `Options.Timeouts.idle` does not count unless unsent bytes wait for the
+    /// peer; `read` counts. A stopping server closes a connection that is silent for 20 ms, but a
+    /// busy one only when half of its time is over. A peer that has ended its side still gets the
+    /// answer. Without `Options.allowHalfClosure` its end closes a busy connection only when it is
+    /// no longer busy. `onHalfClose` runs once in that case: a handler that waits for input closes
+    /// there.
     public var isBusy: Bool {
         get { withCore { $0.isBusy(record) } ?? false }
         nonmutating set { _ = withCore { $0.setBusy(record, newValue) } }
@@ -121,23 +126,25 @@ extension Connection {
 
     // MARK: Pausing
 
-    /// Leaves bytes in the kernel until `resumeReading()`: `onTraffic` rests, and so does news of
-    /// the peer's end. A reset ends the pause: what had come before it is shown, then `onClose`.
+    /// Leaves bytes in the kernel until `resumeReading()`. Meanwhile `onTraffic` runs only for
+    /// `wake()`, and the peer's end of stream is not delivered. A reset ends the pause: bytes that
+    /// came before it are delivered, then `onClose` runs.
     public func pauseReading() {
         _ = withCore { $0.pauseReading(record) }
     }
 
-    /// Goes on reading; what came meanwhile is shown from the loop, not inside this call.
+    /// Resumes reading. Bytes that came meanwhile are delivered by the loop, not inside this call.
     public func resumeReading() {
         _ = withCore { $0.resumeReading(record) }
     }
 
-    /// Whether reading goes on while more than `Options.Limits.outboundHighMark` is unsent. False
-    /// for accepted connections, true for those that we connected. Set it for output that is not
-    /// caused by what this connection sends (broadcasts, pushes), and for protocols whose clients
-    /// write all of their requests before they read the first answer; then
-    /// `Options.Limits.outboundBytes` alone bounds what they can make the server hold. The source
-    /// of a pipe is read like that in any case, as far as the pipe's target takes it.
+    /// Indicates whether reading goes on while more than `Options.Limits.outboundHighMark` is
+    /// unsent. False for accepted connections, true for those that we connected. Set it for output
+    /// that is not caused by this connection's input (broadcasts, pushes). Set it too for protocols
+    /// whose clients write all requests before they read the first answer. Then
+    /// `Options.Limits.outboundBytes` alone bounds the bytes that they can make the server hold.
+    /// The source of a pipe is always read like that, as far as the pipe's target accepts the
+    /// bytes.
     public var readsWhileCongested: Bool {
         get { withCore { $0.readsAhead(record) } ?? false }
         nonmutating set { _ = withCore { $0.setReadsAhead(record, newValue) } }
@@ -145,8 +152,9 @@ extension Connection {
 
     // MARK: Options
 
-    /// Sets a socket option on the live connection. Throws `.unsupported` if this kind of socket
-    /// has none such, `.invalidOption` for a value that cannot be, `.closed` after the close.
+    /// Sets a socket option on the open connection. Throws `.unsupported` if this kind of socket
+    /// has no such option, and `.invalidOption` for an impossible value. Throws `.closed` after the
+    /// close, and `.system` for another error of the kernel.
     public func set(_ option: SocketOption) throws(NetError) {
         guard let core, !record.pointee.isOver else { throw .closed }
         do throws(SystemError) {
@@ -156,9 +164,9 @@ extension Connection {
         }
     }
 
-    /// As `loop.schedule(after:_:)`, cancelled before `onClose`. Until then it runs, also while
-    /// what was written before a close goes out: a handler may limit how long that takes. An error
-    /// closes the connection.
+    /// Like `loop.schedule(after:_:)`, but cancelled before `onClose`. It still runs while the
+    /// bytes written before a close are sent, so a handler can limit that time. An error closes the
+    /// connection.
     @discardableResult
     public func schedule(
         after delay: Duration, _ body: @escaping (Connection) throws -> Void

@@ -1,10 +1,11 @@
 internal import EventLoop
 
-/// A connection, for other threads and tasks.
+/// The Sendable form of a connection, for use on any thread and in tasks.
 ///
-/// Calls from one thread take effect in their order. After the close each reports `.closed`. What
-/// is posted waits in the loop's mailbox, which is bounded: if that is full nothing is taken. Each
-/// call tells so, and `Statistics.refusedPosts` counts it.
+/// Calls from one thread take effect in their order. After the close, `sent`, `send` and `run`
+/// report `.closed`, and the other calls have no effect. Calls post to the loop's mailbox, which is
+/// bounded. A full mailbox refuses a call: the call returns false or throws `.overloaded`, and
+/// `Statistics.refusedPosts` counts it. `close()` and `abort()` are accepted even then.
 public struct ConnectionHandle: Sendable, Hashable {
     let port: LoopPort?
     let token: Token
@@ -18,13 +19,14 @@ public struct ConnectionHandle: Sendable, Hashable {
         hasher.combine(token)
     }
 
-    /// Queues bytes. `sent` runs once: on the loop when the kernel has them all, or with the error;
-    /// on the calling thread, with `.closed` or `.overloaded`, if the loop has ended or takes no
-    /// more, which is when false is returned.
+    /// Queues bytes, and returns whether the loop accepted the call. `sent` runs once: on the loop
+    /// when the kernel has all bytes, or with the error. It runs on the calling thread, with
+    /// `.closed` or `.overloaded`, if this returns false: the loop has ended or its mailbox is
+    /// full.
     ///
-    /// On a `udp://` connection each call is a datagram of its own, an empty one too. `sent` is
-    /// then also told success when the network would have lost it. What waits, 256 bytes more for
-    /// each datagram, is bounded by `Options.Limits.outboundBytes`.
+    /// On a `udp://` connection each call is a datagram of its own, also an empty one. `sent`
+    /// reports success for a dropped datagram too, since the network could have lost it as well.
+    /// `Options.Limits.outboundBytes` bounds the waiting bytes, with 256 more for each datagram.
     @discardableResult
     public func write(
         _ bytes: [UInt8], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
@@ -42,7 +44,7 @@ public struct ConnectionHandle: Sendable, Hashable {
         }
     }
 
-    /// As `write`, for text as UTF-8.
+    /// Like `write(_:sent:)` for bytes, but for text as UTF-8.
     @discardableResult
     public func write(
         _ text: String, sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
@@ -50,9 +52,9 @@ public struct ConnectionHandle: Sendable, Hashable {
         write(Array(text.utf8), sent: sent)
     }
 
-    /// As `write`, for several pieces in order: nothing that other threads write comes between
-    /// them, and `sent` is told once, when the kernel has the last of them. On a `udp://`
-    /// connection they are one datagram.
+    /// Like `write(_:sent:)` for bytes, but for several pieces in order. No write of another thread
+    /// comes between them, and `sent` runs once, when the kernel has the last of them. On a
+    /// `udp://` connection they are one datagram.
     @discardableResult
     public func write(
         _ pieces: [[UInt8]], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
@@ -71,26 +73,26 @@ public struct ConnectionHandle: Sendable, Hashable {
         }
     }
 
-    /// `onTraffic` runs soon, also with nothing unread. False if that was not taken, as for
-    /// `write`.
+    /// Makes `onTraffic` run soon, even with nothing unread. Returns false if the loop has ended or
+    /// its mailbox is full.
     @discardableResult
     public func wake() -> Bool {
         post { loop, record in if let record { loop.wake(record) } }
     }
 
-    /// As `Connection.close()`.
+    /// Closes the connection like `Connection.close()`.
     public func close() {
         post(always: true) { loop, record in if let record { loop.close(record, .local) } }
     }
 
-    /// As `Connection.abort()`.
+    /// Closes the connection like `Connection.abort()`.
     public func abort() {
         post(always: true) { loop, record in if let record { loop.abort(record, .local) } }
     }
 
-    /// Runs `body` on the loop with the connection; not at all once it is closed. An error closes
-    /// the connection. False if `body` was not taken and will not run: the loop has ended, or its
-    /// mailbox is full.
+    /// Runs `body` on the loop with the connection, unless the connection is closed by then. An
+    /// error closes the connection. Returns false if `body` will not run because the loop has ended
+    /// or its mailbox is full.
     @discardableResult
     public func execute(_ body: @escaping @Sendable (Connection) throws -> Void) -> Bool {
         let token = token
@@ -100,10 +102,10 @@ public struct ConnectionHandle: Sendable, Hashable {
         }
     }
 
-    /// Returns when the kernel has the bytes; suspends while the peer does not take them. Throws a
-    /// `NetError`, `.closed` or `.overloaded`. Cancelling the task throws `CancellationError` at
-    /// once: bytes that the loop has not come to are withdrawn, others go out nevertheless, since
-    /// what follows them in the stream would be nothing without them.
+    /// Sends bytes and returns when the kernel has them; suspends while the peer does not accept
+    /// them. Throws a `NetError`, `.closed` or `.overloaded`. Cancelling the task throws
+    /// `CancellationError` at once. Bytes that the loop has not reached by then are withdrawn.
+    /// Others are still sent, because the rest of the stream would be useless without them.
     public func send(_ bytes: [UInt8]) async throws {
         let answer = Answer<Void>()
         try await answer.wait {
@@ -125,10 +127,10 @@ public struct ConnectionHandle: Sendable, Hashable {
         }
     }
 
-    /// Runs `body` on the loop and returns its value. Throws what `body` throws, which does not
-    /// close the connection, or a `NetError` `.closed` or `.overloaded` if it did not run.
-    /// Cancelling the task throws `CancellationError` at once, and `body` does not run, unless it
-    /// runs already.
+    /// Runs `body` on the loop and returns its value. Throws the error of `body`, which does not
+    /// close the connection, or a `NetError`, `.closed` or `.overloaded`, if `body` did not run.
+    /// Cancelling the task throws `CancellationError` at once, and `body` does not run unless it
+    /// has begun.
     public func run<R: Sendable>(
         _ body: @escaping @Sendable (Connection) throws -> R
     ) async throws -> R {
@@ -156,8 +158,8 @@ public struct ConnectionHandle: Sendable, Hashable {
         return { cause in sent(cause == nil ? .success(()) : .failure(.closed)) }
     }
 
-    /// Runs `body` on the loop, with nil if the connection is closed; else, at once, `refused`, and
-    /// returns false.
+    /// Runs `body` on the loop, with nil if the connection is closed. If the loop does not accept
+    /// it, runs `refused` at once and returns false.
     @discardableResult
     private func post(
         always: Bool = false,

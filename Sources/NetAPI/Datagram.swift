@@ -1,10 +1,10 @@
 internal import EventLoop
 internal import Glibc
 
-/// One datagram, lent until `onDatagram` returns: the compiler forbids keeping it.
+/// One datagram, lent until `onDatagram` returns: the compiler refuses to let it escape.
 public struct Datagram: ~Escapable {
     let received: UnsafePointer<ReceivedDatagram>
-    // Both outlive the callback, and are not counted for each datagram.
+    // Both outlive the callback, and are not reference-counted for each datagram.
     let core: Unmanaged<EventLoop.Loop>
     let place: Unmanaged<DatagramPlace>
 
@@ -18,10 +18,10 @@ public struct Datagram: ~Escapable {
         self.place = place
     }
 
-    /// The Sendable socket that it came by; keep it to send later or to others.
+    /// The Sendable socket that received it. Keep it to send later or to other receivers.
     public var socket: DatagramSocket { DatagramSocket(place: place.takeUnretainedValue()) }
 
-    /// What was sent, 0 to 65,507 bytes.
+    /// The received bytes, 0 to 65,507.
     public var bytes: RawSpan {
         @_lifetime(borrow self)
         get {
@@ -30,15 +30,15 @@ public struct Datagram: ~Escapable {
         }
     }
 
-    /// Who sent it.
+    /// The sender's address.
     public var remoteAddress: Address {
         Address(SocketAddress(kernelForm: received.pointee.sender)?.unmapped, isDatagram: true)
     }
 
-    /// Where it was sent to: the socket's address. Of a socket that is bound to every address of
-    /// the machine, the one that was asked, from which `reply` answers; for what was sent to a
-    /// multicast group or a broadcast address it is the machine's own address in that network if
-    /// that is IPv4, and for IPv6 the socket's.
+    /// The address to which the datagram was sent: the socket's address. If the socket is bound to
+    /// every address of the machine, it is the one that the sender used, from which `reply`
+    /// answers. For a multicast group or a broadcast address it is the machine's own IPv4 address
+    /// in that network, and for IPv6 the socket's address.
     public var localAddress: Address {
         let place = place.takeUnretainedValue()
         guard
@@ -48,29 +48,30 @@ public struct Datagram: ~Escapable {
         return Address(asked, isDatagram: true)
     }
 
-    /// The socket's buffer was too small for it. Not with sizes that IPv4 allows.
+    /// Indicates that the socket's buffer was too small for the datagram. Never true for sizes that
+    /// IPv4 allows.
     public var isTruncated: Bool { received.pointee.isTruncated }
 
-    /// The loop that its socket lives on.
+    /// The loop on which the socket lives.
     public var loop: Loop { Loop(core: core.takeUnretainedValue()) }
 
-    /// The server whose socket it came by.
+    /// The server whose socket received the datagram.
     public var server: Server { loop.server }
 
-    /// Answers its sender, from the address that it asked. Copied; goes out with the other replies
-    /// of this turn of the loop. Never blocks: what the socket does not take is dropped and counted
-    /// in `Statistics.datagramDrops`.
+    /// Sends an answer to the sender, from the address that the sender used. The bytes are copied
+    /// and go out with the other replies of this turn of the loop. Never blocks: a reply that the
+    /// socket does not accept is dropped and counted in `Statistics.datagramDrops`.
     public func reply(_ bytes: RawSpan) {
         bytes.withUnsafeBytes { send($0) }
     }
 
-    /// As above, for text as UTF-8.
+    /// Sends an answer like `reply(_:)` for lent bytes, but from text as UTF-8.
     public func reply(_ text: String) {
         var text = text
         text.withUTF8 { send(UnsafeRawBufferPointer($0)) }
     }
 
-    /// As above, for an array.
+    /// Sends an answer like `reply(_:)` for lent bytes, but from an array.
     public func reply(_ bytes: [UInt8]) {
         bytes.withUnsafeBytes { send($0) }
     }
@@ -83,10 +84,10 @@ public struct Datagram: ~Escapable {
     }
 }
 
-/// Where a datagram socket is: made once for each.
+/// The place of a datagram socket, made once for each.
 final class DatagramPlace: Sendable {
     let port: LoopPort
-    /// Among the sockets that its loop listens on.
+    /// The index among the sockets that its loop listens on.
     let index: Int
     let localAddress: Address
 
@@ -97,12 +98,12 @@ final class DatagramPlace: Sendable {
     }
 }
 
-/// A bound UDP socket, for any thread. Sends never block: what the socket does not take is dropped
-/// and counted in `Statistics.datagramDrops`.
+/// A bound UDP socket, for any thread. Sends never block: a datagram that the socket does not
+/// accept is dropped and counted in `Statistics.datagramDrops`.
 public struct DatagramSocket: Sendable, Hashable {
     let place: DatagramPlace
 
-    /// Where it is bound: the real port.
+    /// The address to which the socket is bound, with the real port.
     public var localAddress: Address { place.localAddress }
 
     public static func == (one: DatagramSocket, other: DatagramSocket) -> Bool {
@@ -111,15 +112,15 @@ public struct DatagramSocket: Sendable, Hashable {
 
     public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(place)) }
 
-    /// Sends to anybody, also to a broadcast address or a multicast group, by a socket of IPv6 to
-    /// IPv4 too; at the end of this turn when called on the socket's loop, soon otherwise. From
-    /// the address that the socket is bound to; where that is every address of the machine, from
-    /// the one that the routes to the receiver say, which need not be the one that the receiver has
-    /// asked: to answer it use `Datagram.reply`.
+    /// Sends a datagram to any address, also to a broadcast address or a multicast group. An IPv6
+    /// socket sends to IPv4 too. On the socket's loop the datagram goes out at the end of this
+    /// turn, otherwise soon. Its source is the address to which the socket is bound. If that is
+    /// every address of the machine, the routes to the receiver decide. That source may differ from
+    /// the address to which the receiver has sent: to answer, use `Datagram.reply`.
     ///
-    /// False if it is not taken: `address` is not `udp://`, the loop has ended, or it is behind:
-    /// its mailbox is full, or 4 MiB of other threads' datagrams wait in it. That is a drop, and
-    /// counted as one. False, too, on the socket's loop once the socket has closed.
+    /// Returns false if the datagram is not accepted. `address` is not `udp://`, the loop has
+    /// ended, its mailbox is full, or 4 MiB of datagrams from other threads wait in it. That counts
+    /// as a drop. On the socket's loop, it also returns false once the socket has closed.
     @discardableResult
     public func send(_ bytes: [UInt8], to address: Address) -> Bool {
         guard address.isDatagram, let target = address.socketAddress,
@@ -145,17 +146,17 @@ public struct DatagramSocket: Sendable, Hashable {
         }
     }
 
-    /// As above, for lent bytes.
+    /// Sends a datagram like `send(_:to:)` for an array, but from lent bytes.
     @discardableResult
     public func send(_ bytes: RawSpan, to address: Address) -> Bool {
         send(Array(copying: bytes), to: address)
     }
 
-    /// Receives what is sent to a multicast group, `udp://239.1.2.3:0` for example, from now on, by
-    /// the network interface of this name; nil: by the one that the routes say, or that the zone of
-    /// an IPv6 group names. On the socket's loop; from other threads it takes effect soon and
-    /// errors are not told. Throws `.invalidAddress` for what is no group or no interface, or
-    /// `.system` with what the kernel says.
+    /// Joins a multicast group, `udp://239.1.2.3:0` for example, on the network interface with this
+    /// name. With nil, the routes or the zone of an IPv6 group select the interface. Call it on the
+    /// socket's loop. From other threads it takes effect soon, and errors of the kernel are not
+    /// reported. Throws `.invalidAddress` for a wrong group or interface, or `.system` with the
+    /// kernel's error.
     public func join(_ group: Address, interface: String? = nil) throws(NetError) {
         guard group.isDatagram, let target = group.socketAddress else {
             throw .invalidAddress(group.description)

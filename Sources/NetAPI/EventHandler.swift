@@ -1,20 +1,21 @@
 internal import EventLoop
 
-// What a user implements: three small protocols and what their callbacks return.
+// The interface that a user implements: three small protocols and the return values of their
+// callbacks.
 
-/// What every handler may observe of its loops. All requirements have defaults.
+/// The callbacks of a loop, for every kind of handler. All requirements have defaults.
 ///
-/// Callbacks are called on the loop's thread, one at a time per loop, and must not block it.
+/// Callbacks run on the loop's thread, one at a time per loop, and must not block it.
 public protocol LoopHandler: SendableMetatype {
-    /// Once per handler instance, on its loop, when addresses are bound and before the first
-    /// connection. A handler shared by all loops is asked on loop 0. An error fails
+    /// Called once per handler instance, on its loop, when addresses are bound and before the first
+    /// connection. A handler shared by all loops is called on loop 0. An error fails
     /// `Server.start()`; `.shutdown` stops the server at once.
     func onBoot(_ loop: Loop) throws -> Action
-    /// Once per handler instance at once after boot, then after each delay returned. An error stops
-    /// the server.
+    /// Called once per handler instance right after boot, then after each returned delay. An error
+    /// stops the server.
     func onTick(_ loop: Loop) throws -> Tick
-    /// Once per handler instance, its last callback: after the last `onClose` of all loops, also
-    /// where one of them has failed. A handler shared by all loops is told on loop 0.
+    /// Called last, once per handler instance: after the last `onClose` of all loops, also if one
+    /// of the loops has failed. A handler shared by all loops is called on loop 0.
     func onShutdown(_ server: Server)
 }
 
@@ -24,26 +25,27 @@ extension LoopHandler {
     public func onShutdown(_ server: Server) {}
 }
 
-/// Serves connections: TCP, Unix, and UDP sockets that a client has connected.
+/// The callbacks of connections: TCP, Unix, and UDP sockets that a client has connected.
 ///
-/// An error thrown by a callback closes that connection: what was written is sent first, and
-/// `onClose` is told `.handlerError`. Copy the signatures exactly: a requirement with a default
-/// that is misspelt compiles and is never called.
+/// An error from a callback closes that connection: written bytes are sent first, and `onClose`
+/// gets `.handlerError`. Copy the signatures exactly: a misspelt requirement that has a default
+/// compiles and is never called.
 public protocol EventHandler: LoopHandler {
-    /// New bytes, or `wake()`. What is left unread stays and is shown again with the next bytes.
-    /// The only callback that must be written.
+    /// Called when new bytes arrive, or after `wake()`. Unread bytes are kept and shown again with
+    /// the next bytes. The only callback without a default.
     func onTraffic(_ connection: Connection) throws -> Action
-    /// First for each connection; what it writes is the first thing that the peer receives.
+    /// Called first for each connection. Only the closure of a `connect` runs before it. Its bytes
+    /// are the first that the peer receives, unless that closure has written.
     func onOpen(_ connection: Connection) throws -> Action
-    /// Outbound bytes fell to the low mark after `isWritable` had been false.
+    /// Called when unsent bytes have fallen to the low mark after `isWritable` was false.
     func onWritable(_ connection: Connection) throws -> Action
-    /// The peer ended its side and all its bytes have been shown. Only with
+    /// Called when the peer has ended its side and all its bytes have been shown. Only with
     /// `Options.allowHalfClosure`, or while `Connection.isBusy`.
     func onHalfClose(_ connection: Connection) throws -> Action
-    /// Just before gathered bytes go to the socket; may write more.
+    /// Called just before gathered bytes go to the socket; may write more.
     func preWrite(_ connection: Connection) throws -> Action
-    /// Exactly once, last. The connection's addresses and state can still be read; nothing can be
-    /// written.
+    /// Called exactly once, as the last callback. The connection's addresses and state can still be
+    /// read, but nothing can be written.
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action
 }
 
@@ -54,59 +56,62 @@ extension EventHandler {
     public func onClose(_ connection: Connection, _ reason: CloseReason) -> Action { .none }
 
     public func preWrite(_ connection: Connection) throws -> Action {
-        // Reached only if the handler has none of its own: it need not be asked again.
+        // Reached only if the handler has no `preWrite` of its own: the loop need not call it
+        // again.
         connection.core?.handlerWantsWillWrite = false
         return .none
     }
 }
 
-/// Serves unconnected UDP sockets: those that a server listens on.
+/// The callback of unconnected UDP sockets: those that a server listens on.
 ///
-/// An error that it throws drops the datagram and is counted in `Statistics.datagramErrors`: there
-/// is no connection that it could close.
+/// An error drops the datagram and is counted in `Statistics.datagramErrors`, because there is no
+/// connection to close.
 public protocol DatagramHandler: LoopHandler {
-    /// Once per datagram, of 0 to 65,507 bytes. `.close` is the same as `.none`.
+    /// Called once per datagram, of 0 to 65,507 bytes, on the socket's loop. `.close` is the same
+    /// as `.none`.
     func onDatagram(_ datagram: Datagram) throws -> Action
 }
 
-/// What a callback asks of its loop.
+/// The request of a callback to its loop.
 public enum Action: Sendable {
-    /// Go on.
+    /// Continues.
     case none
-    /// Send what was written, then close this connection. From `onBoot` the same as `.none`.
+    /// Sends the written bytes, then closes this connection. From `onBoot` it is the same as
+    /// `.none`.
     case close
-    /// As `close`, then stop the whole server gracefully.
+    /// Like `close`, but also stops the whole server gracefully.
     case shutdown
 }
 
-/// When to tick next.
+/// The time of the next tick.
 public struct Tick: Sendable {
     let next: LoopTick
 
     /// No more ticks.
     public static let never = Tick(next: .never)
-    /// Stop the server gracefully.
+    /// Stops the server gracefully.
     public static let shutdown = Tick(next: .shutdown)
-    /// Tick again after `delay`; with zero, in the next turn of the loop.
+    /// Returns a tick after `delay`; with zero, in the next turn of the loop.
     public static func after(_ delay: Duration) -> Tick { Tick(next: .after(Nanoseconds(delay))) }
 }
 
-/// Why a connection closed. More cases may come: give a switch a `default`.
+/// The reason for which a connection closed. More cases may come: give a switch a `default`.
 @nonexhaustive
 public enum CloseReason: Sendable {
-    /// `.close`, `close()` or `abort()`.
+    /// The program called `close()` or `abort()`, or a callback returned `.close`.
     case local
     /// The peer ended the stream.
     case peer
-    /// A reset by the peer, or another error of the socket.
+    /// The peer reset the connection, or the socket had another error.
     case reset(NetError)
-    /// A callback threw this.
+    /// A callback threw this error.
     case handlerError(any Error)
-    /// Idle for too long, or closing without progress.
+    /// A timeout: `idle`, `read` or `write`, or `close` without progress.
     case timeout
     /// The handler left more unread than `Options.Limits.inboundBytes`.
     case inboundOverflow
-    /// More was written than `Options.Limits.outboundBytes` while the peer did not take it.
+    /// More than `Options.Limits.outboundBytes` was written while the peer did not accept it.
     case outboundOverflow
     /// The server stopped.
     case shutdown

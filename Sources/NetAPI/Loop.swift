@@ -1,6 +1,6 @@
 internal import EventLoop
 
-/// One event loop, seen from its own thread.
+/// One event loop, for use on its own thread.
 public struct Loop {
     let core: EventLoop.Loop
 }
@@ -9,13 +9,13 @@ public struct Loop {
 extension Loop: Sendable {}
 
 extension Loop {
-    /// 0 for the first one.
+    /// The loop's number; 0 for the first one.
     public var index: Int { core.index }
 
     /// The Sendable form, for other threads and tasks.
     public var handle: LoopHandle { LoopHandle(port: core.port) }
 
-    /// The server that this loop belongs to.
+    /// The server to which this loop belongs.
     public var server: Server {
         guard let adapter = core.delegate as? any ServerLoopDelegate else {
             preconditionFailure("a loop without a handler is never shown")
@@ -23,27 +23,29 @@ extension Loop {
         return adapter.server
     }
 
-    /// True from the moment in which the loop has heard that its server is to stop: the time to say
+    /// Indicates whether the loop knows that its server is stopping. From then on, protocols send
     /// `Connection: close` and the like.
     public var isStopping: Bool { core.isStopping }
 
-    /// The connections that live on this loop and are open, as of this call.
+    /// The connections that live on this loop and are open at the time of this call.
     public var connections: some Sequence<Connection> {
         var list: [Connection] = []
         core.forEachOpen { list.append(Connection($0)) }
         return list
     }
 
-    /// Runs `body` here after `delay`, in milliseconds at the finest and never early. It may
-    /// capture anything of this loop. An error that it throws stops the server.
+    /// Runs `body` on this loop after `delay`, never early, with a resolution of one millisecond.
+    /// `body` may capture values of this loop that are not Sendable. An error of `body` stops the
+    /// server. Returns a timer that can cancel it.
     @discardableResult
     public func schedule(after delay: Duration, _ body: @escaping () throws -> Void) -> Timer {
         Timer(core: core.schedule(after: Nanoseconds(delay), body))
     }
 
-    /// Runs `body` here after each `period`, of a millisecond at least, until cancelled. Each is
-    /// counted from when the last one was due, so that lateness does not add up; a loop that was
-    /// held up runs it once for all that it has missed.
+    /// Runs `body` on this loop after each `period`, at least a millisecond, until cancelled. Each
+    /// due time is counted from the previous one, so that delays do not add up. A loop that was
+    /// blocked runs `body` once for all periods that it missed. An error of `body` stops the
+    /// server.
     @discardableResult
     public func schedule(every period: Duration, _ body: @escaping () throws -> Void) -> Timer {
         let nanoseconds = max(1_000_000, Nanoseconds(period))
@@ -51,25 +53,25 @@ extension Loop {
     }
 }
 
-/// Something scheduled on a loop; to be used on that loop only.
+/// A scheduled closure of a loop; for use on that loop only.
 public final class Timer {
     private let core: LoopTimer?
 
     init(core: LoopTimer?) { self.core = core }
 
-    /// It will not run, or not run again. Harmless after it has.
+    /// Cancels the closure: it does not run, or not again. No effect after it has run.
     public func cancel() { core?.cancel() }
 }
 
 @available(*, unavailable, message: "a Timer stays on its loop")
 extension Timer: Sendable {}
 
-/// A loop, for other threads.
+/// The Sendable form of a loop, for other threads.
 public struct LoopHandle: Sendable {
     let port: LoopPort
 
-    /// Runs `body` on the loop, in the order of each caller; false once the loop has stopped, or if
-    /// its mailbox is full.
+    /// Runs `body` on the loop, in the order of each caller. Returns false, and `body` does not
+    /// run, if the loop has stopped or its mailbox is full.
     @discardableResult
     public func execute(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
         port.run { body(Loop(core: $0)) }

@@ -1,9 +1,9 @@
 internal import EventLoop
 internal import Glibc
 
-/// What went wrong, and what to do about it.
+/// An error, with its cause and its remedy in words.
 public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
-    /// For programs. More may come.
+    /// The kind of an error, for programs. More may come.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         let name: String
         public var description: String { name }
@@ -17,21 +17,22 @@ public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStr
         public static let invalidOption = Code(name: "invalidOption")
         public static let frameTooLong = Code(name: "frameTooLong")
         public static let timedOut = Code(name: "timedOut")
-        /// A loop's mailbox is full, or it has as many connections as it can have.
+        /// A loop's mailbox or the queue of the worker pool is full, or a loop has as many
+        /// connections as it can have.
         public static let overloaded = Code(name: "overloaded")
         /// Not possible on this kind of socket, or not at this moment.
         public static let unsupported = Code(name: "unsupported")
-        /// Another error of the kernel; see `errno`.
+        /// Another error, of the kernel or from `onBoot`; see `errno`.
         public static let system = Code(name: "system")
     }
 
-    /// What kind of error it is.
+    /// The kind of the error.
     public let code: Code
-    /// What went wrong, in words.
+    /// The cause, in words.
     public let cause: String
-    /// What to do about it; sometimes empty.
+    /// The remedy, in words; sometimes empty.
     public let remedy: String
-    /// The kernel's number, where there is one.
+    /// The kernel's error number, if there is one.
     public let errno: Int32?
 
     init(_ code: Code, _ cause: String, _ remedy: String = "", errno: Int32? = nil) {
@@ -76,7 +77,7 @@ extension NetError {
         NetError(.invalidOption, "\(name) is \(value)", remedy)
     }
 
-    /// In quotes, without line breaks: an error stays one line whatever it was about.
+    /// Quotes text without line breaks, so that an error stays one line with any text in it.
     private static func quoted(_ text: String) -> String { text.debugDescription }
 
     init(_ error: SystemError) {

@@ -1,10 +1,10 @@
 internal import CLinux
 internal import EventLoop
 
-/// Every value is checked before anything is bound; what is wrong is named with what would be
-/// right.
+/// The checks of every value before anything is bound. An error names the wrong value and the valid
+/// ones.
 extension Options {
-    /// The loops' view of these options. Throws `.invalidOption`.
+    /// Returns the options in the form for the loops. Throws `.invalidOption`.
     func configuration() throws(NetError) -> LoopGroup.Configuration {
         var group = LoopGroup.Configuration()
         group.loops = try loops.resolved()
@@ -95,7 +95,7 @@ extension Options {
         return value
     }
 
-    /// The kernel counts whole ones; a part would be lost without a word.
+    /// Returns whole seconds, which are the kernel's unit. A fraction would be lost without notice.
     private func seconds(
         _ range: ClosedRange<Int64>, _ time: Duration, _ name: String
     ) throws(NetError) -> CInt {

@@ -1,22 +1,22 @@
 internal import EventLoop
 internal import Synchronization
 
-/// A typed variable that every connection has its own copy of. Declare it in the handler:
+/// A typed variable of which every connection has its own copy. Declare it in the handler:
 /// `let count = PerConnection(0)`, then `connection[count] += 1`.
 ///
-/// Made on first use, on the connection's loop, and destroyed after `onClose`; values are changed
-/// in place and need not be Sendable. As with any variable, what changes one in place may not use
-/// the same one meanwhile, of the same connection: that ends the program.
+/// A copy is made on first use, on the connection's loop, and destroyed after `onClose`. Values are
+/// changed in place and need not be Sendable. Code that changes a copy in place must not use the
+/// same copy meanwhile: that ends the program.
 public final class PerConnection<Value>: Sendable {
     let number = PerConnectionNumbers.next()
     private let make: @Sendable (Connection) -> Value
 
-    /// Each connection starts with `initial`, evaluated anew for each.
+    /// Creates a variable whose copies start with `initial`, evaluated anew for each connection.
     public init(_ initial: @autoclosure @escaping @Sendable () -> Value) {
         make = { _ in initial() }
     }
 
-    /// Each connection starts with what `make` returns for it.
+    /// Creates a variable whose copies start with the value that `make` returns for the connection.
     public init(make: @escaping @Sendable (Connection) -> Value) { self.make = make }
 
     @usableFromInline
@@ -30,7 +30,7 @@ public final class PerConnection<Value>: Sendable {
         return box
     }
 
-    /// Counts no references on its way: the connection keeps its details.
+    /// Returns the existing box without reference counting: the connection keeps its details.
     @inline(__always)
     private func madeBox(for connection: Connection) -> AnyObject? {
         guard connection.isCurrent, let details = connection.record.pointee.details else {
@@ -49,15 +49,15 @@ enum PerConnectionNumbers {
 @usableFromInline
 final class PerConnectionBox<Value> {
     @usableFromInline @exclusivity(unchecked) var value: Value
-    /// Somebody changes it in place. Held by hand, since the dynamic check costs more than most
-    /// changes, and without any the value would be torn.
+    /// Set during a change in place. Checked by hand: the dynamic check costs more than most
+    /// changes, and without a check the value could be torn.
     @usableFromInline @exclusivity(unchecked) var isChanging = false
 
     init(_ value: Value) { self.value = value }
 }
 
 extension Connection {
-    /// This connection's copy of a variable. After the close: a fresh one each time, so that
+    /// This connection's copy of a variable. After the close every access gets a new one, so that
     /// nothing is kept.
     public subscript<Value>(_ variable: PerConnection<Value>) -> Value {
         // Inlined, so that a value is not moved by way of its type's metadata.
@@ -69,7 +69,7 @@ extension Connection {
         nonmutating set {
             let box = variable.box(for: self)
             precondition(!box.isChanging, "a per-connection variable is set while it is changed")
-            // Let go of at the end: the old one may use this variable.
+            // Released last: the old value may use this variable as it goes.
             var old = newValue
             swap(&old, &box.value)
         }

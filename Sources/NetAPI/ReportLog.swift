@@ -2,7 +2,7 @@ internal import EventLoop
 internal import Glibc
 internal import Logging
 
-/// Turns what the loops report into log lines: at once for the first of its kind, then at most one
+/// The log lines for the reports of the loops: at once for the first of its kind, then at most one
 /// in ten seconds.
 final class ReportLog: Sendable {
     private let logger: Logger

@@ -1,20 +1,22 @@
 internal import EventLoop
 
-/// Restarting without a gap: the next server gets the listening sockets before this one stops.
+/// A restart without a gap: the next server gets the listening sockets before this one stops.
 extension Server {
     /// Duplicates the sockets that listen on an address, given as in the list or as in
-    /// `boundAddresses`: one descriptor, or with `reusePort` one for each loop. They are yours to
-    /// close, and closed on exec until you clear that for a child that is to inherit them.
+    /// `boundAddresses`. Returns one descriptor, or with `reusePort` one for each loop. The caller
+    /// owns and closes them. They are closed on exec unless the caller clears FD_CLOEXEC for a
+    /// child that inherits them.
     ///
-    /// Hand them to another server as `.inherited`, or to another process as `fd://3`, and stop
-    /// this one when that serves: since the socket never closes, nobody is refused or reset
-    /// meanwhile, and who waits is served by either. A Unix path that was handed out stays in place
-    /// when this server stops; remove it when the last one has, or leave it: the next server that
-    /// binds it replaces a dead one. From any thread, from `onBoot` on.
+    /// Pass them to another server as `.inherited`, or to another process as `fd://3`. Stop this
+    /// server when the other one serves. The sockets never close, so no client is refused or reset
+    /// meanwhile, and either server accepts the clients in the backlog. A Unix path that was handed
+    /// out stays in place when this server stops. Remove it after the last server has stopped, or
+    /// leave it: the next server that binds it replaces a dead path. Callable from any thread, from
+    /// `onBoot` on.
     ///
-    /// Throws `.invalidAddress` for what is not listened on, `.unsupported` before the start and
-    /// for `udp://`, `.closed` once the server stops, and `.system` when the process may have no
-    /// more descriptors.
+    /// Throws `.invalidAddress` for an address without a listener, and `.unsupported` before the
+    /// start and for `udp://`. Throws `.closed` once the server stops, and `.system` when the
+    /// process may have no more descriptors.
     public func duplicateListeners(of address: Address) throws(NetError) -> [CInt] {
         guard let group else {
             guard state.withLock({ $0.isReady }) else { throw .hasStopped }

@@ -2,21 +2,22 @@ internal import EventLoop
 internal import Glibc
 internal import Logging
 
-/// Running, stopping, and the signals of a program.
+/// Running and stopping a server, and the signals of a program.
 extension Server {
-    /// Starts if need be, and returns when the server has stopped. Blocks its thread; not to be
-    /// called on a loop.
+    /// Starts the server if necessary, and returns when it has stopped. Blocks its thread, and
+    /// throws `.unsupported` on a loop's thread. Throws the errors of `start()` too.
     ///
-    /// A signal that is named here stops the server gracefully, whichever thread it comes to, and
-    /// the next one at once, with a reset of the connections that are left. Until this returns it
-    /// does nothing else. A server that was stopped before it had started returns at once.
+    /// The first of these signals stops the server gracefully, whichever thread receives it. The
+    /// next one stops it at once, with a reset of the remaining connections. Until this returns the
+    /// signals have no other effect. A server that was stopped before it had started returns at
+    /// once.
     @discardableResult
     public func run(stoppingOn signals: Signal...) throws(NetError) -> StopReason {
         try run(stoppingOn: signals)
     }
 
-    /// The same without blocking a thread of the pool; cancelling the task drains and stops, also
-    /// if it was cancelled before this was called.
+    /// Runs the server like the blocking `run`, but suspends the task and blocks no thread of the
+    /// pool. Cancelling the task drains and stops, even if it was cancelled before this call.
     @discardableResult
     public func run(stoppingOn signals: Signal...) async throws(NetError) -> StopReason {
         let result: Result<StopReason, NetError> = await withTaskCancellationHandler {
@@ -61,11 +62,13 @@ extension Server {
         return StopReason(cause, signal)
     }
 
-    /// Stops gracefully and waits until every loop has ended: listeners close after serving who
-    /// waited, connections that are quiet close, the others get up to half of `limit` to go on and
-    /// all of it to send what was written; then they are reset. On a thread of a loop, this
-    /// server's or another's, it only asks, as `requestStop`. Again is harmless; a shorter limit
-    /// counts. A server that has not started yet never will.
+    /// Stops gracefully and waits until every loop has ended. Listeners close after serving the
+    /// clients in their backlogs. Quiet connections close. The others get up to half of `limit` to
+    /// go on, and all of it to send written bytes; then they are reset.
+    ///
+    /// On a thread of a loop, of this server or another, it does not wait, like `requestStop`. A
+    /// second call is harmless, and a shorter limit counts. A server that has not started yet never
+    /// will.
     public func stop(within limit: Duration = .seconds(10)) {
         requestStop(within: limit)
         if EventLoop.Loop.isOnLoopThread {
@@ -77,18 +80,19 @@ extension Server {
         group.join()
     }
 
-    /// The same without blocking a thread of the pool.
+    /// Stops like the blocking `stop(within:)`, but suspends the task and blocks no thread of the
+    /// pool.
     public func stop(within limit: Duration = .seconds(10)) async {
         requestStop(within: limit)
         await withCheckedContinuation { continuation in
             whenEnded { continuation.resume() }
         }
-        // They have said that they are about to end.
+        // The loops have reported that they are about to end.
         if !EventLoop.Loop.isOnLoopThread { group?.join() }
     }
 
-    /// Asks for the same and returns at once; from anywhere, also from a loop. It is remembered
-    /// while the server starts.
+    /// Requests the stop that `stop(within:)` describes, and returns at once. Callable from any
+    /// thread, also from a loop. A request while the server starts is kept.
     public func requestStop(within limit: Duration = .seconds(10)) {
         let limit = max(0, Nanoseconds(limit))
         var neverStarts = false
@@ -123,15 +127,15 @@ extension Server {
         group?.whenEnded(body)
     }
 
-    /// For `main`: serves until SIGINT or SIGTERM, drains, exits 0; a second signal ends the
-    /// draining. On an error prints one line and exits 1.
+    /// Runs a server as a whole program: serves until SIGINT or SIGTERM, drains, exits 0. A second
+    /// signal ends the draining. On an error prints one line to standard error and exits 1.
     public static func main(
         _ handler: some LoopHandler & Sendable, listen: Address..., options: Options = Options()
     ) -> Never {
         main { () throws(NetError) in try Server(handler, listen: listen, options: options) }
     }
 
-    /// The same with a handler for each loop.
+    /// Runs a program like `main(_:listen:options:)`, but with one handler per loop.
     public static func main<H: LoopHandler>(
         listen: Address..., options: Options = Options(), perLoop make: @escaping @Sendable () -> H
     ) -> Never {
@@ -154,13 +158,14 @@ extension Server {
     }
 }
 
-/// Why a server stopped. More cases may come: give a switch a `default`.
+/// The reason for which a server stopped. More cases may come: give a switch a `default`.
 @nonexhaustive
 public enum StopReason: Sendable {
-    /// `stop`, `requestStop` or a cancelled task.
+    /// The program called `stop` or `requestStop`, or the task was cancelled.
     case stopped
     /// A callback returned `.shutdown`.
     case shutdownAction
+    /// This signal came.
     case signal(Signal)
     /// A callback of the loop threw, or the kernel refused to serve a loop.
     case failed(NetError)

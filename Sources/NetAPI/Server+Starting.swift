@@ -1,12 +1,12 @@
 package import EventLoop
 
-/// The life of a server; `DESIGN.md` has what each call does in each state.
+/// The life of a server. `DESIGN.md` lists the effect of each call in each state.
 enum ServerState {
     case ready
-    /// Binding. With the limit of a stop that was asked for meanwhile, and with who is to be told
-    /// of the end.
+    /// Binding. Holds the limit of a stop that was requested meanwhile, and the closures to call at
+    /// the end.
     case starting(stopWithin: Nanoseconds?, whenEnded: [@Sendable () -> Void])
-    /// Bound. Whether it boots, serves, drains or has ended is known to the group.
+    /// Bound. The group knows whether it boots, serves, drains or has ended.
     case started(LoopGroup, [Address])
     /// Stopped before it had started.
     case ended
@@ -19,7 +19,7 @@ enum ServerState {
         }
     }
 
-    /// Nil while it binds; then the group, if there is one.
+    /// The group, if there is one; nil while the server binds.
     var decided: LoopGroup?? {
         switch self {
         case .starting: nil
@@ -30,17 +30,19 @@ enum ServerState {
 }
 
 extension Server {
-    /// Binds, boots, and returns once clients can connect. Blocks only for that. Harmless when it
-    /// runs already, or is starting on another thread, which it then waits for.
+    /// Binds, boots, and returns once clients can connect. Blocks only for that. Has no effect when
+    /// the server runs already. If another thread is starting it, waits for that start, except on a
+    /// loop's thread.
     ///
-    /// Throws `.addressInUse`, `.permissionDenied` and the like, with the address; what `onBoot`
-    /// throws comes as `.system` with that error in words. On an error nothing stays bound. Throws
-    /// `.closed` once it has been asked to stop.
+    /// Throws `.addressInUse`, `.permissionDenied` and the like, with the address. Another error
+    /// from `onBoot` than a `NetError` becomes `.system` with that error in words. After an error
+    /// nothing stays bound, and further calls throw `.unsupported`. Throws `.closed` once a stop
+    /// has been requested.
     public func start() throws(NetError) {
         switch begin() {
         case .ours: _ = try startLoops()
         case .another(let group):
-            // In `onBoot` it is about to run.
+            // Called in `onBoot`: the server is about to run.
             if EventLoop.Loop.isOnLoopThread { return }
             guard group.waitUntilBooted() else { throw .hasFailed }
             if group.stopCause != nil { throw .hasStopped }
@@ -49,8 +51,8 @@ extension Server {
         }
     }
 
-    /// The group, which has booted, started by this call or by an earlier one; nil if the server
-    /// was stopped before there was one.
+    /// Returns the group after its boot, started by this call or by an earlier one; nil if the
+    /// server was stopped before there was one.
     func startOrJoin() throws(NetError) -> LoopGroup? {
         switch begin() {
         case .ours: return try startLoops()
@@ -70,7 +72,7 @@ extension Server {
     }
 
     private func begin() -> Beginning {
-        // Another thread's binding is soon over, and runs no code of the program.
+        // Another thread's binding ends soon, and it runs no code of the program.
         state.wait { state in
             switch state {
             case .ready:
@@ -87,7 +89,7 @@ extension Server {
     private func startLoops() throws(NetError) -> LoopGroup {
         do throws(NetError) {
             let (group, listeners) = try bind()
-            // Known from here on, so that `onBoot` can tell.
+            // Published now, so that `onBoot` can read the addresses.
             started(group, realAddresses(listeners))
             if let failure = group.start(listeners) { throw NetError(startFailed: failure) }
             return group
@@ -103,15 +105,15 @@ extension Server {
             return state
         }
         guard case .starting(let stop, let whenEnded) = before else { return }
-        // From a program that keeps a loop to its server, and from that to the handler which the
-        // program has kept the loop in, it must not go round for ever.
+        // Breaks a reference cycle: a program may keep a loop in its handler, the loop keeps the
+        // server, and the server keeps the handler.
         group.whenEnded { [self] in letGoOfHandler() }
         for body in whenEnded { group.whenEnded(body) }
         if let stop { group.stop(.requested, within: stop) }
     }
 
     private func failed() {
-        // Out of the lock before the group goes: with it goes what the program has handed in.
+        // The old state is released outside the lock: with the group go objects of the program.
         let before = state.update { state in
             defer { state = .failed }
             return state
@@ -120,7 +122,7 @@ extension Server {
         if case .starting(_, let whenEnded) = before { for body in whenEnded { body() } }
     }
 
-    /// As `start`, but with every loop on this thread, to be turned by the caller.
+    /// Starts like `start`, but with every loop on this thread, where the caller turns them.
     package func startStepped() throws -> [SteppedLoop] {
         guard case .ours = begin() else { return [] }
         let (group, listeners) = try bind()

@@ -1,11 +1,11 @@
 package import EventLoop
 internal import Logging
 
-/// Listens on its addresses and serves them with a handler.
+/// A server that listens on its addresses and serves them with a handler.
 ///
-/// All its methods may be called from any thread; those that wait say so. It runs until it is
-/// stopped, also when nobody holds it any more. Once stopped it stays so, also if it was stopped
-/// before it had started: make another one.
+/// All its methods may be called from any thread; the documentation names those that wait. A server
+/// runs until it is stopped, even without a reference to it. A stop is final, also before the
+/// start: make another server.
 public final class Server: Sendable {
     let options: Options
     let listenAddresses: [Address]
@@ -15,23 +15,23 @@ public final class Server: Sendable {
     let workers: WorkerPool
     typealias MakeHandler =
         @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
-    /// Until the end.
+    /// The factory of the handlers, kept until the end.
     private let makeHandler: Monitor<MakeHandler?>
     let state = Monitor(ServerState.ready)
 
-    // MARK: Making one
+    // MARK: Creation
 
-    /// One handler shared by all loops; its methods run on several threads at once, so it must be
-    /// Sendable.
+    /// Creates a server with one handler shared by all loops. Its methods run on several threads at
+    /// once, so it must be Sendable.
     ///
-    /// Throws `.invalidAddress`, `.invalidOption`, `.backendUnavailable`; nothing is bound yet.
+    /// Throws `.invalidAddress`, `.invalidOption` or `.backendUnavailable`. Nothing is bound yet.
     public convenience init(
         _ handler: some LoopHandler & Sendable, listen: Address..., options: Options = Options()
     ) throws(NetError) {
         try self.init(handler, listen: listen, options: options)
     }
 
-    /// As above, for a list made at run time.
+    /// Creates a server like `init(_:listen:options:)`, for a list made at run time.
     public convenience init(
         _ handler: some LoopHandler & Sendable, listen: [Address], options: Options = Options()
     ) throws(NetError) {
@@ -39,14 +39,15 @@ public final class Server: Sendable {
         try self.init(listen, options) { loop in (handler, loop == 0) }
     }
 
-    /// One handler per loop, made on that loop: it needs no locks, not even with `var`s.
+    /// Creates a server with one handler per loop, made on that loop: it needs no locks, even with
+    /// `var`s. Throws the same errors as the initializers with a shared handler.
     public convenience init<H: LoopHandler>(
         listen: Address..., options: Options = Options(), perLoop make: @escaping @Sendable () -> H
     ) throws(NetError) {
         try self.init(listen, options, handler: H.self) { _ in (make(), true) }
     }
 
-    /// As above, for a list made at run time.
+    /// Creates a server like `init(listen:options:perLoop:)`, for a list made at run time.
     public convenience init<H: LoopHandler>(
         listen: [Address], options: Options = Options(), perLoop make: @escaping @Sendable () -> H
     ) throws(NetError) {
@@ -61,7 +62,8 @@ public final class Server: Sendable {
         try self.init(listen, options, makeHandler)
     }
 
-    /// A handler without the callback for what is listed would be silent for ever.
+    /// Checks that the handler has the callback for each listed address. Without it the handler
+    /// would never be called.
     private static func check(
         _ handler: any LoopHandler.Type, _ listen: [Address]
     ) throws(NetError) {
@@ -80,7 +82,7 @@ public final class Server: Sendable {
         }
     }
 
-    /// `backend` replaces the choice by name: for simulations.
+    /// Creates a server or a client. `backend` replaces the choice by name, for simulations.
     package init(
         _ listen: [Address], _ options: Options, backend: SimulatedBackend? = nil,
         isClient: Bool = false,
@@ -98,7 +100,7 @@ public final class Server: Sendable {
             threads: options.workers.threads, queued: options.workers.queued,
             runsAtOnce: backend != nil)
         var configuration = try options.configuration()
-        // Nobody to hand connections out: each loop connects for itself.
+        // A client has no acceptor that hands connections out: each loop connects for itself.
         if isClient { configuration.reusePort = true }
         configuration.loop.workers = workers
         self.configuration = configuration
@@ -125,8 +127,8 @@ public final class Server: Sendable {
         let log = ReportLog(logger: logger, addresses: listenAddresses)
         let report: ChosenBackend.Report = { log.record($0) }
         if let reason = chosen.fallBack.reason { report(.backendFellBack(reason)) }
-        // Unowned: the server holds the group. Adapters, which live while loops run, hold the
-        // server.
+        // Unowned, because the server holds the group. Adapters, which live while loops run, hold
+        // the server.
         let parts = LoopGroup.Parts(
             sockets: chosen.sockets, makeDriver: { [chosen] in try chosen.makeDriver(report) },
             makeDelegate: { [unowned self] loop in
@@ -158,7 +160,7 @@ public final class Server: Sendable {
         zip(listeners.addresses, listenAddresses).map { Address($0, isDatagram: $1.isDatagram) }
     }
 
-    // MARK: Looking at it
+    // MARK: State
 
     /// The real addresses, in the order of the list: port 0 is replaced by the one that the kernel
     /// chose. Known from `onBoot` on, empty before.
@@ -168,18 +170,18 @@ public final class Server: Sendable {
         }
     }
 
-    /// Connections alive now, each until its `onClose`.
+    /// The number of connections alive now, each until its `onClose`.
     public var connectionCount: Int { statistics.open }
 
-    /// What runs: the backend chosen and, after a fall-back, why.
+    /// The chosen backend and, after a fallback, the reason for it.
     public var backend: (chosen: Backend, reason: String?) {
         (chosen.backend, chosen.fallBack.reason)
     }
 
-    /// How many loops serve connections.
+    /// The number of loops that serve connections.
     public var loopCount: Int { configuration.loops }
 
-    /// Counters of each loop, summed when read.
+    /// The counters of the loops, summed when read.
     public var statistics: Statistics {
         var statistics = Statistics()
         for port in group?.ports ?? [] { statistics.add(port) }
@@ -189,7 +191,8 @@ public final class Server: Sendable {
         return statistics
     }
 
-    /// The same for each loop, the serving ones first; then, if there is one, the acceptor.
+    /// The counters of each loop, the serving loops first; then, if there is one, those of the
+    /// acceptor. `offloadsWaiting` and `offloadsSkipped` count in `statistics` only.
     public var loopStatistics: [Statistics] {
         (group?.ports ?? []).map { port in
             var statistics = Statistics()
@@ -198,7 +201,8 @@ public final class Server: Sendable {
         }
     }
 
-    /// Runs `body` for every connection that is open, each on its own loop. Returns at once.
+    /// Runs `body` for every open connection, each on its own loop, and returns at once. A loop
+    /// whose mailbox is full is skipped and counted in `Statistics.refusedPosts`.
     public func forEachConnection(_ body: @escaping @Sendable (Connection) -> Void) {
         for port in group?.servingPorts ?? [] {
             port.run { loop in loop.forEachOpen { body(Connection($0)) } }

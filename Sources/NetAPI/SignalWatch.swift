@@ -2,12 +2,15 @@ internal import CLinux
 internal import EventLoop
 internal import Glibc
 
-/// A signal that may stop a server.
+/// A signal that can stop a server.
 public struct Signal: Sendable, Hashable, CustomStringConvertible {
     let number: Int32
 
+    /// SIGINT.
     public static let interrupt = Signal(number: SIGINT)
+    /// SIGTERM.
     public static let terminate = Signal(number: SIGTERM)
+    /// SIGHUP.
     public static let hangup = Signal(number: SIGHUP)
 
     public var description: String {
@@ -20,8 +23,8 @@ public struct Signal: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// Waits for a signal or for the server's end, whichever comes first. While it lives the signals do
-/// nothing else; afterwards they do what they did before.
+/// The wait for a signal or for the server's end, whichever comes first. While it exists the
+/// signals have no other effect; afterwards their earlier actions apply again.
 final class SignalWatch: Sendable {
     private let signals: [(signal: Signal, slot: CInt)]
     private let ended: CInt
@@ -42,14 +45,14 @@ final class SignalWatch: Sendable {
         Glibc.close(ended)
     }
 
-    /// From any thread: the wait is over.
+    /// Ends the wait, from any thread.
     func end() {
         var one: UInt64 = 1
         _ = Glibc.write(ended, &one, 8)
     }
 
-    /// The signal that came, or nil after `end`. This thread takes them if no other one does: a
-    /// program may have inherited a mask that blocks them.
+    /// Returns the signal that came, or nil after `end`. Unblocks the signals on this thread,
+    /// because a program may have inherited a mask that blocks them on all threads.
     func wait() -> Signal? {
         var before = sigset_t()
         var wanted = sigset_t()
@@ -64,7 +67,7 @@ final class SignalWatch: Sendable {
             files.append(pollfd(fd: ended, events: Int16(POLLIN), revents: 0))
             guard poll(&files, nfds_t(files.count), -1) >= 0 || errno == EINTR else { return nil }
             if let place = signals.indices.first(where: { files[$0].revents != 0 }) {
-                // Those that came together count as one.
+                // Signals that came together count as one.
                 var count: UInt64 = 0
                 for file in files.dropLast() { _ = Glibc.read(file.fd, &count, 8) }
                 return signals[place].signal

@@ -1,7 +1,8 @@
 internal import EventLoop
 internal import Glibc
 
-/// From the public option to the kernel's units; what does not fit is refused here.
+/// The translation of public options into the kernel's units. Values that do not fit are refused
+/// here.
 extension SocketOption {
     func translated() throws(SystemError) -> StreamOption {
         switch self {

@@ -1,7 +1,7 @@
-/// One direction of a stream: bytes in order, bounded, and then perhaps the end.
+/// One direction of a stream: a bounded queue of bytes, and then perhaps the end.
 struct BytePipe {
     var capacity: Int
-    /// Nothing will follow what is in the pipe.
+    /// Whether nothing follows the bytes in the pipe.
     var isEnded = false
     private var bytes: [UInt8] = []
     private var head = 0
@@ -11,7 +11,7 @@ struct BytePipe {
     var count: Int { bytes.count - head }
     var room: Int { max(0, capacity - count) }
 
-    /// How many it took.
+    /// Appends bytes as far as there is room, and returns their number.
     mutating func append(_ more: UnsafeRawBufferPointer) -> Int {
         let taken = min(room, more.count)
         bytes.append(contentsOf: more.prefix(taken))
@@ -26,7 +26,7 @@ struct BytePipe {
 
     mutating func drop(_ dropped: Int) {
         head += dropped
-        // Half of the storage at a time, so that a long stream costs no more than its bytes.
+        // Frees the storage by halves, so that a long stream has a constant cost per byte.
         if head * 2 >= bytes.count {
             bytes.removeFirst(head)
             head = 0

@@ -1,6 +1,6 @@
 import EventLoop
 
-/// An event that owns its bytes: what waits in a driver before it is lent.
+/// An event that owns its bytes, while it waits in a driver to be delivered.
 package enum QueuedEvent {
     case accepted(Descriptor)
     case received([UInt8])
@@ -13,7 +13,8 @@ package enum QueuedEvent {
     case closed
     case failed(OperationKind, SystemError)
 
-    /// The event as it crosses the seam; `lend` puts the bytes where they can be read in place.
+    /// Returns the event for the loop; `lend` copies the bytes to memory where they can be read in
+    /// place.
     func event(
         lending lend: ([UInt8]) -> UnsafeRawPointer,
         datagram lendDatagram: (DatagramArrival) -> UnsafePointer<ReceivedDatagram>
@@ -33,13 +34,13 @@ package enum QueuedEvent {
     }
 }
 
-/// Completions made and not yet pulled, in order.
+/// Completions that have not been pulled, in order.
 struct CompletionQueue {
     struct Entry {
         let token: Token
         let event: QueuedEvent
         var isStale = false
-        /// What must be unchanged until this is pulled.
+        /// The memory of a send, which must not change until this is pulled.
         var memory: SendMemory?
     }
 
@@ -63,7 +64,7 @@ struct CompletionQueue {
         return entries[head]
     }
 
-    /// Takes out all entries of a token.
+    /// Removes and returns the entries of a token that are not stale.
     mutating func remove(_ token: Token) -> [Entry] {
         let waiting = entries[head...]
         let removed = waiting.filter { $0.token == token && !$0.isStale }

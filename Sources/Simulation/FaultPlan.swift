@@ -1,44 +1,47 @@
 import EventLoop
 
-/// What a simulated driver does to the loop above it, and how often. Everything here but `stale` is
-/// what the seam allows a driver to do.
+/// The faults of a simulated driver, and how often they occur. The seam allows a driver all of them
+/// except `stale`.
 package struct FaultPlan: Sendable {
-    /// From an operation to its completion, and between two completions of a stream.
+    /// The time from an operation to its completion, and between two completions of a stream.
     package var delay: ClosedRange<Nanoseconds> = 0...0
-    /// The largest `received`.
+    /// The most bytes of one `received`.
     package var chunk = 65_536
     package var shortReceives: PerMille = 0
     package var shortSends: PerMille = 0
-    /// Sends tried when they are submitted, as a readiness driver does; the others leave in a wait.
+    /// Sends that are tried when they are submitted, like in a readiness driver; the others leave
+    /// in a wait.
     package var sendsAtOnce: PerMille = 1000
-    /// Of those that may be answered without a completion, how many are.
+    /// Sends answered without a completion, of those where that is allowed.
     package var takesAtOnce: PerMille = 1000
     /// Sends whose bytes leave in one wait and whose `sent` comes in a later one.
     package var lateAnswers: PerMille = 0
-    /// Stops and closes answered when they are submitted.
+    /// Stops and closes that are answered when they are submitted.
     package var endsAtOnce: PerMille = 0
-    /// Accepts that end with an error which says nothing of the listener: EMFILE and its like.
+    /// Accepts and datagram receives that end with an error that is not about the socket, such as
+    /// EMFILE.
     package var acceptErrors: PerMille = 0
     /// Receives at which the network resets the stream, for both sides.
     package var resets: PerMille = 0
-    /// Waits that return with nothing although there is something.
+    /// Waits that return without completions although there are some.
     package var spuriousWakeUps: PerMille = 0
-    /// Closes that still deliver what was in flight or queued before `closed` comes.
+    /// Closes that still deliver the operations in flight and the queued completions before
+    /// `closed`.
     package var answersAtClose: PerMille = 0
-    /// Closed tokens that are heard of once more. No driver should; a loop must drop it
-    /// nevertheless.
+    /// Closed tokens with one more completion. No driver should deliver it, but a loop must drop
+    /// it.
     package var stale: PerMille = 0
     /// Completions that one wait makes ready.
     package var completions: ClosedRange<Int> = 256...256
-    /// Whether ready tokens complete in any order, or in the order of their attachment.
+    /// Whether ready tokens complete in any order, or in the order in which they became ready.
     package var shuffles = false
 
     package init() {}
 
-    /// Nothing goes wrong.
+    /// A plan without faults.
     package static let calm = FaultPlan()
 
-    /// Everything that the seam allows, often.
+    /// A plan of frequent faults, all of which the seam allows.
     package static var turbulent: FaultPlan {
         var plan = FaultPlan()
         plan.delay = 0...200_000
@@ -56,7 +59,8 @@ package struct FaultPlan: Sendable {
         return plan
     }
 
-    /// A mixture of its own for each seed, since faults that always come together hide each other.
+    /// Returns a different mixture for each seed, since faults that always occur together hide each
+    /// other.
     package static func drawn(from random: inout SeededRandom) -> FaultPlan {
         var plan = FaultPlan()
         plan.delay = 0...random.pick([0, 1_000, 100_000, 20_000_000])
@@ -78,17 +82,18 @@ package struct FaultPlan: Sendable {
     }
 }
 
-/// What the simulated network is like.
+/// The properties of a simulated network.
 package struct NetworkPlan: Sendable {
     /// Bytes that one direction of a stream holds: both socket buffers together.
     package var capacity: ClosedRange<Int> = 262_144...262_144
-    /// Until a peer hears of what happened to its stream.
+    /// The time until a peer notices an event on its stream, and until a datagram arrives.
     package var latency: ClosedRange<Nanoseconds> = 0...0
-    /// Sends of datagrams that the kernel refuses, for the moment or for good.
+    /// Sends of datagrams that the kernel refuses, for the moment or permanently.
     package var datagramErrors: PerMille = 0
-    /// Messages of several datagrams that the kernel will not cut.
+    /// Messages of several datagrams that the kernel refuses to cut.
     package var bundleRefusals: PerMille = 0
-    /// Resets by a peer after which the server may still read what had arrived, as Linux lets it.
+    /// Resets by a peer after which the server can still read the bytes that had arrived, like on
+    /// Linux.
     package var resetsKeepInput: PerMille = 1000
 
     package init() {}

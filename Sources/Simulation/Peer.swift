@@ -1,12 +1,12 @@
 import EventLoop
 
-/// A client of the simulated network, and the account of what became of its bytes.
+/// A client of the simulated network, which records the bytes that it sent, received and lost.
 ///
-/// Told what to do by a script, step by step, or given a pace and left alone.
+/// A script controls it step by step, or it reads and writes by itself at a set pace.
 package final class Peer {
     package enum State { case connecting, connected, refused, closed }
 
-    /// At most so many bytes each time, and how long until the next time.
+    /// The most bytes of one read or write, and the time until the next one.
     package struct Pace: Sendable {
         package let bytes: Int
         package let every: Nanoseconds
@@ -21,13 +21,14 @@ package final class Peer {
 
     package private(set) var state = State.connecting
     package private(set) var received: [UInt8] = []
-    /// Bytes that have left: the server can read them, or has.
+    /// Bytes that have left: the server can read them, or has read them.
     package private(set) var sentCount = 0
     package private(set) var sawEndOfStream = false
     package private(set) var sawReset = false
-    /// Called in each of its turns in which it read something or saw an end: the place to answer.
+    /// Called after each turn in which the peer read bytes or saw an end. A handler can answer
+    /// here.
     package var onInput: ((Peer) -> Void)?
-    /// How it reads by itself; nil, never. Slow readers have a pace.
+    /// The pace at which the peer reads by itself; nil if it never does. Slow readers have a pace.
     package var reading: Pace? { didSet { wake() } }
     package var writing = Pace.unlimited { didSet { wake() } }
 
@@ -43,26 +44,27 @@ package final class Peer {
     init(network: SimulatedNetwork) { self.network = network }
 
     package var localAddress: SocketAddress? { endpoint?.local }
-    /// Bytes told to be sent which have not left.
+    /// Bytes passed to `send` that have not left.
     package var unsentCount: Int { outbox.count }
-    /// Bytes that the server's kernel had taken and a reset destroyed before they were read here.
+    /// Bytes that the server's kernel had accepted, and that a reset dropped before they were read
+    /// here.
     package var lostCount: Int { endpoint?.lostCount ?? 0 }
-    /// The reset was a fault of the network: neither side asked for it.
+    /// Whether the reset was a fault of the network: neither side requested it.
     package var wasCut: Bool { endpoint?.isCut ?? false }
     /// Bytes that wait to be read here.
     package var unreadCount: Int { endpoint?.incoming.count ?? 0 }
     package var isOver: Bool { sawEndOfStream || sawReset || state == .refused || state == .closed }
 
-    // MARK: Doing
+    // MARK: Actions
 
-    /// Sends in order; what finds no room leaves when there is.
+    /// Sends bytes in order. Bytes without room leave when there is room.
     package func send(_ bytes: [UInt8]) {
         precondition(!endsWhenSent, "this peer has ended its side")
         _ = bytes.withUnsafeBytes { outbox.append($0) }
         flush()
     }
 
-    /// Reads what is there, at most `limit` bytes, and notes an end.
+    /// Reads the bytes that are there, at most `limit`, and notes an end.
     @discardableResult
     package func read(atMost limit: Int = .max) -> [UInt8] {
         guard state == .connected, let endpoint, !sawEndOfStream, !sawReset else { return [] }
@@ -77,7 +79,7 @@ package final class Peer {
         return []
     }
 
-    /// Ends its side behind all that it was told to send.
+    /// Shuts down the sending side after all bytes passed to `send`.
     package func shutdownWrite() {
         endsWhenSent = true
         flush()
@@ -85,17 +87,18 @@ package final class Peer {
 
     package func reset() { leave(reset: true) }
 
-    /// Unread input makes this a reset, and what has not left is never sent.
+    /// Closes the connection. Unread input makes this a reset, and bytes that have not left are
+    /// never sent.
     package func close() { leave(reset: false) }
 
-    /// Does something later, unless it has left or was refused by then.
+    /// Runs `action` after `delay`, unless the peer has left or was refused by then.
     package func after(_ delay: Nanoseconds, _ action: @escaping (Peer) -> Void) {
         network.schedule(after: delay) { [self] in
             if state == .connecting || state == .connected { action(self) }
         }
     }
 
-    // MARK: What happens to it
+    // MARK: Events
 
     func refuse() { state = .refused }
 
@@ -137,7 +140,7 @@ package final class Peer {
         if network.now >= readsFrom {
             read(atMost: reading.bytes)
             while reading.every == 0 && endpoint.incoming.count > 0 { read(atMost: reading.bytes) }
-            // An end behind the last byte is seen with it.
+            // An end after the last byte is seen with that byte.
             if endpoint.incoming.count == 0 && endpoint.isReadable { read(atMost: 1) }
             readsFrom = network.now + reading.every
         }

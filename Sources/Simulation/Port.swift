@@ -1,19 +1,19 @@
 import EventLoop
 
-/// What a simulated driver knows of one attached token.
+/// A simulated driver's state of one attached token.
 final class Port {
     enum Stream {
         case none
         /// The next completion comes at `readyTime` at the earliest.
         case running(readyTime: Nanoseconds)
-        /// Goes on until `stopTime`.
+        /// The stream continues until `stopTime`.
         case stopping(readyTime: Nanoseconds, stopTime: Nanoseconds)
     }
 
     enum Send {
         case none
         case waiting(SendMemory, readyTime: Nanoseconds)
-        /// The bytes have left, the loop has not been told.
+        /// The bytes have left, and `sent` is still to come.
         case left(SendMemory, count: Int, answerTime: Nanoseconds)
     }
 
@@ -23,10 +23,10 @@ final class Port {
     let socket: SimulatedSocket
     var stream = Stream.none
     var send = Send.none
-    /// When a hang-up is noticed at the earliest, while one is watched for.
+    /// The earliest time at which a hang-up is reported; nil if the socket is not watched.
     var watchTime: Nanoseconds?
     var closeTime: Nanoseconds?
-    /// Among those that the driver looks at: something may have become possible.
+    /// Whether the driver checks this port for work: something may have become possible.
     var isAwake = false
 
     init(token: Token, socket: SimulatedSocket) {
@@ -34,7 +34,7 @@ final class Port {
         self.socket = socket
     }
 
-    /// Calls `body` when the network has done something to the socket.
+    /// Calls `body` when the network has changed the socket.
     func onChange(_ body: @escaping () -> Void) {
         switch socket.kind {
         case .stream(let endpoint): endpoint.onChange = body
@@ -48,7 +48,7 @@ final class Port {
         if case .stream(let endpoint) = socket.kind { endpoint } else { nil }
     }
 
-    /// The stream that a socket of this kind can have, and the operation behind it.
+    /// The stream that a socket of this kind can have, and its operation.
     var streamKind: (stream: StreamKind, operation: OperationKind) {
         switch socket.kind {
         case .listener: (.accept, .accept)
@@ -57,7 +57,8 @@ final class Port {
         }
     }
 
-    /// When each kind of work can be done, given what the network holds for it now.
+    /// Returns the time at which `work` can be done, by the present state of the network; nil if it
+    /// cannot.
     func time(of work: Work) -> Nanoseconds? {
         switch work {
         case .stream:
@@ -109,7 +110,7 @@ final class Port {
     }
 }
 
-/// The loop's memory while a send is in flight, and what it held when it was submitted.
+/// The loop's memory of a send in flight, with a digest of its bytes at submission.
 struct SendMemory {
     let bytes: UnsafeRawBufferPointer
     private let digest: UInt64
@@ -121,8 +122,8 @@ struct SendMemory {
 
     var isUnchanged: Bool { Self.digest(of: bytes) == digest }
 
-    /// FNV-1a over some of the bytes, spread evenly: whoever reuses memory overwrites more than
-    /// one, and a long send that leaves in small pieces is looked at for each of them.
+    /// FNV-1a over some of the bytes, spread evenly. Memory that is reused changes in more than one
+    /// byte, and a long send that leaves in small pieces is checked for each piece.
     private static func digest(of bytes: UnsafeRawBufferPointer) -> UInt64 {
         var digest: UInt64 = 0xCBF2_9CE4_8422_2325
         for offset in stride(from: 0, to: bytes.count, by: max(1, bytes.count / 64)) {

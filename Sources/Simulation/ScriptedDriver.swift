@@ -1,7 +1,7 @@
 import EventLoop
 
-/// A driver that says exactly what a test tells it to say and writes down what it was asked: for
-/// unit tests of the loop, of orders that no kernel would give on demand.
+/// A driver that delivers exactly the completions of a test's script, and records the requests. It
+/// is for unit tests of the loop with event orders that no kernel produces on demand.
 package final class ScriptedDriver: Driver {
     package let counters = DriverCounters()
     /// An operation as it was submitted; a send's bytes are copied at that moment.
@@ -19,14 +19,14 @@ package final class ScriptedDriver: Driver {
     }
 
     package var now: Nanoseconds = 1_000_000_000
-    /// Everything asked so far, in order.
+    /// All requests since `takeRequests`, in order.
     package private(set) var requests: [Request] = []
     package private(set) var deadlines: [Nanoseconds?] = []
     package private(set) var isShutDown = false
     package let wakeSignal = SimulatedWaker()
     /// Thrown by the next wait.
     package var waitError: SystemError?
-    /// Done once by the next wait, as another thread may.
+    /// Called once by the next wait, in place of another thread.
     package var duringWait: (() -> Void)?
 
     private var rules = SeamRules()
@@ -40,25 +40,25 @@ package final class ScriptedDriver: Driver {
     deinit { loan?.deallocate() }
 
     package var clock: Nanoseconds { now }
-    /// The loop asks the sockets.
+    /// Always nil: the loop asks the sockets.
     package var acceptedPeer: SocketAddress? { nil }
     package var waker: any Waker { wakeSignal }
 
-    /// Rules of the seam that the loop broke. A script that breaks them on purpose is not counted.
+    /// Rules of the seam that the loop broke, without those that a script breaks on purpose.
     package var violations: [String] { rules.loopViolations }
 
     /// Scripted completions that have not been pulled.
     package var remaining: Int { queue.count + turns.reduce(0) { $0 + $1.count } }
 
-    /// What one further wait is to hand over.
+    /// Adds the completions that one further wait delivers.
     package func script(_ completions: [(Token, QueuedEvent)]) { turns.append(completions) }
 
-    /// What is to be pulled without a further wait.
+    /// Adds completions that can be pulled without a further wait.
     package func scriptNow(_ completions: [(Token, QueuedEvent)]) {
         for (token, event) in completions { queue.append(.init(token: token, event: event)) }
     }
 
-    /// The requests since the last call.
+    /// Returns the requests since the last call.
     package func takeRequests() -> [Request] {
         defer { requests = [] }
         return requests
@@ -90,7 +90,7 @@ package final class ScriptedDriver: Driver {
 
     package func handOver() {}
 
-    /// No answer at once: the script has one.
+    /// Never answers at once: the script has the answer.
     package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
         submit(.send(UnsafeRawBufferPointer(start: bytes, count: count)), for: token)
         return false
@@ -138,7 +138,8 @@ package final class ScriptedDriver: Driver {
         return UnsafeRawPointer(memory.baseAddress!)
     }
 
-    /// Memory of its own for each loan, freed at its end, so that a sanitizer sees a late reader.
+    /// Ends a loan. Each loan has its own memory, freed at its end, so that a sanitizer detects a
+    /// late read.
     private func endLoan() {
         loan?.deallocate()
         loan = nil

@@ -1,9 +1,9 @@
 import EventLoop
 
-/// What the seam demands of both its sides, checked from what crosses it.
+/// The rules of the seam for the loop and the driver, checked on each call across it.
 ///
-/// It is told of every attachment and operation when it is made, and of every completion when it is
-/// pulled: what is queued in a driver has not been said yet.
+/// Attachments and operations are checked when they are made, and completions when they are pulled.
+/// A completion that is queued in a driver has not been delivered yet.
 package struct SeamRules {
     private enum Stream {
         case none
@@ -15,7 +15,7 @@ package struct SeamRules {
         let descriptor: Descriptor
         var stream = Stream.none
         var isConnecting = false
-        /// Bytes were received for.
+        /// Whether a receive was ever submitted.
         var isStream = false
         var hasSentNothing = false
         var sending: Int?
@@ -31,16 +31,16 @@ package struct SeamRules {
     package private(set) var driverViolations: [String] = []
     private var lives: [Token: Life] = [:]
     private var slots: Set<UInt32> = []
-    /// Without those whose close was asked for: a kernel may reuse their numbers before `closed` is
-    /// pulled.
+    /// Attached descriptors, without those that are closing: a kernel may reuse their numbers
+    /// before `closed` is pulled.
     private var attached: Set<Descriptor> = []
 
     package init() {}
 
-    /// Tokens that have not heard their last word.
+    /// The number of tokens whose `closed` has not been pulled.
     package var liveCount: Int { lives.count }
 
-    /// Those of them whose close has not been asked for, in order.
+    /// Live tokens whose close has not been submitted, in order.
     package var openTokens: [Token] {
         lives.filter { !$0.value.isClosing }.keys.sorted { $0.word < $1.word }
     }
@@ -83,7 +83,7 @@ package struct SeamRules {
             if life.isConnecting { loop("two connects in flight", token) }
             life.isConnecting = true
         case .send(let bytes):
-            // Of datagrams one may be empty; that it is a stream may show only later.
+            // A datagram may be empty, and the socket's kind may show only later.
             if bytes.isEmpty {
                 if life.isStream { loop("empty send", token) }
                 life.hasSentNothing = !life.isStream

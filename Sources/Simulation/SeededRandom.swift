@@ -1,8 +1,7 @@
-/// Where every choice of a simulated run comes from: the same seed gives the same run on any
-/// machine.
+/// The source of every choice in a simulated run: the same seed gives the same run on any machine.
 ///
-/// SplitMix64. The ways to draw are written here too, because the standard library does not promise
-/// that its own give the same numbers in the next release.
+/// The generator is SplitMix64. The drawing functions are written here too. The standard library
+/// does not promise that its own return the same numbers in the next release.
 package struct SeededRandom: Sendable {
     private var state: UInt64
 
@@ -16,7 +15,7 @@ package struct SeededRandom: Sendable {
         return mixed ^ (mixed >> 31)
     }
 
-    /// A number of `0 ..< limit`; `limit` is at least 1.
+    /// Returns a number of `0 ..< limit`; `limit` is at least 1.
     package mutating func below(_ limit: Int) -> Int {
         precondition(limit > 0, "nothing to draw from")
         return Int(next().multipliedFullWidth(by: UInt64(limit)).high)
@@ -46,12 +45,12 @@ package struct SeededRandom: Sendable {
         (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) }
     }
 
-    /// A generator of its own for a part of the run, so that one part's draws do not shift
+    /// Returns a separate generator for a part of the run, so that one part's draws do not shift
     /// another's.
     package mutating func fork() -> SeededRandom { SeededRandom(seed: next()) }
 }
 
-/// How many times in a thousand something happens.
+/// The probability of an event, in thousandths.
 package struct PerMille: Sendable, ExpressibleByIntegerLiteral {
     package let count: Int
 

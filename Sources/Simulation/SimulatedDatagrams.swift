@@ -1,36 +1,36 @@
 import EventLoop
 import Glibc
 
-/// Datagrams of the simulated network: bound sockets, and peers who send to them.
+/// Datagrams of the simulated network: bound sockets, and peers that send to them.
 
-/// What one receive brings.
+/// The datagram, or several coalesced ones, of one receive.
 package struct DatagramArrival {
     var bytes: [UInt8]
     let sender: SocketAddress
-    /// Where it was sent to, if the socket has every address.
+    /// The destination, if the socket is bound to every address.
     var asked: SocketAddress?
-    /// The size of the parts, if these are several datagrams.
+    /// The size of the parts, if these are several datagrams; otherwise 0.
     var segmentSize = 0
 }
 
 extension DatagramArrival {
-    /// A single one, of a socket that is bound to one address.
+    /// Creates a single datagram, of a socket that is bound to one address.
     package init(_ bytes: [UInt8], from sender: SocketAddress) {
         self.init(bytes: bytes, sender: sender)
     }
 }
 
-/// A bound socket, and what has come to it.
+/// A bound socket, and the datagrams that wait in it.
 final class SimulatedDatagramSocket {
     let address: SocketAddress
     private let isCoalescing: Bool
-    /// Told of a new datagram.
+    /// Called when a datagram arrives.
     var onChange: (() -> Void)?
     private var waiting: [DatagramArrival] = []
 
-    /// More are lost, as in a kernel whose buffer is full.
+    /// The most waiting datagrams. More are dropped, like by a kernel whose buffer is full.
     private static let most = 256
-    /// What one receive may bring.
+    /// The most bytes of one receive.
     static let largest = 65_507
 
     init(address: SocketAddress, isCoalescing: Bool) {
@@ -52,7 +52,7 @@ final class SimulatedDatagramSocket {
         onChange?()
     }
 
-    /// The next one, with those behind it that a kernel would have kept together with it.
+    /// Removes the next datagram, with those after it that a kernel would have coalesced with it.
     func take() -> DatagramArrival? {
         guard !waiting.isEmpty else { return nil }
         var first = waiting.removeFirst()
@@ -71,7 +71,7 @@ final class SimulatedDatagramSocket {
     }
 }
 
-/// Where a driver lends a datagram from: one at a time.
+/// The memory from which a driver lends datagrams, one at a time.
 struct LentDatagram: ~Copyable {
     private let bytes = UnsafeMutableRawBufferPointer.allocate(
         byteCount: SimulatedDatagramSocket.largest, alignment: 16)
@@ -102,7 +102,7 @@ struct LentDatagram: ~Copyable {
         return UnsafePointer(datagram)
     }
 
-    /// Whoever still looks at it sees that it is over.
+    /// Ends the loan: overwrites the bytes with `poison`, so that a late reader sees it.
     mutating func end(poison: UInt8) {
         if count > 0, let start = bytes.baseAddress { memset(start, Int32(poison), count) }
         count = 0
@@ -111,12 +111,12 @@ struct LentDatagram: ~Copyable {
     }
 }
 
-/// Somebody with a UDP socket.
+/// A peer with a UDP socket.
 package final class SimulatedDatagramPeer {
     package let address: SocketAddress
-    /// What came, in the order in which it came.
+    /// The received datagrams, in order of arrival.
     package private(set) var received: [[UInt8]] = []
-    /// From where, in the same order.
+    /// The senders of the received datagrams, in the same order.
     package private(set) var senders: [SocketAddress] = []
     private unowned let network: SimulatedNetwork
 
@@ -125,7 +125,7 @@ package final class SimulatedDatagramPeer {
         self.network = network
     }
 
-    /// After `delay`; lost if nobody listens then.
+    /// Sends after `delay`. The datagram is lost if no socket has the address then.
     package func send(_ bytes: [UInt8], to target: SocketAddress, after delay: Nanoseconds) {
         network.schedule(after: delay) { [self] in
             network.deliver(bytes, from: address, to: target)
@@ -139,7 +139,7 @@ package final class SimulatedDatagramPeer {
 }
 
 extension SimulatedNetwork {
-    /// A peer with an address of its own.
+    /// Creates a peer with its own address.
     package func makeDatagramPeer() -> SimulatedDatagramPeer {
         let peer = SimulatedDatagramPeer(
             address: peerAddress(for: .v4(IPv4Bytes(0), port: 0)), network: self)
@@ -147,18 +147,19 @@ extension SimulatedNetwork {
         return peer
     }
 
-    /// Puts a datagram where it belongs; nowhere if nobody has the address.
+    /// Delivers a datagram to its address, or drops it if no socket has the address.
     func deliver(_ bytes: [UInt8], from sender: SocketAddress, to target: SocketAddress) {
         if let peer = datagramPeers.first(where: { $0.address == target }) {
             return peer.arrive(bytes, from: sender)
         }
         let open = datagramSockets.filter { $0.answers(target) }
-        // Among those that share a port always the same for one sender, as in the kernel.
+        // Of the sockets that share a port, one sender always reaches the same one, like in the
+        // kernel.
         guard !open.isEmpty else { return }
         open[Int(sender.port ?? 0) % open.count].arrive(bytes, from: sender, at: target)
     }
 
-    /// What the kernel does with datagrams that a loop sends.
+    /// Sends a loop's datagrams like the kernel does.
     func send(
         _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, from sender: SocketAddress,
         _ form: DatagramForm
@@ -168,7 +169,7 @@ extension SimulatedNetwork {
             let rest = UnsafeBufferPointer(rebasing: datagrams[result.count...])
             let bundle = form == .bundled ? Self.bundleSize(rest) : 1
             if let error = refusal(of: bundle) {
-                // Told by the next call, when this one has taken some.
+                // If this call has sent some, the next call reports the error.
                 guard result.count == 0 else { return result }
                 result.error = error
                 result.refused = bundle
@@ -197,7 +198,7 @@ extension SimulatedNetwork {
         }
         let source = SocketAddress(askedBehind: datagram.name, port: sender.port ?? 0)
         if source != nil && form == .plain { violations.append("a source that nobody looks at") }
-        // Copied now: the loop's memory is its own again when the call returns.
+        // Copied now: the loop may reuse its memory when the call returns.
         let bytes = Array(datagram.bytes)
         schedule(after: random.within(plan.latency)) { [self] in
             deliver(bytes, from: source ?? sender, to: target)

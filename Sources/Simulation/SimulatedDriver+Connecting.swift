@@ -1,7 +1,7 @@
 import EventLoop
 import Glibc
 
-/// Connecting out, to a listener of the same simulated network.
+/// Connecting to a listener of the same simulated network.
 extension SimulatedDriver {
     func connect(_ port: Port, to address: UnsafeRawPointer, _ length: Int) {
         let name = UnsafeRawBufferPointer(start: address, count: length)

@@ -1,8 +1,8 @@
 import EventLoop
 import Glibc
 
-/// What the simulated driver does with its operations: when each completes, with how much, or not
-/// at all.
+/// The work of the simulated driver: when each operation completes, with how many bytes, or not at
+/// all.
 extension SimulatedDriver {
     // MARK: Submitting
 
@@ -24,7 +24,8 @@ extension SimulatedDriver {
         }
     }
 
-    /// Only what is sure to be taken whole: anything else is a completion's business.
+    /// Whether a send is answered at once: only if all bytes are sure to be accepted. Any other
+    /// send needs a completion.
     func canTakeAtOnce(_ bytes: some Collection<UInt8>, _ port: Port) -> Bool {
         guard port.closeTime == nil, case .none = port.send,
             port.endpoint?.room ?? 0 >= bytes.count
@@ -33,7 +34,7 @@ extension SimulatedDriver {
     }
 
     func startSend(_ bytes: UnsafeRawBufferPointer, on port: Port) {
-        // A second one is a violation, noted already; to answer the first is all that can be done.
+        // A second send is a violation, which is recorded already. Only the first one is answered.
         guard case .none = port.send else { return }
         port.send = .waiting(SendMemory(bytes), readyTime: laterTime())
         if random.happens(plan.sendsAtOnce) { performSend(port) }
@@ -56,7 +57,7 @@ extension SimulatedDriver {
 
     // MARK: Waiting
 
-    /// Makes completions of what is due, as many as the plan allows one wait.
+    /// Makes completions of the work that is due, up to the plan's number for one wait.
     func gather() {
         slipInStale()
         var due: [(port: Port, work: Port.Work)] = []
@@ -72,7 +73,7 @@ extension SimulatedDriver {
         let limit = random.within(plan.completions)
         for (port, work) in due {
             guard queue.count < limit else { return }
-            // An earlier one of this turn may have ended it: a close, or the end of a stream.
+            // Earlier work of this turn may have ended it: a close, or the end of a stream.
             guard let time = port.time(of: work), time <= network.now else { continue }
             perform(work, port, limit)
         }
@@ -81,7 +82,7 @@ extension SimulatedDriver {
     private func perform(_ work: Port.Work, _ port: Port, _ limit: Int) {
         switch work {
         case .stream:
-            // Several in a row, as from a buffer ring.
+            // Several in a row, like from a buffer ring.
             repeat { performStream(port) } while queue.count < limit && hasMore(port)
         case .stop: performStop(port)
         case .send: performSend(port)
@@ -116,7 +117,7 @@ extension SimulatedDriver {
     }
 
     private func performAccept(_ port: Port, _ listener: SimulatedListener) {
-        // As the kernel's drivers: the others have their turn before more are accepted.
+        // Like the kernel's drivers: the others are served before more connections are accepted.
         guard acceptsLeft > 0 else { return }
         acceptsLeft -= 1
         if !network.hasRoomForDescriptor {
@@ -143,7 +144,7 @@ extension SimulatedDriver {
     }
 
     private func performDatagram(_ port: Port, _ bound: SimulatedDatagramSocket) {
-        // As rarely as it is for accepting: what it says of the socket is as little.
+        // At the rate of accept errors: this error is not about the socket either.
         if random.happens(plan.acceptErrors) {
             endStream(port, .failed(.datagrams, SystemError(ENOMEM, "recvmsg")))
         } else if let arrival = bound.take() {
@@ -210,7 +211,7 @@ extension SimulatedDriver {
         push(port, .closed)
     }
 
-    /// What a completion backend does with cancelled operations: each answers, one way or another.
+    /// Answers each operation in flight, like a completion backend after cancelling them.
     private func answerInFlight(_ port: Port) {
         switch port.send {
         case .none: break
@@ -227,7 +228,7 @@ extension SimulatedDriver {
         }
     }
 
-    // MARK: Earlier lives
+    // MARK: Stale completions
 
     func perhapsSlipIn(staleFor token: Token) {
         guard random.happens(plan.stale) else { return }

@@ -1,15 +1,15 @@
 import EventLoop
 import Glibc
 
-/// The third driver: deterministic, without a kernel, a thread or a clock of its own, and as unkind
-/// as its plan says. One per loop, any number on one network.
+/// The third driver: deterministic, without its own kernel, thread or clock, and with the faults of
+/// its plan. Each loop has one, and any number of them share a network.
 ///
-/// `wait` never blocks. Whoever steps the loops asks each driver for `nextReadyTime`, and when none
-/// is ready moves the network's clock to the earliest of those, of `lastWaitDeadline`s and of the
-/// network's `nextActionTime`.
+/// `wait` never blocks. The code that steps the loops reads each driver's `nextReadyTime`. If no
+/// driver is ready, that code moves the network's clock to the earliest of three: those times, the
+/// `lastWaitDeadline`s and the network's `nextActionTime`.
 ///
-/// Lent bytes are overwritten at the following `next()` or `wait`, and a send's bytes are read when
-/// they leave, not when they are submitted: a loop that breaks either rule corrupts a stream or
+/// Lent bytes are overwritten at the following `next()` or `wait`. A send's bytes are read when
+/// they leave, not when they are submitted. A loop that breaks either rule corrupts a stream or
 /// shows up in `violations`.
 package final class SimulatedDriver: Driver {
     package let counters = DriverCounters()
@@ -20,12 +20,12 @@ package final class SimulatedDriver: Driver {
     package private(set) var lastWaitDeadline: Nanoseconds?
     package private(set) var waitCount = 0
     var acceptsLeft = 0
-    /// Completions of an earlier life that were slipped in.
+    /// The number of stale completions that were queued for closed tokens.
     package internal(set) var staleCount = 0
 
     var random: SeededRandom
-    /// Those for whom something may be possible, in the order in which it became so. A dictionary's
-    /// order would differ from run to run.
+    /// Ports that may have work, in the order in which they became so. A dictionary's order would
+    /// differ from run to run.
     var awake: [Port] = []
     private var ports: [Token: Port] = [:]
     var queue = CompletionQueue()
@@ -38,7 +38,7 @@ package final class SimulatedDriver: Driver {
 
     private static let acceptBudget = 16
 
-    /// What lent bytes become when the loan ends.
+    /// The value of lent bytes after the loan ends.
     package static let poison: UInt8 = 0xDD
 
     package init(network: SimulatedNetwork, seed: UInt64, plan: FaultPlan = .calm) {
@@ -56,25 +56,25 @@ package final class SimulatedDriver: Driver {
     package private(set) var acceptedPeer: SocketAddress?
     package var waker: any Waker { wakeSignal }
 
-    /// Rules of the seam that the loop broke, and a driver's own mistakes if it made any.
+    /// Rules of the seam that the loop broke, and mistakes of this driver itself.
     package var violations: [String] {
         rules.loopViolations + rules.driverViolations + memoryViolations
     }
 
-    /// Tokens whose `closed` has not been pulled.
+    /// The number of tokens whose `closed` has not been pulled.
     package var liveTokenCount: Int { rules.liveCount }
 
-    // MARK: What a stepper asks
+    // MARK: Stepping
 
     package var hasReady: Bool {
         wakeSignal.isMarked || nextReadyTime.map { $0 <= network.now } ?? false
     }
 
-    /// Completions left to pull.
+    /// Whether completions are left to pull.
     package var hasCompletions: Bool { !queue.isEmpty }
 
-    /// When a wait will have something to hand over, as far as the present state of the streams
-    /// tells.
+    /// The time at which a wait will have completions, by the present state of the streams; nil if
+    /// none is expected.
     package var nextReadyTime: Nanoseconds? {
         if !queue.isEmpty { return network.now }
         var earliest = stale.lazy.map(\.time).min()

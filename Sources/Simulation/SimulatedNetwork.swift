@@ -1,22 +1,22 @@
 import EventLoop
 import Glibc
 
-/// A host's network without a kernel: a clock that moves when it is told to, descriptors,
-/// listeners, and peers who connect to them. The same seed and the same calls give the same run.
+/// A host's network without a kernel: a clock that moves only on request, descriptors, listeners,
+/// and peers that connect to them. The same seed and the same calls give the same run.
 ///
-/// Nothing here happens by itself. `advance(to:)` moves the clock and lets peers act; a driver's
-/// `wait` lets them act at the present time.
-// Unchecked: stepped by one thread.
+/// Nothing happens by itself. `advance(to:)` moves the clock and lets peers act. A driver's `wait`
+/// lets them act at the present time.
+// Unchecked: one thread steps it.
 package final class SimulatedNetwork: @unchecked Sendable {
     package private(set) var now: Nanoseconds = 1_000_000_000
     package let plan: NetworkPlan
     /// Every peer that ever connected, in order.
     package private(set) var peers: [Peer] = []
-    /// Uses of descriptors that a kernel would answer with EBADF, or worse, with another's socket.
+    /// Uses of descriptors for which a kernel would return EBADF or, worse, use another socket.
     package internal(set) var violations: [String] = []
-    /// Descriptors that may be open at once; accepting beyond it is EMFILE.
+    /// The most descriptors that may be open at once; further ones fail with EMFILE.
     package var descriptorLimit = 1 << 20
-    /// Without it, sockets for IPv6 are refused.
+    /// Whether sockets for IPv6 are allowed.
     package var hasV6 = true
 
     var random: SeededRandom
@@ -29,12 +29,12 @@ package final class SimulatedNetwork: @unchecked Sendable {
     private var timetable = Timetable()
     private var sockets: [SimulatedSocket?] = Array(repeating: nil, count: firstNumber)
     private var openCount = 0
-    /// No number below it is free.
+    /// A lower bound: no descriptor number below it is free.
     private var lowestFree = firstNumber
 
-    /// The first three are standard input, output and error.
+    /// The first number for a socket: the three below are standard input, output and error.
     private static let firstNumber = 3
-    /// A connect that finds the backlog full is tried again, as SYNs are.
+    /// The time after which a connect to a full backlog is tried again, like a SYN.
     private static let connectRetry: Nanoseconds = 1_000_000
 
     package init(seed: UInt64, plan: NetworkPlan = NetworkPlan()) {
@@ -48,10 +48,10 @@ package final class SimulatedNetwork: @unchecked Sendable {
         timetable.add(at: now + max(0, delay), action)
     }
 
-    /// When the next scheduled thing is due, if any is.
+    /// The time at which the next scheduled action is due, or nil.
     package var nextActionTime: Nanoseconds? { timetable.nextTime }
 
-    /// Moves the clock forward; what is due on the way happens at its own time.
+    /// Moves the clock forward. Actions that become due run at their own time.
     package func advance(to time: Nanoseconds) {
         while let due = timetable.takeFirst(by: time) {
             now = max(now, due.time)
@@ -64,8 +64,8 @@ package final class SimulatedNetwork: @unchecked Sendable {
 
     // MARK: Peers
 
-    /// A peer that connects after `delay`. What it is told to send meanwhile leaves when it is
-    /// connected.
+    /// Creates a peer that connects after `delay`. Bytes passed to its `send` before that leave
+    /// when it is connected.
     package func connect(
         to address: SocketAddress, after delay: Nanoseconds = 0
     ) -> Peer {
@@ -100,7 +100,7 @@ package final class SimulatedNetwork: @unchecked Sendable {
         let server = Endpoint(
             local: address, remote: source, capacity: random.within(plan.capacity),
             resetKeepsInput: random.happens(plan.resetsKeepInput))
-        // For a peer a reset destroys what it has not read: the worst that a kernel may do (H46).
+        // A reset drops a peer's unread bytes, which is the worst case that a kernel allows.
         let client = Endpoint(
             local: source, remote: address, capacity: random.within(plan.capacity),
             resetKeepsInput: false)
@@ -109,13 +109,13 @@ package final class SimulatedNetwork: @unchecked Sendable {
         return .joined(client)
     }
 
-    /// Gives an unconnected socket its peer, as a kernel does before it says so: for scripts.
+    /// Connects an unconnected socket for a script, like a kernel before it reports the connect.
     package func establish(_ descriptor: Descriptor, with address: SocketAddress) {
         guard case .joined(let endpoint) = joinListener(at: address) else { return }
         socket(descriptor, for: "connect")?.kind = .stream(endpoint)
     }
 
-    /// As a kernel does with a socket that happens to be given the port that it connects to.
+    /// Connects a socket to itself, like a kernel that assigns it the port that it connects to.
     package func establishWithItself(_ descriptor: Descriptor, at address: SocketAddress) {
         socket(descriptor, for: "connect")?.kind = .stream(
             Endpoint(local: address, remote: address, capacity: 1, resetKeepsInput: false))
@@ -132,20 +132,20 @@ package final class SimulatedNetwork: @unchecked Sendable {
 
     // MARK: Descriptors
 
-    /// Whether the close of a descriptor was to be a reset.
+    /// Returns whether the close of a descriptor was to be a reset.
     package func resetsOnClose(_ descriptor: Descriptor) -> Bool {
         socket(descriptor, for: "close")?.resetsOnClose ?? false
     }
 
-    /// Descriptors that nobody has closed.
+    /// Descriptors that are not closed.
     package var openDescriptors: [Descriptor] {
         sockets.compactMap { $0.map { Descriptor($0.number) } }
     }
 
     var hasRoomForDescriptor: Bool { openCount < descriptorLimit }
 
-    /// The lowest free number, as the kernel does: reuse at once is what makes stale numbers
-    /// dangerous.
+    /// Opens the lowest free number, like the kernel: immediate reuse is the danger of stale
+    /// numbers.
     func open(_ kind: SimulatedSocket.Kind) -> Descriptor {
         var free = lowestFree
         while free < sockets.count, sockets[free] != nil { free += 1 }
@@ -156,7 +156,8 @@ package final class SimulatedNetwork: @unchecked Sendable {
         return Descriptor(CInt(free))
     }
 
-    /// The socket of an open descriptor; that it is not open is noted.
+    /// Returns the socket of an open descriptor. A descriptor that is not open is recorded as a
+    /// violation.
     func socket(_ descriptor: Descriptor, for use: String) -> SimulatedSocket? {
         let index = Int(descriptor.number)
         if sockets.indices.contains(index), let socket = sockets[index] { return socket }

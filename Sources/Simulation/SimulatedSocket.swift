@@ -1,18 +1,18 @@
 import EventLoop
 
-/// What a simulated descriptor stands for.
+/// The socket of a simulated descriptor.
 final class SimulatedSocket {
     enum Kind {
         case listener(SimulatedListener)
         case stream(Endpoint)
         case datagrams(SimulatedDatagramSocket)
-        /// To be connected.
+        /// A socket that is not connected yet.
         case unconnected
     }
 
     let number: CInt
     var kind: Kind
-    /// Who closes it: the driver it is attached to, or else the loop.
+    /// Whether the socket is attached to a driver, which then closes it; otherwise the loop does.
     var isDriven = false
     var resetsOnClose = false
 
@@ -31,12 +31,12 @@ final class SimulatedSocket {
     }
 }
 
-/// A listening socket and who waits in its backlog.
+/// A listening socket, and the connections that wait in its backlog.
 final class SimulatedListener {
     let address: SocketAddress
     let options: ListenOptions
     let path: PathIdentity?
-    /// Told of a new connection.
+    /// Called when a connection arrives.
     var onChange: (() -> Void)?
     private var backlog: [Endpoint] = []
 
@@ -56,8 +56,8 @@ final class SimulatedListener {
 
     func takeWaiting() -> Endpoint? { backlog.isEmpty ? nil : backlog.removeFirst() }
 
-    /// Whoever still waits is reset, as by the kernel: a server that closes without draining loses
-    /// them.
+    /// Closes the listener. Waiting connections are reset, like by the kernel: a server that closes
+    /// without draining loses them.
     func close() {
         onChange = nil
         for endpoint in backlog { endpoint.close(reset: true) }

@@ -1,8 +1,8 @@
 import EventLoop
 import Synchronization
 
-/// Counts its calls and leaves a mark for the next wait. Atomic, so that a test may call it from a
-/// thread.
+/// A waker that counts its calls and leaves a mark for the next wait. It is atomic, so that a test
+/// may call it from a thread.
 package final class SimulatedWaker: Waker {
     private let calls = Atomic<Int>(0)
     private let mark = Atomic<Bool>(false)

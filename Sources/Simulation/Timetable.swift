@@ -1,6 +1,7 @@
 import EventLoop
 
-/// What is to happen at which virtual time: a binary heap, first come first served within a time.
+/// Scheduled actions by virtual time, in a binary heap. Actions of the same time run in the order
+/// in which they were added.
 struct Timetable {
     private struct Entry {
         let time: Nanoseconds
@@ -27,7 +28,7 @@ struct Timetable {
         }
     }
 
-    /// The first action due at `time` or before it, and its own time.
+    /// Removes and returns the first action due at or before `time`, with its own time.
     mutating func takeFirst(by time: Nanoseconds) -> (time: Nanoseconds, action: () -> Void)? {
         guard let first = heap.first, first.time <= time else { return nil }
         let last = heap.removeLast()

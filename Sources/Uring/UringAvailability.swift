@@ -3,16 +3,17 @@ internal import CURing
 internal import EventLoop
 import Glibc
 
-/// Whether io_uring can be used here, found out by using it.
+/// Finds out whether io_uring can be used on this machine, by using it.
 ///
-/// Versions say little: kernels are patched, and sandboxes forbid calls. So a small ring is made,
-/// its operations are asked for, and a byte goes once through all that a receive needs.
+/// Kernel versions do not show that: kernels are patched, and sandboxes forbid calls. The probe
+/// makes a small ring and checks for its operations. Then it receives one byte in the same way as a
+/// connection does.
 extension UringDriver {
-    /// Why it cannot be used, or nil. Looked into once for the process, unless what was met may
-    /// have passed by the next time.
+    /// The reason why io_uring cannot be used, or nil. Probed once per process, and again only
+    /// after an error that may have passed.
     package static var unavailability: UringRefusal? { findings.unavailability }
 
-    /// Whether a multishot receive may be given a limit: from Linux 6.17 on.
+    /// Whether a multishot receive can have a limit: from Linux 6.17 on.
     package static var canLimitReceives: Bool { findings.canLimitReceives }
 
     private struct Findings {
@@ -50,7 +51,7 @@ extension UringDriver {
             if try limited.receivesAByte() { return Findings(canLimitReceives: true) }
             return Findings(unavailability: UringRefusal("a receive does not work"))
         } catch where error.number == EINVAL {
-            // So it is with the limit that older kernels refuse.
+            // Older kernels refuse the limit with EINVAL.
         }
         let polling = try UringDriver(.tiny, trying: .debian13)
         defer { polling.shutDown() }

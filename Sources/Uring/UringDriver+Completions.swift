@@ -2,16 +2,17 @@ internal import CURing
 internal import EventLoop
 import Glibc
 
-/// What the kernel answers, operation by operation, as completions of the seam.
+/// Turns the kernel's completions into completions for the loop, operation by operation.
 ///
-/// A multishot operation is over when a completion says that no more follow, whatever its result
-/// says; whether it is armed again depends on the result and on what the loop wants by then.
+/// A multishot operation ends with a completion without IORING_CQE_F_MORE, for any result. Whether
+/// the operation is armed again depends on the result and on the loop's requests by then.
 extension UringDriver {
-    /// Input of an open connection, with more to follow: seen, and told. Nil for anything else.
+    /// Returns the input of an open connection whose receive stays armed, and marks it as seen.
+    /// Returns nil for any other completion.
     @inline(__always)
     func plainReceive(_ answer: UnsafePointer<io_uring_cqe>, _ token: Token) -> Completion? {
         let (result, flags) = (answer.pointee.res, answer.pointee.flags)
-        // In this order: two tests side by side would be joined to a longer one.
+        // The order is deliberate: the compiler would join two adjacent tests to a longer one.
         guard result > 0, let entry = entries.find(token), flags & UInt32(MR_CQE_MORE) != 0,
             !entry.pointee.state.contains(.closing)
         else { return nil }
@@ -19,7 +20,8 @@ extension UringDriver {
         return received(token, result, flags)
     }
 
-    /// Bytes of an open connection that have gone: seen, and told. Nil for anything else.
+    /// Returns the `sent` of an open connection, and marks it as seen. Returns nil for any other
+    /// completion.
     @inline(__always)
     func plainSend(_ answer: UnsafePointer<io_uring_cqe>, _ token: Token) -> Completion? {
         let result = answer.pointee.res
@@ -32,7 +34,7 @@ extension UringDriver {
         return Completion(token, .sent(Int(result)))
     }
 
-    /// Nil if the loop need not hear of it.
+    /// Handles a completion of any kind. Returns nil if the loop need not see it.
     func complete(_ userData: UInt64, _ result: Int32, _ flags: UInt32) -> Completion? {
         let (token, kind) = UringKind.split(userData)
         switch UringKind(rawValue: kind) {
@@ -72,7 +74,6 @@ extension UringDriver {
             return nil
         }
         if result > 0 {
-            // Before anything is submitted: that may enter the kernel.
             let completion = received(token, result, flags)
             if !more { receiveEnded(entry) }
             return completion
@@ -83,7 +84,7 @@ extension UringDriver {
         case 0: return lastWord(entry, entry.pointee.sendError.endOfStream)
         case ENOBUFS: receiveStarved(entry)
         case EINTR, EAGAIN: interrupted(entry, .receive)
-        // Cancelled to be stopped, or to be armed afresh.
+        // Cancelled in order to stop the stream or to arm the receive again.
         case ECANCELED: interrupted(entry, .receive)
         default:
             return lastWord(entry, .failed(.receive, SystemError(-result, "recv")))
@@ -100,17 +101,18 @@ extension UringDriver {
         return Completion(entry.pointee.token, event)
     }
 
-    /// The kernel ended the operation, but not the stream.
+    /// Continues a stream whose operation the kernel has ended, or ends it if the loop has stopped
+    /// it.
     func interrupted(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
         if entry.pointee.state.contains(.stopping) { return stopped(entry, kind) }
         if kind == .datagrams { return armDatagrams(entry) }
-        // Behind those that wait for a buffer already.
+        // The stream queues behind those that already wait for a buffer.
         if starved.isEmpty { armReceive(entry) } else { queueForBuffer(entry) }
     }
 
-    /// By its limit, or for lack of a buffer. Armed by the next wait, when the loop has seen these
-    /// bytes: what it makes of them may be a stop, and bytes of a receive that is armed already
-    /// would still come after it.
+    /// Called when a receive ended by its limit or for lack of a buffer. The next wait arms it
+    /// again, after the loop has seen these bytes. The loop may stop the stream because of them,
+    /// and an armed receive would still deliver bytes after that.
     private func receiveEnded(_ entry: UnsafeMutablePointer<UringEntry>) {
         if entry.pointee.state.contains(.stopping) { return stopped(entry, .receive) }
         queueForBuffer(entry)
@@ -137,16 +139,17 @@ extension UringDriver {
             return nil
         }
         if result >= 0 { return Completion(token, .sent(Int(result))) }
-        // Nothing was taken; the loop offers it again.
+        // No byte was sent; the loop sends them again.
         if -result == EINTR || -result == EAGAIN { return Completion(token, .sent(0)) }
         entry.pointee.sendError.noteTold(-result)
         refreshReceive(entry)
         return Completion(token, .failed(.send, SystemError(-result, "send")))
     }
 
-    /// After a failed send, which has taken the socket's error. A multishot operation that waits
-    /// may have missed the end that came with it (CVE-2026-23473; 10 of 1,500 resets on Linux
-    /// 6.18), and nothing would wake it again: armed afresh, or tried, it sees what is there.
+    /// Called after a failed send, which has cleared the socket's error. A waiting multishot
+    /// operation may have missed the end that came with that error (CVE-2026-23473; 10 of 1,500
+    /// resets on Linux 6.18). Nothing would wake it again. A receive that is armed again, or tried,
+    /// sees the end.
     func refreshReceive(_ entry: UnsafeMutablePointer<UringEntry>) {
         guard entry.pointee.state.contains(.receiving) else { return }
         if entry.pointee.state.contains(.receiveArmed) {
@@ -171,7 +174,7 @@ extension UringDriver {
         return Completion(token, .failed(.connect, SystemError(-result, "connect")))
     }
 
-    // MARK: The others
+    // MARK: Other completions
 
     private func completeWakeUp(_ flags: UInt32) {
         eventWaker?.reset()
@@ -180,10 +183,10 @@ extension UringDriver {
         armWaker()
     }
 
-    /// Of each cancellation whose target was not found: it has ended already, or the kernel was
-    /// about to take it up again. The target's own completion tells which; as long as that has not
-    /// come, it is asked again, once for each wait. At once, with a full queue, the answer could
-    /// come before the kernel has worked at anything else, and again, without end.
+    /// Repeats each cancellation whose target was not found, once per wait, until the target
+    /// completes. The target has ended already, or the kernel was about to resume it; only its
+    /// completion shows which. Repeats without a wait might never end: with a full queue, the
+    /// answer can come before the kernel has done any other work.
     func repeatFailedCancels() {
         var left = failedCancels.count
         while left > 0, let (token, kind) = failedCancels.popFirst() {
@@ -200,7 +203,7 @@ extension UringDriver {
         return (kind == .cancelReceive || kind == .cancelDatagrams) && state.contains(.stopping)
     }
 
-    /// A completion of a life that is over: its buffer must not be lost.
+    /// Counts a completion for a closed token, and returns its buffer to the ring.
     func stale(_ flags: UInt32) -> Completion? {
         counters.staleCompletions.add()
         giveBack(flags)

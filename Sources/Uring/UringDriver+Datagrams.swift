@@ -2,8 +2,8 @@ internal import CURing
 internal import EventLoop
 import Glibc
 
-/// Datagrams: a multishot operation into buffers of their own, each large enough for the largest
-/// datagram with its sender, so that streams and datagrams do not starve each other.
+/// Datagrams: a multishot receive into separate buffers, so that streams and datagrams do not
+/// starve each other. Each buffer holds the largest datagram with its sender.
 extension UringDriver {
     func armDatagrams(_ entry: UnsafeMutablePointer<UringEntry>) {
         let result = mr_open_datagram_buffers(ring)
@@ -19,8 +19,8 @@ extension UringDriver {
         inFlight += 1
     }
 
-    /// An empty datagram ends the operation on Linux up to 6.18 at least: whoever does not arm it
-    /// again is deaf from then on.
+    /// Handles a completion of a datagram receive. On Linux up to 6.18 at least, an empty datagram
+    /// ends the operation: without arming it again, no datagram would be received.
     func completeDatagram(_ token: Token, _ result: Int32, _ flags: UInt32) -> Completion? {
         let more = flags & UInt32(MR_CQE_MORE) != 0
         if !more { inFlight -= 1 }

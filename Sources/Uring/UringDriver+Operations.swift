@@ -2,7 +2,7 @@ internal import CURing
 package import EventLoop
 import Glibc
 
-/// What the loop asks for, operation by operation, as submissions.
+/// Turns the loop's operations into submissions.
 extension UringDriver {
     package func submit(_ operation: Operation, for token: Token) {
         guard let entry = entries.find(token) else { return }
@@ -28,7 +28,7 @@ extension UringDriver {
             armDatagrams(entry)
         case .connect(let address, let length): prepareConnect(entry, address, length)
         case .stop(let kind): stop(entry, kind)
-        // The ring's own shutdown would be done by a worker thread.
+        // IORING_OP_SHUTDOWN would run on a worker thread.
         case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
         case .close: close(entry)
         }
@@ -43,8 +43,9 @@ extension UringDriver {
         return false
     }
 
-    /// A large piece goes by send(2): it is copied while it is still in the cache, and its memory
-    /// can be used again at once, which is worth more than the kernel entry.
+    /// Sends a large piece by send(2), and any other through the ring. send(2) copies the bytes
+    /// while they are in the cache, and their memory can be reused at once. That gains more than
+    /// the kernel entry costs.
     @inline(never)
     private func sendRest(_ bytes: UnsafeRawBufferPointer, _ token: Token) -> Bool {
         let count = bytes.count < Self.largeSend ? 0 : sendNow(bytes, for: token)
@@ -87,8 +88,8 @@ extension UringDriver {
     private func prepareConnect(
         _ entry: UnsafeMutablePointer<UringEntry>, _ address: UnsafeRawPointer, _ length: UInt32
     ) {
-        // The ring would have a worker thread wait for room in a full backlog; connect(2) on a Unix
-        // socket answers at once.
+        // The ring would block a worker thread until a full backlog has room. connect(2) on a Unix
+        // socket returns at once.
         if address.loadUnaligned(as: sa_family_t.self) == sa_family_t(AF_UNIX) {
             let result = connect(
                 entry.pointee.descriptor, address.assumingMemoryBound(to: sockaddr.self),
@@ -116,7 +117,7 @@ extension UringDriver {
         inFlight &+= 1
     }
 
-    /// Not of a stream whose end is in the queue already, which then is its last word.
+    /// Stops a stream, unless its end is already queued: that end is then its last completion.
     private func stop(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
         let state = entry.pointee.state
         guard state.contains(.running(kind)) else { return }
@@ -130,7 +131,7 @@ extension UringDriver {
         }
     }
 
-    /// The stream is over because the loop wanted that.
+    /// Ends a stream at the loop's request, with `stopped`.
     func stopped(_ entry: UnsafeMutablePointer<UringEntry>, _ kind: StreamKind) {
         entry.pointee.state.subtract([.stopping, .starved, .running(kind)])
         answer(entry.pointee.token, .stopped(kind))
@@ -151,8 +152,9 @@ extension UringDriver {
         closeIfIdle(entry)
     }
 
-    /// Closed only when the kernel has nothing more of it: until then a receive would go on for a
-    /// descriptor that is somebody else's, and the peer would not see the end.
+    /// Closes the descriptor when no operation is in flight. After an earlier close, a receive
+    /// would continue although the descriptor's number may belong to another file. The peer would
+    /// not see the end.
     func closeIfIdle(_ entry: UnsafeMutablePointer<UringEntry>) {
         guard entry.pointee.state == [.closing] else { return }
         Glibc.close(entry.pointee.descriptor)
@@ -166,7 +168,7 @@ extension UringDriver {
         mr_prepare_cancel(submission(), target.userData(token), kind.userData(token))
     }
 
-    /// A completion that needs no kernel.
+    /// Queues a completion that needs no kernel operation.
     @inline(__always)
     func answer(_ token: Token, _ event: Event) {
         ready.append(.completion(Completion(token, event)))

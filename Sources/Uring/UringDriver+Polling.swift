@@ -3,25 +3,25 @@ internal import CURing
 internal import EventLoop
 import Glibc
 
-/// Readiness by the ring, for what must be bounded: a multishot poll, and for each event a try by
-/// accept4(2) or recv(2).
+/// Polling, for operations that must be bounded: a multishot poll, and one accept4(2) or recv(2)
+/// per event.
 ///
-/// Listeners are served so on every kernel: a multishot accept takes as many connections out of the
-/// backlog as there are, however busy the loop is. Streams are received so where the kernel refuses
-/// to limit a multishot receive (before Linux 6.17): without a limit it fills every buffer of the
-/// ring after it was cancelled, and nothing bounds what is then kept.
+/// Listeners are polled on every kernel: a multishot accept empties the backlog, however busy the
+/// loop is. Streams are polled where the kernel refuses to limit a multishot receive (before Linux
+/// 6.17). Without a limit, a cancelled receive fills every buffer of the ring, and nothing bounds
+/// the bytes that must be kept.
 ///
 /// A multishot poll reports each event once. A try that may have left something behind is repeated
-/// after the next wait, whatever the poll says.
+/// after the next wait, even without another event.
 extension UringDriver {
     private static let pollEvents = UInt32(MR_POLLIN | MR_POLLPRI)
-    /// Events after which a short receive does not mean that nothing is left.
+    /// Events after which a short receive does not mean that the socket is empty.
     private static let specialEvents =
         CInt(MR_POLLPRI) | CInt(MR_POLLRDHUP) | CInt(MR_POLLERR) | CInt(MR_POLLHUP)
     private static let hangUpEvents = CInt(MR_POLLERR) | CInt(MR_POLLHUP)
 
-    /// The stream was just asked for. Arming reports what is there already; an armed poll may have
-    /// reported it to nobody.
+    /// Starts polling for a stream. A new poll reports input that is already there. An armed poll
+    /// may have reported it before the stream started, so a try is queued.
     func startPolling(_ entry: UnsafeMutablePointer<UringEntry>) {
         if entry.pointee.state.contains(.pollArmed) {
             queueTry(entry)
@@ -48,14 +48,14 @@ extension UringDriver {
             && domain == AF_UNIX
     }
 
-    /// In this turn, behind what is ready.
+    /// Queues a try for this turn, after the completions that are ready.
     private func queueTry(_ entry: UnsafeMutablePointer<UringEntry>) {
         guard !entry.pointee.state.contains(.tryQueued) else { return }
         entry.pointee.state.insert(.tryQueued)
         ready.append(.attempt(entry.pointee.token))
     }
 
-    /// After the next wait, which does not sleep.
+    /// Queues a try for the turn after the next wait, which then does not block.
     func queueLaterTry(_ entry: UnsafeMutablePointer<UringEntry>) {
         guard !entry.pointee.state.contains(.tryQueued) else { return }
         entry.pointee.state.insert(.tryQueued)
@@ -72,7 +72,7 @@ extension UringDriver {
             return nil
         }
         guard !entry.pointee.state.isDisjoint(with: [.receiving, .accepting]) else {
-            // Paused: without this, each further packet would wake the loop for nothing.
+            // The stream is paused: each further packet would wake the loop without need.
             if more { cancel(.cancelPoll, entry) }
             return nil
         }
@@ -83,7 +83,7 @@ extension UringDriver {
         return attempt(entry)
     }
 
-    /// A try that was queued; nil if nothing came of it.
+    /// Runs a queued try. Returns nil if there is no completion.
     func attempt(_ token: Token) -> Completion? {
         guard let entry = entries.find(token) else { return nil }
         entry.pointee.state.remove(.tryQueued)
@@ -115,8 +115,9 @@ extension UringDriver {
         return nil
     }
 
-    /// The end of a stream whose socket is over altogether may come of an error that a send in
-    /// flight has taken: its answer is waited for, which comes at once.
+    /// Handles the end of a polled stream. If the socket has hung up and a send is in flight, that
+    /// send may have cleared the error behind the end. The end then waits for the send's
+    /// completion, which comes at once.
     private func endPolled(_ entry: UnsafeMutablePointer<UringEntry>) -> Completion? {
         let descriptor = entry.pointee.descriptor
         guard entry.pointee.state.contains(.sendArmed), mr_has_hung_up(descriptor) != 0 else {
@@ -135,7 +136,7 @@ extension UringDriver {
             let number = peerName.accept(on: entry.pointee.descriptor)
             if number >= 0 {
                 acceptsLeft -= 1
-                // Behind what else is ready, which has its turn before the next connection.
+                // Other ready completions are delivered before the next connection.
                 queueTry(entry)
                 return Completion(entry.pointee.token, .accepted(Descriptor(number)))
             }
@@ -152,7 +153,7 @@ extension UringDriver {
     func startWatching(_ entry: UnsafeMutablePointer<UringEntry>) {
         entry.pointee.state.insert(.watched)
         guard !entry.pointee.state.contains(.watchArmed) else {
-            // Armed before: it may have reported the hang-up when nobody was to be told.
+            // The armed poll may have reported the hang-up while the socket was not watched.
             return mr_has_hung_up(entry.pointee.descriptor) != 0 ? answerHungUp(entry) : ()
         }
         mr_prepare_poll(
@@ -173,7 +174,7 @@ extension UringDriver {
         }
         guard entry.pointee.state.contains(.watched) else { return nil }
         guard result > 0 && result & Self.hangUpEvents != 0 else {
-            // The peer's end, which is no hang-up, or the kernel gave the poll up.
+            // POLLRDHUP, which is no hang-up, or the kernel has ended the poll.
             if !more { startWatching(entry) }
             return nil
         }

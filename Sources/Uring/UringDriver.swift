@@ -2,15 +2,15 @@ internal import CURing
 package import EventLoop
 import Glibc
 
-/// The completion backend: multishot receives into buffers that the kernel picks from a ring, sends
-/// that keep their memory until they complete, and one kernel entry per turn.
+/// The completion backend. Multishot receives use buffers that the kernel picks from a ring, sends
+/// keep their memory until they complete, and each turn has one kernel entry.
 ///
-/// Memory of an operation is the kernel's until its terminal completion, which is the only place
-/// where it is let go. Operations are cancelled by their user data, which carries slot and
-/// generation, never by descriptor.
+/// The kernel may use an operation's memory until the terminal completion, so it is released only
+/// there. Operations are cancelled by their user data, which contains slot and generation, never by
+/// descriptor.
 package final class UringDriver: Driver {
     let ring: UnsafeMutablePointer<mr_ring>
-    /// What the ring was made with: less than was asked for where memory is limited.
+    /// The sizes of the ring: smaller than requested where memory is limited.
     package let sizes: UringSizes
     package let counters = DriverCounters()
     @exclusivity(unchecked) private(set) var eventWaker: EventWaker?
@@ -21,68 +21,71 @@ package final class UringDriver: Driver {
     package var acceptedPeer: SocketAddress? { peerName.address }
 
     @exclusivity(unchecked) var entries = TokenTable<UringEntry>()
-    /// What needs no completion of the kernel: answers to stops and closes, and tries to receive or
-    /// to accept.
+    /// Answers to stops and closes, and tries to receive or accept, none of which need a kernel
+    /// completion.
     @exclusivity(unchecked) var ready = Fifo<Ready>(capacity: 256)
-    /// Whether `ready` was served last: it and the ring take turns, so that neither waits for the
-    /// other to run dry.
+    /// Whether `ready` was served last. `ready` and the ring alternate, so that neither waits until
+    /// the other is empty.
     @exclusivity(unchecked) private var servedReady = false
-    /// Tries that wait for the next wait: so a peer without end has one in each turn.
+    /// Tries for after the next wait: a peer that sends without end has one per turn.
     @exclusivity(unchecked) var later = Fifo<Token>(capacity: 16)
     /// Cancellations that found no target.
     @exclusivity(unchecked) var failedCancels = Fifo<(Token, UringKind)>(capacity: 16)
     @exclusivity(unchecked) var peerName = PeerName()
-    /// Connections that may still be accepted before the next wait.
+    /// The connections that may still be accepted before the next wait.
     @exclusivity(unchecked) var acceptsLeft = acceptBudget
-    /// The buffer whose bytes the loop is looking at, or -1.
+    /// The index of the buffer that is lent to the loop, or -1.
     @exclusivity(unchecked) var lentBuffer: Int32 = -1
-    /// It is one of those for datagrams.
+    /// Whether `lentBuffer` is a datagram buffer.
     @exclusivity(unchecked) var isDatagramLent = false
     let lentDatagram: UnsafeMutablePointer<ReceivedDatagram>
-    /// Who found no buffer, in the order in which that happened.
+    /// Receives that wait for a buffer, oldest first.
     @exclusivity(unchecked) var starved = Fifo<Token>(capacity: 16)
-    /// After the bytes of one buffer a receive ends and is armed again: so a sender without end
-    /// cannot take every buffer in one turn, and little more comes after a stop. Where the kernel
-    /// refuses that, streams are polled for.
+    /// Whether a receive ends after the bytes of one buffer and is armed again. A fast sender then
+    /// cannot fill every buffer in one turn, and few bytes arrive after a stop. Where the kernel
+    /// refuses the limit, streams are polled.
     let limitsReceives: Bool
-    /// Where polled streams are received, always in the cache.
+    /// The buffer of every polled receive, which stays in the cache.
     let hotBuffer: UnsafeMutableRawPointer?
-    /// Buffers given back since the starved were last served.
+    /// The buffers returned since waiting receives were last armed.
     @exclusivity(unchecked) private var returned = 0
-    /// Operations whose terminal completion is still to come.
+    /// The number of operations whose terminal completion is still to come.
     @exclusivity(unchecked) var inFlight = 0
     @exclusivity(unchecked) private var isOpen = true
-    /// Told by the next wait.
+    /// Thrown by the next wait.
     @exclusivity(unchecked) private var failure: SystemError?
-    /// In microseconds; 0 where the kernel knows none.
+    /// The minimum wait in microseconds; 0 if the kernel has none.
     package let minimumWait: UInt32
     /// The completion queue's head as of the last wait.
     @exclusivity(unchecked) private var lastHead: UInt32 = 0
-    /// Where an operation goes that the kernel no longer takes.
+    /// A dummy submission, for operations that the kernel no longer accepts.
     private let spare: UnsafeMutablePointer<io_uring_sqe>
 
-    /// Bytes from which a send is tried at once instead of with the next kernel entry.
+    /// The number of bytes from which a send is tried at once instead of with the next kernel
+    /// entry.
     static let largeSend = 8_192
-    /// Bytes of one send operation at most: its length has 32 bits, and the kernel refuses more
-    /// than it counts in 31. The rest is the loop's to continue, as after any short send.
+    /// The most bytes of one send operation. Its length has 32 bits, and the kernel refuses a
+    /// length of more than 31 bits. The loop sends the rest, like after any short send.
     static let largestSend = 1 << 30
 
-    /// Connections that are accepted in a turn: under a flood of them, those that are established
-    /// have their turn after so many. Fewer than on epoll, since an answer goes out with the next
-    /// wait: with 0.4 ms for each, p99 of the established was 20 ms with 16, and 10 ms with 8.
+    /// The connections that are accepted per turn. During a flood of connections, established ones
+    /// are served after that many. The number is lower than on epoll, because a response leaves
+    /// with the next wait. With 0.4 ms per accepted connection, p99 of the established ones was 20
+    /// ms with 16, and 10 ms with 8.
     private static let acceptBudget = 8
-    /// As much as a receive may bring before it is armed again.
+    /// The most bytes of a receive before it is armed again, and the size of a buffer.
     package static let bufferSize: UInt32 = 131_072
-    /// Completions of a turn after which so many more are likely to be on their way. With fewer, a
-    /// wait for what does not come costs more than it saves.
+    /// The completions of a turn after which as many again are likely to follow. With fewer, the
+    /// wait for more costs more than it saves.
     private static let busyBatch: UInt32 = 32
 
-    /// On the thread that will use it: the kernel knows the ring's only submitter by that.
+    /// Creates a driver. Runs on the thread that will use it: the kernel remembers that thread as
+    /// the ring's only submitter. Throws if no eventfd or no ring can be made.
     ///
-    /// After many completions, a wait goes on for up to `minimumWait` microseconds in order to
+    /// After many completions, a wait continues for up to `minimumWait` microseconds in order to
     /// collect as many again.
     ///
-    /// `features` are those to use of what this kernel has.
+    /// `features` are the kernel features to use, as far as this kernel has them.
     package convenience init(
         _ wanted: UringSizes = UringSizes(), minimumWait: UInt32 = 0,
         features: UringFeatures = .all
@@ -92,7 +95,7 @@ package final class UringDriver: Driver {
         try self.init(wanted, minimumWait: minimumWait, trying: features)
     }
 
-    /// The same without a look at what has been found out about this kernel.
+    /// Like the other initializer, but without the probe's findings about this kernel.
     init(
         _ wanted: UringSizes, minimumWait: UInt32 = 0, trying features: UringFeatures
     ) throws(SystemError) {
@@ -107,7 +110,7 @@ package final class UringDriver: Driver {
             throw error
         }
         self.ring = ring
-        // Only now: an init that throws runs no deinit.
+        // Allocated only now: an init that throws runs no deinit.
         lentDatagram = .allocate(capacity: 1)
         hotBuffer =
             limitsReceives
@@ -120,7 +123,8 @@ package final class UringDriver: Driver {
         armWaker()
     }
 
-    /// Locked memory is limited on some machines, and every ring takes of it (RLIMIT_MEMLOCK).
+    /// Opens the ring, with smaller sizes if memory does not suffice: each ring uses locked memory,
+    /// which RLIMIT_MEMLOCK limits on some machines.
     private static func open(
         _ ring: UnsafeMutablePointer<mr_ring>, _ wanted: UringSizes,
         _ taskWork: UringFeatures.TaskWork
@@ -141,12 +145,13 @@ package final class UringDriver: Driver {
     }
 
     deinit {
-        // Only if nobody has shut it down: then nothing is in flight but the waker's poll.
+        // Closed here only if the driver was never shut down; then only the waker's poll is in
+        // flight.
         if isOpen {
             mr_ring_close(ring)
             hotBuffer?.deallocate()
         }
-        // What is in flight after all points into it.
+        // Operations that are still in flight point into the ring.
         if isOpen || inFlight == 0 { ring.deallocate() }
         spare.deallocate()
         lentDatagram.deallocate()
@@ -169,10 +174,10 @@ package final class UringDriver: Driver {
         let overflows = mr_has_overflow(ring)
         if overflows { counters.completionOverflows.add() }
         if isBehind && !overflows {
-            // What the kernel still holds can wait until the queue has been worked off.
+            // Completions that the kernel holds can wait until the queue is empty.
             if mr_unsubmitted(ring) > 0 { try check(submitOnly()) }
         } else {
-            // Whoever is starved still has not been armed: buffers may be free for it.
+            // Buffers may be free for receives that are still starved, so the wait must not block.
             let mayWait = ready.isEmpty && starved.isEmpty && !overflows
             try check(enter(until: mayWait ? deadline : .min))
         }
@@ -186,17 +191,18 @@ package final class UringDriver: Driver {
 
     package func handOver() {
         guard isOpen else { return }
-        // What keeps the kernel from taking it now is told by the next wait.
+        // The next wait reports an error that persists.
         if mr_unsubmitted(ring) > 0 { _ = submitOnly() }
     }
 
-    /// Negative: without end.
+    /// Returns the time left; negative without a deadline.
     private func nanoseconds(until deadline: Nanoseconds?) -> Int64 {
         guard let deadline else { return -1 }
         return deadline == .min ? 0 : max(0, deadline - clock)
     }
 
-    /// Not ended by a signal: that was for somebody else.
+    /// Waits until the deadline. A signal does not end the wait: it was for another part of the
+    /// process.
     private func enter(until deadline: Nanoseconds?) -> CInt {
         let batch = ring.pointee.head &- lastHead
         lastHead = ring.pointee.head
@@ -205,7 +211,7 @@ package final class UringDriver: Driver {
             let left = nanoseconds(until: deadline)
             if left == 0 && !mr_has_work(ring) { return 0 }
             counters.kernelEntries.add()
-            // The kernel looks at the deadline only when the minimum has passed.
+            // The kernel checks the deadline only after the minimum wait.
             let minimum = left < 0 ? minimumWait : min(minimumWait, UInt32(clamping: left / 1000))
             let result =
                 collects && minimum > 0
@@ -220,8 +226,8 @@ package final class UringDriver: Driver {
         return mr_submit(ring)
     }
 
-    /// A time that ran out and a signal are no failures, and what the kernel was too busy for now
-    /// it takes at the next entry.
+    /// Throws an error of io_uring_enter. ETIME (the deadline) and EINTR are no errors. After
+    /// EAGAIN and EBUSY, the next entry submits again.
     private func check(_ result: CInt) throws(SystemError) {
         guard result < 0, ![ETIME, EINTR, EAGAIN, EBUSY].contains(-result) else { return }
         throw SystemError(-result, "io_uring_enter")
@@ -230,7 +236,7 @@ package final class UringDriver: Driver {
     @inline(__always)
     package func next() -> Completion? {
         giveBackLent()
-        // Most of the time: input with more to follow, or bytes that went out.
+        // The common case: input of a receive that stays armed, or bytes that were sent.
         if ready.isEmpty, let entry = mr_peek(ring) {
             let (token, kind) = UringKind.split(entry.pointee.user_data)
             if kind == UringKind.receive.rawValue {
@@ -268,8 +274,8 @@ package final class UringDriver: Driver {
         }
     }
 
-    /// A receive by the ring takes bytes out of the socket as they come; recv(2) when they are
-    /// pulled.
+    /// Whether completions may hold input. A receive by the ring removes bytes from the socket as
+    /// they arrive, recv(2) only when they are pulled.
     package var mayHoldInput: Bool {
         limitsReceives && (mr_has_completions(ring) || mr_has_overflow(ring))
     }
@@ -293,15 +299,15 @@ package final class UringDriver: Driver {
         returned += 1
     }
 
-    /// Of a completion that nobody will look at.
+    /// Returns the buffer of a completion that is dropped.
     func giveBack(_ flags: UInt32) {
         guard flags & UInt32(MR_CQE_BUFFER) != 0 else { return }
         mr_give_buffer(ring, flags >> UInt32(MR_CQE_BUFFER_SHIFT))
         returned += 1
     }
 
-    /// Without a free buffer a receive would fail at once, even with nothing to receive, so no
-    /// more are armed than buffers are known to be free.
+    /// Arms waiting receives, at most as many as buffers are known to be free. Without a free
+    /// buffer a receive fails at once, even with nothing to receive.
     private func feedStarved(_ isBehind: Bool) {
         var left = isBehind ? min(returned, Int(sizes.buffers)) : Int(sizes.buffers)
         returned = 0
@@ -324,13 +330,14 @@ package final class UringDriver: Driver {
         return submissionAfterFlush()
     }
 
-    /// The queue is full: the kernel takes what is in it, and nothing is ever dropped.
+    /// Submits the full queue to make room, so that no operation is dropped. If the kernel accepts
+    /// none, the next wait throws.
     @inline(never)
     private func submissionAfterFlush() -> UnsafeMutablePointer<io_uring_sqe> {
         var result: CInt = 0
         for attempt in 0..<1000 {
             counters.kernelEntries.add()
-            // While it cannot take more, it may first have to hand over completions.
+            // A kernel that accepts no more may first have to deliver completions.
             result = attempt == 0 ? mr_submit(ring) : mr_enter(ring, 0, 0, 0)
             if let submission = mr_submission(ring) { return submission }
         }
@@ -338,7 +345,7 @@ package final class UringDriver: Driver {
         return spare
     }
 
-    // MARK: The end
+    // MARK: Shutdown
 
     package func shutDown() {
         guard isOpen else { return }
@@ -347,7 +354,7 @@ package final class UringDriver: Driver {
         entries.forEachAttached { $0.pointee.state = [.closing] }
         mr_prepare_cancel_all(
             submission(), UringKind.cancelAll.userData(Token(slot: 0, generation: 0)))
-        // Cancelled operations end at once; the bound is for a kernel that does not keep its word.
+        // Cancelled operations end at once. The bound is for a kernel that does not end them.
         for _ in 0..<100 where inFlight > 0 {
             _ = mr_enter(ring, 1, 10_000_000, 0)
             while let entry = mr_peek(ring) {
@@ -357,7 +364,7 @@ package final class UringDriver: Driver {
         }
         entries.forEachAttached { Glibc.close($0.pointee.descriptor) }
         entries.removeAll()
-        // Rather a leak than memory that the kernel may still write to.
+        // Otherwise the memory leaks, because the kernel may still write to it.
         if inFlight == 0 { mr_ring_close(ring) }
         hotBuffer?.deallocate()
         eventWaker = nil
@@ -369,9 +376,9 @@ package final class UringDriver: Driver {
     }
 }
 
-/// What a driver has to hand over without the kernel's completion queue.
+/// A completion or a try that does not come from the kernel's completion queue.
 enum Ready {
     case completion(Completion)
-    /// To receive or to accept; what comes of it is seen then.
+    /// A try to receive or accept. Its result is known only when it runs.
     case attempt(Token)
 }

@@ -1,7 +1,7 @@
 internal import EventLoop
 
-/// What the driver knows of one token: its descriptor, and which operations the kernel still has.
-/// Four fit into a cache line.
+/// The driver's state of one token: its descriptor, and its streams and operations in flight. Four
+/// fit into a cache line.
 struct UringEntry: TokenEntry {
     var token = Token.none
     var descriptor: CInt = -1
@@ -12,19 +12,19 @@ struct UringEntry: TokenEntry {
 struct UringState: OptionSet {
     let rawValue: UInt16
 
-    /// The loop has asked for this stream and not heard its last word.
+    /// The loop has started this stream, and its last completion is still to come.
     static let receiving = UringState(rawValue: 1 << 0)
     static let accepting = UringState(rawValue: 1 << 1)
-    /// The kernel has the multishot operation: its terminal completion is still to come.
+    /// The multishot operation is in flight: its terminal completion is still to come.
     static let receiveArmed = UringState(rawValue: 1 << 2)
-    /// Readiness to receive or to accept is polled for.
+    /// A poll for readiness to receive or accept is in flight.
     static let pollArmed = UringState(rawValue: 1 << 3)
     static let sendArmed = UringState(rawValue: 1 << 4)
-    /// The loop has asked for the stream's end.
+    /// The loop has stopped the stream, and `stopped` is still to come.
     static let stopping = UringState(rawValue: 1 << 5)
-    /// Wants to receive, but there was no buffer; waits in the queue of those.
+    /// The stream waits in the `starved` queue to be armed.
     static let starved = UringState(rawValue: 1 << 6)
-    /// Closes when the kernel has nothing more of it.
+    /// The descriptor is closed when no operation is in flight.
     static let closing = UringState(rawValue: 1 << 7)
 
     static let receivingDatagrams = UringState(rawValue: 1 << 8)
@@ -32,20 +32,20 @@ struct UringState: OptionSet {
     static let connectArmed = UringState(rawValue: 1 << 10)
     /// The loop waits for a hang-up.
     static let watched = UringState(rawValue: 1 << 11)
-    /// Hang-ups are polled for.
+    /// A poll for hang-ups is in flight.
     static let watchArmed = UringState(rawValue: 1 << 12)
-    /// A try to receive or to accept is queued.
+    /// A try to receive or accept is queued.
     static let tryQueued = UringState(rawValue: 1 << 13)
-    /// A short receive leaves something behind: an end, an error or urgent data.
+    /// A short receive may leave something behind: an end, an error or urgent data.
     static let untilEmpty = UringState(rawValue: 1 << 14)
-    /// A Unix socket, whose receives are also short where descriptors were passed.
+    /// A Unix socket, where a receive is also short if descriptors were passed.
     static let isUnix = UringState(rawValue: 1 << 15)
 
     static let inFlight: UringState = [
         .receiveArmed, .pollArmed, .sendArmed, .datagramsArmed, .connectArmed, .watchArmed,
     ]
 
-    /// The loop wants this stream.
+    /// Returns the flag of a stream that the loop has started.
     static func running(_ kind: StreamKind) -> UringState {
         switch kind {
         case .receive: .receiving
@@ -54,8 +54,8 @@ struct UringState: OptionSet {
         }
     }
 
-    /// The kernel has an operation that ends only when it is cancelled. A poll does not count: what
-    /// it reports can be ignored.
+    /// Returns the flag of an operation that ends only when it is cancelled. A poll does not count:
+    /// its events can be ignored.
     static func armed(_ kind: StreamKind) -> UringState {
         switch kind {
         case .receive: .receiveArmed
@@ -65,11 +65,10 @@ struct UringState: OptionSet {
     }
 }
 
-/// Which operation a completion belongs to: the eight bits between a token's slot and its
-/// generation.
+/// The operation of a completion: the eight bits between a token's slot and its generation.
 enum UringKind: UInt8 {
     case receive = 1
-    /// Readiness to receive or to accept.
+    /// The poll for readiness to receive or accept.
     case poll
     case send
     case cancelReceive
@@ -86,7 +85,7 @@ enum UringKind: UInt8 {
     case watch
     case cancelWatch
 
-    /// What a cancellation is of.
+    /// The operation that a cancellation cancels; nil for any other kind.
     var target: (kind: UringKind, armed: UringState)? {
         switch self {
         case .cancelReceive: (.receive, .receiveArmed)
@@ -99,13 +98,13 @@ enum UringKind: UInt8 {
         }
     }
 
-    /// Answered by one or more completions, the last of which ends it.
+    /// Whether the kernel answers it with one or more completions, the last of which ends it.
     var isOperation: Bool { target == nil && self != .cancelAll }
 
     @inline(__always)
     func userData(_ token: Token) -> UInt64 { token.word | UInt64(rawValue) << 24 }
 
-    /// The token and the kind's number.
+    /// Splits user data into the token and the kind's number.
     @inline(__always)
     static func split(_ userData: UInt64) -> (token: Token, kind: UInt8) {
         let slot = UInt32(truncatingIfNeeded: userData) & (Token.slotLimit - 1)
@@ -116,13 +115,14 @@ enum UringKind: UInt8 {
     }
 }
 
-/// How large a ring is made. Small ones are for tests: every queue runs full there.
+/// The sizes of a ring. Small ones are for tests, where every queue becomes full.
 package struct UringSizes: Sendable {
-    /// Operations handed over in one go.
+    /// The most operations that one kernel entry submits.
     package var submissions: UInt32 = 1024
-    /// More than submissions, since a multishot operation completes many times.
+    /// The length of the completion queue: more than submissions, since a multishot operation
+    /// completes many times.
     package var completions: UInt32 = 8192
-    /// Receive buffers of 128 KiB that all connections share: a power of two.
+    /// The number of receive buffers of 128 KiB, which all connections share: a power of two.
     package var buffers: UInt32 = 64
 
     package init() {}
@@ -135,7 +135,7 @@ package struct UringSizes: Sendable {
         return sizes
     }()
 
-    /// The next smaller one to try when memory does not suffice; nil at the floor.
+    /// The next smaller sizes to try when memory does not suffice; nil at the minimum.
     var halved: UringSizes? {
         guard submissions > Self.tiny.submissions else { return nil }
         var sizes = self

@@ -1,10 +1,10 @@
 package import EventLoop
 import Glibc
 
-/// Why io_uring cannot be used, for people.
+/// The reason why io_uring cannot be used, as text for people.
 package struct UringRefusal: Sendable {
     package let reason: String
-    /// What would let it be used; empty if nobody here can do anything about it.
+    /// The change that would allow io_uring; empty if nothing on this machine can be changed.
     package let remedy: String
 
     init(_ reason: String, _ remedy: String = "") {
@@ -12,7 +12,7 @@ package struct UringRefusal: Sendable {
         self.remedy = remedy
     }
 
-    /// What an error of a ring's making means.
+    /// Explains an error from making a ring.
     package init(_ error: SystemError) {
         let fact = "\(error.call) gave \(error.name)"
         switch error.number {
@@ -36,23 +36,24 @@ package struct UringRefusal: Sendable {
         }
     }
 
-    /// It says nothing of io_uring, only of this moment.
+    /// Whether the error may pass: it depends on the moment, not on io_uring.
     static func isPassing(_ error: SystemError) -> Bool {
         switch error.number {
-        // The limit of locked memory too is one for all that the user has at this moment.
+        // RLIMIT_MEMLOCK too counts all memory that the user has locked at the moment.
         case EMFILE, ENFILE, EAGAIN, EINTR, ENOMEM: true
         default: false
         }
     }
 
-    /// In bytes.
+    /// The limit of locked memory in bytes.
     private static var lockedMemory: rlim_t {
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(8), &limit)  // RLIMIT_MEMLOCK
         return limit.rlim_cur
     }
 
-    /// More than rings ever take is no limit to them, and to an administrator none is.
+    /// Whether RLIMIT_MEMLOCK may be the cause. Rings never need 1 GiB, and no limit applies to an
+    /// administrator.
     private static var isLimitOfLockedMemory: Bool { lockedMemory < 1 << 30 && geteuid() != 0 }
 
     private static func whoForbids() -> String {

@@ -2,7 +2,8 @@ import EventLoop
 import Glibc
 import Testing
 
-/// What accepting promises: every connection once, and an error that can be recovered from.
+/// Contract tests of accepting: each connection is accepted once, and an error can be recovered
+/// from.
 extension DriverContract {
     @Suite struct Accepts {
         @Test(arguments: DriverKind.allCases, Transport.allCases)
@@ -23,7 +24,7 @@ extension DriverContract {
             }
         }
 
-        /// H48: what came before the close of the listener is served, not reset.
+        /// A connection made before the listener's close is served, not reset.
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func aStoppedListenerCanBeDrained(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
@@ -50,7 +51,7 @@ extension DriverContract {
             }
         }
 
-        /// M3, H15: no connection is lost over a lack of descriptors.
+        /// No connection is lost when descriptors run out.
         @Test(arguments: DriverKind.allCases)
         func withoutDescriptorsItFailsAndRecovers(_ kind: DriverKind) throws {
             struct Outcome {
@@ -72,7 +73,7 @@ extension DriverContract {
                             session.seen[token]?.failures.isEmpty == false
                         }
                         outcome.failure = session.seen[token]?.failures.first
-                        // It has ended, so it is not told again and again.
+                        // The accept has ended, so the error is not reported again.
                         try session.run(for: 20_000_000)
                         outcome.events = session.seen[token]?.events ?? []
                         session.world.makeRoomForDescriptors(10)
@@ -95,7 +96,7 @@ extension DriverContract {
             #expect(outcome.accepted == 3)
         }
 
-        /// What was accepted and not pulled yet belongs to the driver, which closes it.
+        /// The driver closes an accepted descriptor that was not pulled yet.
         @Test(arguments: DriverKind.allCases)
         func aCloseInTheMiddleOfAcceptingLeaksNoDescriptor(_ kind: DriverKind) throws {
             let (before, after) = try withOwnDescriptors(kind) { session in
@@ -124,7 +125,7 @@ extension DriverContract {
             session.forgetPeers()
         }
 
-        /// H16, M31: who connects and resets before it is accepted leaves the listener alive.
+        /// A peer that connects and resets before it is accepted leaves the listener usable.
         @Test(arguments: DriverKind.allCases)
         func aResetInTheBacklogHarmsNobody(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -148,7 +149,8 @@ extension DriverContract {
             }
         }
 
-        /// A reset takes the address away from the socket, and not from what accept(2) has told.
+        /// After a reset the socket no longer has the peer's address, but accept(2) has returned
+        /// it.
         @Test(arguments: DriverKind.allCases, [false, true])
         func thePeerIsToldWithItsConnection(_ kind: DriverKind, _ resets: Bool) throws {
             try withSession(kind) { session in
@@ -178,7 +180,7 @@ extension DriverContract {
             }
         }
 
-        /// Each descriptor leads to one peer, which gets one byte and an end.
+        /// Checks that each descriptor leads to one peer, which gets one byte and an end of stream.
         private func expectAllServed(
             _ accepted: [Descriptor], _ peers: [any TestPeer], _ session: Session
         ) throws {

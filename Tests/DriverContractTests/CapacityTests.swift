@@ -1,11 +1,11 @@
 import EventLoop
 import Testing
 
-/// What holds for many: more operations than a queue has room for, more tokens than an array of
-/// events.
+/// Contract tests of large numbers: more operations than a queue holds, more tokens than an array
+/// of events holds.
 extension DriverContract {
     @Suite struct Capacity {
-        /// H5: 500 sends and 500 closes before one wait.
+        /// 500 sends and 500 closes before one wait.
         @Test(arguments: DriverKind.allCases)
         func moreOperationsThanAQueueHolds(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -49,7 +49,8 @@ extension DriverContract {
                 try session.run(until: "all peers know") {
                     pairs.allSatisfy { $0.peer.sawEndOfStream || $0.peer.sawReset }
                 }
-                // The close may come first; then nothing was sent, but never something else.
+                // The close may run first, and then no byte is sent. Bytes that do arrive are
+                // always the right ones.
                 #expect(pairs.allSatisfy { $0.peer.received == pattern($0.peer.received.count) })
             }
         }
@@ -73,7 +74,7 @@ extension DriverContract {
             }
         }
 
-        /// H29: whoever sends little is heard beside those who send without end.
+        /// A token that receives little is served beside tokens whose peers send without end.
         @Test(arguments: DriverKind.allCases)
         func aLoudTokenDoesNotDrownTheOthers(_ kind: DriverKind) throws {
             try withSession(kind) { session in

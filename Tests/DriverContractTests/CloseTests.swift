@@ -1,7 +1,7 @@
 import EventLoop
 import Testing
 
-/// What a close promises: one last word, and a slot and a descriptor that hear nothing of the past.
+/// Contract tests of closing: one last event, and no old event for a reused slot or descriptor.
 extension DriverContract {
     @Suite struct Closes {
         @Test(arguments: DriverKind.allCases, Transport.allCases)
@@ -22,7 +22,7 @@ extension DriverContract {
                 try session.run(for: 30_000_000)
                 #expect(session.seen[token]?.closedCount == 1)
                 #expect(session.seen[token]?.events.last == "closed")
-                // What the peer got is a beginning of what was sent, and nothing else (H8).
+                // The peer received a prefix of the sent bytes and no other bytes.
                 #expect(mismatch(peer.received, pattern(peer.received.count)) == nil)
                 try session.run(until: "the peer hears of it") {
                     peer.sawEndOfStream || peer.sawReset
@@ -30,7 +30,7 @@ extension DriverContract {
             }
         }
 
-        /// H9: whoever closes while a receive is in flight still owes the peer its end.
+        /// A close while a receive is in flight still sends the peer its end of stream.
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func thePeerSeesTheEnd(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
@@ -63,7 +63,7 @@ extension DriverContract {
             }
         }
 
-        /// H10, H11: the same slot, and most likely the same descriptor number, for another peer.
+        /// Reuses one slot, and most likely one descriptor number, for another peer.
         @Test(arguments: DriverKind.allCases)
         func aReusedSlotHearsNothingOld(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -94,8 +94,8 @@ extension DriverContract {
             }
         }
 
-        /// H10: what was reported for the earlier life is still to be pulled when the slot changes
-        /// hands.
+        /// The slot is reused while a completion for its earlier token is reported but not yet
+        /// pulled.
         @Test(arguments: DriverKind.allCases)
         func aSlotReusedInTheMiddleOfATurnHearsNothingOld(_ kind: DriverKind) throws {
             try withSession(kind) { session in

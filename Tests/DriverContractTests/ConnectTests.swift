@@ -2,7 +2,8 @@ import EventLoop
 import Glibc
 import Testing
 
-/// What a connect promises: one answer, a stream behind it, and a close that ends it at any time.
+/// Contract tests of connecting: one answer, a usable stream after it, and a close that can end it
+/// at any time.
 extension DriverContract {
     @Suite struct Connects {
         @Test(arguments: DriverKind.allCases, Transport.allCases)

@@ -3,21 +3,22 @@ import EventLoop
 import Glibc
 import Testing
 
-/// What is read from a datagram's control messages, in orders and forms that no kernel gives on
-/// demand.
+/// Tests of reading a datagram's control messages, in orders and forms that a test cannot get from
+/// the kernel.
 @Suite struct ControlMessageTests {
     private struct Message {
         let level: CInt
         let type: CInt
         var data: [UInt8]
-        /// As the kernel cuts what finds no room.
+        /// True for a message truncated like the kernel truncates one that does not fit.
         var isCut = false
 
         static func parts(_ size: CInt) -> Message {
             Message(level: 17, type: 104, data: withUnsafeBytes(of: size) { Array($0) })
         }
 
-        /// IPv4's form: the interface, what can be a source, what stood in the datagram.
+        /// IPv4's form: the interface, the address to answer from, the destination in the
+        /// datagram's header.
         static func v4(source: [UInt8], destination: [UInt8]) -> Message {
             Message(level: 0, type: IP_PKTINFO, data: [1, 0, 0, 0] + source + destination)
         }
@@ -95,7 +96,7 @@ import Testing
         }
     }
 
-    /// Elsewhere an interface would keep the answer from going where the routes say.
+    /// For other addresses the interface would override the routing table for the answer.
     @Test func onlyALinkLocalAddressKeepsItsInterface() throws {
         let local = try read([.v6(v6("fe80::5"), interface: 7)], from: senderV6)
         guard case .v6(_, 9, scope: 7) = local.asked else {
@@ -127,7 +128,7 @@ import Testing
         #expect(negative.size == 0)
     }
 
-    /// A name of another family may be as long as one with an address behind it.
+    /// The name of another family may be as long as an IP address with the asked address appended.
     @Test func anotherFamilysNameIsLeftAlone() throws {
         let sender = SocketAddress.unix(String(repeating: "x", count: 33), abstract: true)
         let source = Message.v4(source: [127, 0, 0, 2], destination: [127, 0, 0, 2])

@@ -1,8 +1,8 @@
 import EventLoop
 import Testing
 
-/// What receives of datagrams tell: each once and in order, also when the stream is stopped between
-/// two that came together.
+/// Contract tests of receiving datagrams: each comes once and in order, also when a stop comes
+/// between two that arrived together.
 extension DriverContract {
     @Suite struct Datagrams {
         private func bind(
@@ -13,7 +13,7 @@ extension DriverContract {
             return try session.sockets.bindDatagrams(on: session.world.address(.tcp), options)
         }
 
-        /// Several at once, one byte each, before anybody receives.
+        /// Sends `count` datagrams of one byte each, before any receive.
         private func send(
             _ session: Session, from sender: BoundListener, to receiver: BoundListener,
             bundling: Bool = false, count: Int = 10
@@ -38,7 +38,8 @@ extension DriverContract {
             #expect(sent.count == count)
         }
 
-        /// One that says where it was asked, and an answer that comes from there.
+        /// A datagram reports the address that it was sent to, and the answer is sent from that
+        /// address.
         @Test(arguments: DriverKind.allCases, [false, true])
         func anAskedAddressIsToldAndAnswersAreSentFromIt(
             _ kind: DriverKind, isBundled: Bool
@@ -77,7 +78,7 @@ extension DriverContract {
                     try session.run(until: "it is answered") { answered.count > number }
                 }
                 #expect(asked == targets && answered == targets)
-                // A socket that is bound to one address is told nothing.
+                // A socket that is bound to one address gets no destination address.
                 #expect(session.seen[here]?.datagrams.count == 3)
             }
         }
@@ -97,7 +98,8 @@ extension DriverContract {
             }
         }
 
-        /// One by one or several in one piece, whatever came into the same room before.
+        /// Datagrams arrive one by one or several in one piece. Either way the segment size is
+        /// right, and earlier datagrams in the same buffer do not affect it.
         @Test(arguments: DriverKind.allCases)
         func theSizeOfThoseInOnePieceIsAlwaysTold(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -123,8 +125,8 @@ extension DriverContract {
             }
         }
 
-        /// The rest may come before the last word or after the next beginning, but nothing is lost,
-        /// whatever other sockets receive meanwhile.
+        /// The other datagrams may come before the stop is answered or after the next receive. None
+        /// is lost, while other sockets receive too.
         @Test(arguments: DriverKind.allCases)
         func aStopBetweenThoseThatCameTogetherLosesNone(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -164,7 +166,7 @@ extension DriverContract {
                 }
                 session.submit(.receiveDatagrams, token)
                 try session.run(until: "it is closed") { session.seen[token]?.closedCount == 1 }
-                // Its rest is not taken for another socket's.
+                // The closed socket's remaining datagrams are not delivered to another socket.
                 let other = try bind(session)
                 let next = session.attach(other.descriptor)
                 session.submit(.receiveDatagrams, next)

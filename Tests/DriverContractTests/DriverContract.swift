@@ -1,6 +1,7 @@
 import Testing
 
-/// What a driver owes the loop above it, each sentence a test, each test over every driver.
+/// The contract between a driver and the loop above it: one test for each clause, run on every
+/// driver.
 ///
-/// Serialized: rows that measure time would disturb each other.
+/// Serialized: tests that measure time would disturb each other.
 @Suite(.serialized) struct DriverContract {}

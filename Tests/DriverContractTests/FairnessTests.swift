@@ -2,10 +2,10 @@ import EventLoop
 import Glibc
 import Testing
 
-/// What one source of completions may take from the others.
+/// Contract tests of fairness: one source of completions does not starve the others.
 extension DriverContract {
     @Suite struct Fairness {
-        /// A backlog is worked off a few at a time, whatever has collected in it.
+        /// A backlog of any length is accepted a few connections at a time.
         @Test(arguments: DriverKind.allCases)
         func betweenTwoWaitsOnlySoManyAreAccepted(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -37,7 +37,7 @@ extension DriverContract {
             }
         }
 
-        /// A connect that fails at once and is tried again at once, for ever, is one of many.
+        /// A connect that fails at once and is repeated without end does not starve other tokens.
         @Test(arguments: DriverKind.allCases)
         func anOperationThatFailsAtOnceLeavesTheOthersTheirTurn(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -72,8 +72,8 @@ extension DriverContract {
             }
         }
 
-        /// What the kernel is about to take up again is not found by its cancellation, and with a
-        /// full queue that answer comes at once.
+        /// A cancellation does not find an operation that the kernel is about to run again. With a
+        /// full queue its answer comes at once.
         @Test(arguments: DriverKind.allCases)
         func cancellationsThatFindNothingEnd(_ kind: DriverKind) throws {
             try withSession(kind) { session in

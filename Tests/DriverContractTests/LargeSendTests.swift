@@ -2,13 +2,14 @@ import EventLoop
 import Glibc
 import Testing
 
-/// A piece that is larger than a kernel's counters is a send like any other: some of it is taken.
+/// Contract tests of sends larger than a kernel's counters: like any other send, part of it is
+/// sent.
 extension DriverContract {
     @Suite struct LargeSends {
-        /// Beyond 31 bits, and what is nothing in 32.
+        /// Sizes beyond 31 bits, and one that is 0 in 32 bits.
         @Test(arguments: DriverKind.allCases, [1 << 31 + 1 << 27, 1 << 32])
         func someOfItIsTaken(_ kind: DriverKind, _ size: Int) throws {
-            // Never touched but where it is sent from, so it takes next to no memory.
+            // Only the pages that are sent are touched, so the mapping uses little memory.
             let flags = MAP_PRIVATE | CInt(MAP_ANONYMOUS) | CInt(MAP_NORESERVE)
             let pages = mmap(nil, size, PROT_READ, flags, -1, 0)
             try #require(pages != MAP_FAILED)

@@ -1,7 +1,8 @@
 import EventLoop
 import Testing
 
-/// What pulling promises: lent bytes that hold still, and nothing lost when it stops half-way.
+/// Contract tests of pulling: lent bytes do not change, and no completion is lost when pulling
+/// pauses.
 extension DriverContract {
     @Suite struct Loans {
         @Test(arguments: DriverKind.allCases)
@@ -16,7 +17,7 @@ extension DriverContract {
                 session.onCompletion = { completion in
                     guard let bytes = completion.event.receivedBytes else { return }
                     let before = Array(bytes)
-                    // Everything a handler may do while it reads.
+                    // A handler may send while it reads.
                     for (token, _) in pairs where !session.isSending(token) {
                         session.send(pattern(5000), token)
                     }
@@ -33,8 +34,8 @@ extension DriverContract {
             }
         }
 
-        /// Whose input is there already is received as soon as that is handed over, into whatever
-        /// the driver holds to be free.
+        /// A token with waiting input receives as soon as its receive is submitted, into a buffer
+        /// that the driver considers free.
         @Test(arguments: DriverKind.allCases)
         func lentBytesHoldStillWhileOthersReceive(_ kind: DriverKind) throws {
             try withSession(kind) { session in

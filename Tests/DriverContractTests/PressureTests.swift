@@ -3,10 +3,11 @@ import Glibc
 import Simulation
 import Testing
 
-/// What holds when whatever a driver shares among its tokens has run out, and afterwards.
+/// Contract tests of shortage: resources that a driver shares among its tokens run out, and
+/// recover.
 extension DriverContract {
     @Suite struct Pressure {
-        /// Every one of them at once, over and over: buffers and queues run out in every turn.
+        /// All tokens at once, repeatedly: buffers and queues run out in every turn.
         @Test(arguments: DriverKind.allCases)
         func allGetEverythingAndThenItIsQuiet(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -31,8 +32,8 @@ extension DriverContract {
             }
         }
 
-        /// With no more than a few completions pulled between two waits, what has come holds all
-        /// buffers, and a receive without one fails at once: trying again at once would be to spin.
+        /// With few completions pulled between two waits, received data holds all buffers. A
+        /// receive without a buffer fails at once, and an immediate retry would spin.
         @Test(arguments: DriverKind.allCases)
         func whoWaitsForABufferDoesNotTryInVainAllTheTime(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -54,7 +55,7 @@ extension DriverContract {
             }
         }
 
-        /// Queues that overflow may cost a driver the standing operation behind its waker.
+        /// A queue that overflows may end the multishot operation behind the driver's waker.
         @Test(arguments: DriverKind.allCases)
         func aWakerSurvivesMoreCompletionsThanAQueueHolds(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -87,7 +88,7 @@ extension DriverContract {
                 let before = openDescriptorCount()
                 for seed in 0..<20 as Range<UInt64> { try interleave(100, seed, session) }
                 let after = openDescriptorCount()
-                // A pool that had lost its buffers would leave these without.
+                // A pool that lost its buffers would have none for these receives.
                 let pairs = try (0..<20).map { _ in try session.makePair() }
                 for (token, peer) in pairs {
                     session.submit(.receive, token)
@@ -108,7 +109,8 @@ extension DriverContract {
             var peerHasEnded = false
         }
 
-        /// Operations in an order that the seed decides, while peers send, read, end and reset.
+        /// Submits operations in an order that the seed decides, while peers send, read, end and
+        /// reset.
         private func interleave(_ count: Int, _ seed: UInt64, _ session: Session) throws {
             var random = SeededRandom(seed: seed)
             var open: [Opened] = []
@@ -129,7 +131,7 @@ extension DriverContract {
             session.forgetPeers()
         }
 
-        /// True if it was closed.
+        /// Returns true if it closed the token.
         private func act(
             _ one: inout Opened, _ random: inout SeededRandom, _ session: Session
         ) -> Bool {

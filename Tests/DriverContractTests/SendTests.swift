@@ -1,7 +1,7 @@
 import EventLoop
 import Testing
 
-/// What sends promise: one in flight, one answer, every byte in its place.
+/// Contract tests of sending: one send in flight, one answer, every byte in its place.
 extension DriverContract {
     @Suite struct Sends {
         @Test(arguments: DriverKind.allCases, Transport.allCases)
@@ -44,7 +44,7 @@ extension DriverContract {
             }
         }
 
-        /// `send(_:for:)` is a send like any other, but that it may say at once what it came to.
+        /// `send(_:for:)` is like any other send, but may report its result at once.
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func whatIsAnsweredAtOnceIsNotAnsweredAgain(
             _ kind: DriverKind, _ transport: Transport
@@ -55,29 +55,29 @@ extension DriverContract {
             }
         }
 
-        /// `sendNow(_:for:)` leaves nothing behind: neither bytes that follow later, nor an answer.
+        /// `sendNow(_:for:)` leaves neither bytes for later nor an answer.
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func whatIsSentNowIsBeforeTheNextSend(
             _ kind: DriverKind, _ transport: Transport
         ) throws {
             try sendToAReaderThatRests(kind, transport, most: 60_000) { session, token, part in
                 let taken = session.sendNow(part.bytes, token)
-                // Perhaps what was refused just now, and more: that is not to come twice.
+                // These bytes may include the refused ones, which must not arrive twice.
                 session.sendOnce(pattern(1 + part.count / 2, from: part.offset + taken), token)
                 return taken
             }
         }
 
-        /// So many bytes of the pattern, from some place on.
+        /// `count` bytes of the pattern, from `offset` on.
         private struct Part {
             let offset: Int
             let count: Int
             var bytes: [UInt8] { pattern(count, from: offset) }
         }
 
-        /// Sends 300 parts, each answered once and before the next, to a reader that rests now and
-        /// then, so that the socket is sometimes full. `send` submits one send, and returns what it
-        /// sent before that.
+        /// Sends 300 parts, each answered once and before the next. The reader pauses now and then,
+        /// so that the socket is sometimes full. `send` submits one send and returns the bytes that
+        /// it sent before that.
         private func sendToAReaderThatRests(
             _ kind: DriverKind, _ transport: Transport, most: Int,
             _ send: (Session, Token, Part) -> Int
@@ -107,7 +107,7 @@ extension DriverContract {
             }
         }
 
-        /// Nobody is told twice, and nobody not at all.
+        /// The error is reported exactly once.
         @Test(arguments: DriverKind.allCases)
         func anErrorOfSendNowIsToldByTheNextSend(_ kind: DriverKind) throws {
             try withSession(kind) { session in

@@ -3,12 +3,12 @@ import Glibc
 import Simulation
 import Testing
 
-/// Whether the simulated driver can be believed: it keeps the contract for every seed, repeats
-/// itself, and notices a loop that breaks the rules.
+/// Tests of the simulated driver: it keeps the contract for every seed, repeats itself, and detects
+/// a loop that breaks the rules.
 @Suite struct SimulatedDriverTests {
     private let token = Token(slot: 3, generation: 1)
 
-    /// A driver, a stream attached to it, and the peer at its other end.
+    /// Returns a driver, a stream attached to it, and the peer at its other end.
     private func makeStream(
         _ plan: FaultPlan = .calm
     ) throws -> (driver: SimulatedDriver, peer: Peer, sockets: SimulatedSockets) {
@@ -36,7 +36,8 @@ import Testing
 
     // MARK: Seeds
 
-    /// Echoes with some resets by peers and some closes by the server; all that was heard, as text.
+    /// Echoes, with some resets by peers and some closes by the server, and returns all events as
+    /// text.
     private func run(seed: UInt64) throws -> [String] {
         var random = SeededRandom(seed: seed)
         var plan = FaultPlan.drawn(from: &random)
@@ -114,7 +115,7 @@ import Testing
         driver.submit(.close, for: token)
         driver.submit(.close, for: token)
         driver.submit(.receive, for: token)
-        // The last is a second stream as well as an operation after close.
+        // The last submit counts twice: a second stream, and an operation after the close.
         #expect(driver.violations.count == 7, "\(driver.violations)")
     }
 
@@ -167,7 +168,7 @@ import Testing
 
     // MARK: TCP
 
-    /// H46: what the kernel had taken is lost when input is left unread.
+    /// Closing with unread input loses output that the kernel had already accepted.
     @Test func closingWithUnreadInputDestroysOutput() throws {
         let (driver, peer, _) = try makeStream()
         peer.send([1, 2, 3])

@@ -2,7 +2,7 @@ import EventLoop
 import Glibc
 import Testing
 
-/// What a stop promises: an answer, no byte lost, and silence until the stream is asked for again.
+/// Contract tests of stopping: one answer, no lost byte, and no event until the next receive.
 extension DriverContract {
     @Suite struct Stops {
         @Test(arguments: DriverKind.allCases, Transport.allCases)
@@ -29,14 +29,14 @@ extension DriverContract {
             }
         }
 
-        /// Whoever gets a whole buffer and wants no more gets no more, however much is there: what
-        /// comes next was not asked for yet.
+        /// After a stop at a full buffer no further bytes are delivered, even with more in the
+        /// socket: they were not requested yet.
         @Test(arguments: DriverKind.overAKernel)
         func nothingComesBehindAStopAtAWholeBuffer(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(.unix)
                 peer.send(pattern(1_000_000))
-                // So that as much waits in the kernel as it takes.
+                // Gives the peer time to fill the socket's buffers.
                 try session.run(for: 10_000_000)
                 session.onCompletion = { completion in
                     guard case .received = completion.event, session.seen[token]?.stopCount == 0
@@ -92,7 +92,8 @@ extension DriverContract {
             #expect(returns <= 20, "wait returned \(returns) times in 200 ms")
         }
 
-        /// H19: a hang-up cannot be masked, and who does not listen must not be told forever.
+        /// EPOLLHUP cannot be masked, and a token that does not receive must not be notified again
+        /// and again.
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func aHangUpWhileStoppedDoesNotSpin(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in

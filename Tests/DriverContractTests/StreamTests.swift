@@ -2,10 +2,10 @@ import EventLoop
 import Glibc
 import Testing
 
-/// What receives tell: bytes in order, the end, or a reset, once.
+/// Contract tests of receiving: bytes in order, then the end or a reset, once.
 extension DriverContract {
     @Suite struct Streams {
-        /// Sends back what comes, one send at a time.
+        /// Sends received bytes back, one send at a time.
         private func echo(_ session: Session) {
             var waiting: [Token: [UInt8]] = [:]
             session.onCompletion = { completion in
@@ -43,7 +43,7 @@ extension DriverContract {
             }
         }
 
-        /// Until it is pulled somebody knows of it: the socket, or the driver.
+        /// Until input is pulled, `mayHoldInput` or `hasUnread` is true.
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func inputThatHasComeIsNeverOutOfSight(
             _ kind: DriverKind, _ transport: Transport
@@ -54,7 +54,7 @@ extension DriverContract {
                 let descriptor = try session.acceptWaiting(on: listener)
                 let token = session.attach(descriptor)
                 session.submit(.receive, token)
-                // For what making it has brought.
+                // Handles the events that came from making the pair.
                 try session.run(for: 20_000_000)
                 #expect(!session.driver.mayHoldInput)
                 peer.send(pattern(10))
@@ -126,7 +126,8 @@ extension DriverContract {
                 }
                 try session.run(for: 30_000_000)
                 let failures = session.seen[token]?.failures ?? []
-                // Whoever asks first is told of the reset; the other of what it left behind.
+                // The receive and the send fail, the first with ECONNRESET, the other with
+                // ECONNRESET or EPIPE.
                 #expect(failures.contains { $0.error.number == ECONNRESET }, "\(session.summary)")
                 #expect(failures.count { $0.kind == .send } == 1, "\(session.summary)")
                 #expect(failures.allSatisfy { [ECONNRESET, EPIPE].contains($0.error.number) })

@@ -1,4 +1,4 @@
-/// What is concluded from a moment in which a process could not even look whether io_uring works.
+/// Tests of io_uring's availability check in a process that has no free descriptor for a moment.
 import EventLoop
 import Glibc
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @testable import Uring
 
 @Suite struct UringAvailabilityTests {
-    /// Limits are the process's, so this is another one.
+    /// The limit belongs to the process, so the test runs in another process.
     @Test func whatHasPassedIsNotRemembered() async {
         await #expect(processExitsWith: .success) {
             var limit = rlimit()
@@ -17,7 +17,7 @@ import Testing
             let refusal = UringDriver.unavailability
             setrlimit(__rlimit_resource_t(7), &limit)
             let again = UringDriver.unavailability
-            // A machine without io_uring says that before it looks for a free number.
+            // A machine without io_uring reports that before it needs a free descriptor.
             guard let refusal, refusal.reason.contains("EMFILE") else { return }
             #expect(refusal.remedy.contains("open files"))
             #expect(again?.reason.contains("EMFILE") != true)

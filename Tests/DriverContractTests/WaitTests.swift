@@ -1,7 +1,8 @@
 import EventLoop
 import Testing
 
-/// What a wait promises: it ends with a completion, a wake-up or the deadline, and not without.
+/// Contract tests of waiting: a wait ends with a completion, a wake-up or the deadline, and only
+/// then.
 extension DriverContract {
     @Suite struct Waits {
         @Test(arguments: DriverKind.allCases)
@@ -121,7 +122,7 @@ extension DriverContract {
             }
         }
 
-        /// H25: what was published before a wake-up is seen after some wait.
+        /// A value published before a wake-up is visible after one of the waits.
         @Test(arguments: DriverKind.allCases)
         func noWakeUpIsLost(_ kind: DriverKind) throws {
             try withSession(kind) { session in
@@ -140,7 +141,7 @@ extension DriverContract {
             }
         }
 
-        /// H26: whoever still holds a waker may use it after the end.
+        /// A waker may be used after its driver has ended.
         @Test(arguments: DriverKind.allCases)
         func aWakerOutlivesItsDriver(_ kind: DriverKind) throws {
             var waker: (any Waker)?
@@ -148,7 +149,7 @@ extension DriverContract {
             for _ in 0..<100 { waker?.wake() }
         }
 
-        /// H28, M22: a signal is no event.
+        /// A signal does not cause an event or an error.
         @Test(arguments: DriverKind.allCases)
         func signalsDoNotSurface(_ kind: DriverKind) throws {
             let signals = SignalStorm()

@@ -2,7 +2,8 @@ import EventLoop
 import Glibc
 import Testing
 
-/// What watching promises: a reset is noticed although nothing is received, once, and nothing else.
+/// Contract tests of watching: a reset is reported once although no receive is active, and no other
+/// event is.
 extension DriverContract {
     @Suite struct Watches {
         @Test(arguments: DriverKind.allCases)
@@ -23,7 +24,7 @@ extension DriverContract {
             }
         }
 
-        /// From the first moment on, and also where the reset was there before.
+        /// The watch works without an earlier receive, also when the reset came before the watch.
         @Test(arguments: DriverKind.allCases, [true, false])
         func whoNeverReceivedIsWatchedToo(_ kind: DriverKind, _ isBefore: Bool) throws {
             try withSession(kind) { session in
@@ -88,7 +89,7 @@ extension DriverContract {
             }
         }
 
-        /// A reset that came while the bytes before it were received, and is behind the others.
+        /// The reset arrives while the bytes before it are received, and the watch follows it.
         @Test(arguments: DriverKind.allCases)
         func aResetBeforeTheWatchIsNoticedToo(_ kind: DriverKind) throws {
             try withSession(kind) { session in

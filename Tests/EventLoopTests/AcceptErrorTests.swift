@@ -1,4 +1,4 @@
-/// What a listener makes of an errno of accept(2).
+/// Tests of a listener's reaction to an errno of accept(2).
 import Glibc
 import Testing
 
@@ -12,7 +12,8 @@ import Testing
         }
     }
 
-    /// The list of accept(2), "Error handling", with what interrupts or undoes one connection.
+    /// The errors of "Error handling" in accept(2), and those that interrupt or undo one
+    /// connection.
     @Test(arguments: [
         EINTR, ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
         EOPNOTSUPP, ENETUNREACH,

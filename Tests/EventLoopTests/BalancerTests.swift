@@ -1,4 +1,4 @@
-/// Which loop gets a connection: fair turns, the least loaded, or always the same for one source.
+/// Tests of the choice of a loop: in turn, least loaded, or always the same for one source.
 import Testing
 
 @testable import EventLoop
@@ -89,7 +89,7 @@ import Testing
         }
     }
 
-    /// Networks in which 256 sources differ in one place of their address.
+    /// Networks whose 256 sources differ in one part of their address.
     enum Neighbours: String, CaseIterable {
         case v4Hosts, v4Networks, mappedV4Hosts, v6Hosts, v6Networks, v6Sites
 
@@ -115,7 +115,7 @@ import Testing
             try #require(source != nil)
             picks[balancer.pick(among: loops, load: unasked) { source }] += 1
         }
-        // Six standard deviations for the worst of these rows: no hash worth the name is out.
+        // 48 is six standard deviations for the widest of these cases, so a sound hash passes.
         let mean = 256 / loops
         #expect(picks.allSatisfy { $0 > 0 && $0 >= mean - 48 && $0 <= mean + 48 }, "\(picks)")
     }

@@ -1,4 +1,4 @@
-/// Outbound chunks: which one is taken next, and how many are out.
+/// Tests of outbound chunks: the one that is used next, and the number in use.
 import Glibc
 import Testing
 
@@ -74,14 +74,14 @@ import Testing
         #expect(kept.isSuperset(of: chunks[60...]))
         for chunk in chunks[50...] { pool.give(chunk) }
         #expect(pool.freeCount == 50)
-        // The fewer are left, the fewer are kept.
+        // The pool keeps fewer free chunks when fewer are in use.
         for chunk in chunks[20..<50] { pool.give(chunk) }
         #expect(pool.freeCount <= 22 && pool.inUse == 20)
         for chunk in chunks[..<20] { pool.give(chunk) }
         #expect(pool.freeCount <= 4 && pool.inUse == 0)
     }
 
-    /// Though small blocks between them keep malloc from giving back what they had.
+    /// Small blocks between the chunks would keep malloc from returning their memory to the kernel.
     @Test func whatACrowdNeededGoesBackToTheKernel() {
         let pool = ChunkPool()
         var chunks: [UnsafeMutablePointer<Chunk>] = []
@@ -93,7 +93,7 @@ import Testing
             chunks.append(chunk)
             between.append(.allocate(byteCount: 100, alignment: 16))
         }
-        // Compared with all of them, since malloc may have had memory to begin with.
+        // Measured from the highest mark, since malloc may have held memory at the start.
         let most = residentBytes()
         for chunk in chunks { pool.give(chunk) }
         #expect(most - residentBytes() > 100 << 20)

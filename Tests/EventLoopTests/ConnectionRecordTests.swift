@@ -1,4 +1,4 @@
-/// How a connection's record lies in memory, and what its flags repeat of its state.
+/// Tests of a connection record's memory layout, and of the flags that repeat its state.
 import Testing
 
 @testable import EventLoop
@@ -9,7 +9,7 @@ import Testing
             loop: Unmanaged.fromOpaque(UnsafeRawPointer(bitPattern: 8)!), token: Token.none)
     }
 
-    /// What an echo touches lies in the first two cache lines of three.
+    /// The fields that an echo uses are in the first two of three cache lines.
     @Test func theRecordFillsThreeCacheLinesAndTheFirstTwoAreTheBusyOnes() {
         #expect(MemoryLayout<ConnectionRecord>.stride == 192)
         var record = makeRecord()

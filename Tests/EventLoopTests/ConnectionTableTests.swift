@@ -1,12 +1,11 @@
-/// Slots and their lives: in which order slots are reused, and that a token of a life that is
-/// over finds nothing.
+/// Tests of slots: the order in which they are reused, and that a stale token finds no record.
 import Testing
 
 @testable import EventLoop
 
 @Suite struct ConnectionTableTests {
     private static let chunk = 256
-    /// Whose loop it is a table only notes; nobody looks there.
+    /// Stands in for the loop: the table only stores the pointer.
     private let owner = Census()
 
     private func makeTable() -> ConnectionTable {
@@ -69,7 +68,7 @@ import Testing
         table.release(record)
         let gone = table.find(token)
         #expect(gone == nil)
-        // Until the slot lives again, which is after all the others of its chunk.
+        // Until the slot is reused, which happens after all other slots of its chunk.
         var next = try open(&table)
         while next.pointee.token.slot != token.slot { next = try open(&table) }
         #expect(next == record, "a record never moves")
@@ -142,7 +141,7 @@ import Testing
         let lingering = table.tokens { $0.state == .lingering }
         #expect(lingering.count == wanted.count && Set(lingering) == wanted)
         for token in lingering {
-            // The list is the caller's own: slots may be freed and taken meanwhile.
+            // The list is the caller's copy: slots may be freed and reused during the iteration.
             let found = table.find(token)
             let record = try #require(found)
             table.release(record)

@@ -1,4 +1,4 @@
-/// Counts that one thread adds to while others read.
+/// Tests of counters that one thread changes while others read.
 import Glibc
 import Testing
 

@@ -1,4 +1,4 @@
-/// What is gathered by one socket goes out, whatever the kernel says of one of it.
+/// Tests that gathered datagrams are all sent, also when the kernel refuses one of them.
 import Glibc
 import Testing
 
@@ -7,7 +7,7 @@ import Testing
 @Suite struct DatagramOutboxTests {
     private let sockets = KernelSockets()
 
-    /// Where it is bound, and an address that no machine has.
+    /// The address of the sockets, and an address that no machine has.
     struct Place: Sendable {
         let bound: SocketAddress
         let gone: SocketAddress
@@ -24,7 +24,7 @@ import Testing
                 scope: 0)),
     ].filter { FamilyProbe.canBind($0.bound) }
 
-    /// An address that was asked may have gone from the machine by the time of the answer.
+    /// The asked address may be removed from the machine before the answer is sent.
     @Test(arguments: places, [false, true])
     func aSourceThatIsGoneIsLeftOut(_ place: Place, bundles: Bool) throws {
         let receiver = try sockets.bindDatagrams(on: place.bound, ListenOptions())
@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    /// The receiver is no place to send to, whatever the source is.
+    /// Port 0 cannot be sent to, with or without the source.
     @Test(arguments: places)
     func anotherReasonIsALoss(_ place: Place) throws {
         let sender = try sockets.bindDatagrams(on: place.bound, ListenOptions())

@@ -1,5 +1,5 @@
-/// Wake-ups through an eventfd: never lost, never blocking, and never to somebody else's
-/// descriptor.
+/// Tests of wake-ups through an eventfd: never lost, never blocking, and never written to another
+/// file's descriptor.
 import Glibc
 import Testing
 
@@ -54,7 +54,7 @@ import Testing
         #expect(fcntl(waker.descriptor, F_GETFL) & O_NONBLOCK != 0)
     }
 
-    /// A driver as far as its waker is concerned.
+    /// A driver, reduced to its waker.
     private final class Holder {
         let waker: EventWaker
         init() throws { waker = try EventWaker() }
@@ -67,14 +67,14 @@ import Testing
         var late: (any Waker)? = driver?.waker
         driver = nil
         late?.wake()
-        // Still the same eventfd: no other file can have got its number.
+        // Still the same eventfd: no other file can have been assigned its number.
         #expect(eventIdentity(number) == identity)
         #expect(isReadable(number))
         late = nil
         #expect(eventIdentity(number) != identity, "not closed with the last reference")
     }
 
-    /// The kernel's own number of an eventfd, which it does not use again soon.
+    /// The kernel's ID of an eventfd, which it does not reuse soon.
     private func eventIdentity(_ descriptor: CInt) -> Substring? {
         TemporaryPath.text(of: "/proc/self/fdinfo/\(descriptor)")?
             .split(separator: "\n").first { $0.hasPrefix("eventfd-id") }

@@ -1,4 +1,4 @@
-/// The queue of the hot path against an array, which is slower but plainly right.
+/// Tests of the hot path's queue against an array, which is slower but easy to verify.
 import Testing
 
 @testable import EventLoop
@@ -11,7 +11,7 @@ import Testing
         var model: [Int] = []
         var appendPercent = 50
         for number in 0..<20_000 {
-            // Runs of growth and of decline, so that the ring wraps, grows and empties.
+            // Phases of growth and decline, so that the ring wraps, grows and empties.
             if number % 200 == 0 { appendPercent = 20 + trial.random.below(61) }
             if trial.random.happens(appendPercent) {
                 trial.begin("append \(number)")
@@ -85,7 +85,7 @@ import Testing
         #expect(census.alive == 0)
     }
 
-    /// A wrapped queue of eight dies with its scope.
+    /// Frees a wrapped queue of eight at the end of its scope.
     private func leaveBehind(_ census: Census, _ offset: Int) {
         var fifo = Fifo<Census.Resident>(capacity: 8)
         for _ in 0..<offset {

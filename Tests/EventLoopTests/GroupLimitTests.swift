@@ -1,4 +1,4 @@
-/// The limit of connections that all loops of a group have together.
+/// Tests of the connection limit that all loops of a group share.
 import Testing
 
 @testable import EventLoop
@@ -21,7 +21,7 @@ import Testing
         group.connectionParked()
         #expect(!group.takeRoomForParked())
         group.connectionClosed()
-        // Kept for the one that waits, whoever asks.
+        // The room is reserved for the parked connection.
         #expect(!group.hasRoom)
         #expect(!group.takeRoom())
         #expect(group.takeRoomForParked())

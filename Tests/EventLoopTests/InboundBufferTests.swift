@@ -1,4 +1,4 @@
-/// Unread bytes: where they are kept, in which order they are given, and when their memory goes.
+/// Tests of unread bytes: their storage, their order, and the release of their memory.
 import Testing
 
 @testable import EventLoop
@@ -27,7 +27,7 @@ import Testing
             if old < 4096 {
                 #expect(new == old * 2)
             } else {
-                // Rounded up to the alignment of what follows in the allocator.
+                // Rounded up to the allocator's alignment.
                 #expect(new >= old + old / 4 && new < old + old / 4 + 16, "\(old) to \(new)")
             }
         }

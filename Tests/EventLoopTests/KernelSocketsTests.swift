@@ -1,4 +1,4 @@
-/// Listening on real sockets: the address that comes of it, who may share it, and who waits there.
+/// Tests of listening on real sockets: the bound address, port sharing, and waiting connections.
 import Glibc
 import Testing
 
@@ -111,7 +111,7 @@ import Testing
         for _ in 0..<5 {
             try withListener(address) { listener in
                 address = listener.address
-                // The side that closes first is left in TIME_WAIT.
+                // The side that closes first stays in TIME_WAIT.
                 let client = try PlainSocket.connected(to: address)
                 let waiting = try #require(try acceptWaiting(on: listener))
                 sockets.discard(waiting)
@@ -136,7 +136,7 @@ import Testing
     }
 
     @Test(.enabled(if: hasV6)) func onlyV6LeavesV4ToOthers() throws {
-        // IPv4 first: a port that is free for IPv6 alone may be a client's for IPv4.
+        // IPv4 first: a port that is free for IPv6 may be in use by a client for IPv4.
         try withListener(.v4(IPv4Bytes(0), port: 0)) { other in
             let port = try #require(other.address.port)
             try withListener(at(Self.anyV6, port), ListenOptions(onlyV6: true)) { listener in
@@ -148,7 +148,7 @@ import Testing
         }
     }
 
-    // MARK: Who waits
+    // MARK: Waiting connections
 
     private func acceptWaiting(on listener: BoundListener) throws -> Descriptor? {
         try sockets.acceptWaiting(on: listener.descriptor)?.descriptor
@@ -212,7 +212,7 @@ import Testing
     }
 }
 
-/// Whether this machine has the family at all.
+/// Checks whether this machine supports the address family.
 enum FamilyProbe {
     static func canBind(_ address: SocketAddress) -> Bool {
         guard let probe = try? PlainSocket(family: address.family) else { return false }

@@ -1,4 +1,4 @@
-/// Threads of loops: their name, their signals, their end.
+/// Tests of a loop's thread: its name, its signals, its end.
 import Glibc
 import Testing
 
@@ -18,7 +18,7 @@ import Testing
     @Test(arguments: [
         ("short", "short"), ("exactly-fifteen", "exactly-fifteen"),
         ("sixteen-letters-", "sixteen-letters"),
-        // Eight letters of two bytes each: the last is cut, not half of it.
+        // Eight letters of two bytes each: the last letter is cut as a whole.
         ("ääääääää", "äääääää"), ("millrace-loop-ä", "millrace-loop-"),
     ])
     func itsNameIsCutToFifteenBytes(name: String, shown: String) throws {

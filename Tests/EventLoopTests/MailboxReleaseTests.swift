@@ -1,5 +1,5 @@
-/// What messages have captured is let go of with the message, and never under the mailbox's lock:
-/// its deinit may post.
+/// Tests that a message's captured objects are freed with the message, and never under the
+/// mailbox's lock: their deinit may post.
 import EventLoop
 import Testing
 
@@ -11,7 +11,7 @@ import Testing
         return { guest.use() }
     }
 
-    /// A loop's batch holds the messages of the turn before until it takes the next ones.
+    /// A loop's batch keeps the previous turn's messages until the next `take`.
     @Test func whatWasTakenMayPost() throws {
         let alive = Alive()
         let isDone = try returns {
@@ -22,7 +22,7 @@ import Testing
                 box.take(into: &batch)
                 for message in batch { message() }
             }
-            // Those of the last batch post once more, and these are taken with them.
+            // Frees the last batch, whose captured objects post once more.
             box.take(into: &batch)
             batch = []
             _ = box.close()

@@ -1,5 +1,5 @@
-/// What other threads hand to a loop: in order, bounded, with one wake-up for each batch and
-/// none lost.
+/// Tests of the messages from other threads to a loop: in order, bounded, one wake-up for each
+/// batch, none lost.
 import Glibc
 import Testing
 
@@ -110,8 +110,8 @@ import Testing
         #expect(mailbox.refusals == 0)
     }
 
-    /// Two posts for each round, the second of which often meets the loop's look: if nothing tells
-    /// of it, no later post will, since the next round begins only when both have come.
+    /// Two posts in each round; the second often comes during the loop's check. If it goes
+    /// unnoticed, no later post reports it: the next round begins only after both were received.
     @Test func aPostDuringTheLookIsNoticed() throws {
         let mailbox = Mailbox<Int>(capacity: .max, waker: waker)
         let counters = LoopCounters()
@@ -183,7 +183,8 @@ import Testing
         #expect(seen == accepted.update { $0 })
     }
 
-    /// Sleeps for each batch, as a loop does, until all is there. Returns how many batches it took.
+    /// Sleeps before each batch, like a loop, until all posts are received. Returns the number of
+    /// batches.
     private func consume(_ mailbox: Mailbox<Post>, each: Int = posts) -> Int {
         var next = [Int](repeating: 0, count: Self.producers)
         var batch: [Post] = []

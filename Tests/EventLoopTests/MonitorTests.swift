@@ -1,4 +1,4 @@
-/// State that threads wait for.
+/// Tests of state that threads wait for.
 import Testing
 
 @testable import EventLoop
@@ -29,7 +29,7 @@ import Testing
                 throw Refusal()
             }
         }
-        // Neither the change nor the lock is lost.
+        // The change is kept and the lock is released.
         #expect(monitor.update { $0 } == 1)
     }
 

@@ -1,4 +1,4 @@
-/// Durations as a loop counts them.
+/// Tests of durations in nanoseconds.
 import Testing
 
 @testable import EventLoop
@@ -9,7 +9,7 @@ import Testing
         (.microseconds(7), 7000), (.milliseconds(1500), 1_500_000_000),
         (.milliseconds(-1500), -1_500_000_000), (.seconds(1), 1_000_000_000),
         (.seconds(-3), -3_000_000_000), (.nanoseconds(999_999_999), 999_999_999),
-        // Parts of a nanosecond are dropped.
+        // Fractions of a nanosecond are dropped.
         (
             Duration(secondsComponent: 1, attosecondsComponent: 999_999_999_999_999_999),
             1_999_999_999
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    /// A deadline is a sum of a time and a saturated delay.
+    /// A deadline is the sum of a time and a saturated delay.
     @Test func saturatedDelaysCanBeAdded() {
         let delay = Nanoseconds(.seconds(Int64.max))
         let (sum, overflow) = MonotonicClock.now.addingReportingOverflow(delay)

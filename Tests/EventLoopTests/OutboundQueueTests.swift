@@ -1,5 +1,5 @@
-/// Unsent bytes: their order, that what is in flight stays put, and that chunks go back to the
-/// pool.
+/// Tests of unsent bytes: their order, that bytes in flight do not move, and that chunks return to
+/// the pool.
 import Testing
 
 @testable import EventLoop

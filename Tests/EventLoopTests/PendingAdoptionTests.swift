@@ -16,7 +16,8 @@ import Testing
         #expect(pending.isNone)
     }
 
-    /// A loop that catches up between the acceptor's two looks tells nobody; then nobody waits.
+    /// A loop that catches up between the acceptor's two checks does not notify it. Then the
+    /// acceptor must not wait.
     @Test(.timeLimit(.minutes(1))) func nobodyWaitsForALoopThatHasCaughtUp() throws {
         let pending = PendingAdoptions()
         let told = Monitor(0)

@@ -1,4 +1,4 @@
-/// Addresses in the kernel's form and in people's, and back.
+/// Tests of addresses: the kernel's form and the text form, in both directions.
 import Glibc
 import Testing
 
@@ -35,7 +35,7 @@ import Testing
         }
     }
 
-    /// As a socket for IPv6 writes a peer of IPv4.
+    /// The form that an IPv6 socket reports for an IPv4 peer.
     @Test func aMappedHostIsReadAsIPv4AndCountedAsOne() throws {
         let plain = try #require(SocketAddress(host: "192.0.2.7", port: 9))
         let mapped = try #require(SocketAddress(host: "::ffff:192.0.2.7", port: 9))
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    /// What getsockname(2) says of an unnamed socket.
+    /// The result of getsockname(2) for an unnamed socket.
     @Test func anUnnamedSocketHasTheEmptyPath() throws {
         var storage = sockaddr_storage()
         storage.ss_family = sa_family_t(AF_UNIX)
@@ -136,7 +136,7 @@ import Testing
         #expect(SocketAddress(host: host, port: 1) == nil)
     }
 
-    /// A C string ends there; what follows must not be ignored.
+    /// A C string ends at the zero; the rest must not be ignored.
     @Test(arguments: ["127.0.0.1\0", "127.0.0.1\0.example", "::1\0x", "fe80::1%lo\0x"])
     func refusesAHostWithAZero(host: String) {
         #expect(SocketAddress(host: host, port: 1) == nil)
@@ -167,7 +167,7 @@ import Testing
 
     private func randomAddress(_ trial: inout Trial) -> SocketAddress {
         let port = UInt16(truncatingIfNeeded: trial.random.next())
-        // Runs of zeros are what the text form abbreviates.
+        // The text form abbreviates runs of zeros.
         let mask: UInt64 = trial.random.happens(50) ? .max : 0xFFFF_0000_00FF_0000
         let (high, low) = (trial.random.next() & mask, trial.random.next() & mask)
         switch trial.random.below(3) {
@@ -193,7 +193,7 @@ import Testing
     private func roundTrip(_ address: SocketAddress) throws -> SocketAddress? {
         let bytes = try kernelBytes(address)
         var storage = sockaddr_storage()
-        // Behind what the kernel wrote may be anything.
+        // The bytes after those that the kernel wrote may have any value.
         withUnsafeMutableBytes(of: &storage) { room in
             for index in room.indices { room[index] = 0xAA }
             room.copyBytes(from: bytes)

@@ -1,4 +1,4 @@
-/// Options of a live stream, read back from the kernel.
+/// Tests of a live stream's options, read back from the kernel.
 import Glibc
 import Testing
 
@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct StreamOptionTests {
     private let sockets = KernelSockets()
-    // Of linux/tcp.h, by number.
+    // The numbers from linux/tcp.h.
     private let tcp: CInt = 6
     private let noDelay: CInt = 1
     private let keepAliveIdle: CInt = 4
@@ -35,7 +35,7 @@ import Testing
 
     @Test func sizesAndTimes() throws {
         let socket = try PlainSocket(family: AF_INET)
-        // The kernel doubles them, for its own bookkeeping: socket(7).
+        // The kernel doubles these sizes for its own bookkeeping: socket(7).
         try sockets.set(.receiveBuffer(20_000), on: socket.descriptor)
         try sockets.set(.sendBuffer(30_000), on: socket.descriptor)
         try sockets.set(.userTimeout(milliseconds: 1234), on: socket.descriptor)
@@ -66,7 +66,7 @@ import Testing
         #expect(watched.option(SOL_SOCKET, SO_KEEPALIVE) == 1)
         #expect(watched.option(tcp, keepAliveIdle) == 2)
         #expect(watched.option(tcp, keepAliveInterval) == 1, "no interval of nothing")
-        // Nothing to set there, and nothing to complain of.
+        // A Unix socket has no such options, and no error is reported.
         let unix = try PlainSocket(family: AF_UNIX)
         sockets.prepare(unix.descriptor, StreamOptions(keepAlive: 2))
     }

@@ -1,4 +1,4 @@
-/// An errno with its call, for people and for programs.
+/// Tests of an error made of an errno and its call, as text and as a value.
 import Glibc
 import Testing
 

@@ -1,4 +1,4 @@
-/// Deadlines in order, against a list that is searched from end to end.
+/// Tests of the timer queue against a list that is searched from end to end.
 import Testing
 
 @testable import EventLoop
@@ -24,7 +24,7 @@ import Testing
         for number in 0..<2000 {
             switch trial.random.below(100) {
             case 0..<45:
-                // A narrow range: equal deadlines are the rule.
+                // A narrow range, so that many deadlines are equal.
                 let deadline = now - 5 + Nanoseconds(trial.random.below(60))
                 trial.begin("schedule \(number) at \(deadline)")
                 let id = queue.schedule(at: deadline, number)
@@ -74,7 +74,7 @@ import Testing
         var queue = TimerQueue<Int>()
         var ids: [TimerQueue<Int>.ID] = []
         for number in 0..<1000 { ids.append(queue.schedule(at: 5, number)) }
-        // Cancelling moves the last of the heap into the gap.
+        // A cancel moves the last entry of the heap into the gap.
         for number in stride(from: 0, to: 1000, by: 7) { queue.cancel(ids[number]) }
         for number in 1000..<1100 { queue.schedule(at: 5, number) }
         var fired: [Int] = []
@@ -100,7 +100,7 @@ import Testing
         for now in stride(from: Nanoseconds(0), through: 20_000, by: 50) {
             while let number = queue.popDue(at: now) { fired.append(number) }
         }
-        // A Bool: the difference of two such arrays would take minutes to find.
+        // Compares to a Bool: the difference of two such arrays would take minutes to compute.
         let isRight = fired == expected.map(\.number)
         #expect(isRight, "\(fired.count) fired, \(expected.count) were due")
         #expect(queue.isEmpty && queue.nextDeadline == nil)

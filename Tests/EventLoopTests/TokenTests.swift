@@ -1,4 +1,4 @@
-/// Tokens in one word, as a kernel hands them back.
+/// Tests of tokens in one word, the form that a kernel returns.
 import Testing
 
 @testable import EventLoop

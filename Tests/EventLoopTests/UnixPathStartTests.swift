@@ -1,5 +1,4 @@
-/// What stands between two starts on one path, and what a path still is when the process works in
-/// another directory.
+/// Tests of two starts on one path, and of a path after the process changes its directory.
 import Glibc
 import Testing
 
@@ -7,7 +6,7 @@ import Testing
 
 @Suite struct UnixPathStartTests {
     private let sockets = KernelSockets()
-    /// Its own, so that no other test waits for its lock.
+    /// A directory for this test only, so that no other test waits for its lock.
     private let directory: String
     private let path: String
     private var address: SocketAddress { .unix(path, abstract: false) }
@@ -23,7 +22,7 @@ import Testing
         rmdir(directory)
     }
 
-    /// Bound and not listening yet, it looks dead to whoever tries to connect.
+    /// A socket that is bound and not listening yet looks dead to a connecting client.
     @Test func aStartThatIsNotOverIsNotRobbed() throws {
         defer { cleanUp() }
         let other = try PlainSocket(family: AF_UNIX)
@@ -41,7 +40,7 @@ import Testing
                 outcome.update { $0 = refusal }
             }
         }
-        // Time for a start that does not wait to go wrong.
+        // In this time a start that ignores the lock would fail the test.
         usleep(50_000)
         #expect(listen(other.number, 1) == 0)
         close(lock)
@@ -93,7 +92,7 @@ import Testing
         #expect(status.st_mode & 0o777 == mode_t(mode))
     }
 
-    /// Whoever writes to the directory can put a link in the socket's place.
+    /// A process that may write to the directory can put a link in the socket's place.
     @Test func aLinkInItsPlaceGivesNobodyElseTheMode() throws {
         defer { cleanUp() }
         let listener = try sockets.listen(on: address, ListenOptions())
@@ -112,7 +111,7 @@ import Testing
         unlink(path)
     }
 
-    /// The working directory is the process's, so this is another one.
+    /// The working directory belongs to the process, so the test runs in another process.
     @Test func aRelativePathIsRemovedFromAnotherDirectory() async {
         cleanUp()
         await #expect(processExitsWith: .success) {

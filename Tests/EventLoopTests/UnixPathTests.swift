@@ -1,4 +1,4 @@
-/// The file of a Unix listener: replaced when it is dead, left alone when it is anything else.
+/// Tests of a Unix listener's file: replaced when it is a dead socket, otherwise left unchanged.
 import Glibc
 import Testing
 
@@ -91,7 +91,7 @@ import Testing
             unlink(path)
             unlink(target)
         }
-        // To nothing, to a file, to a dead socket.
+        // The link's target is missing, then a file, then a dead socket.
         expectRefusal()
         #expect(TemporaryPath.kind(of: target) == nil)
         try TemporaryPath.write("precious", to: target)
@@ -168,14 +168,14 @@ import Testing
 
     // MARK: Shorthands
 
-    /// EEXIST, so that a message can tell it from a live listener.
+    /// Expects EEXIST, which an error message distinguishes from a live listener.
     private func expectRefusal() {
         #expect(throws: SystemError(EEXIST, "bind")) {
             try sockets.listen(on: address, ListenOptions())
         }
     }
 
-    /// What a program that was killed leaves.
+    /// Leaves the file that a killed program leaves.
     private func leaveStalePath(_ path: String? = nil) throws {
         let dead = try PlainSocket(family: AF_UNIX)
         try #require(try dead.bind(to: .unix(path ?? self.path, abstract: false)) == 0)

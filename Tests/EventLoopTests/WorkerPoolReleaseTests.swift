@@ -1,5 +1,5 @@
-/// What work has captured is let go of when it has run, or will not, and never under the pool's
-/// lock: its deinit may ask the pool.
+/// Tests that a job's captured objects are freed after it ran or was dropped. Their deinit may call
+/// the pool, so that is never under the pool's lock.
 import EventLoop
 import Testing
 
@@ -20,7 +20,7 @@ import Testing
         let pool = WorkerPool(threads: 1, queued: 2000)
         let alive = Alive()
         let (first, last) = (Door(), Door())
-        // So that all of it waits before any of it runs.
+        // Blocks the thread, so that all jobs are queued before the first runs.
         #expect(pool.submit { first.wait() })
         first.awaitGuest()
         for _ in 0..<1000 {
@@ -49,7 +49,7 @@ import Testing
                 })
         }
         ran.wait { $0 == 1000 ? () : nil }
-        // The last closures end right after they have counted.
+        // The last closures are freed just after they count.
         let isEmpty = try returns { while alive.count > 0 {} }
         #expect(isEmpty, "\(alive.count) of 1,000 are alive")
         pool.stop()
@@ -93,7 +93,7 @@ import Testing
                 }
             }
             door.open()
-            // Each has run, and so has what it submitted when it was let go of.
+            // All jobs have run, and all jobs that their captured objects submitted.
             ran.wait { $0 == 200 ? () : nil }
             pool.stop()
         }

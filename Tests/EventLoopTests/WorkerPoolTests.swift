@@ -2,7 +2,7 @@ import EventLoop
 import Glibc
 import Testing
 
-/// Threads for blocking work: as many as are needed, a bounded queue, and an end.
+/// Tests of the threads for blocking work: as many as needed, a bounded queue, and an end.
 @Suite struct WorkerPoolTests {
     private final class Shared: Sendable {
         let state = Monitor((started: 0, ended: 0, isOpen: false))
@@ -22,7 +22,7 @@ import Testing
         for _ in 0..<50 {
             let pool = WorkerPool(threads: 4, queued: 100)
             let shared = Shared()
-            // The fourth opens what the others wait for.
+            // The fourth job opens what the others wait for.
             for _ in 0..<3 { #expect(pool.submit { shared.block() }) }
             #expect(pool.submit { shared.state.update { $0.isOpen = true } })
             shared.wait(forStarted: 3)
@@ -52,8 +52,8 @@ import Testing
         pool.stop()
     }
 
-    /// A process that blocking work spawns inherits the mask. Loops, which start the threads, block
-    /// everything.
+    /// A process that blocking work spawns inherits the mask. Loops start the threads and block all
+    /// signals.
     @Test func workBlocksTheSignalsThatItsMakerBlocks() throws {
         let pool = Monitor<WorkerPool?>(nil)
         let maker = try LoopThread(name: "maker") {

@@ -1,14 +1,14 @@
-/// `.close` and `.shutdown` are honoured from every callback, and what was written with them
-/// arrives.
+/// Tests of `.close` and `.shutdown`: both work from every callback, and bytes written with them
+/// arrive.
 import NetAPI
 import Testing
 
 @Suite struct ActionTests {
-    /// A callback of a connection, and how a client makes it run.
+    /// A callback of a connection, and a client's action that causes it.
     enum Place: String, CaseIterable, Sendable {
         case open, traffic, writable, halfClose
 
-        /// What the client receives before the last word.
+        /// The number of bytes that the client receives before the last words.
         var prefix: Int { self == .writable ? 1 << 20 : 0 }
 
         func handler(_ body: @escaping TestHandler.OnConnection) -> TestHandler {
@@ -21,7 +21,7 @@ import Testing
                 let size = prefix
                 handler.traffic = { connection in
                     connection.discardAll()
-                    // Behind a small piece a large one is gathered, and so above the mark.
+                    // After a small piece a large one is gathered, and so exceeds the mark.
                     connection.write([1])
                     connection.write([UInt8](repeating: 1, count: size - 1))
                     return .none
@@ -74,7 +74,7 @@ import Testing
             return .shutdown
         }
         try expectShutdown(setup, handler, place.options(setup)) { server in
-            // With `.open` the first to come ends the server.
+            // With `.open` the first client ends the server.
             let bystander = place == .open ? nil : try server.connect()
             let client = try server.connect()
             if place != .open { try handler.log.waitFor(.open, count: 2) }
@@ -121,7 +121,7 @@ import Testing
         #expect(handler.log.reasons.allSatisfy { $0 == "shutdown" })
     }
 
-    /// Runs a server until it stops by itself, and checks that it says why.
+    /// Runs a server until it stops by itself, and checks the reason that it reports.
     private func expectShutdown(
         _ setup: Setup, _ handler: TestHandler, _ options: Options,
         _ body: (TestServer) throws -> Void

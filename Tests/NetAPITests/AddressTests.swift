@@ -1,11 +1,11 @@
-/// Addresses are the real ones, as the kernel has them, from `onOpen` to `onClose`.
+/// Tests of addresses: the kernel's real ones, from `onOpen` to `onClose`.
 import CLinux
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct AddressTests {
-    /// What a connection said of itself in each of its callbacks.
+    /// Records a connection's addresses in each of its callbacks.
     private static func recorder(_ seen: Shared<[String]>) -> TestHandler {
         let note: @Sendable (Connection) -> Void = { connection in
             let text = "\(connection.localAddress) <- \(connection.remoteAddress)"
@@ -80,8 +80,9 @@ import Testing
                 let client = try TestClient(to: .tcp(host, port: port))
                 #expect(try client.roundTrip("x"))
                 let clientPort = try client.localText.split(separator: ":").last ?? ""
-                // Not the last entry: the client before may be closing still, on another loop.
-                // As the client has it, and not in the form of the other family.
+                // Searches all entries: the last may belong to the previous client, which still
+                // closes on another loop. The expected form is the client's own, not that of the
+                // other address family.
                 let shown = host.contains(":") ? "[\(host)]" : host
                 let expected = "tcp://\(shown):\(port) <- tcp://\(shown):\(clientPort)"
                 #expect(seen.value.contains { $0 == expected }, "\(seen.value)")

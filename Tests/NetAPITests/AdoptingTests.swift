@@ -1,4 +1,4 @@
-/// Sockets that were made elsewhere: listeners handed in, streams connected by somebody else.
+/// Tests of sockets made elsewhere: inherited listeners, and streams that other code connected.
 import Glibc
 import NetAPI
 import Testing
@@ -15,7 +15,7 @@ import Testing
 
     private func isOpen(_ number: CInt) -> Bool { fcntl(number, F_GETFD) >= 0 }
 
-    /// With a number that nothing else of this process is given once it is closed.
+    /// Moves the descriptor to a number that the process does not reuse once it is closed.
     private func elevated(_ number: CInt) throws -> CInt {
         let copy = fcntl(number, F_DUPFD_CLOEXEC, 700)
         close(number)
@@ -36,7 +36,7 @@ import Testing
         #expect(!isOpen(number))
     }
 
-    /// The server owns them from `start` on, also those that it had not come to.
+    /// From `start` on the server owns all of them, also those that it has not reached.
     @Test(arguments: Setup.all)
     func aStartThatFailsClosesWhatWasInherited(_ setup: Setup) throws {
         let numbers = try (0..<3).map { _ in try elevated(try listener()) }
@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    /// The server's end of a connection to this client, in this same process.
+    /// Returns the server's end of a connection to this client, in this process.
     private func otherEnd(of client: TestClient) throws -> CInt {
         let own = try addressText(of: client.descriptor)
         for number in 3..<4096 as Range<CInt> where number != client.descriptor {
@@ -62,7 +62,8 @@ import Testing
         throw SystemFailure("getpeername", ENOTCONN)
     }
 
-    /// Sockets have it from their listener, and a close that waits for the peer holds up a loop.
+    /// An accepted socket inherits SO_LINGER from its listener, and a close that waits for the peer
+    /// blocks a loop.
     @Test(arguments: Setup.all)
     func whatAnInheritedListenerAcceptsDoesNotLinger(_ setup: Setup) throws {
         let number = try listener()

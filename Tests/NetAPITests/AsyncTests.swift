@@ -1,4 +1,4 @@
-/// The forms for tasks: they suspend instead of blocking, and answer as honestly as the others.
+/// Tests of the async methods: they suspend instead of blocking, and report the same results.
 import NetAPI
 import Testing
 

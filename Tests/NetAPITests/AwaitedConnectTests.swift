@@ -1,12 +1,12 @@
-/// A connection that has asked for others rests until the last of them is there, or has failed.
+/// Tests of a connection that connects to others: it pauses until the last connect succeeds or
+/// fails.
 import CLinux
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct AwaitedConnectTests {
-    /// A Unix listener whose backlog is full until somebody is taken out of it: who connects waits
-    /// for as long as the test likes.
+    /// A Unix listener with a full backlog: a connect waits until the test makes room.
     private final class FullListener {
         let address: Address
         private let descriptor: CInt
@@ -26,7 +26,7 @@ import Testing
 
         deinit { for number in accepted + [descriptor] { close(number) } }
 
-        /// Takes out the one who fills it, so that there is room for one more.
+        /// Accepts one connection, so that there is room for one more.
         func makeRoom() { accepted.append(acceptOne(descriptor)) }
     }
 
@@ -65,7 +65,8 @@ import Testing
         }
     }
 
-    /// The end waits as the bytes do, and a failure closes the one who asked.
+    /// The end waits like the bytes, and a failure closes the connection that requested the
+    /// connects.
     @Test(arguments: Setup.receiving)
     func theEndOfTheOneWhoAskedWaitsForBoth(_ setup: Setup) throws {
         let slow = try FullListener()

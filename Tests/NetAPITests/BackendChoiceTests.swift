@@ -1,5 +1,5 @@
-/// Which backend runs, and what is said when the one that was asked for cannot. The one place where
-/// tests look at that.
+/// Tests of the backend in use, and of the error when the requested one cannot run. No other test
+/// depends on the backend.
 import Glibc
 import NetAPI
 import Testing
@@ -24,8 +24,8 @@ import Testing
         }
     }
 
-    /// Whether this machine has io_uring is not known here: it serves, or the error says clearly
-    /// that it cannot.
+    /// The test does not know whether this machine has io_uring: it serves, or the error gives the
+    /// reason.
     @Test func ioUringServesOrSaysWhyNot() throws {
         let server: Server
         do throws(NetError) {

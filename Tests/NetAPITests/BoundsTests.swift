@@ -1,4 +1,4 @@
-/// What a connection may use: marks, caps and limits, and what happens at each.
+/// Tests of a connection's limits: marks and caps, and the effect of each.
 import NetAPI
 import Testing
 
@@ -57,8 +57,8 @@ import Testing
             return .none
         })
         try withServer(setup, handler, options: marks(setup, high: 65_536, low: 0)) { server in
-            // A buffer that does not grow, and nobody who empties it during the write: otherwise
-            // the kernel might take it all, and the mark would not be passed.
+            // The receive buffer has a fixed size, and the client does not read during the write.
+            // Otherwise the kernel might accept everything, and the mark would not be exceeded.
             let client = try server.connect(receiveBuffer: 65_536)
             for round in 1...3 {
                 try client.send("x")
@@ -115,8 +115,8 @@ import Testing
         }
     }
 
-    /// Each byte is a request, and what it gets is much longer. Whenever the peer has taken some, a
-    /// few requests are answered; as long as that fills the queue again, no more may be read.
+    /// Each byte is a request with a much longer answer. Whenever the peer reads, a few requests
+    /// are answered. While that fills the queue again, no further input may be read.
     @Test(arguments: Setup.receiving)
     func aPipelineIsNotReadFasterThanItIsAnswered(_ setup: Setup) throws {
         let answer = [UInt8](repeating: 1, count: 2000)
@@ -140,10 +140,10 @@ import Testing
                 _ = try client.receive(exactly: 400_000)
             }
             #expect(server.server.statistics.overflowCloses == 0)
-            // The client leaves with a reset, after which the rest is shown as it was sent.
+            // The client closes with a reset, and then the remaining input is delivered.
             isOver.update { $0 = true }
         }
-        // What one stream brings before it is stopped, and once more while that is being done.
+        // The input of one stream before its stop, and once more during the stop.
         #expect(peak.value <= 512 << 10, "\(peak.value) bytes were left unread")
     }
 
@@ -241,7 +241,7 @@ import Testing
         }
     }
 
-    /// Who leaves with a reset before anybody has looked is still counted down.
+    /// A client that resets before its connection is accepted is still subtracted from the count.
     @Test(arguments: Setup.receiving)
     func hostsThatResetAtOnceAreForgotten(_ setup: Setup) throws {
         let options = setup.options { $0.limits.connectionsPerHost = 3 }
@@ -250,7 +250,7 @@ import Testing
                 let client = try server.connect()
                 client.reset()
             }
-            // The last of them may have been accepted and not yet opened: no count tells.
+            // The last connection may be accepted and not yet opened, which no counter shows.
             try eventually("three of the same host are served") {
                 let clients = try (0..<3).map { _ in try server.connect() }
                 defer { for client in clients { client.close() } }

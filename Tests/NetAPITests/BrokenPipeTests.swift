@@ -1,12 +1,12 @@
-/// A pipe whose one side breaks: what had come goes out first, and a cut stream never looks like a
-/// complete one.
+/// Tests of a pipe with a broken side: earlier bytes are sent first, and a cut stream never looks
+/// like a complete one.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct BrokenPipeTests {
-    /// The upstream answers without reading the upload, so that the proxy's own writing fails, and
-    /// the client reads when all that is over.
+    /// The upstream answers without reading the upload, so that the proxy's own send fails. The
+    /// client reads after that.
     @Test(arguments: Setup.receiving, [100_000, 6 << 20])
     func anEarlyAnswerArrivesWholeBeforeTheReset(_ setup: Setup, size: Int) throws {
         let pattern = Pattern(stream: size)
@@ -15,9 +15,9 @@ import Testing
             let (client, far) = try connectThrough(proxy, upstream)
             try client.fill(Pattern(stream: 9))
             let taken = try answer(pattern, size, from: far, to: client)
-            // Unread input makes it a reset.
+            // Unread input makes the close a reset.
             far.close()
-            // Nothing tells from outside that the proxy has seen it.
+            // The test cannot observe that the proxy has seen the reset.
             pause(.milliseconds(50))
             try client.receive(pattern, exactly: size - taken, from: taken)
             #expect(try client.receiveEnd().isReset)
@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    /// The other half: a reset is only passed on where there was one.
+    /// The other half: a reset is forwarded only after a reset.
     @Test(arguments: Setup.receiving)
     func aProperEndStaysOneOnBothSides(_ setup: Setup) throws {
         let size = 1_000_000

@@ -1,4 +1,5 @@
-/// A peer that answers early and resets: writing to it fails, yet all of its answer is shown first.
+/// Tests of a peer that answers early and resets: sends to it fail, but its whole answer is
+/// delivered first.
 import Glibc
 import NetAPI
 import Testing
@@ -6,8 +7,8 @@ import Testing
 @Suite struct BrokenWritingTests {
     private static let pattern = Pattern(stream: 6)
 
-    /// A client's handler with an upload that is larger than what both kernels take, so that a send
-    /// is under way when the reset comes.
+    /// Returns a client's handler with an upload larger than both kernels' buffers, so that a send
+    /// is in flight when the reset comes.
     private func uploading(
         _ taken: PerConnection<Int>, _ ends: Shared<[String]>, slowly: Bool
     ) -> TestHandler {
@@ -41,7 +42,7 @@ import Testing
         try result.get()
     }
 
-    /// Slow handlers leave much of the answer in their kernel when the reset comes.
+    /// With a slow handler much of the answer is still in the kernel when the reset comes.
     @Test(arguments: Setup.receiving, [false, true])
     func anEarlyAnswerIsShownWhole(_ setup: Setup, toASlowHandler: Bool) throws {
         let size = 4_000_000
@@ -61,7 +62,7 @@ import Testing
         #expect(ends.value == Array(repeating: "\(size), reset", count: rounds))
     }
 
-    /// The loop learns of the answer and of the reset at the same moment.
+    /// The loop sees the answer and the reset in the same turn.
     @Test(arguments: Setup.receiving)
     func anAnswerAndAResetAtOnceAreShownInThatOrder(_ setup: Setup) throws {
         let size = 100_000

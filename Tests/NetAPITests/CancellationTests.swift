@@ -1,11 +1,11 @@
-/// Tasks that are cancelled get away at once, and leave everything as if each call had been made
-/// wholly or not at all.
+/// Tests of cancelled tasks: they return at once, and each call has either its whole effect or
+/// none.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct CancellationTests {
-    /// Keeps the connection's loop from doing anything until the gate opens.
+    /// Blocks the connection's loop until the gate opens.
     private static func hold(_ handle: ConnectionHandle) throws -> Gate {
         let gate = Gate()
         handle.execute { _ in gate.wait() }
@@ -13,7 +13,7 @@ import Testing
         return gate
     }
 
-    /// "cancelled" if the task was, in bounded time.
+    /// Returns "cancelled" if the task was cancelled; waits a bounded time.
     private static func fate<Value: Sendable>(
         _ what: String, _ task: Task<Value, any Error>
     ) async throws -> String {
@@ -80,7 +80,7 @@ import Testing
         }
     }
 
-    /// Some are cancelled before their turn, some in it, some after it.
+    /// Some are cancelled before their turn, some during it, some after it.
     @Test(arguments: Setup.all)
     func eachOfManySendsArrivesWholeOrNotAtAll(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
@@ -197,7 +197,7 @@ import Testing
         }
     }
 
-    /// Before, while and after the connection is made.
+    /// Before, during and after the connect.
     @Test(arguments: Setup.all)
     func connectsCancelledAtAnyMomentLeaveNothing(_ setup: Setup) async throws {
         try await withAsyncServer(setup, TestHandler()) { server in

@@ -1,18 +1,18 @@
-/// Connections that come and go in every rude way leave nothing behind.
+/// Tests that connections leave nothing behind, in each way of ending.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct ChurnTests {
-    /// How a client leaves.
+    /// The way in which a client ends its connection.
     enum Leaving: Int, CaseIterable {
         case resetAtOnce, resetAfterSending, resetMidReply, closeAfterReply, closeUnread, halfClose
     }
 
     @Test(arguments: Setup.all)
     func threeThousandResetsAndClosesLeaveNothing(_ setup: Setup) throws {
-        // As in a program that never thought of it: a send to a peer that has left must not end the
-        // process.
+        // The default action, like in a program that does not handle SIGPIPE: a send to a peer that
+        // has left must not end the process.
         signal(SIGPIPE, SIG_DFL)
         let handler = TestHandler()
         try withServer(setup, handler) { server in
@@ -26,7 +26,8 @@ import Testing
                 try visit(server, Leaving(rawValue: number % Leaving.allCases.count)!)
             }
             do {
-                // Those before it in the backlog have been accepted when it is served.
+                // When this client is served, all clients before it in the backlog have been
+                // accepted.
                 let last = try server.connect()
                 #expect(try last.roundTrip("last"))
             }

@@ -1,4 +1,5 @@
-/// Connecting out: from a client, from inside a server, over every transport, and when it fails.
+/// Tests of outgoing connects: from a client, from inside a server, over every transport, and
+/// failing.
 import Glibc
 import NetAPI
 import Testing
@@ -75,7 +76,7 @@ import Testing
             try client.start()
             client.connect(to: server.addresses[0]) { result in
                 guard let handle = try? result.get().handle else { return }
-                // Posted before onOpen has run, but taken in after it.
+                // Posted before onOpen ran, but handled after it.
                 handle.write("; this by its handle")
             }
             try eventually("it ended") { order.value.count == 2 }
@@ -105,7 +106,7 @@ import Testing
         #expect(late?.code == .closed)
     }
 
-    /// H47: a full backlog of a Unix socket is neither success nor a failure before the time is up.
+    /// A full backlog of a Unix socket is neither a success nor a failure before the time-out.
     @Test(arguments: Setup.single)
     func aFullBacklogMakesItWaitAndNeverLies(_ setup: Setup) throws {
         let name = "client-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
@@ -193,7 +194,7 @@ import Testing
             let seen = Shared<[String]>([])
             var handler = TestHandler()
             handler.open = { connection in
-                // Each flush is a datagram, also behind one that is still on its way.
+                // Each flush is a datagram, also while an earlier one is in flight.
                 for word in ["one", "two", "three", "four"] {
                     connection.write(word)
                     connection.flush()
@@ -224,7 +225,7 @@ import Testing
     }
 }
 
-/// A Unix listener that accepts only when it is told to.
+/// A Unix listener that accepts only when the test calls it.
 private final class SilentListener {
     private let descriptor: CInt
     private var accepted: [CInt] = []

@@ -1,11 +1,11 @@
-/// Closing loses nothing that was written, and lets go of peers that do not want to end.
+/// Tests of closing: written bytes are not lost, and peers that do not end are closed in time.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct ClosingTests {
-    /// Closing with unread input makes a kernel reset the stream and drop what it had accepted
-    /// (H46).
+    /// A close with unread input makes the kernel reset the stream and drop the output that it had
+    /// accepted.
     @Test(arguments: Setup.all, [1, 1_000_000])
     func aReplyOfFourMBBeforeACloseArrivesWholeBehindUnreadInput(
         _ setup: Setup, unread: Int

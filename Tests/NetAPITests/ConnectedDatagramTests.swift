@@ -1,10 +1,10 @@
-/// A connected datagram socket: what is one datagram and what is several, empty ones, addresses.
+/// Tests of a connected datagram socket: datagram boundaries, empty datagrams, addresses.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct ConnectedDatagramTests {
-    /// A client's connection to `server`, opened.
+    /// Runs `body` with an open connection of a client to `server`.
     private func connect(
         _ setup: Setup, to server: Server, _ handler: TestHandler = TestHandler(),
         _ body: (ConnectionHandle) throws -> Void
@@ -26,8 +26,8 @@ import Testing
         }
     }
 
-    /// Posted in one go, so that the loop finds them together. No more than a socket's buffer holds
-    /// when nobody comes to read.
+    /// Posted together, so that the loop handles them in one turn. No more bytes than a socket's
+    /// buffer holds without a reader.
     @Test(arguments: Setup.all)
     func eachCallOfAHandleIsADatagram(_ setup: Setup) throws {
         let (seen, gate, sent) = (Shared<[[UInt8]]>([]), Gate(), Shared(0))
@@ -71,7 +71,7 @@ import Testing
                     connection.write("joined")
                     connection.write("")
                 }
-                // Behind one that is on its way.
+                // While an earlier datagram is in flight.
                 handle.execute { connection in
                     for text in ["a", "", "", "b"] {
                         connection.write(text)
@@ -92,7 +92,7 @@ import Testing
         }
     }
 
-    /// However its parts lie in memory.
+    /// Also when its parts are in separate memory.
     @Test(arguments: Setup.all)
     func oneFlushIsOneDatagram(_ setup: Setup) throws {
         let seen = Shared<[[UInt8]]>([])
@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    /// A file's pieces would be datagrams that no network takes.
+    /// A file's pieces would be datagrams larger than networks carry.
     @Test(arguments: Setup.single)
     func filesAreRefused(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
@@ -150,10 +150,10 @@ import Testing
         }
     }
 
-    /// What the kernel tells of one that found nobody is not told at the expense of the next.
+    /// An error for an earlier datagram without a receiver does not cost the next one.
     @Test(arguments: Setup.all)
     func newsOfAnEarlierOneCostsNothing(_ setup: Setup) throws {
-        // It has the port, and takes what comes only while it is told to.
+        // Reserves a port: no socket receives there until it is bound again.
         let peer = try DatagramPeer(boundTo: "udp://127.0.0.1:0")
         let place = try peer.localAddress
         peer.close()
@@ -180,7 +180,7 @@ import Testing
         try bounded("stop") { client.stop() }
     }
 
-    /// Of a connection that was woken there is nothing to pass on; an empty datagram is something.
+    /// A woken connection has nothing to forward; an empty datagram is forwarded.
     @Test(arguments: Setup.all)
     func forwardingPassesOnWhatThereIs(_ setup: Setup) throws {
         let seen = Shared<[[UInt8]]>([])
@@ -207,7 +207,7 @@ import Testing
                 try eventually("both are connected") { ends.value.count == 2 }
                 ends.value[0].wake()
                 try eventually("it is woken") { shown.value == 1 }
-                // Echoed by the far side.
+                // The far side echoes these.
                 for (count, size) in [0, 5, 0].enumerated() {
                     ends.value[0].write([UInt8](repeating: 1, count: size))
                     try eventually("it came back") { shown.value == count + 2 }
@@ -234,7 +234,7 @@ import Testing
                 }), options: setup.options())
             try client.start()
             try withDatagramServer(setup, collect(in: echoed)) { near in
-                // What the far side echoes goes to the near one.
+                // The far side's echoes go to the near one.
                 let ends = Shared<[ConnectionHandle]>([])
                 let place = near.boundAddresses[0]
                 client.connect(to: target) { result in
@@ -255,7 +255,7 @@ import Testing
         }
     }
 
-    /// `preWrite` adds to the datagram that is about to go, an empty one too.
+    /// `preWrite` adds to the datagram that is about to be sent, also to an empty one.
     @Test(arguments: Setup.single)
     func whatPreWriteAddsBelongsToTheDatagram(_ setup: Setup) throws {
         struct Handler: EventHandler {

@@ -1,9 +1,9 @@
-/// `limits.connections` holds over all loops together, also while each of them accepts by itself.
+/// Tests that `limits.connections` holds for all loops together, also when each of them accepts.
 import NetAPI
 import Testing
 
 @Suite struct ConnectionLimitTests {
-    /// How many the handler has been told are open.
+    /// The number of open connections that the handler has seen.
     private final class Count: Sendable {
         private let counts = Shared((now: 0, peak: 0))
 

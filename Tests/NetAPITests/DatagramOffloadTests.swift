@@ -1,5 +1,5 @@
-/// Many datagrams in one piece between the kernel and a loop: what handlers and peers see stays as
-/// it was sent.
+/// Tests of many datagrams in one piece between the kernel and a loop: handlers and peers see them
+/// as they were sent.
 import CLinux
 import Glibc
 import NetAPI
@@ -24,13 +24,13 @@ import Testing
         }
     }
 
-    /// Sixty-four of 1,200 bytes, but for the last.
+    /// Sixty-four datagrams: 63 of 1,200 bytes and one of 700.
     private static let sizes = Array(repeating: 1200, count: 63) + [700]
     private static let pattern = Pattern(stream: 7)
 
     private func peer(to server: Server) throws -> DatagramPeer {
         let peer = try DatagramPeer(to: server.boundAddresses[0])
-        // The kernel counts far more for each than its bytes.
+        // The kernel counts far more than the bytes of each datagram.
         try peer.setOption(SOL_SOCKET, SO_RCVBUF, 1 << 20)
         return peer
     }
@@ -57,7 +57,7 @@ import Testing
         }
         try withDatagramServer(setup, handler, options: offload.options(setup)) { server in
             let peer = try peer(to: server)
-            // More than 65,507 bytes are no message of IPv4.
+            // An IPv4 message holds at most 65,507 bytes.
             let cut = 40 * 1200
             let bytes = Self.pattern.bytes(Self.sizes.reduce(0, +))
             try peer.send(Array(bytes[..<cut]), inDatagramsOf: 1200)
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    /// Answers 64 datagrams to one.
+    /// Answers one datagram with 64.
     private let burst = DatagramTestHandler { datagram in
         var position = 0
         for size in Self.sizes {
@@ -96,7 +96,7 @@ import Testing
         }
     }
 
-    /// Other sizes, other receivers and empty ones end a message, and nothing changes places.
+    /// Another size, another receiver or an empty datagram ends a message, and the order is kept.
     @Test(arguments: Setup.all)
     func whatDoesNotFitTogetherGoesInOrder(_ setup: Setup) throws {
         let sizes = [
@@ -137,7 +137,7 @@ import Testing
     func whatTheKernelRefusesToCutGoesOneByOneAndIsCounted(_ setup: Setup) throws {
         let options = Offload(receives: false, sends: true).options(setup)
         try withDatagramServer(setup, burst, options: options) { server in
-            // Without checksums there is nothing that the kernel could cut.
+            // Without checksums the kernel cannot segment a message.
             let port = try #require(server.boundAddresses[0].port)
             var (isOn, found) = (CInt(1), 0)
             for number in CInt(3)..<1024 where try localPort(number) == port {
@@ -159,7 +159,7 @@ import Testing
         }
     }
 
-    /// Of a UDP socket on IPv4; nil for anything else.
+    /// The local port of a UDP socket on IPv4; nil for any other descriptor.
     private func localPort(_ descriptor: CInt) throws -> UInt16? {
         var (type, size) = (CInt(0), socklen_t(MemoryLayout<CInt>.size))
         guard getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) == 0,

@@ -1,10 +1,10 @@
-/// What `DatagramSocket.send` says of what it is given by other threads, and what is counted.
+/// Tests of `DatagramSocket.send` from other threads: its result, and the counters.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct DatagramSendingTests {
-    /// The socket, when its loop has made one known.
+    /// Returns the socket when the handler has stored one.
     private func learnSocket(
         of server: Server, _ known: Shared<DatagramSocket?>
     ) throws -> DatagramSocket {
@@ -30,13 +30,13 @@ import Testing
             defer { gate.open() }
             let socket = try learnSocket(of: server, known)
             let receiver = try DatagramPeer(to: server.boundAddresses[0])
-            // Holds the loop.
+            // Blocks the loop.
             try receiver.send([1])
             try eventually("the loop is held") { server.statistics.datagramsIn == 2 }
             let bytes = [UInt8](repeating: 1, count: 60_000)
             let (nobody, refused) = (Address.udp("127.0.0.1", port: 9), server.statistics)
             let taken = (0..<200).filter { _ in socket.send(bytes, to: nobody) }.count
-            // 4 MiB, and a little for each message.
+            // 4 MiB, and 64 bytes more for each message.
             #expect(taken == (4 << 20) / 60_064)
             #expect(server.statistics.datagramDrops - refused.datagramDrops == 200 - taken)
             #expect(server.statistics.refusedPosts == refused.refusedPosts)
@@ -54,7 +54,8 @@ import Testing
             try DatagramPeer(to: server.boundAddresses[0]).send([1])
             try eventually("the loop is held") { server.statistics.datagramsIn == 2 }
             let nobody = Address.udp("127.0.0.1", port: 9)
-            // 65,536 messages, and the least of them counts for 64 bytes: as many as there are.
+            // 65,536 messages: an empty one counts for 64 bytes, so the byte limit is reached at
+            // the same number.
             let taken = (0..<66_000).filter { _ in socket.send([UInt8](), to: nobody) }.count
             #expect(taken == 65_536)
             #expect(server.statistics.datagramDrops == 66_000 - taken)
@@ -78,7 +79,7 @@ import Testing
         #expect(server.statistics.datagramDrops == 2)
     }
 
-    /// Counted by several threads at once, and each counted.
+    /// Several threads count drops at once, and none is lost.
     @Test(arguments: Setup.single)
     func noDropOfSeveralThreadsIsLost(_ setup: Setup) throws {
         let known = Shared<DatagramSocket?>(nil)

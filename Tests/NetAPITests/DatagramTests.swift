@@ -1,4 +1,5 @@
-/// UDP by `onDatagram`: every size, empty ones, other receivers, and errors that are nobody's.
+/// Tests of UDP by `onDatagram`: every size, empty datagrams, other receivers, and errors of
+/// earlier datagrams.
 import Glibc
 import NetAPI
 import Testing
@@ -16,7 +17,7 @@ import Testing
         }
     }
 
-    /// M19: one empty datagram must not deafen the socket.
+    /// An empty datagram must not end receiving on the socket.
     @Test(arguments: Setup.all)
     func emptyDatagramsDoNotEndAnything(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
@@ -45,11 +46,12 @@ import Testing
         }
     }
 
-    /// M20: an answer that nobody takes comes back as an error of the socket.
+    /// An answer without a receiver comes back as an error of the socket.
     @Test(arguments: Setup.all)
     func aPeerThatIsGoneDisturbsNobody(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
-            // Before the others, so that it cannot be given the port of one whose answer is late.
+            // Bound before the others, so that it cannot be assigned the port of a closed peer
+            // whose answer is late.
             let peer = try DatagramPeer(to: server.boundAddresses[0])
             for _ in 0..<20 {
                 let leaver = try DatagramPeer(to: server.boundAddresses[0])
@@ -84,7 +86,7 @@ import Testing
         }
     }
 
-    /// Its descriptor may be somebody else's by then.
+    /// By then its descriptor may belong to another file.
     @Test(arguments: Setup.single)
     func aSocketThatTheStopHasClosedSendsNothing(_ setup: Setup) throws {
         struct Handler: EventHandler, DatagramHandler {
@@ -174,7 +176,7 @@ import Testing
         }
     }
 
-    /// The most that IPv6 carries is more than IPv4's: it comes whole or says that it did not.
+    /// IPv6 carries more bytes than IPv4: the datagram comes whole or is marked as truncated.
     @Test(arguments: Setup.all)
     func theLargestOfIPv6ComesWholeOrIsSaidToBeCut(_ setup: Setup) throws {
         let seen = Shared<[(count: Int, isTruncated: Bool)]>([])
@@ -212,7 +214,7 @@ func withDatagramServer(
     try serve(server) { try body($0.server) }
 }
 
-/// Echoes datagrams and streams unless told otherwise.
+/// Echoes datagrams and streams by default.
 struct DatagramTestHandler: EventHandler, DatagramHandler, Sendable {
     var datagram: @Sendable (borrowing Datagram) throws -> Action = { datagram in
         datagram.reply(datagram.bytes)

@@ -1,5 +1,5 @@
-/// A stop in the middle of everything: what the server took comes back, who waits is served, nobody
-/// is reset.
+/// Tests of a stop under load: bytes that the server has read come back, waiting clients are
+/// served, no client is reset.
 import Glibc
 import NetAPI
 import Testing
@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    /// Closing a listener resets who waits in its backlog; accepting them first does not (H48).
+    /// Closing a listener resets the connections in its backlog; accepting them first does not.
     @Test(arguments: Setup.all)
     func twentyClientsWaitingInTheBacklogAreServed(_ setup: Setup) throws {
         let isBlocked = Shared(0)
@@ -92,8 +92,8 @@ import Testing
         #expect(handler.log.count(.open) == 20 + setup.loops)
     }
 
-    /// Silence does not count while the loop does not listen. These requests are more than a ring
-    /// has buffers for, so some are received only when others have been answered, slowly.
+    /// Silence does not count while the loop does not receive. There are more requests than a ring
+    /// has buffers, so some are received only after others were answered, slowly.
     @Test(arguments: Setup.all)
     func requestsThatWaitForSlowOnesAreAnswered(_ setup: Setup) throws {
         let isBlocked = Shared(0)
@@ -115,7 +115,7 @@ import Testing
             for blocker in blockers { try blocker.send("block") }
             try eventually("all loops blocked") { isBlocked.value == setup.loops }
             for client in clients { try client.send("hello") }
-            // Half of it is for those that are served, on a machine that may be slow.
+            // Half of it is for connections with requests, on a machine that may be slow.
             server.server.requestStop(within: patience * 8)
             let answers = try clients.map { client in
                 defer { client.close() }
@@ -156,7 +156,7 @@ import Testing
         let threads = (0..<4).map { _ in
             Worker {
                 while let client = try? TestClient(to: address) {
-                    // Who is reset may notice that when it sends.
+                    // A client that is reset may notice it when it sends.
                     _ = try? client.send("x")
                     let (text, end) = try client.receiveOne()
                     if text == "x" { served.update { $0 += 1 } }
@@ -168,8 +168,8 @@ import Testing
         pause(.milliseconds(100))
         try bounded("Server.stop") { server.stop(within: .seconds(5)) }
         for thread in threads { try thread.join("a connecting thread") }
-        // Whose connect races with the end of the listener may be reset by the kernel: of each
-        // thread one. Nobody else is, and whoever was heard has its answer.
+        // A connect that races with the listener's close may be reset by the kernel: one for each
+        // thread. No other connection is reset, and every request that was read has its answer.
         #expect(resets.value <= threads.count)
         #expect(served.value == handler.log.count(.traffic))
         #expect(served.value > 10)
@@ -178,7 +178,7 @@ import Testing
 }
 
 extension TestClient {
-    /// One byte, or how it ended instead.
+    /// Returns one byte, or the end that came instead.
     fileprivate func receiveOne() throws -> (String, StreamEnd?) {
         do {
             return (try receiveText(exactly: 1), nil)

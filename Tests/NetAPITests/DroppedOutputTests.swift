@@ -1,10 +1,10 @@
-/// An abort drops all that was gathered and not sent, also by the callback that it is called in:
-/// what the peer has been told nothing of must not arrive before the reset.
+/// Tests of an abort: it drops all output that was gathered and not sent, also by the calling
+/// callback. No part of it may arrive before the reset.
 import NetAPI
 import Testing
 
 @Suite struct DroppedOutputTests {
-    /// Short pieces: long ones go out at once.
+    /// Short pieces: long ones are sent at once.
     static let sizes = [1, 10_000]
 
     private func expectNothing(_ client: TestClient) throws {
@@ -33,7 +33,7 @@ import Testing
 
     @Test(arguments: Setup.receiving)
     func soIsWhatOnOpenHasWritten(_ setup: Setup) throws {
-        // A reset that comes before the client has looked would be its connect's failure.
+        // A reset before the client's connect has returned would make the connect fail.
         let gate = Gate()
         let handler = TestHandler(open: { connection in
             gate.wait()
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    /// Posted, and so in no callback of the connection.
+    /// Posted, and so outside the connection's callbacks.
     @Test(arguments: Setup.receiving, sizes)
     func soIsWhatAClosureFromOutsideHasWritten(_ setup: Setup, _ size: Int) throws {
         let handles = Shared<[ConnectionHandle]>([])
@@ -105,7 +105,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    /// With a `preWrite`, which there is no write to be asked about for.
+    /// With a `preWrite`, which is not called for a dropped write.
     @Test(arguments: Setup.receiving)
     func nobodyIsAskedBeforeAWriteThatIsDropped(_ setup: Setup) throws {
         let handler = PreWriteTests.Handler(

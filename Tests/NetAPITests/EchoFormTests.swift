@@ -1,15 +1,15 @@
-/// Ten clients and a mebibyte each, over every transport and every way of writing, with each
-/// arrangement of listeners and each balancer.
+/// Tests of ten clients with a mebibyte each, over every transport and every way of writing, with
+/// each listener arrangement and each balancer.
 import Glibc
 import NetAPI
 import Testing
 
-/// What is echoed, and by whom it is written.
+/// The transport of an echo, and the way in which it is written.
 enum EchoKind: String, CaseIterable, Sendable {
     case tcp
     /// From another thread, by the connection's handle.
     case tcpAsync
-    /// The same in several pieces.
+    /// Like `tcpAsync`, but in several pieces.
     case tcpPieces
     case udp
     case unix
@@ -82,7 +82,7 @@ struct EchoForm: Sendable, CustomTestStringConvertible {
             } else {
                 try Self.exchange(with: server, places: [0])
             }
-            // The last bytes may be here before the loop has heard that they left.
+            // The last bytes may arrive before the loop has counted them as sent.
             let wanted = 10 * (form.kind == .udp ? 32 * 1024 : 1 << 20)
             try eventually("as much is counted out as in") {
                 let counted = server.server.statistics
@@ -106,7 +106,7 @@ struct EchoForm: Sendable, CustomTestStringConvertible {
         }
     }
 
-    /// A mebibyte each, by ten clients spread over `places`.
+    /// Exchanges a mebibyte with each of ten clients spread over `places`.
     private static func exchange(with server: TestServer, places: [Int]) throws {
         var flows = try (0..<10).map { index in
             Flow(
@@ -115,8 +115,8 @@ struct EchoForm: Sendable, CustomTestStringConvertible {
         try Exchange.run(&flows)
     }
 
-    /// Ten peers at once, each with one datagram of 1 KiB on its way: no socket's buffer can
-    /// overflow, so all must come.
+    /// Ten peers at once, each with one datagram of 1 KiB in transit: no socket's buffer can
+    /// overflow, so all must arrive.
     private static func exchangeDatagrams(with addresses: [Address]) throws {
         let peers = try (0..<10).map { try DatagramPeer(to: addresses[$0 % addresses.count]) }
         for round in 0..<32 {

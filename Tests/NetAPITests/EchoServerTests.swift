@@ -1,5 +1,4 @@
-/// The `echo-server` program as its users meet it: a process with options, signals, limits and an
-/// exit status.
+/// Tests of the `echo-server` program: a process with options, signals, limits and an exit status.
 import Glibc
 import NetAPI
 import Testing
@@ -7,7 +6,7 @@ import Testing
 @Suite struct EchoServerTests {
     static let forms = ["epoll", "io_uring"].flatMap { backend in [1, 2].map { (backend, $0) } }
 
-    /// The program: from the environment, or where `make examples` leaves it.
+    /// The program's path: from the environment, or the path that `make examples` writes.
     static func path() throws -> String {
         let path =
             getenv("MILLRACE_ECHO_SERVER").map { String(cString: $0) }
@@ -16,7 +15,7 @@ import Testing
         return path
     }
 
-    /// A running program and the addresses that it told.
+    /// Returns a running program, the addresses and the lines that it printed.
     private func start(
         _ options: [String], listen: [String] = ["tcp://127.0.0.1:0"], prefix: String = ""
     ) throws -> (process: ChildProcess, addresses: [Address], lines: [String]) {
@@ -72,7 +71,7 @@ import Testing
             flow.chunks = 100...100_000
             return flow
         }
-        // Everything is sent, much of the echo is still to come.
+        // Everything is sent; much of the echo is still to come.
         let sender = Worker { [flows] in
             var flows = flows
             try Exchange.push(&flows, untilQuietFor: .milliseconds(100))
@@ -90,7 +89,7 @@ import Testing
         #expect(process.readErrors() == "")
     }
 
-    /// Small enough for all of it to be taken before the signal comes.
+    /// Small enough that the server has read all of it before the signal comes.
     @Test(arguments: forms, [SIGTERM, SIGINT])
     func everythingAcceptedComesBack(
         _ form: (backend: String, loops: Int), _ signal: CInt
@@ -154,14 +153,14 @@ import Testing
         var clients = try (0..<150).map { _ in try TestClient(to: addresses[0]) }
         for (number, client) in clients.enumerated() { try client.send("client \(number)") }
         pause(.milliseconds(500))
-        // All that the limit allows, so that it is full indeed.
+        // All descriptors that the limit allows, so the table is full.
         #expect(process.descriptors(below: 64) == 64)
         #expect(try process.processorShare(over: .seconds(2)) < 0.05)
         let served = clients.indices.filter {
             (try? clients[$0].poll(for: POLLIN, Deadline(.zero))) == true
         }
         #expect(served.count > 30 && served.count < 64, "\(served.count) served")
-        // Each that leaves makes room for another, until all have had their turn.
+        // Each client that closes makes room for another, until all have been served.
         var waiting = Array(clients.enumerated())
         while !waiting.isEmpty {
             let deadline = Deadline()

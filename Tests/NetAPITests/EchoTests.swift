@@ -1,5 +1,5 @@
-/// Bytes come back as they were sent: many streams, any chunking, every kind of stream address and
-/// loop arrangement.
+/// Tests that bytes come back unchanged: many streams, chunks of any size, every kind of stream
+/// address and loop arrangement.
 import NetAPI
 import Testing
 

@@ -1,4 +1,4 @@
-/// What cannot work fails early, before any callback, and says what was wrong and what to do.
+/// Tests of early errors: invalid settings fail before any callback, with the cause and a remedy.
 import NetAPI
 import Testing
 
@@ -81,7 +81,7 @@ import Testing
         #expect(error?.errno == 99)
     }
 
-    /// On a thread of its own, so that a hang fails too.
+    /// Runs on another thread, so that a hang fails the test too.
     private func startError(_ server: Server) -> NetError? {
         try? bounded("Server.start") { () -> NetError? in
             do throws(NetError) {

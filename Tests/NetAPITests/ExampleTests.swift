@@ -1,4 +1,4 @@
-/// The examples as a user would start them, on each backend.
+/// Tests of the examples, started like a user starts them, on each backend.
 import Glibc
 import NetAPI
 import Testing
@@ -45,7 +45,7 @@ import Testing
         #expect(try bob.receiveText(exactly: 12) == "your name?\r\n")
         try bob.send("Bob\n")
         #expect(try ann.receiveText(exactly: 14) == "* Bob joined\r\n")
-        // Bob may live on another loop, where the news of Ann can come after his name.
+        // Bob may be on another loop, where the message about Ann can come after his name.
         var news = try bob.receiveText(exactly: 14)
         if news == "* Ann joined\r\n" { news = try bob.receiveText(exactly: 14) }
         #expect(news == "* Bob joined\r\n")
@@ -131,7 +131,8 @@ import Testing
         try end(process)
     }
 
-    /// Of a socket that is closed again: nobody else is likely to be given it meanwhile.
+    /// The port of a socket that is closed again: another socket is unlikely to be assigned it
+    /// soon.
     private func freeDatagramPort() throws -> UInt16 {
         let server = try Server(DatagramTestHandler(), listen: "udp://127.0.0.1:0")
         try server.start()

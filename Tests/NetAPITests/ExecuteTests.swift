@@ -1,5 +1,5 @@
-/// Closures posted to loops and connections from other threads: all of them run, in order, and none
-/// after the end.
+/// Tests of closures posted to loops and connections from other threads: all run, in order, and
+/// none after the end.
 import Glibc
 import NetAPI
 import Testing
@@ -13,7 +13,7 @@ import Testing
             })
     }
 
-    /// A post that a loop about to sleep does not see would wait for the next event (H25).
+    /// A post that a loop overlooks before it sleeps would wait for the next event.
     @Test(arguments: Setup.all)
     func sixteenThreadsOfFiveThousandPostsAllRunInOrder(_ setup: Setup) throws {
         let loops = Shared<[LoopHandle]>([])
@@ -35,7 +35,8 @@ import Testing
                                 next[thread] = number + 1
                             }
                         }
-                        // A loop that does not get to run refuses what is too much for it.
+                        // A loop that gets no processor time refuses posts beyond its mailbox's
+                        // capacity.
                         while !targets[thread % targets.count].execute(post) {
                             try deadline.check("post \(number)")
                             usleep(300)
@@ -95,7 +96,7 @@ import Testing
             client.close()
             try handler.log.waitFor(.close)
             let old = handles.value[0]
-            // The next ones may get its slot.
+            // The next connections may get its slot.
             let others = try (0..<50).map { _ in try server.connect() }
             try handler.log.waitFor(.open, count: 51)
             for _ in 0..<10 { old.execute { _ in ran.update { $0 += 1 } } }
@@ -120,7 +121,7 @@ import Testing
         #expect(!ran.value)
     }
 
-    /// Whatever was accepted runs; whatever was refused does not (H26).
+    /// Accepted posts run; refused posts do not.
     @Test(arguments: Setup.all)
     func postsThatRaceWithAStopEitherRunOrAreRefused(_ setup: Setup) throws {
         for _ in 0..<10 {

@@ -1,4 +1,4 @@
-/// Numbers that nobody means: they are refused, or as good as the largest that can be meant.
+/// Tests of extreme numbers: they are refused, or treated like the largest valid value.
 import NetAPI
 import Testing
 
@@ -21,7 +21,7 @@ import Testing
         #expect(codes.value == ["frameTooLong"])
     }
 
-    /// As if it had been written: the peer is cut off, and the room is not asked for.
+    /// Like a write of that size: the peer is disconnected, and the memory is not allocated.
     @Test(arguments: Setup.single, [Int.max, 1 << 40, 64 << 20 + 1])
     func aReservationBeyondTheLimitClosesAsOverflow(_ setup: Setup, _ capacity: Int) throws {
         let isFilled = Shared(false)
@@ -38,7 +38,7 @@ import Testing
         #expect(!isFilled.value)
     }
 
-    /// Nor with limits that allow everything.
+    /// The same holds with unlimited limits.
     @Test(arguments: Setup.single)
     func noReservationIsWithoutBound(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
@@ -72,7 +72,7 @@ import Testing
             let start = ContinuousClock.now
             try eventually("they run") { ticks.value > 20 }
             let milliseconds = Int(start.duration(to: .now) / .milliseconds(1))
-            // Two of them, each once in a millisecond at most, and some before the look at a clock.
+            // Two timers, each at most once in a millisecond, and 200 for the time before `start`.
             #expect(ticks.value < 2 * milliseconds + 200)
             #expect(try server.connect().roundTrip("x"))
         }
@@ -89,8 +89,7 @@ import Testing
         #expect(server.connectionCount == 0)
     }
 
-    /// A loop that looks at a deadline more often than the clock of its timers can tell has nothing
-    /// else to do.
+    /// A loop that checks a deadline more often than its timers' clock advances would spin.
     @Test(arguments: Setup.single)
     func aTimeoutOfNothingDoesNotSpin(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.write = .microseconds(1) }

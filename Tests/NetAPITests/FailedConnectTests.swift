@@ -1,11 +1,11 @@
-/// Connects that fail at once and are tried again at once: a loop that is busy with them still
-/// serves everybody else.
+/// Tests of connects that fail at once and are repeated at once: a loop that is busy with them
+/// still serves other connections.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct FailedConnectTests {
-    /// Connects to nobody from the loop, again and again.
+    /// Connects to a missing path from the loop, again and again.
     private static func storm(_ loop: Loop, _ failures: Shared<Int>, _ isOver: Shared<Bool>) {
         loop.connect(to: "unix:///nowhere/at-all") { result in
             guard case .failure = result else { return }
@@ -18,7 +18,7 @@ import Testing
     func tryingAgainAtOnceHoldsUpNobody(_ setup: Setup) throws {
         let (failures, isOver) = (Shared(0), Shared(false))
         let handler = TestHandler(open: { connection in
-            // On the loop of the one who is to be served.
+            // On the loop of the connection that must be served.
             connection.schedule(after: .milliseconds(20)) { connection in
                 Self.storm(connection.loop, failures, isOver)
             }
@@ -38,7 +38,8 @@ import Testing
         }
     }
 
-    /// It was connected, and then lost: neither the wrong error nor a wait for more.
+    /// The connection was made and then lost: the test expects neither another error nor a longer
+    /// wait.
     @Test(arguments: Setup.all)
     func aListenerThatResetsAtOnceIsASuccessOrAReset(_ setup: Setup) throws {
         let (rounds, outcomes) = (200, Shared<[String]>([]))

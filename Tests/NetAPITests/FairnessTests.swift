@@ -1,10 +1,10 @@
-/// Those who are served already go on being served, whatever others do to their loop.
+/// Tests of fairness: connections that are served stay served under any load on their loop.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct FairnessTests {
-    /// Echoes, but for one who began with a zero: his bytes are thrown away.
+    /// Echoes. Input that began with a zero is discarded.
     private struct Host: EventHandler, Sendable {
         var openingWork = Duration.zero
         private let isFlood = PerConnection(false)
@@ -27,20 +27,20 @@ import Testing
         }
     }
 
-    /// Generous: a debug build on a busy machine. What is fair takes a few milliseconds.
+    /// Generous, for a debug build on a busy machine. A fair answer needs a few milliseconds.
     private static let limit = Duration.milliseconds(250)
 
-    /// Done again and again until the test is over; what takes long asks whether it is.
+    /// Repeated until the test is over; a long load checks `isOver` itself.
     private typealias Load = @Sendable (_ server: TestServer, _ isOver: Shared<Bool>) throws -> Void
 
-    /// The longest answer that those who are connected wait for in two seconds, beside a thread
-    /// for each of `loads`.
+    /// Returns the longest time that connected clients wait for an answer in two seconds, beside
+    /// one thread for each of `loads`.
     private func longestWait(
         _ setup: Setup, _ host: Host = Host(), beside loads: [Load]
     ) throws -> Duration {
         let server = try Server(host, listen: anyPort, options: setup.options())
         return try serve(server) { server in
-            // One on each loop.
+            // One client on each loop.
             let clients = try (0..<setup.loops).map { _ in try server.connect() }
             for client in clients { #expect(try client.roundTrip("here")) }
             let isOver = Shared(false)
@@ -106,7 +106,7 @@ import Testing
     }
 }
 
-/// Takes a processor for so long.
+/// Keeps a processor busy for `time`.
 private func work(for time: Duration) {
     guard time > .zero else { return }
     let end = ContinuousClock.now + time

@@ -1,16 +1,17 @@
-/// What the `echo-server` program does where io_uring is missing, forbidden, cut down or short of
-/// memory: it serves on epoll and says why, or refuses in one line if nothing else was allowed.
+/// Tests of the `echo-server` program where io_uring is missing, forbidden, restricted or short of
+/// memory. It serves on epoll and logs the reason, or exits with one line if no other backend was
+/// allowed.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct FallBackTests {
-    /// What a kernel or a sandbox answers, and a word of the reason that must be told.
+    /// The error of a kernel or a sandbox, and a word that the reason must contain.
     static let refusals = [
         ("io_uring_setup:error=ENOSYS", "ENOSYS"), ("io_uring_setup:error=EPERM", "EPERM"),
         ("io_uring_register:error=EINVAL", "EINVAL"),
     ]
-    /// Too little locked memory for eight rings. Only root can become somebody whom that limits.
+    /// Too little locked memory for eight rings. Only root can change to a user that this limits.
     private static let asNobody = [
         "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "prlimit",
         "--memlock=262144",
@@ -22,7 +23,8 @@ import Testing
 
     static var canBecomeNobody: Bool { getuid() == 0 && has("setpriv") && has("prlimit") }
 
-    /// `-D`, so that the server, not the tracer, is our child: signals and the status are its own.
+    /// `-D`, so that our child is the server and not the tracer: signals and the exit status are
+    /// the server's.
     private func refused(_ refusal: String, _ backend: String) throws -> ChildProcess {
         try start(
             ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=\(refusal)"],
@@ -38,7 +40,7 @@ import Testing
         return try ChildProcess(["/usr/bin/env"] + prefix + program + options)
     }
 
-    /// Returns what it has written on standard error by its end.
+    /// Returns everything that the process wrote to standard error.
     private func expectService(
         of process: ChildProcess, backend: String, clients: Int
     ) throws -> String {
@@ -86,7 +88,7 @@ import Testing
             let fallBacks = lines.filter { $0.contains("epoll instead of io_uring: ") }
             #expect(fallBacks.count == 1, "\(errors)")
             #expect(fallBacks.allSatisfy { $0.contains("RLIMIT_MEMLOCK") })
-            // Before the last resort, smaller rings are tried, and that is told once too.
+            // Smaller rings are tried before epoll, and that is logged once too.
             #expect(lines.count { $0.contains("submission entries") } <= 1)
             #expect(lines.count <= 2, "\(errors)")
         }
@@ -104,7 +106,7 @@ import Testing
         }
     }
 
-    /// A copy where everybody may read it: a home directory often keeps others out.
+    /// Makes a copy that every user may read: a home directory often denies access to others.
     private func withReadableServer(_ body: (String) throws -> Void) throws {
         let copy = TemporaryPath.make("server")
         defer { unlink(copy) }

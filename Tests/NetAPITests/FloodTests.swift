@@ -1,4 +1,5 @@
-/// Peers that send and never read: memory stays bounded, and nothing that the server took is lost.
+/// Tests of peers that send and never read: memory stays bounded, and bytes that the server has
+/// read are not lost.
 import NetAPI
 import Testing
 
@@ -60,8 +61,8 @@ import Testing
                 }
             }
             pause(.milliseconds(300))
-            // A stream takes in 128 KiB at most before it hears that it is to stop, and may have
-            // been begun again in the same breath: sixteen times both, above the mark.
+            // A stream receives at most 128 KiB before it is stopped, and may have been started
+            // again in the same turn. The limit is sixteen times both, above the mark.
             #expect(peak.value <= (4 << 20) + (256 << 10))
             for number in 0..<2048 {
                 let expected = [UInt8](repeating: UInt8(number % 256), count: 16 * 1024)

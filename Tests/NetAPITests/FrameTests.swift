@@ -1,9 +1,10 @@
-/// Length-prefixed frames: every width and order, any chunking, limits, and batches of many.
+/// Tests of length-prefixed frames: every width and order, chunks of any size, limits, and large
+/// batches.
 import NetAPI
 import Testing
 
 @Suite struct FrameTests {
-    /// Two bytes of magic before each frame; the answer has none.
+    /// Reads frames after two bytes of magic; the answer has no magic.
     private static func codec<Length: FixedWidthInteger & UnsignedInteger & Sendable>(
         _ type: Length.Type, _ order: ByteOrder
     ) -> Codec {
@@ -40,7 +41,7 @@ import Testing
         try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
     }
 
-    /// Size of a frame, frames in a batch.
+    /// The size of a frame, and the frames in a batch.
     @Test(arguments: Setup.all, [(64, 200), (1 << 20, 2), (10_000, 20), (0, 100)])
     func everyReplyOfABatchEqualsItsRequestInOrder(
         _ setup: Setup, _ shape: (size: Int, count: Int)
@@ -95,7 +96,8 @@ import Testing
             let client = try server.connect()
             try client.send([0x03, 0xE8] + [UInt8](repeating: 1, count: 1000))
             #expect(try client.receiveText(exactly: 5) == "1000;")
-            // Told from the length alone: nobody waits for bytes that will not be taken.
+            // Detected from the length alone: the server does not wait for bytes that it would
+            // refuse.
             try client.send([0x03, 0xE9])
             #expect(try client.receiveTextUntilEnd() == ("too long", .clean))
         }
@@ -143,7 +145,7 @@ import Testing
             try client.send([UInt8](repeating: 0, count: 8) + [0x7F])
             try client.send([UInt8](repeating: 0xFF, count: 7))
             client.shutdownWrite()
-            // Too long, or never complete: both are right, a trap is not.
+            // Too long or never complete: both results are right, a trap is not.
             #expect(["", "too long"].contains(try client.receiveTextUntilEnd().text))
         }
     }

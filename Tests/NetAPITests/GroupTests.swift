@@ -1,4 +1,5 @@
-/// Datagrams to many: broadcast and multicast, on loopback, where both work without a route.
+/// Tests of datagrams to many receivers: broadcast and multicast on loopback, where both work
+/// without a route.
 import Glibc
 import NetAPI
 import Testing
@@ -59,7 +60,8 @@ import Testing
             let port = try #require(server.boundAddresses[0].port)
             let home = try DatagramPeer(to: .udp("127.0.0.1", port: port))
             let peer = try DatagramPeer(sendingTo: .udp("239.1.2.3", port: port), by: "lo")
-            // Nobody has joined, and loopback keeps the order: the echo of "join" comes first.
+            // No socket has joined yet, and loopback keeps the order: the echo of "join" comes
+            // first.
             try peer.send(Array("early".utf8))
             try home.send(Array("join".utf8))
             #expect(try home.receive() == Array("join".utf8))

@@ -1,5 +1,5 @@
-/// The peer ended its side: with `allowHalfClosure` the handler decides when ours ends, without it
-/// ours ends when everything written has gone out.
+/// Tests of a peer that ended its side. With `allowHalfClosure` the handler decides when our side
+/// ends. Without it our side ends after all written bytes are sent.
 import NetAPI
 import Testing
 

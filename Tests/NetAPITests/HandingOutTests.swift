@@ -1,4 +1,5 @@
-/// Listening sockets go to the next server while this one stops, and nobody notices.
+/// Tests of listening sockets that go to the next server while this one stops, unnoticed by
+/// clients.
 import Glibc
 import NetAPI
 import Testing
@@ -22,7 +23,7 @@ import Testing
             TestHandler(), listen: copies.map { .inherited($0) }, options: setup.options())
         try serve(second) { second in
             #expect(second.addresses == [address])
-            // Which of two waiting loops the kernel wakes is its own affair.
+            // The kernel decides which of two waiting loops it wakes.
             let started = first.statistics.accepted + second.server.statistics.accepted
             try eventually("they serve") {
                 first.statistics.accepted + second.server.statistics.accepted > started + 100
@@ -41,7 +42,8 @@ import Testing
                 == first.statistics.accepted + second.statistics.accepted)
     }
 
-    /// The socket is open for as long as the copy is: who comes while no server runs waits.
+    /// The socket is open as long as the copy is: a client that connects while no server runs
+    /// waits.
     @Test(arguments: Setup.all, kinds)
     func aCopyKeepsThePortAndWhoWaits(_ setup: Setup, _ kind: EchoKind) throws {
         let first = try Server(TestHandler(), listen: kind.address, options: setup.options())
@@ -58,7 +60,7 @@ import Testing
             #expect(answer == "hello")
             early.close()
         }
-        // The path was left by both; whoever binds it next replaces a socket that is dead.
+        // Both servers left the path; the next bind replaces a dead socket.
         try withServer(setup, listen: [address]) { server in
             let client = try server.connect()
             let isSame = try client.roundTrip("x")
@@ -66,8 +68,8 @@ import Testing
         }
     }
 
-    /// Its loop is held up, so that they are all in the backlog when it is asked to stop. Taking
-    /// them in then would be a service to nobody: the next server may do so at once.
+    /// The loop is blocked, so that all clients are in the backlog when the stop is requested. The
+    /// stop does not accept them: the next server can do that at once.
     @Test(arguments: Setup.single, kinds)
     func whoWaitsWhenItStopsIsTheNextServers(_ setup: Setup, _ kind: EchoKind) throws {
         let gate = Gate()
@@ -98,7 +100,7 @@ import Testing
                 #expect(answer == "hello")
                 client.close()
             }
-            // A driver may have been in the middle of accepting; those were served too.
+            // A driver may have been accepting when the stop came; those clients were served too.
             let accepted = (first.statistics.accepted - 1, second.server.statistics.accepted)
             #expect(accepted.0 + accepted.1 == clients.count)
             #expect(accepted.1 >= clients.count / 3, "\(accepted)")

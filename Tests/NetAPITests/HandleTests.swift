@@ -1,9 +1,9 @@
-/// A connection from other threads: writes in order, honest answers, harmless races.
+/// Tests of a connection used from other threads: ordered writes, correct results, harmless races.
 import NetAPI
 import Testing
 
 @Suite struct HandleTests {
-    /// A handler that gives its connections' handles away.
+    /// Returns a handler that stores its connections' handles.
     static func sharing(
         _ handles: Shared<[ConnectionHandle]>, traffic: @escaping TestHandler.OnConnection
     ) -> TestHandler {
@@ -225,7 +225,7 @@ import Testing
 }
 
 extension Result<Void, NetError> {
-    /// Of the failure.
+    /// The code of the failure.
     fileprivate var code: NetError.Code? {
         if case .failure(let error) = self { error.code } else { nil }
     }

@@ -1,9 +1,9 @@
-/// Integers of every width in both orders, read and written.
+/// Tests of integers of every width in both orders, read and written.
 import NetAPI
 import Testing
 
 @Suite struct IntegerTests {
-    /// 1, 2, 3 … so that order shows.
+    /// 1, 2, 3 …, so that a wrong order is detected.
     private static let ramp = (1...60).map { UInt8($0) }
 
     private static func both<T: FixedWidthInteger & Sendable>(_ type: T.Type) -> [Codec] {

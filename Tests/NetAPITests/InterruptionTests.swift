@@ -1,5 +1,6 @@
-/// What happens to a whole process: signals without end, being stopped and continued, and starting
-/// others. Nothing may be lost, come early, or be left in somebody else's hands.
+/// Tests of events that concern the whole process: constant signals, stopping and continuing, and
+/// starting other processes. No data may be lost or early, and no descriptor may leak to another
+/// process.
 import Glibc
 import NetAPI
 import Testing
@@ -9,8 +10,7 @@ import Testing
         [1, 2].map { (backend, $0) }
     }
 
-    /// Signals to this process, ten thousand a second, that a handler takes and nobody restarts
-    /// calls after.
+    /// Sends this process ten thousand signals a second, with a handler and without SA_RESTART.
     private static func storm(while body: () throws -> Void) throws {
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { _ in }
@@ -62,8 +62,8 @@ import Testing
 
     // MARK: Stopped and continued
 
-    /// A server in a process of its own, whose addresses are echoes at once, by another thread, by
-    /// a pipe, and late.
+    /// Starts a server in its own process. Its addresses echo at once, by another thread, by a
+    /// pipe, and late.
     private static func start(
         _ form: (backend: String, loops: Int), idle: Int = 30_000
     ) throws -> (process: ChildProcess, addresses: [Address]) {
@@ -82,7 +82,7 @@ import Testing
         return (process, addresses)
     }
 
-    /// Returns when no thread of it runs any more.
+    /// Returns when none of its threads runs any more.
     private static func stop(_ process: ChildProcess) throws {
         process.signal(SIGSTOP)
         try eventually("every thread is stopped") {
@@ -126,11 +126,11 @@ import Testing
         #expect(try process.wait() == .exited(0))
     }
 
-    /// The bytes were there before the time was up; that the process saw them later is no silence.
+    /// The bytes arrived before the time-out. The process read them later, which is not silence.
     @Test(arguments: forms)
     func whatCameWhileStoppedIsNoSilence(_ form: (backend: String, loops: Int)) throws {
         let (process, addresses) = try Self.start(form, idle: 300)
-        // Not by a pipe: its second connection was silent indeed.
+        // Not by a pipe, whose second connection was silent.
         let clients = try [0, 1, 3].map { try TestClient(to: addresses[$0]) }
         for _ in 0..<3 {
             for client in clients { #expect(try client.roundTrip("before")) }
@@ -173,7 +173,7 @@ import Testing
 
     // MARK: Starting others
 
-    /// The numbers of the descriptors that a new process has.
+    /// Returns the descriptor numbers that a new process has.
     private static func heldByAChild() throws -> String {
         let child = try ChildProcess(["/bin/ls", "-m", "/proc/self/fd"])
         let line = try child.readLine()
@@ -181,11 +181,11 @@ import Testing
         return line
     }
 
-    /// Descriptors are closed at an exec from the moment that they exist: between making one and
-    /// marking it another thread could start a process.
+    /// Descriptors have close-on-exec from their creation: between creating and marking one,
+    /// another thread could start a process.
     @Test(arguments: Setup.single)
     func whoIsStartedUnderLoadHoldsNothingOfOurs(_ setup: Setup) throws {
-        // What the tests themselves were started with.
+        // The descriptors that the test process inherited.
         let before = try Self.heldByAChild()
         let isOver = Shared(false)
         let churn = Worker {
@@ -201,7 +201,7 @@ import Testing
         #expect(try churn.join("the servers") > 0)
     }
 
-    /// Makes a descriptor of every kind that there is.
+    /// Creates a descriptor of every kind.
     private static func serveAndCall(_ setup: Setup) throws {
         let server = try Server(
             BothKinds(), listen: [anyPort, "udp://127.0.0.1:0"], options: setup.options())

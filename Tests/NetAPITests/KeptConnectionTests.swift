@@ -1,10 +1,10 @@
-/// A Connection that a handler kept reads as closed once it is, and every call on it is harmless,
-/// also when its slot has gone to another.
+/// Tests of a Connection that a handler kept. After its end it reads as closed and every call on it
+/// is harmless, also when its slot is reused.
 import NetAPI
 import Testing
 
 @Suite struct KeptConnectionTests {
-    /// Keeps the first connection of its loop, and lets later ones try every call on it.
+    /// Keeps the first connection of its loop, and makes every call on it in later ones.
     final class Keeper: EventHandler {
         let note = PerConnection("none")
         var kept: Connection?
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    /// `reuse` is how many connections come and go in between.
+    /// `reuse` is the number of connections that are opened and closed in between.
     @Test(arguments: Setup.all, [0, 200])
     func everyCallOnAKeptConnectionIsHarmless(_ setup: Setup, _ reuse: Int) throws {
         let complaints = Shared<[String]>([])

@@ -1,5 +1,5 @@
-/// Clients that write long before they read: whatever the library took in while it had stopped
-/// reading is kept for them, and stays within bounds.
+/// Tests of clients that write long before they read: bytes that the library received after it
+/// stopped reading are kept, within bounds.
 import Glibc
 import NetAPI
 import Testing
@@ -25,7 +25,7 @@ import Testing
         #expect(handler.log.reasons == ["peer"])
     }
 
-    /// Where a handler looks at its requests.
+    /// The callbacks in which a handler reads its requests.
     enum Serving: CaseIterable {
         case inOnTraffic, inOnTrafficAndOnWritable
     }
@@ -33,8 +33,8 @@ import Testing
     private static let request = 64
     private static let answer = 32 * request
 
-    /// Each request is answered by 32 times itself. The handler takes one only while the peer
-    /// takes its answers, and leaves the others unread.
+    /// The answer to a request is the request 32 times. The handler reads a request only while the
+    /// peer reads its answers, and leaves the others unread.
     @Test(arguments: Setup.receiving, Serving.allCases)
     func aPipelineIsLeftUnreadWhileItsAnswersAreAndNothingIsLost(
         _ setup: Setup, _ serving: Serving
@@ -60,8 +60,8 @@ import Testing
         #expect(peak.value <= 16_384 + 2 * 131_072, "\(peak.value) bytes were left unread")
     }
 
-    /// Reads when nothing more can be sent. Who serves in `onTraffic` alone may need one request
-    /// more to look at those before it.
+    /// Reads when the socket accepts no more bytes. A handler that serves only in `onTraffic` may
+    /// need another request to handle the earlier ones.
     private func askAndReadLate(_ client: TestClient, count: Int) throws {
         let pattern = Pattern(stream: 7)
         let requests = pattern.bytes(count * Self.request)
@@ -87,7 +87,7 @@ import Testing
         try sender.join("sending the requests")
     }
 
-    /// It is the handler who leaves these, and not the library.
+    /// The handler leaves these bytes unread, not the library.
     @Test(arguments: Setup.receiving, caps)
     func whoNeverReadsAnythingIsClosedAllTheSame(_ setup: Setup, _ cap: Int) throws {
         let handler = TestHandler(traffic: TestHandler.ignore)

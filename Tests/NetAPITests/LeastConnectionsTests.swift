@@ -1,4 +1,5 @@
-/// `.leastConnections` counts who was handed to a loop, also while that loop has not looked yet.
+/// Tests that `.leastConnections` counts connections handed to a loop, also before that loop
+/// handles them.
 import NetAPI
 import Testing
 
@@ -50,7 +51,8 @@ import Testing
                 homes[home, default: []].append(client)
             }
             try #require(loads(server) == Array(repeating: 2, count: Self.loops))
-            // The first loop has one less than the others, and soon all are held up.
+            // The first loop has one connection less than the others, and then all loops are
+            // blocked.
             homes[0]?.removeLast().close()
             try eventually("one has left") { loads(server)[0] == 1 }
             for clients in homes.values { try clients[0].send("block") }

@@ -1,8 +1,8 @@
-/// Nothing that is called inside a callback moves, frees or overwrites bytes that were lent in that
+/// Tests that no call inside a callback moves, frees or overwrites bytes that were lent in that
 /// callback.
 ///
-/// Each call is tried on bytes lent in each way: out of the driver's memory, out of the
-/// connection's own, and out of a ring that wraps.
+/// Each call is tried with bytes lent from each memory: the driver's, the connection's own, and a
+/// ring that wraps.
 import Glibc
 import NetAPI
 import Testing
@@ -28,7 +28,7 @@ import Testing
             results.done.value == LentBytes.Taking.allCases.count * LentBytes.Memory.allCases.count)
     }
 
-    /// Others on each loop, with something unread, for calls on another connection.
+    /// Connects clients with unread bytes to each loop, for calls on another connection.
     private func connectBuddies(
         _ server: TestServer, _ count: Int, _ results: LentBytes.Results
     ) throws -> [TestClient] {
@@ -39,8 +39,8 @@ import Testing
         return buddies
     }
 
-    /// The first byte says how to take bytes, the second out of which memory; then comes a piece
-    /// whenever the handler asks for one, until it has what it wants.
+    /// The first byte selects the way of reading, the second the memory. Then a piece is sent for
+    /// each request of the handler, until it is done.
     private func provoke(
         _ server: TestServer, _ taking: LentBytes.Taking, _ memory: LentBytes.Memory,
         _ results: LentBytes.Results

@@ -1,16 +1,16 @@
-/// What a program keeps of a server beyond its end keeps no more than itself: handlers are let go
-/// of, descriptors are closed, and what is kept answers as something that has ended.
+/// Tests of objects that a program keeps after a server's end: handlers are freed, descriptors are
+/// closed, and the kept objects behave as ended.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct LettingGoTests {
-    /// What a handler keeps for as long as it lives.
+    /// The object that a handler holds as long as it lives.
     enum Habit: String, CaseIterable, Sendable {
         case loop, timer, loopTimer, connection, handle, server
     }
 
-    /// One for each loop: not Sendable, so that it may keep what belongs to its loop.
+    /// One for each loop: not Sendable, so that it may hold its loop's objects.
     private final class Keeper: EventHandler {
         private let alive: Shared<Int>
         private let habit: Habit
@@ -51,7 +51,7 @@ import Testing
         }
     }
 
-    /// Serves somebody on each loop and stops; the server itself is let go of.
+    /// Serves clients on each loop, stops, and releases the server.
     private static func serveOnce(
         _ setup: Setup, _ habit: Habit, _ alive: Shared<Int>, _ handles: Shared<[LoopHandle]>
     ) throws {
@@ -63,7 +63,7 @@ import Testing
             let clients = try (0..<2 * setup.loops).map { _ in try server.connect() }
             for client in clients { #expect(try client.roundTrip("hello")) }
         }
-        // Also while the server is still there.
+        // Also while the server still exists.
         try eventually("handlers are let go of") { alive.value == 0 }
     }
 
@@ -77,7 +77,7 @@ import Testing
         #expect(handles.value.allSatisfy { !$0.execute { _ in } })
     }
 
-    /// Shared by all loops, and by whoever made it.
+    /// Shared by all loops and by the code that created it.
     private final class Sharing: EventHandler, Sendable {
         let box = LoopBox()
         private let alive: Shared<Int>
@@ -114,7 +114,7 @@ import Testing
     @Test(arguments: Setup.all)
     func loopsThatAreKeptHoldNoDescriptors(_ setup: Setup) throws {
         let kept = Shared<[LoopBox]>([])
-        // Each keeps its server, and that the closure which has it.
+        // Each box holds its server, and the server holds the closure that has the box.
         defer { for box in kept.value { box.loop = nil } }
         func once() throws {
             let handler = TestHandler(boot: { loop in
@@ -174,9 +174,9 @@ import Testing
         #expect(ran.value == 0)
     }
 
-    // MARK: What uses its connection as it goes
+    // MARK: Use of a connection during its release
 
-    /// Belongs to a connection, and tries every call on it in its deinit.
+    /// Belongs to a connection, and makes every call on it in its deinit.
     private final class Guest {
         private let connection: Connection
         private let other: PerConnection<String>
@@ -209,8 +209,8 @@ import Testing
         }
     }
 
-    /// Those whose clients leave, and those that the stop closes; also where what is counted for
-    /// a host stays for longer.
+    /// Connections whose clients leave, and connections that the stop closes; also with hosts
+    /// counted, whose record stays longer.
     @Test(arguments: Setup.all, [false, true])
     func whatAConnectionKeepsMayUseItAsItGoes(_ setup: Setup, _ countsHosts: Bool) throws {
         let said = Shared<[String]>([])

@@ -1,11 +1,11 @@
-/// The life of a server as a table: in each state each call does what its documentation says, and
-/// none of them hangs.
+/// Tests of a server's life as a table: in each state each call does what its documentation says,
+/// and no call hangs.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct LifeTests {
-    /// What can be read of a server: one cell for all of it.
+    /// Everything that can be read of a server, as one cell of the table.
     private static func look(_ server: Server) -> String {
         let copies = word {
             let found = try server.duplicateListeners(of: anyPort)
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    /// All that ask for an end: at once where there is nothing to wait for.
+    /// Makes every call that requests a stop. Each returns at once if there is nothing to wait for.
     private static func stopInEveryWay(_ server: Server) async throws {
         try bounded("Server.stop") { server.stop() }
         try await patiently("await Server.stop") { await server.stop() }
@@ -94,7 +94,7 @@ import Testing
             })
     }
 
-    /// Ready, in onBoot, serving, draining, ended.
+    /// The states: ready, in onBoot, serving, draining, ended.
     @Test(arguments: Setup.all)
     func aServerThatServesAndIsStopped(_ setup: Setup) async throws {
         let (inBoot, reached) = (Shared<[String]>([]), Shared(0))
@@ -146,7 +146,7 @@ import Testing
         case stop, awaitStop, requestStop, cancelledRun
     }
 
-    /// Ready, ended.
+    /// The states: ready, ended.
     @Test(arguments: Setup.all, Stopping.allCases)
     func aServerThatIsStoppedBeforeItStarts(_ setup: Setup, _ stopping: Stopping) async throws {
         let handler = TestHandler()
@@ -173,7 +173,7 @@ import Testing
         #expect(handler.log.callbacks.isEmpty, "it never was")
     }
 
-    /// Ready, in onBoot, failed.
+    /// The states: ready, in onBoot, failed.
     @Test(arguments: Setup.all)
     func aServerWhoseBootFails(_ setup: Setup) async throws {
         let address = Shared<Address?>(nil)
@@ -196,7 +196,7 @@ import Testing
         #expect(handler.log.callbacks == [.boot])
     }
 
-    /// The first `run` tells why, as `start` would.
+    /// The first `run` throws the cause, like `start`.
     @Test(arguments: Setup.all)
     func aRunWhoseBootFailsThrows(_ setup: Setup) async throws {
         for isAsync in [false, true] {
@@ -208,7 +208,8 @@ import Testing
         }
     }
 
-    /// None of these waits in onBoot, where it would wait for itself; tasks that do are resumed.
+    /// A call that waits in onBoot would wait for itself, so none does. Tasks that wait are
+    /// resumed.
     @Test(arguments: Setup.all)
     func whatIsAskedForInOnBootHappensAfterTheStart(_ setup: Setup) async throws {
         let said = Shared<[String]>([])

@@ -1,4 +1,5 @@
-/// Lines and delimited items have limits, so that no peer decides how much is kept for it.
+/// Tests of the limits of lines and delimited items: no peer decides how many bytes are kept for
+/// it.
 import NetAPI
 import Testing
 
@@ -85,7 +86,7 @@ import Testing
         #expect(text.value[2].contains(text.value[0]) && text.value[2].contains(text.value[1]))
     }
 
-    /// Each byte is searched once only: 256 KiB in pieces of 16 bytes would otherwise be 2 GB to
+    /// Each byte is searched once only. Otherwise 256 KiB in pieces of 16 bytes would be 2 GB to
     /// search.
     @Test(arguments: Setup.single)
     func aLongLineInManySmallPiecesCostsNoMoreThanItsLength(_ setup: Setup) throws {

@@ -1,5 +1,5 @@
-/// After `onClose` a socket may stay for its peer's sake: the handler and the count do not wait for
-/// that, a stop does not either, and no peer can make it last.
+/// Tests of a socket that stays open after `onClose` for its peer. The handler, the connection
+/// count and a stop do not wait for it, and no peer can keep it open.
 import NetAPI
 import Testing
 
@@ -10,7 +10,7 @@ import Testing
         return .close
     }
 
-    /// Each gap in milliseconds.
+    /// `gap` is in milliseconds.
     @Test(arguments: Setup.receiving, [5, 50])
     func aPeerThatDripsIsCutOff(_ setup: Setup, gap: Int) throws {
         let linger = 200
@@ -45,7 +45,8 @@ import Testing
             let soon = Duration.seconds(10)
             try eventually("onClose", within: soon) { handler.log.count(.close) == 1 }
             try eventually("none is counted", within: soon) { server.server.connectionCount == 0 }
-            // It has everything and sends nothing, so nobody waits for its end.
+            // The client has received everything and sends nothing, so the socket does not wait for
+            // its end.
             try eventually("the socket is let go of", within: soon) {
                 server.server.statistics.lingering == 0
             }
@@ -72,7 +73,7 @@ import Testing
         handler.log.checkLives()
     }
 
-    /// Each of its bytes would make a kernel reset a socket that was closed too early.
+    /// Each byte that it sends would make the kernel reset a socket that was closed too early.
     @Test(arguments: Setup.receiving)
     func aReplyArrivesWholeAtAClientThatGoesOnSending(_ setup: Setup) throws {
         let (pattern, size) = (Pattern(stream: 4), 4_000_000)
@@ -99,9 +100,9 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    // MARK: What a program has kept
+    // MARK: Kept connections
 
-    /// A client that takes its reply so late that the socket lingers until it does.
+    /// Returns a client that reads its reply so late that the socket lingers until then.
     private func slowClient(_ server: TestServer) throws -> TestClient {
         let client = try server.connect(receiveBuffer: 4096)
         try client.send("x")
@@ -117,8 +118,8 @@ import Testing
         try eventually("the socket is let go of") { server.server.statistics.lingering == 0 }
     }
 
-    /// Everything that a program may call with it. `Connection`s stay on their loop, so this runs
-    /// there.
+    /// Makes every call that a program may make on a `Connection`. It runs on the connection's
+    /// loop, where a `Connection` must stay.
     private static func call(
         _ kept: Connection, _ number: PerConnection<Int>, _ complaints: Shared<[String]>
     ) {
@@ -158,7 +159,7 @@ import Testing
         if kept.context != nil { complain("a context was kept") }
     }
 
-    /// Hosts that are counted are so for as long as there is a socket.
+    /// A host is counted as long as its socket exists.
     @Test(arguments: Setup.all, [Int.max, 10])
     func afterOnCloseItReadsAsClosedAndNothingIsKept(_ setup: Setup, perHost: Int) throws {
         let options = setup.options { $0.limits.connectionsPerHost = perHost }
@@ -185,7 +186,7 @@ import Testing
                         complaints.update { $0.append("the socket does not linger") }
                     }
                     Self.call(connection, number, complaints)
-                    // Once more when what that has posted would have run.
+                    // Once more, after the posted closures would have run.
                     loop.schedule(after: .milliseconds(20)) {
                         Self.call(connection, number, complaints)
                         rounds.update { $0 += 1 }
@@ -259,7 +260,7 @@ import Testing
                 texts.update { $0.append(text) }
             }
             note()
-            // With the socket, perhaps, and certainly without.
+            // The socket may still exist at the first, and does not at the second.
             connection.loop.schedule(after: .zero) { note() }
             connection.loop.schedule(after: .milliseconds(100)) { note() }
             return .none

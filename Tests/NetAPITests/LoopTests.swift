@@ -1,4 +1,4 @@
-/// Which thread and which loop a callback belongs to.
+/// Tests of the thread and the loop that a callback runs on.
 import Glibc
 import NetAPI
 import Testing
@@ -47,7 +47,7 @@ import Testing
 
     @Test(arguments: Setup.all)
     func oneHandlerPerLoopIsMadeOnThatLoopAndNeedsNoLocks(_ setup: Setup) throws {
-        /// Not Sendable: plain variables.
+        /// Not Sendable: it has plain variables.
         final class Counting: EventHandler {
             let made = UInt(pthread_self())
             var traffic = 0
@@ -116,7 +116,7 @@ import Testing
                 return client
             }
             let first = loops.value
-            // Empties the loop of the first client, so that all the next ones belong there.
+            // Empties the loop of the first client, so that all the next clients belong there.
             for (index, loop) in first.enumerated().reversed() where loop == first[0] {
                 clients.remove(at: index).close()
             }

@@ -1,11 +1,11 @@
-/// One connection's blocking work: how much of it waits at once, that all of it is answered, and
-/// that who has left is not worked for.
+/// Tests of one connection's blocking work. The number of waiting jobs is bounded, all are
+/// answered, and jobs of a closed connection are skipped.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct OffloadBoundsTests {
-    /// Jobs of one connection that wait or run at most, unless an option says otherwise.
+    /// The most jobs of one connection that wait or run, by default.
     private static let most = 16
 
     private func halfClosing(_ setup: Setup) -> Options {
@@ -61,7 +61,7 @@ import Testing
         let lines = (0..<8000).map { "\($0)\n" }.joined()
         try withServer(setup, handler) { server in
             let client = try server.connect()
-            // Pieces of a size that cuts lines.
+            // Pieces of a size that splits lines.
             try client.send(lines, chunk: 1009)
             #expect(try client.receiveText(exactly: lines.utf8.count) == lines)
             #expect(try client.roundTrip("and one more\n"))
@@ -69,7 +69,7 @@ import Testing
         #expect(unfinished.peak <= Self.most && unfinished.now == 0)
     }
 
-    /// Paused for two reasons at once, of which each ends by itself.
+    /// Paused for two reasons at once, and each of them ends separately.
     @Test(arguments: Setup.all)
     func answersThatNobodyReadsStayBoundedAndComeWhole(_ setup: Setup) throws {
         let unfinished = Unfinished()
@@ -102,7 +102,7 @@ import Testing
         #expect(peak.value <= 256 << 10 + 2 * Self.most * 4096)
     }
 
-    /// How a handler takes one request.
+    /// The call with which a handler reads one request.
     enum Taking: CaseIterable {
         case line, delimited, frame, count, integer
 
@@ -181,7 +181,7 @@ import Testing
         }
     }
 
-    /// All that the clients which left have asked for would take three seconds.
+    /// All jobs of the clients that left would need three seconds.
     @Test(arguments: Setup.all)
     func whoHasLeftIsNotWorkedFor(_ setup: Setup) throws {
         let options = setup.options { $0.workers.threads = 2 }

@@ -1,5 +1,5 @@
-/// `Options.workers.perConnection`: how much work one connection may have, what it counts, and what
-/// else it leaves as it was.
+/// Tests of `Options.workers.perConnection`: the work that one connection may have, the counters,
+/// and unchanged behaviour otherwise.
 import Glibc
 import NetAPI
 import Testing
@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    /// Reading rests because of the server's own work, for which no peer can be blamed.
+    /// Reading pauses because of the server's own work, which does not count against the peer.
     @Test(arguments: Setup.all)
     func aPauseIsNoReadTimeout(_ setup: Setup) throws {
         let options = allowing(setup, 2).with { $0.timeouts.read = .milliseconds(200) }
@@ -66,7 +66,8 @@ import Testing
         }
     }
 
-    /// Work for the first line only: the others are answered at once, but not before it has been.
+    /// Only some lines need work. The others are answered at once, but not before the work ahead of
+    /// them.
     @Test(arguments: Setup.all)
     func whatIsUnreadIsShownAgainWithoutAnotherByte(_ setup: Setup) throws {
         let gate = Gate()
@@ -133,7 +134,7 @@ import Testing
         }
     }
 
-    /// Two threads of work are begun when the clients leave; the rest is not.
+    /// The jobs on both threads have begun when the clients leave; the others are skipped.
     @Test(arguments: Setup.all)
     func workOfWhoHasLeftIsSkippedAndCounted(_ setup: Setup) throws {
         let options = allowing(setup, 4).with { $0.workers.threads = 2 }

@@ -1,4 +1,4 @@
-/// Overload can be answered: what the pool does not take is told to the handler, in order, on the
+/// Tests of overload: the handler is notified of each job that the pool refuses, in order, on its
 /// loop.
 import Glibc
 import NetAPI
@@ -49,18 +49,19 @@ import Testing
                 case let text: Issue.record("somebody got \(text.debugDescription)")
                 }
             }
-            // What was queued at once, at least; how many more depends on who came late.
+            // At least the jobs that were queued at once; the number of further ones depends on
+            // late clients.
             #expect(done >= 6 && busy > 0, "\(done) done, \(busy) busy")
             #expect(done + busy == clients.count)
             #expect(server.server.statistics.offloadRefusals == busy)
             for client in clients { #expect(try client.staysSilent(for: .zero)) }
-            // Nobody was closed for it.
+            // No connection was closed because of it.
             #expect(handler.log.count(.close) == 0)
             #expect(try clients[59].roundTrip("more\n"))
         }
     }
 
-    /// Keeps the pool's one thread at work for another client.
+    /// Keeps the pool's one thread busy with another client's job.
     private func whileFull(
         _ setup: Setup, _ handler: (_ gate: Gate) -> TestHandler,
         _ body: (_ server: TestServer, _ gate: Gate) throws -> Void
@@ -91,7 +92,7 @@ import Testing
             #expect(try client.receiveText(exactly: 15) == "busy\nbusy\nbusy\n")
             #expect(server.server.statistics.offloadRefusals == 3)
             gate.open()
-            // The thread is free a moment after its gate is open.
+            // The thread is free a moment after its gate opens.
             try eventually("work is taken again") {
                 try client.send("later\n")
                 let text = try client.receiveText(exactly: 5)
@@ -129,7 +130,7 @@ import Testing
             let client = try server.connect()
             try client.send("mine\nsecond\n")
             try eventually("the first is at work") { gate.isReached }
-            // Another one takes the place in the queue, and the thread after it.
+            // Another client's job fills the queue, and gets the thread next.
             let other = try server.connect()
             try other.send("block\n")
             try eventually("it waits") { server.server.statistics.offloadsWaiting == 1 }
@@ -138,7 +139,7 @@ import Testing
             #expect(try third.receiveText(exactly: 5) == "busy\n")
             #expect(try client.staysSilent(for: .milliseconds(50)))
             gate.open()
-            // Whether the second was taken depends on who was first; that it is second does not.
+            // A race decides whether the second is accepted; in either case it is answered second.
             #expect(try client.receiveText(exactly: 5) == "mine\n")
             full.open()
             let second = try client.receiveText(exactly: 5)
@@ -179,7 +180,7 @@ import Testing
             try client.send("x\n")
             #expect(try client.receiveTextUntilEnd() == ("again\nbusy\n", .clean))
         }.reasons
-        // Which of the loops says its last first is open.
+        // The order of the last callbacks on several loops is open.
         #expect(reasons.contains("local"))
     }
 

@@ -1,4 +1,5 @@
-/// Blocking work on other threads: ordered per connection, harmless to the others, bounded.
+/// Tests of blocking work on other threads: ordered per connection, harmless to other connections,
+/// bounded.
 import Glibc
 import NetAPI
 import Testing
@@ -95,7 +96,7 @@ import Testing
             for client in clients { try client.send("a\n") }
             try eventually("some are refused") { server.server.statistics.offloadRefusals >= 3 }
             try eventually("they are closed") { handler.log.count(.close) >= 3 }
-            // Before the clients' own closes are among them.
+            // Checked before the clients' own closes.
             #expect(handler.log.reasons.allSatisfy { $0.hasPrefix("handlerError") })
             for client in clients { client.close() }
         }
@@ -113,7 +114,7 @@ import Testing
                 let (text, end) = try client.receiveTextUntilEnd()
                 #expect(text == "A\n" && end == .clean)
             }
-            // Half of the limit is for who is busy; this one no longer is.
+            // Half of the limit is for busy connections; this one is not busy any more.
             #expect(time < .seconds(2), "\(time)")
         }
     }

@@ -1,10 +1,10 @@
-/// A pipe in one direction only: the end passes on, and what is written the other way by hand still
-/// arrives.
+/// Tests of a pipe in one direction only: the end is forwarded, and bytes written by hand in the
+/// other direction still arrive.
 import NetAPI
 import Testing
 
 @Suite struct OneWayPipeTests {
-    /// What the client sends is piped; what the upstream answers is written by the handler.
+    /// The client's input is piped; the upstream's answers are written by the handler.
     private func withOneWayPipe(
         _ setup: Setup, to target: Address, _ body: (TestServer) throws -> Void
     ) throws {
@@ -37,7 +37,7 @@ import Testing
             #expect(try far.receiveUntilEnd(up) == (size, .clean))
             let answer = Worker { try client.receiveUntilEnd(down) }
             try far.send(down.bytes(size))
-            // The client's end is not the connection's: that is the upstream's.
+            // The client's end does not end the connection; the upstream's end does.
             pause(.milliseconds(50))
             #expect(!answer.isDone)
             far.close()

@@ -1,10 +1,10 @@
-/// Each option is in OPTIONS.md with its default, and each value that cannot work is refused by
-/// name before anything is bound.
+/// Tests that each option is in OPTIONS.md with its default, and that each invalid value is refused
+/// by name before a socket is bound.
 import NetAPI
 import Testing
 
 @Suite struct OptionTests {
-    /// A value of one option, and what its refusal says.
+    /// A value of one option, and the text of its refusal.
     struct Row: Sendable, CustomTestStringConvertible {
         let name: String
         let value: String
@@ -161,7 +161,7 @@ import Testing
         _ = try Server(TestHandler(), listen: anyPort, options: Options().with(row.change))
     }
 
-    /// With more or less than that it could not work at all, so these only have to serve.
+    /// Values beyond these could not work at all, so these only have to serve.
     @Test(arguments: Setup.all, ["tcp", "limits", "timeouts", "waiting", "workers"])
     func theLargestValuesServe(_ setup: Setup, _ name: String) throws {
         let row = try #require(Self.right.first { $0.name == name && $0.value == "most" })
@@ -174,7 +174,7 @@ import Testing
 
     // MARK: OPTIONS.md
 
-    /// "tcp.noDelay" and its default, of every stored value.
+    /// Returns each stored value's name, like "tcp.noDelay", and its default.
     private static func defaults(_ value: Any, _ prefix: String = "") -> [String: String] {
         var found: [String: String] = [:]
         for child in Mirror(reflecting: value).children {

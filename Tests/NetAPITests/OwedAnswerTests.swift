@@ -1,5 +1,5 @@
-/// What a server is still working on is owed to its peer: neither the end of the peer's side nor
-/// its silence in the meantime ends the connection.
+/// Tests that a pending answer keeps its connection open: while the server works, neither the
+/// peer's end nor its silence closes it.
 import NetAPI
 import Testing
 
@@ -20,7 +20,7 @@ import Testing
         })
     }
 
-    /// A client that ends its side right behind its request.
+    /// Checks a client that ends its side directly after its request.
     private func expectTheAnswerAfterItsEnd(_ setup: Setup, _ handler: TestHandler) throws {
         try withServer(setup, handler) { server in
             let client = try server.connect()
@@ -69,7 +69,7 @@ import Testing
         try expectTheAnswerAfterItsEnd(setup, handler)
     }
 
-    /// It is the server that keeps the peer waiting.
+    /// The peer waits for the server, so its silence does not count.
     @Test(arguments: Setup.all)
     func idleDoesNotCountWhileTheServerWorks(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.idle = .milliseconds(200) }
@@ -78,7 +78,7 @@ import Testing
             let client = try server.connect()
             try client.send("hello\n")
             #expect(try client.receiveText(exactly: 6) == "HELLO\n")
-            // And then it does again.
+            // After the answer it counts again.
             let time = try elapsed {
                 let end = try client.receiveEnd()
                 #expect(end == .clean)

@@ -1,11 +1,11 @@
-/// While reading is paused nothing is delivered; afterwards everything is, in order, and the end
-/// last.
+/// Tests of paused reading: no bytes are delivered during the pause. After it all are, in order,
+/// with the end last.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct PauseTests {
-    /// Reads nothing until who finds the handle says so.
+    /// Reads nothing until the test resumes reading by its handle.
     private func pausing(_ handles: Shared<[ConnectionHandle]>) -> TestHandler {
         TestHandler(open: { connection in
             connection.pauseReading()
@@ -47,7 +47,7 @@ import Testing
         #expect(handler.log.reasons == ["peer"])
     }
 
-    /// A hang-up cannot be masked in epoll: level-triggered, it would spin (H19).
+    /// EPOLLHUP cannot be masked: with level-triggered epoll it would spin.
     @Test(arguments: Setup.receiving)
     func aUnixPeerThatLeavesDuringAPauseCostsNothing(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])

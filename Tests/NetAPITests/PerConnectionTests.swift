@@ -1,4 +1,5 @@
-/// A per-connection variable that is used while it is changed would be torn: the program ends.
+/// Tests that the program ends when a per-connection variable is used while it is changed: the
+/// value would be torn.
 import NetAPI
 import Testing
 
@@ -25,7 +26,7 @@ import Testing
         }
     }
 
-    /// By a signal, not by an exit with an error.
+    /// Expects an end by a signal, not an exit with an error.
     private func expectTrap(_ result: ExitTest.Result?) throws {
         let result = try #require(result)
         guard case .signal = result.exitStatus else {
@@ -62,7 +63,7 @@ import Testing
         throw Mishap()
     }
 
-    /// One that throws has ended.
+    /// A change that throws has ended.
     @Test func aChangeThatThrewIsOver() throws {
         let handler = TestHandler(traffic: { connection in
             #expect(throws: Mishap.self) { try Self.fail(&connection[Self.words]) }

@@ -1,4 +1,4 @@
-/// Loops are bound to processors that the process may use, whichever those are.
+/// Tests that loops are bound to processors that the process may use, with any set of them.
 import CLinux
 import EventLoop
 import Glibc
@@ -6,7 +6,7 @@ import NetAPI
 import Testing
 
 @Suite struct PinningTests {
-    /// The processors that a loop's thread may use, by index.
+    /// Returns the processors that each loop's thread may use, by the loop's index.
     private func processors(
         _ setup: Setup, startedOn processor: CInt? = nil
     ) throws -> [Int: [CInt]] {
@@ -19,7 +19,7 @@ import Testing
         let options = setup.options { $0.pinLoops = true }
         try bounded("a start and a stop") {
             if let processor { #expect(mr_pin_thread(processor) == 0) }
-            // One for each loop, so that each boots.
+            // One handler for each loop, so that each boots.
             let server = try Server(listen: anyPort, options: options) { handler }
             try server.start()
             server.stop()
@@ -33,7 +33,7 @@ import Testing
         #expect(try processors(setup) == Dictionary(uniqueKeysWithValues: expected))
     }
 
-    /// As under `taskset -c`, with the last one.
+    /// Like under `taskset -c` with the last processor.
     @Test(arguments: Setup.all)
     func noOtherThanTheAllowedIsTaken(_ setup: Setup) throws {
         let last = mr_processor(mr_cpu_count() - 1)
@@ -48,7 +48,7 @@ import Testing
         #expect((0..<count).map { mr_processor(count + $0) } == all)
     }
 
-    /// SO_INCOMING_CPU names the same ones.
+    /// SO_INCOMING_CPU names the same processors.
     @Test func listenersPreferTheirLoopsProcessor() throws {
         let last = mr_processor(mr_cpu_count() - 1)
         let found = try bounded("listening") { () throws -> [CInt] in

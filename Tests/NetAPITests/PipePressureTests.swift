@@ -1,11 +1,11 @@
-/// Back-pressure through a proxy: one direction that is full neither stops the other nor loses what
-/// was on its way.
+/// Tests of back-pressure through a proxy: a full direction neither stops the other nor loses bytes
+/// in transit.
 import NetAPI
 import Testing
 
 @Suite struct PipePressureTests {
-    /// The client reads only when its upload is done, and the upstream answers all the while: the
-    /// answer fills every buffer on its way, and the upload must still go through.
+    /// The client reads only after its upload, and the upstream answers all the time. The answer
+    /// fills every buffer on its way, and the upload must still complete.
     @Test(arguments: Setup.receiving, [2 << 20, 8 << 20])
     func anUploadGoesOnWhileTheAnswerWaits(_ setup: Setup, answer: Int) throws {
         let size = 32 << 20
@@ -27,8 +27,8 @@ import Testing
         }
     }
 
-    /// What a proxy does by hand: pause one side while the other has enough, resume it when that
-    /// has caught up.
+    /// A proxy with back-pressure by hand: it pauses one side while the other has enough, and
+    /// resumes it when the other has caught up.
     private func byHand(to target: Address) -> TestHandler {
         let other = PerConnection<Connection?>(nil)
         var handler = TestHandler()
@@ -67,7 +67,7 @@ import Testing
             if behindAnUpload { try client.fill(Pattern(stream: 9)) }
             let taken = try answer(pattern, size, from: far, to: client)
             far.reset()
-            // Nothing tells from outside that the proxy has seen it.
+            // The test cannot observe that the proxy has seen the reset.
             pause(.milliseconds(50))
             try client.receive(pattern, exactly: size - taken, from: taken)
             client.close()

@@ -1,4 +1,5 @@
-/// `preWrite` runs just before gathered bytes go out, may add to them, and may end the connection.
+/// Tests of `preWrite`: it runs just before gathered bytes are sent, may add bytes, and may end the
+/// connection.
 import NetAPI
 import Testing
 

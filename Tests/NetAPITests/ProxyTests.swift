@@ -1,10 +1,10 @@
-/// Ten clients through a proxy to ten servers: both sides of each on one loop, nothing crossed,
-/// nothing lost.
+/// Tests of ten clients through a proxy to ten servers: both sides of each on one loop, no bytes
+/// swapped, none lost.
 import NetAPI
 import Testing
 
 @Suite struct ProxyTests {
-    /// Ten servers that echo, each with an address of `kind`.
+    /// Runs `body` with ten echo servers, each with an address of `kind`.
     private func withBackends(
         _ setup: Setup, _ kind: EchoKind, _ body: ([Server]) throws -> Void
     ) throws {
@@ -96,7 +96,7 @@ import Testing
     }
 }
 
-/// One for each loop: whoever sends to it gets a connected socket of its own on that loop.
+/// One for each loop: each sender gets its own connected socket on that loop.
 private final class DatagramProxy: EventHandler, DatagramHandler {
     private enum Flow {
         case connecting([[UInt8]])

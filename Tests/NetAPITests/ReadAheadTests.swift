@@ -1,15 +1,15 @@
-/// `Connection.readsWhileCongested`: whether reading goes on while the peer does not take what it
-/// is owed.
+/// Tests of `Connection.readsWhileCongested`: whether reading continues while the peer does not
+/// read its output.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct ReadAheadTests {
-    /// More than the kernel takes for somebody who does not read.
+    /// More than the kernel accepts for a peer that does not read.
     private static let owed = 24 << 20
     private static let sent = 8 << 20
 
-    /// Writes much to each connection when it opens, and counts what comes.
+    /// Writes a large output to each connection when it opens, and counts received bytes.
     private final class Counts: Sendable {
         private let taken = Shared(0)
         let isDefault = Shared<Bool?>(nil)
@@ -137,7 +137,7 @@ import Testing
         }
     }
 
-    /// A peer that does the same would otherwise wait for us, and we for it.
+    /// Otherwise two peers that both do this would wait for each other.
     @Test(arguments: Setup.receiving, [nil, false])
     func oneThatWeConnectedGoesOnUnlessItIsToldNotTo(_ setup: Setup, _ reads: Bool?) throws {
         let counts = Counts()

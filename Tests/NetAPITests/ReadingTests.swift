@@ -1,5 +1,5 @@
-/// Every way of reading gives the same, however the input was cut on its way: whole, byte by byte,
-/// at any place.
+/// Tests that every way of reading gives the same result for any split of the input: whole, byte by
+/// byte, at any place.
 import NetAPI
 import Testing
 
@@ -16,7 +16,7 @@ import Testing
 
     static let alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-    /// Calls that take or look at bytes.
+    /// Calls that read or inspect bytes.
     static let takingApart: [Codec] = [
         Codec("next()", alphabet, gives: alphabet) { connection in
             connection.write(connection.next())

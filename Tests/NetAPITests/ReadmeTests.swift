@@ -1,8 +1,16 @@
-/// The README's code is what the tests compile, and it works.
+/// Tests that the README's code is the code that is compiled here, and that it works.
 import NetAPI
 import Testing
 
 @Suite struct ReadmeTests {
+    /// The examples of the README, in its order.
+    static let names = [
+        "echo", "state", "frames", "timers", "client", "proxy", "offload", "tasks", "restart",
+        "per-loop", "statistics", "logging", "datagrams",
+    ]
+    /// The files in `Support` that hold the compiled examples.
+    private static let sources = ["ReadmeEcho", "ReadmeHandlers", "ReadmeServers"]
+
     /// The fenced block after `<!-- example: name -->`.
     private func example(_ name: String) throws -> Substring {
         let readme = try PackageFiles.read("README.md")
@@ -13,24 +21,40 @@ import Testing
         return readme[fence..<end]
     }
 
-    /// What stands between the marks of `ReadmeEcho.swift`.
-    private func compiledExample() throws -> String {
-        let source = try PackageFiles.read("Tests/NetAPITests/Support/ReadmeEcho.swift")
+    /// The lines between the marks of this name in `sources`; an example may have several parts.
+    private func compiledExample(_ name: String) throws -> String {
+        let mark = "// example: begin \(name)\n"
         var found = ""
-        for part in source.split(separator: "// example: begin\n").dropFirst() {
-            let end = try #require(part.firstRange(of: "// example: end")).lowerBound
-            found += part[..<end]
+        for source in Self.sources {
+            let text = try PackageFiles.read("Tests/NetAPITests/Support/\(source).swift")
+            for part in text.split(separator: mark).dropFirst() {
+                let end = try #require(part.firstRange(of: "// example: end")).lowerBound
+                found += part[..<end]
+            }
         }
         return found
     }
 
-    @Test func theFirstExampleIsTheOneCompiledHere() throws {
-        let compiled = try compiledExample()
-        #expect(compiled.contains("onTraffic") && compiled.contains("Server.main"))
-        #expect(essence(try example("echo")) == essence(compiled))
+    @Test(arguments: names) func anExampleIsTheOneCompiledHere(_ name: String) throws {
+        let compiled = try compiledExample(name)
+        #expect(!compiled.isEmpty, "no file in Support has the marks of \(name)")
+        #expect(essence(try example(name)) == essence(compiled))
     }
 
-    /// Without white space, and without the address, which is the reader's to choose.
+    @Test func theFirstExampleIsAWholeProgram() throws {
+        let compiled = try compiledExample("echo")
+        #expect(compiled.contains("onTraffic") && compiled.contains("Server.main"))
+    }
+
+    /// A block of Swift without a mark would be compiled by no test.
+    @Test func everyBlockOfSwiftIsAnExample() throws {
+        let readme = try PackageFiles.read("README.md")
+        let marks = readme.ranges(of: "<!-- example: ").count
+        #expect(marks == Self.names.count)
+        #expect(readme.ranges(of: "```swift").count == marks)
+    }
+
+    /// The code without white space and without the address, which the reader chooses.
     private func essence(_ code: some StringProtocol) -> String {
         let packed = code.filter { !$0.isWhitespace }
         guard let start = packed.firstRange(of: "\"tcp://"),

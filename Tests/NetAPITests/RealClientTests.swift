@@ -1,4 +1,4 @@
-/// Programs of others as clients of `echo-server`, where they are installed.
+/// Tests with other programs as clients of `echo-server`, where they are installed.
 import Glibc
 import NetAPI
 import Testing
@@ -12,8 +12,8 @@ import Testing
         }
     }
 
-    /// Sends a file of 1 MB through a shell command that has `HOST` and `PORT` or `PATH` in it, and
-    /// compares.
+    /// Sends a file of 1 MB through a shell command that contains `HOST` and `PORT` or `PATH`, and
+    /// compares the result.
     private func exchange(_ command: String, listen: String, backend: String) throws {
         let (input, output) = (TemporaryPath.make("in"), TemporaryPath.make("out"))
         defer {

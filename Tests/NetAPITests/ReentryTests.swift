@@ -1,9 +1,9 @@
-/// A program's object may use, in its deinit, the very thing that has kept it until then.
+/// Tests that a program's object may use, in its deinit, the library object that held it.
 import NetAPI
 import Testing
 
 @Suite struct ReentryTests {
-    /// Owns a timer whose body keeps it, and cancels it in the end.
+    /// Owns a timer whose closure holds it, and cancels the timer in its deinit.
     private final class Session {
         private let gone: Shared<Int>
         var timer: NetAPI.Timer?
@@ -32,7 +32,7 @@ import Testing
             traffic: { connection in
                 let session = Session(gone)
                 session.timer = connection.loop.schedule(after: .seconds(300)) { session.use() }
-                // Neither the first to let go of it nor the last.
+                // Not the last release: the local variable still holds the session.
                 session.timer?.cancel()
                 return try TestHandler.echo(connection)
             })
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    /// Kept by its connection, which it goes on using when that lets go of it.
+    /// Held by its connection, which its deinit still uses.
     private final class State {
         private let connection: Connection
         private let count: PerConnection<Int>

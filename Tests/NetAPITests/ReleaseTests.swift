@@ -1,10 +1,10 @@
-/// What a program's closures have captured may call the library when it is let go of, wherever
-/// that happens.
+/// Tests that an object captured by a program's closure may call the library in its deinit, on any
+/// thread.
 import NetAPI
 import Testing
 
 @Suite struct ReleaseTests {
-    /// Counts what is alive; each asks the server in its deinit.
+    /// Counts live objects; each calls the server in its deinit.
     private final class Guests: Sendable {
         private let counts = Shared((made: 0, gone: 0))
 
@@ -46,7 +46,7 @@ import Testing
                     guests.guest(of: connection.server), guests.guest(of: connection.server)
                 )
                 connection.offload {
-                    // Slower than it is asked for, so that more of it waits.
+                    // Slower than the requests, so that more jobs wait.
                     pause(.microseconds(500))
                     first.use()
                 } then: { connection, _ in
@@ -67,7 +67,7 @@ import Testing
         #expect(guests.made == 800)
     }
 
-    /// Of connections that have gone, or that the stop cut off.
+    /// The jobs belong to connections that have closed, or that the stop cut off.
     @Test(arguments: Setup.all, [true, false])
     func workThatNeverRanMayAskTheServer(_ setup: Setup, _ clientsLeave: Bool) throws {
         let guests = Guests()
@@ -121,7 +121,7 @@ import Testing
             for number in 0..<1000 { post(number) }
             try eventually("all ran") { ran.value == 1000 }
             try eventually("all are let go of") { guests.alive == 0 }
-            // The stop meets these in the mailbox.
+            // These are in the mailbox at the stop.
             for number in 0..<1000 { post(number) }
         }
         for number in 0..<10 { post(number) }
@@ -129,7 +129,7 @@ import Testing
         #expect(guests.made == 2010)
     }
 
-    /// Those that fired, that were cancelled, whose connection has closed, and that the stop cut
+    /// Timers that fired, that were cancelled, whose connection has closed, and that the stop cut
     /// off.
     @Test(arguments: Setup.all)
     func timersMayAskTheServer(_ setup: Setup) throws {

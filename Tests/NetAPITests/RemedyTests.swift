@@ -1,4 +1,4 @@
-/// Errors name what is really wrong with an address, and a remedy that is one.
+/// Tests that errors name the real problem of an address, and a remedy that works.
 import Glibc
 import NetAPI
 import Testing
@@ -51,7 +51,7 @@ import Testing
     func aLinkLocalHostWithoutAZoneIsToldOfZones(_ setup: Setup, _ text: String) throws {
         let address = try Address(parsing: text)
         for error in [try startError(setup, address), try connectError(setup, address)] {
-            // A machine without IPv6 says that first.
+            // A machine without IPv6 reports that first.
             guard error.errno == EINVAL else { continue }
             #expect(error.code == .invalidAddress)
             #expect(error.description.contains(text))
@@ -85,7 +85,7 @@ import Testing
         }
     }
 
-    /// Wherever there is IPv6 or not.
+    /// With or without IPv6.
     @Test(arguments: Setup.all)
     func noHostServesOnEveryMachine(_ setup: Setup) throws {
         try withServer(setup, listen: ["tcp://:0"]) { server in

@@ -1,10 +1,11 @@
-/// Clients that reset while they wait in the backlog are shown, and counted, as who they were.
+/// Tests of clients that reset in the backlog: they are reported and counted with their real
+/// addresses.
 import NetAPI
 import Testing
 
 @Suite struct ResetBeforeAcceptTests {
-    /// Clients of a loop that is held up, which has to accept them itself; all have reset before
-    /// it goes on.
+    /// Runs `body` with clients of a blocked loop that accepts by itself; all have reset before it
+    /// continues.
     private func withResetClients(
         _ setup: Setup, options: Options, count: Int, _ handler: TestHandler,
         _ body: (TestServer, _ names: [String]) throws -> Void
@@ -59,7 +60,7 @@ import Testing
         }
     }
 
-    /// The blocker is as many as one host may have.
+    /// The blocking client is the only connection that one host may have.
     @Test(arguments: Setup.single)
     func theyCountForTheirHost(_ setup: Setup) throws {
         let options = setup.options { $0.limits.connectionsPerHost = 1 }

@@ -1,19 +1,19 @@
-/// Who is not read can still reset: that is noticed, and what had come before it is shown. An end
-/// is not: it waits until somebody reads.
+/// Tests of a reset while reading is paused: it is noticed, and earlier bytes are delivered. An end
+/// of stream waits until reading resumes.
 import NetAPI
 import Testing
 
 @Suite struct ResetWhilePausedTests {
     private static let soon: Duration = .seconds(2)
 
-    /// Pauses after the first bytes and never resumes by itself.
+    /// Pauses after the first bytes and never resumes.
     private func pausing(_ shown: PerConnection<[UInt8]>, _ ends: Shared<[[UInt8]]>) -> TestHandler
     {
         var handler = TestHandler()
         handler.traffic = { connection in
             connection[shown] += connection.readArray()
             connection.pauseReading()
-            // Once: to a peer that has closed it would provoke a reset.
+            // Only once: a write to a closed peer would cause a reset.
             if connection[shown].count == 1 { connection.write("!") }
             return .none
         }
@@ -51,7 +51,7 @@ import Testing
     @Test(arguments: Setup.receiving)
     func whatCameBeforeTheResetIsShown(_ setup: Setup) throws {
         let pattern = Pattern(stream: 11)
-        // What a kernel takes at once of who is not read.
+        // An amount that a kernel accepts at once for a connection that is not read.
         let size = 20_000
         let (shown, ends) = (PerConnection<[UInt8]>([]), Shared<[[UInt8]]>([]))
         let handler = pausing(shown, ends)
@@ -67,7 +67,7 @@ import Testing
         #expect(handler.log.reasons == ["reset"])
     }
 
-    /// The peer has closed, not only ended its side, and still all of it waits.
+    /// The peer has closed, not only ended its side, and still everything waits.
     @Test(arguments: Setup.receiving)
     func anEndIsNotToldBeforeTheConnectionIsReadAgain(_ setup: Setup) throws {
         let (shown, ends) = (PerConnection<[UInt8]>([]), Shared<[[UInt8]]>([]))
@@ -93,7 +93,7 @@ import Testing
         #expect(ends.value == [Array("xthe rest".utf8)])
     }
 
-    /// The source of a pipe is not read while the target does not take what it is given.
+    /// The source of a pipe is not read while the target does not accept its bytes.
     @Test(arguments: Setup.receiving)
     func aResetBehindAFullPipeIsNoticed(_ setup: Setup) throws {
         let pattern = Pattern(stream: 12)

@@ -1,4 +1,5 @@
-/// Several programs on one UDP port: for multicast, and only where all of them say so.
+/// Tests of several programs on one UDP port: for multicast, and only if all of them set the
+/// option.
 import Glibc
 import NetAPI
 import Testing

@@ -1,9 +1,9 @@
-/// Two servers on one port: one of them stops, and nobody whom it had taken in is lost.
+/// Tests of two servers on one port: one of them stops, and no connection that it accepted is lost.
 import NetAPI
 import Testing
 
 @Suite struct SharedPortTests {
-    /// Two that run, with handlers of their own.
+    /// Runs `body` with two servers that have their own handlers.
     private func withTwo(
         _ setup: Setup, _ handlers: [TestHandler],
         _ body: (_ stopping: Server, _ staying: Server) throws -> Void
@@ -33,7 +33,8 @@ import Testing
             }
         }
         try withTwo(setup, handlers) { stopping, staying in
-            // The kernel picks among the listeners: until each loop has one, and more of them.
+            // The kernel picks among the listeners. Clients connect until each loop has one, so
+            // some loops have more.
             var blockers: [TestClient] = []
             func isOnEachLoop() -> Bool {
                 (stopping.loopStatistics + staying.loopStatistics).allSatisfy { $0.open > 0 }
@@ -61,12 +62,12 @@ import Testing
         }
     }
 
-    /// What clients saw of their connections while one of the servers stopped.
+    /// The results of the clients' connections while one of the servers stopped.
     struct Fates: Sendable {
         var served = 0
-        /// An end without an answer: the stop took in who had not asked for anything yet.
+        /// An end without an answer: the stop accepted a client that had sent no request yet.
         var ended = 0
-        /// Reset by the kernel before either server had it.
+        /// Reset by the kernel before either server had accepted it.
         var reset = 0
     }
 
@@ -95,8 +96,8 @@ import Testing
                 fates.served + fates.ended
                     == stopping.statistics.accepted + staying.statistics.accepted, "\(fates)")
         }
-        // What the kernel had not yet handed over when the listener closed: at most one of each
-        // thread's, for each of the listeners.
+        // Connections that the kernel had not yet handed over when the listener closed: at most one
+        // of each thread, for each listener.
         #expect(fates.reset <= threads * setup.loops, "\(fates)")
     }
 
@@ -105,7 +106,7 @@ import Testing
             let client = try TestClient(to: address)
             try client.send("x")
             _ = try client.receive(exactly: 1)
-            // No TIME_WAIT: thousands of them would leave no port.
+            // No TIME_WAIT: thousands of such sockets would leave no free port.
             client.reset()
             fate.update { $0.served += 1 }
         } catch let early as EndedEarly where early.end == .clean {

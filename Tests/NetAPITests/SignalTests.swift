@@ -1,12 +1,12 @@
-/// Signals: those that were asked for stop a server, all others interrupt nothing.
+/// Tests of signals: those that were requested stop a server, all others interrupt nothing.
 ///
-/// Each in a process of its own, since a signal is a matter of the whole process.
+/// Each test runs in its own process, since a signal concerns the whole process.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct SignalTests {
-    /// What `run` says when the process gets `number` while a client is being served.
+    /// Returns the result of `run` when the process gets `number` while a client is being served.
     private static func reason(_ setup: Setup, _ number: CInt) throws -> String {
         let handler = TestHandler()
         let server = try Server(handler, listen: anyPort, options: setup.options())
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    /// A drain that a busy connection would hold for five seconds ends with the second signal.
+    /// A drain that a busy connection would delay for five seconds ends with the second signal.
     private static func endADrain(_ setup: Setup, _ number: CInt) throws {
         let handler = TestHandler(open: { connection in
             connection.isBusy = true
@@ -115,7 +115,7 @@ import Testing
         }
     }
 
-    /// System calls that a signal interrupts must go on (H28).
+    /// System calls that a signal interrupts must be repeated.
     @Test func aThousandSignalsASecondInterruptNothing() async {
         await #expect(processExitsWith: .success) {
             var action = sigaction()

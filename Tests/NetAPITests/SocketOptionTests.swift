@@ -1,4 +1,5 @@
-/// Socket options on live connections: the sensible ones work, the others give a clear error.
+/// Tests of socket options on live connections: the sensible ones work, the others give a clear
+/// error.
 import NetAPI
 import Testing
 
@@ -8,7 +9,7 @@ import Testing
         let option: SocketOption
     }
 
-    /// What `set` answered on a live connection to `address`.
+    /// The errors of `set` on a live connection to `address`.
     private func answers(
         _ setup: Setup, _ cases: [Case], listen: Address = anyPort
     ) throws -> [String: NetError] {
@@ -71,7 +72,7 @@ import Testing
         }
     }
 
-    /// A positive linger blocks a loop for seconds in close(2) (H49).
+    /// With a positive linger, close(2) blocks a loop for seconds.
     @Test(arguments: Setup.all)
     func aPositiveLingerAndNonsenseAreRefused(_ setup: Setup) throws {
         let answers = try answers(

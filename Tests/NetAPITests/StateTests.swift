@@ -1,5 +1,5 @@
-/// What a handler keeps with a connection: there from `onOpen` to `onClose`, and only for that
-/// connection.
+/// Tests of a connection's variables: they exist from `onOpen` to `onClose`, for that connection
+/// only.
 import NetAPI
 import Testing
 

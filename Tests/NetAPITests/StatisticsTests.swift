@@ -1,4 +1,4 @@
-/// The counters add up.
+/// Tests that the counters add up.
 import NetAPI
 import Testing
 
@@ -22,7 +22,7 @@ import Testing
             #expect(statistics.accepted == 20)
             #expect(statistics.open == 20 && server.server.connectionCount == 20)
             #expect(statistics.bytesIn == (1...20).reduce(0) { $0 + $1 * 10 })
-            // Counted a moment after the kernel took them.
+            // Counted a moment after the kernel accepted them.
             try eventually("200 bytes out") { server.server.statistics.bytesOut == 200 }
             #expect(statistics.turns > 0)
             #expect(statistics.overflowCloses == 0)

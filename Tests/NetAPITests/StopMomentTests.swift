@@ -1,5 +1,5 @@
-/// Stops that come when nobody expects them: before the start, in the middle of it, from any
-/// callback. The server always ends, and who asked is told.
+/// Tests of stops at unusual moments: before the start, during it, from any callback. The server
+/// always ends, and the caller gets the result.
 import Glibc
 import NetAPI
 import Testing
@@ -74,7 +74,7 @@ import Testing
         handler.log.checkLives()
     }
 
-    /// Cancelled before `run` is called, or at any moment of it.
+    /// Cancelled before `run` is called, or at any moment during it.
     @Test(arguments: Setup.all)
     func aRunWhoseTaskIsCancelledSaysThatItStopped(_ setup: Setup) async throws {
         for round in 0..<100 {
@@ -90,7 +90,7 @@ import Testing
         }
     }
 
-    /// Binding takes its time.
+    /// Binding a hundred sockets takes time.
     @Test(arguments: Setup.all)
     func soDoesOneWithAHundredListeners(_ setup: Setup) async throws {
         let list = [Address](repeating: anyPort, count: 100)
@@ -125,7 +125,7 @@ import Testing
         }
     }
 
-    /// Both wait for what the start comes to.
+    /// Both stops wait for the start's result.
     @Test(arguments: Setup.all)
     func stopsBesideAStartThatFailsReturn(_ setup: Setup) async throws {
         let gate = Gate()
@@ -215,7 +215,7 @@ import Testing
         #expect(try await patiently("await run") { try await task.value } == "stopped")
     }
 
-    /// The pool that tasks run on may grow a little: twenty threads would be ours.
+    /// The pool that tasks run on may grow a little; twenty threads would be the server's.
     @Test func runsInTasksLeaveNoThreadAndNoDescriptor() async {
         await #expect(processExitsWith: .success) {
             for setup in Setup.all {

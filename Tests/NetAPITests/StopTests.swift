@@ -1,5 +1,5 @@
-/// Stopping: quick when there is nothing to do, harmless when repeated, from any thread, and the
-/// port is free again.
+/// Tests of stopping: quick when there is nothing to do, harmless when repeated, from any thread,
+/// and the port is free again.
 import Glibc
 import NetAPI
 import Testing
@@ -38,10 +38,10 @@ import Testing
         handler.log.checkLives()
     }
 
-    /// Each returns when the threads are gone, also one that finds another at it.
+    /// Each stop returns when the threads have ended, also one that finds another in progress.
     @Test(arguments: Setup.all)
     func aSecondStopWaitsAsTheFirstDoes(_ setup: Setup) throws {
-        /// The last that a loop's thread lets go of.
+        /// The last object that a loop's thread releases.
         final class Kept: Sendable {
             let gate: Gate
             let isGone: Shared<Bool>
@@ -75,7 +75,7 @@ import Testing
             }
         }
         try eventually("a thread is about to end") { gate.isReached }
-        // Enough for one that does not wait, and no more than that.
+        // Long enough for a stop that does not wait to return.
         pause(.milliseconds(50))
         gate.open()
         for stop in stops { #expect(try stop.join("Server.stop")) }
@@ -150,7 +150,7 @@ import Testing
         }
     }
 
-    /// Owes its only client much more than the kernel takes.
+    /// Starts a server whose only client has much more pending output than the kernel accepts.
     private func startedWithAPeerThatNeverReads(
         _ setup: Setup
     ) throws -> (Server, TestHandler, TestClient) {
@@ -178,7 +178,7 @@ import Testing
         #expect(end.isReset, "what was cut off must not look complete")
     }
 
-    /// Whichever comes first, and whether the drain has begun when the other one comes.
+    /// In either order, and whether or not the drain has begun at the second stop.
     @Test(arguments: Setup.all)
     func ofTwoStopsTheShorterTimeCounts(_ setup: Setup) throws {
         let (server, _, client) = try startedWithAPeerThatNeverReads(setup)

@@ -1,4 +1,4 @@
-/// A stop does not queue up behind what other threads post.
+/// Tests that a stop does not queue behind closures that other threads post.
 import Glibc
 import NetAPI
 import Testing
@@ -40,7 +40,7 @@ import Testing
     }
 }
 
-/// Each takes its loop for 50 us.
+/// Each closure keeps its loop busy for 50 us.
 private func post(
     _ posting: StopUnderLoadTests.Posting, _ server: Server, _ target: ConnectionHandle,
     _ ran: Shared<Int>

@@ -1,4 +1,4 @@
-/// The tests' own tools: a verifier that cannot fail would prove nothing.
+/// Tests of the tests' own tools: a check that cannot fail would prove nothing.
 import Glibc
 import Testing
 

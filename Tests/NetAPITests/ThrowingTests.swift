@@ -1,4 +1,5 @@
-/// What a callback throws ends what the callback was about, and nothing else.
+/// Tests of errors that callbacks throw: each ends the object that the callback was called for, and
+/// no other.
 import NetAPI
 import Testing
 

@@ -1,11 +1,11 @@
-/// Boot, ticks and shutdown: what a handler sees of its loop apart from connections.
+/// Tests of boot, ticks and shutdown: the callbacks of a loop apart from connections.
 import NetAPI
 import Testing
 
 @Suite struct TickTests {
     private static func now() -> ContinuousClock.Instant { .now }
 
-    /// One handler per loop, all of which tell `handler`'s log.
+    /// One handler per loop; all of them record in `handler`'s log.
     private func perLoop(_ setup: Setup, _ handler: TestHandler) throws -> Server {
         try Server(listen: anyPort, options: setup.options()) { handler }
     }
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    /// The delay counts from the return of the tick before.
+    /// The delay counts from the return of the previous tick.
     @Test(arguments: Setup.all)
     func aSlowTickDelaysTheNextOne(_ setup: Setup) throws {
         let gaps = Shared<[Duration]>([])

@@ -1,10 +1,10 @@
-/// Closures that a loop or a connection runs later: in order, not early, not after cancel or close.
+/// Tests of timers of a loop or a connection: in order, not early, not after cancel or close.
 import NetAPI
 import Testing
 
 @Suite struct TimerTests {
-    /// Runs `body` on a loop of a server and waits until `words` has `count` entries (and a moment
-    /// longer).
+    /// Runs `body` on a loop of a server and waits until `words` has `count` entries, and a moment
+    /// longer.
     private func onLoop(
         _ setup: Setup, expecting count: Int,
         _ body: @escaping @Sendable (Loop, Shared<[String]>) -> Void
@@ -47,12 +47,12 @@ import Testing
             }
         }
         #expect(words.count == 20)
-        // A loop reads its clock once a turn, so a millisecond is nothing.
+        // A loop reads its clock once a turn, so a millisecond is allowed.
         #expect(late.value.allSatisfy { $0 >= .milliseconds(-1) }, "early: \(late.value)")
         #expect(late.value.allSatisfy { $0 < .seconds(1) }, "late: \(late.value)")
     }
 
-    /// The delay counts from the call, however long the callback has been running by then.
+    /// The delay counts from the call, also late in a long callback.
     @Test(arguments: Setup.all)
     func aTimerMadeLateInALongCallbackIsNotEarly(_ setup: Setup) throws {
         let gap = Shared(Duration.zero)
@@ -85,7 +85,7 @@ import Testing
     @Test(arguments: Setup.all)
     func aRepeatingTimerRepeatsUntilCancelled(_ setup: Setup) throws {
         let words = try onLoop(setup, expecting: 6) { loop, words in
-            // Touched on this loop's thread only.
+            // Used on this loop's thread only.
             nonisolated(unsafe) var timer: Timer?
             timer = loop.schedule(every: .milliseconds(10)) {
                 words.update { $0.append("tick") }
@@ -157,7 +157,7 @@ import Testing
         let order = Shared<[Int]>([])
         _ = try onLoop(setup, expecting: 1) { loop, words in
             var random = SeededRandom(5)
-            // Each counts from its own scheduling, which for all of them takes less than one step.
+            // Each counts from its own scheduling; scheduling all of them takes less than one step.
             for _ in 0..<500 {
                 let delay = Int.random(in: 1...5, using: &random) * 100
                 loop.schedule(after: .milliseconds(delay)) { order.update { $0.append(delay) } }
@@ -168,7 +168,7 @@ import Testing
         #expect(order.value == order.value.sorted())
     }
 
-    /// What became of each of many timers; confined to their loop.
+    /// The results of many timers; confined to their loop.
     private final class Tally {
         var timers: [Timer] = []
         var due: [ContinuousClock.Instant] = []
@@ -176,7 +176,7 @@ import Testing
         var early = 0
     }
 
-    /// Timers live in the loop: the kernel is told of the next deadline, and of nothing else.
+    /// The loop keeps the timers: the kernel gets only the next deadline.
     @Test(arguments: Setup.single)
     func aMillionTimersCostNoSystemCallEach(_ setup: Setup) throws {
         let (count, loops, done) = (1_000_000, Shared<[LoopHandle]>([]), Shared(false))
@@ -197,24 +197,24 @@ import Testing
                     tally.timers.append(
                         loop.schedule(after: delay) { [unowned tally] in
                             tally.fired[number] += 1
-                            // As exact as the clock of a turn.
+                            // The tolerance is that of a turn's clock.
                             if .now < tally.due[number] - .milliseconds(1) { tally.early += 1 }
                         })
                 }
                 for number in stride(from: 1, to: count, by: 2) { tally.timers[number].cancel() }
-                // Behind them all, since it is made last.
+                // Fires after all others, since it is created last.
                 loop.schedule(after: .milliseconds(3001)) {
                     let halves = stride(from: 0, to: count, by: 2)
                     result.value = (
                         halves.count { tally.fired[$0] == 1 },
                         halves.count { tally.fired[$0 + 1] == 0 }, tally.early
                     )
-                    // Here and not at the end: a stop should have nothing to wait for.
+                    // Freed here and not at the end, so that the stop has nothing to wait for.
                     tally.timers = []
                     done.value = true
                 }
             }
-            // All of it is work of one thread, on a machine that may have others to serve.
+            // All of this is one thread's work, on a machine that may be busy.
             try eventually("the last one", within: patience * 8) { done.value }
             #expect(result.value == (count / 2, count / 2, 0))
             let calls = server.server.statistics.kernelEntries - entries

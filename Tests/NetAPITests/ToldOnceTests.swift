@@ -1,10 +1,10 @@
-/// Closures that a program hands in are told exactly once, however the loop's end comes between.
+/// Tests that a program's closures are called exactly once, at any moment of the loop's end.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct ToldOnceTests {
-    /// How often each of many was told.
+    /// The number of calls of each of many closures.
     private final class Tellings: Sendable {
         private let counts: Shared<[Int]>
 
@@ -19,7 +19,7 @@ import Testing
         }
     }
 
-    /// One that is served, one where nobody listens, and none at all.
+    /// An address that is served, one without a listener, and an invalid one.
     private static func places(_ server: TestServer) -> [Address] {
         [server.addresses[0], "tcp://127.0.0.1:1", "howdy"]
     }
@@ -95,7 +95,7 @@ import Testing
         try late.expectOnce()
     }
 
-    /// The last loop's handler fails, and so do all the loops.
+    /// The last loop's handler fails, and with it all loops.
     @Test(arguments: Setup.all)
     func connectsPostedInOnBootOfAServerThatFailsAreTold(_ setup: Setup) throws {
         let (asked, told) = (Shared(0), Shared(0))
@@ -119,7 +119,7 @@ import Testing
         #expect(told.value == asked.value)
     }
 
-    /// Begun in earnest by a loop that never runs.
+    /// The connect is started by a loop that never runs.
     @Test(arguments: Setup.all)
     func aConnectBegunInOnBootOfAServerThatFailsIsTold(_ setup: Setup) throws {
         let listener = try RawListener()
@@ -139,7 +139,7 @@ import Testing
         try eventually("every descriptor closed") { Probe.descriptors <= before }
     }
 
-    /// Such an error has no connection that it could close, and is no reason to stop a server.
+    /// Such an error has no connection to close, and does not stop a server.
     @Test(arguments: Setup.all, ["howdy", "tcp://127.0.0.1:1", "unix:///nowhere/at-all"])
     func aConnectThatFailsAndThrowsHarmsNobody(_ setup: Setup, _ place: String) throws {
         let tried = Shared(0)
@@ -161,7 +161,7 @@ import Testing
         #expect(handler.log.reasons.allSatisfy { $0 != "handlerError" })
     }
 
-    /// What a handle's calls return, and what `sent` was told meanwhile.
+    /// Returns the results of a handle's calls, and records the results passed to `sent`.
     private static func calls(
         _ handle: ConnectionHandle, _ told: Shared<[String]>
     ) -> [Bool] {
@@ -194,7 +194,7 @@ import Testing
             #expect(try client.receive(exactly: 8) == Array("text".utf8) + [1, 2, 3, 4])
             client.close()
             try handler.log.waitFor(.close)
-            // The loop takes it, and finds the connection closed.
+            // The loop accepts the calls and finds the connection closed.
             #expect(Self.calls(handle, second) == [Bool](repeating: true, count: 5))
             try eventually("all are refused") { second.value.count == 3 }
         }

@@ -1,12 +1,12 @@
-/// The file of a Unix listener: replaced when dead, refused when it is anything else, removed when
-/// it is ours.
+/// Tests of a Unix listener's file: replaced when dead, refused when it is anything else, removed
+/// when it is ours.
 import CLinux
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct UnixPathTests {
-    /// A listening socket at `path` that is not one of the library's.
+    /// A listening socket at `path` that does not belong to the library.
     private func occupy(_ path: String) throws -> CInt {
         let descriptor = socket(AF_UNIX, CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC), 0)
         guard descriptor >= 0 else { throw SystemFailure("socket") }

@@ -1,4 +1,4 @@
-/// How a loop waits: without sleeping for a while, or for more than one completion.
+/// Tests of a loop's wait: without sleeping for a while, or for more than one completion.
 import NetAPI
 import Testing
 
@@ -11,7 +11,7 @@ import Testing
             let statistics = { server.server.statistics }
             let before = statistics().turns
             for _ in 0..<50 { #expect(try client.roundTrip("ping")) }
-            // Turns go on without events, and end. With events alone there would be few.
+            // Turns continue without events, and end. With events alone there would be few.
             try eventually("it looked again and again") { statistics().turns > before + 1000 }
             try eventually("it sleeps") {
                 let before = statistics().turns
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    /// Only after a busy turn: a lone client would wait for nobody.
+    /// Only after a busy turn: a lone client would wait for no other.
     @Test(arguments: Setup.single)
     func aMinimumWaitDoesNotDelayALoneClient(_ setup: Setup) throws {
         let options = setup.options { $0.minimumWait = .milliseconds(10) }

@@ -1,11 +1,11 @@
-/// A socket that is bound to every address answers from the one that was asked: a peer with a
-/// connected socket hears nothing else.
+/// Tests of a socket that is bound to every address: it answers from the address that was asked. A
+/// peer with a connected socket receives from no other address.
 import Glibc
 import NetAPI
 import Testing
 
 @Suite struct WildcardDatagramTests {
-    /// Where it is bound, and by which hosts it is asked.
+    /// The address that the socket is bound to, and the hosts that peers send to.
     struct Place: Sendable, CustomTestStringConvertible {
         let listen: Address
         let hosts: [String]
@@ -36,7 +36,8 @@ import Testing
             let targets = place.hosts.map { Address.udp($0, port: port) }
             let peers = try targets.map { try DatagramPeer(to: $0, patience: 5) }
             for size in [0, 1, 1200, 65_507] {
-                // All are asked before any is answered, so that neighbours differ in their source.
+                // All peers send before any answer, so that consecutive answers have different
+                // sources.
                 let bytes = Pattern(stream: 1).bytes(size)
                 for peer in peers { try peer.send(bytes) }
                 for peer in peers { #expect(try peer.receive() == bytes, "\(size) bytes") }
@@ -46,7 +47,7 @@ import Testing
         }
     }
 
-    /// Bundles have one source each, and pieces of one have all been asked at one address.
+    /// A bundle has one source, and all pieces of a received one were sent to one address.
     @Test(arguments: Setup.all, [DatagramOffloadTests.Offload.all[3]])
     func offloadsKeepAddressesApart(
         _ setup: Setup, _ offload: DatagramOffloadTests.Offload

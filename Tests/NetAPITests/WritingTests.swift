@@ -1,9 +1,9 @@
-/// Every form of writing gives the right bytes, in the order of the calls.
+/// Tests that every form of writing sends the right bytes, in the order of the calls.
 import NetAPI
 import Testing
 
 @Suite struct WritingTests {
-    /// What a handler writes when a client connects, and closes.
+    /// Returns the bytes that a handler writes when a client connects, before it closes.
     private func written(
         _ setup: Setup, _ body: @escaping @Sendable (Connection) throws -> Void
     ) throws -> [UInt8] {
@@ -213,7 +213,7 @@ import Testing
             try handler.log.waitFor(.open, count: pair.count)
             let pattern = Pattern(stream: 1)
             let sender = Worker { try pair[0].send(pattern.bytes(1 << 20)) }
-            // Round-robin: the next one on the same loop.
+            // Round-robin: the next client on the same loop.
             try pair[setup.loops].receive(pattern, exactly: 1 << 20)
             try sender.join("sending")
         }

@@ -3,9 +3,9 @@ import Glibc
 import Simulation
 import Testing
 
-/// One loop of several whose driver fails: what its handler is told, and when.
+/// A group of loops in which one driver fails: the handler's callbacks and their order.
 @Suite struct GroupFailureTests {
-    /// Two loops, each with a delegate of its own.
+    /// Two loops, each with its own delegate.
     private final class Pair {
         let network = SimulatedNetwork(seed: 1)
         let drivers = [ScriptedDriver(), ScriptedDriver()]
@@ -17,7 +17,7 @@ import Testing
             var configuration = LoopGroup.Configuration()
             configuration.loops = 2
             configuration.reusePort = true
-            // Each is used by one thread: the test's, if it turns both loops, or its loop's.
+            // Each is used by one thread: the test's if it turns both loops, otherwise its loop's.
             nonisolated(unsafe) let (drivers, delegates) = (drivers, delegates)
             let made = Monitor(0)
             group = LoopGroup(
@@ -32,7 +32,7 @@ import Testing
                     }, makeDelegate: { delegates[$0] }, report: { _ in }))
         }
 
-        /// For the test to turn.
+        /// Starts the loops; the test turns them.
         func startStepped() throws { loops = try group.startStepped(group.listen(on: [])) }
 
         func turn(_ loop: Int, _ completions: [(Token, QueuedEvent)] = []) {
@@ -47,7 +47,7 @@ import Testing
         try pair.startStepped()
         let address = SocketAddress.unix("/elsewhere", abstract: false)
         for loop in 0..<2 { pair.turn(loop) }
-        // A connection of the second loop.
+        // Opens a connection of the second loop.
         _ = pair.group.servingPorts[1].run { loop in
             loop.connect(to: address, isDatagram: true, timeout: 1_000_000_000) { _ in }
         }
@@ -62,7 +62,7 @@ import Testing
         pair.turn(0)
         #expect(pair.delegates[0].shutDowns == 0)
         #expect(!pair.loops[0].hasEnded)
-        // The other one is told to stop, and closes what it has.
+        // The other loop is stopped, and closes its connection.
         for _ in 0..<3 { pair.turn(1) }
         #expect(pair.delegates[0].shutDowns == 0)
         pair.turn(1, [(token, .closed)])

@@ -3,7 +3,7 @@ import Glibc
 import Simulation
 import Testing
 
-/// What a group listens on when a machine has less than was asked for.
+/// The listeners of a group on a machine that supports less than requested.
 @Suite struct ListenTests {
     private static let everyV6 = SocketAddress.v6(IPv6Bytes(high: 0, low: 0), port: 0, scope: 0)
 

@@ -3,14 +3,14 @@ import Glibc
 import Simulation
 import Testing
 
-/// Accepting when the kernel refuses, when the server is full, and when it stops.
+/// Accepting when the kernel reports errors, when the server is full, and when it stops.
 @Suite struct LoopAcceptTests {
     private func failure(_ number: Int32) -> QueuedEvent {
         .failed(.accept, SystemError(number, "accept"))
     }
 
-    /// Turns until just before the back-off is over, and then past it. Returns what the listener
-    /// does then.
+    /// Turns until just before the back-off ends, and then past it. Returns the requests after
+    /// that.
     private func waitOut(_ delay: Nanoseconds, _ stage: Stage) -> [Stage.Request] {
         #expect(stage.turn() == [])
         #expect(stage.lastWait == delay)
@@ -75,8 +75,7 @@ import Testing
             let listener = try stage.startAccepting()
             stage.owner.limit = 1
             let descriptors = try (0..<3).map { _ in try stage.makeDescriptor() }
-            // The driver was ahead of the loop: all three were accepted before it heard of the
-            // stop.
+            // The driver accepted all three before the stop reached it.
             let first = stage.turn(
                 (listener, .accepted(descriptors[0])), (listener, .accepted(descriptors[1])),
                 (listener, .accepted(descriptors[2])))
@@ -120,7 +119,7 @@ import Testing
             let (listener, descriptors) = try fill(stage, of: 3)
             let first = try #require(stage.delegate.lastOpened)
             stage.abort(first)
-            // Accepted before the driver had stopped, and after there was room.
+            // Accepted before the driver had stopped, and after room became free.
             let late = stage.turn((first, .closed), (listener, .accepted(descriptors[2])))
             #expect(late == [])
             for parked in descriptors[1...] {
@@ -135,7 +134,7 @@ import Testing
 
     // MARK: Handing over
 
-    /// All of one host, so that `sourceHash` picks one loop for all.
+    /// All peers have one host, so that `sourceHash` picks one loop for all.
     @Test("a loop that takes nothing has 64 connections, and the others the rest")
     func heldUpLoop() throws {
         try withStage(handsTo: 3, .sourceHash) { stage in
@@ -149,12 +148,12 @@ import Testing
             try accept(64)
             #expect(stage.others.map(\.load).sorted() == [0, 0, 64])
             #expect(stage.port.counters.balancerFallBacks.current == 0)
-            // The least loaded of the others each time.
+            // Each goes to the least loaded of the other loops.
             try accept(100)
             #expect(stage.others.map(\.load).sorted() == [50, 50, 64])
             #expect(stage.port.counters.balancerFallBacks.current == 100)
             #expect(stage.port.counters.acceptorWaits.current == 0)
-            // Until all are held up.
+            // Until all other loops have 64.
             try accept(27)
             let last = stage.turn((listener, .accepted(try stage.makeDescriptor())))
             #expect(last == [.stop(.accept, listener)])
@@ -222,7 +221,7 @@ import Testing
     func stopWhileFull() throws {
         try withStage { stage in
             let (listener, descriptors) = try fill(stage, of: 2)
-            // The stop that is running already serves for this one.
+            // The stop in progress also answers this one.
             #expect(stage.stopAccepting() == [])
             let stopped = stage.turn((listener, .stopped(.accept)))
             let token = try #require(stage.delegate.lastOpened)
@@ -246,7 +245,7 @@ import Testing
         }
     }
 
-    /// Of so many descriptors the first is served, which is all that there is room for, and the
+    /// Accepts two of `count` descriptors: the first is served, which fills the server, and the
     /// second is parked.
     private func fill(
         _ stage: Stage, of count: Int

@@ -3,12 +3,12 @@ import Glibc
 import Simulation
 import Testing
 
-/// Connections that break in one direction while the other still carries something.
+/// Connections that break in one direction while the other still carries data.
 @Suite struct LoopBrokenTests {
     private let reset = SystemError(ECONNRESET, "recv")
     private let brokenSend = QueuedEvent.failed(.send, SystemError(EPIPE, "send"))
 
-    /// Not read, by the handler's wish, and watched.
+    /// Returns a connection that its handler has paused and its loop watches.
     private func makePaused(_ stage: Stage) throws -> Token {
         let token = try stage.open()
         #expect(stage.pause(token) == [.stop(.receive, token)])
@@ -164,7 +164,7 @@ import Testing
     }
 }
 
-/// What a promise was told.
+/// The results passed to `sent` closures.
 // Unchecked: a stage has one thread.
 private final class Tellings: @unchecked Sendable {
     private(set) var all: [String] = []

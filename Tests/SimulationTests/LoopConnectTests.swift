@@ -3,12 +3,12 @@ import Glibc
 import Simulation
 import Testing
 
-/// Connecting out when the kernel hesitates, errs or answers too late.
+/// Outgoing connects when the kernel is slow, fails or answers too late.
 @Suite struct LoopConnectTests {
     private let retry = Nanoseconds.milliseconds(5)
 
-    /// Begins to connect to the stage's own listener; with a peer, as far as getpeername tells, if
-    /// `isEstablished`.
+    /// Starts a connect, by default to the stage's listener. If `isEstablished`, getpeername(2)
+    /// finds a peer.
     private func connect(
         _ stage: Stage, within timeout: Nanoseconds, isEstablished: Bool = false,
         to other: SocketAddress? = nil, _ outcomes: Monitor<[String]>
@@ -58,7 +58,7 @@ import Testing
             #expect(stage.turn() == [])
             #expect(stage.lastWait == .milliseconds(2))
             stage.turn(after: .milliseconds(2))
-            // Not tried once more, although that is due at the same moment.
+            // The connect is not retried, although a retry is due at the same time.
             #expect(stage.turn() == [.close(token)])
             #expect(stage.turn((token, .closed)) == [])
             #expect(outcomes.withLock { $0 } == ["ETIMEDOUT"])
@@ -125,7 +125,7 @@ import Testing
             let refusal = QueuedEvent.failed(.connect, SystemError(ECONNREFUSED, "connect"))
             #expect(stage.turn((token, refusal)) == [.close(token)])
             #expect(outcomes.withLock { $0 } == ["ECONNREFUSED"])
-            // The deadline is nobody's any more.
+            // The deadline has no effect any more.
             stage.turn(after: .milliseconds(1_000))
             #expect(stage.turn() == [])
             #expect(outcomes.withLock { $0 } == ["ECONNREFUSED"])

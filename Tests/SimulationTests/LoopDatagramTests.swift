@@ -3,7 +3,7 @@ import Glibc
 import Simulation
 import Testing
 
-/// A connected datagram socket, in orders and with errors that no kernel gives on demand.
+/// A connected datagram socket, in orders and with errors that a test cannot get from a kernel.
 @Suite struct LoopDatagramTests {
     private func withConnected(
         _ configuration: LoopConfiguration = LoopConfiguration(),
@@ -32,12 +32,12 @@ import Testing
     private static let ownLosses = [
         EACCES, EPERM, EINVAL, ENOBUFS, ENOMEM, EMSGSIZE, EADDRNOTAVAIL, EIO, EOPNOTSUPP, ENETRESET,
     ]
-    /// What a router or the peer's host may have said of an earlier datagram.
+    /// Errors that a router or the peer's host may have reported for an earlier datagram.
     private static let oldNews = [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENOPROTOOPT]
     private static let losses = ownLosses + oldNews
     private static let ends = [EBADF, ENOTSOCK, ENOTCONN, EDESTADDRREQ, EPIPE, ENOSYS]
 
-    /// The kernel tells them instead of sending.
+    /// The kernel returns such an error instead of sending the datagram.
     @Test(arguments: oldNews, [[1], []] as [[UInt8]])
     func newsOfAnEarlierOneCostsNothing(_ number: Int32, _ bytes: [UInt8]) throws {
         try withConnected { stage, token in
@@ -49,7 +49,8 @@ import Testing
             }
             #expect(stage.port.counters.datagramDrops.current == 0)
             #expect(stage.port.counters.bytesOut.current == 2 * bytes.count)
-            // Twice is its own, and the next has a second try again.
+            // A second failure counts against the datagram itself. The next datagram has its own
+            // retry.
             stage.write([2], to: token)
             stage.write([3], to: token)
             #expect(stage.turn((token, failure(.send, number))) == [.send([2], token)])
@@ -60,7 +61,7 @@ import Testing
         }
     }
 
-    /// Not when the connection is being reset anyway.
+    /// A connection that is being reset makes no retry.
     @Test func newsOfAnEarlierOneDoesNotHoldUpAReset() throws {
         try withConnected { stage, token in
             stage.write([1], to: token)
@@ -96,7 +97,7 @@ import Testing
         }
     }
 
-    /// At once for the first time, and then with time in between.
+    /// The first retry comes at once, each later one after a delay.
     @Test(arguments: losses)
     func aReceiveThatFailsIsTriedAgainButNotWithoutRest(_ number: Int32) throws {
         try withConnected { stage, token in
@@ -104,7 +105,7 @@ import Testing
             #expect(stage.turn((token, error)) == [.receiveDatagrams(token)])
             for _ in 0..<3 {
                 #expect(stage.turn((token, error)) == [])
-                // What else happens to it is no reason to try.
+                // Other events of the connection cause no retry.
                 #expect(stage.write([1], to: token) == [.send([1], token)])
                 #expect(stage.turn((token, .sent(1))) == [])
                 #expect(stage.turn(after: .milliseconds(20) - 1) == [])
@@ -113,7 +114,7 @@ import Testing
             }
             #expect(stage.port.counters.datagramDrops.current == 4)
             #expect(stage.delegate.take(token) == [])
-            // Much later it is the first one again.
+            // After a long time a failure counts as the first again.
             stage.turn(after: .milliseconds(1_000))
             #expect(stage.turn((token, error)) == [.receiveDatagrams(token)])
         }
@@ -127,7 +128,7 @@ import Testing
         }
     }
 
-    // MARK: What is one datagram
+    // MARK: Datagram boundaries
 
     @Test func anEmptyWriteIsOneUnlessOthersJoinIt() throws {
         try withConnected { stage, token in
@@ -146,7 +147,7 @@ import Testing
         }
     }
 
-    /// A driver that took nothing of it has not sent it.
+    /// A driver that reports 0 bytes has not sent the datagram.
     @Test func whatWasNotTakenIsSentAgain() throws {
         try withConnected { stage, token in
             stage.write([1], to: token)
@@ -195,7 +196,7 @@ import Testing
         }
     }
 
-    /// Nobody's own: of another connection, of the loop, of a timer.
+    /// Closures outside the connection's callbacks: of another connection, of the loop, of a timer.
     @Test func closuresOfOneTurnStayApart() throws {
         try withConnected { stage, token in
             for byte: UInt8 in 1...3 {
@@ -212,7 +213,7 @@ import Testing
         }
     }
 
-    /// Empty ones take memory too.
+    /// Empty datagrams use memory too.
     @Test func howManyWaitIsBounded() throws {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 50_000
@@ -227,7 +228,7 @@ import Testing
         }
     }
 
-    /// By the same measure as the limit: otherwise a handler that heeds the marks would be reset.
+    /// The marks count like the limit. Otherwise a handler that respects the marks would be reset.
     @Test func marksCountWhatALimitCounts() throws {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 10_000
@@ -270,7 +271,7 @@ import Testing
         }
     }
 
-    // MARK: An empty one in hand
+    // MARK: An empty datagram in hand
 
     private func takesEmpty(_ stage: Stage, _ token: Token) -> Bool {
         guard let connection = stage.loop.find(token) else { return false }
@@ -304,7 +305,7 @@ import Testing
             stage.turn((token, .datagram(DatagramArrival([1], from: sender))))
             #expect(!takesEmpty(stage, token))
             stage.turn((token, .datagram(DatagramArrival([], from: sender))))
-            // Left by the handler, it is gone as any other.
+            // A datagram that the handler does not read is dropped, also an empty one.
             stage.turn((token, .stopped(.datagrams)))
             #expect(stage.resume(token) == [.receiveDatagrams(token)])
             #expect(stage.delegate.take(token) == [.traffic([])])

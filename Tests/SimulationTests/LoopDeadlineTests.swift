@@ -2,7 +2,7 @@ import EventLoop
 import Simulation
 import Testing
 
-/// Time-outs of a loop that was held up: nobody is silent whose bytes have come.
+/// Time-outs of a loop that was held up: a peer whose bytes have arrived is not silent.
 @Suite struct LoopDeadlineTests {
     private static let idle: Nanoseconds = .milliseconds(300)
 
@@ -12,15 +12,15 @@ import Testing
         try withStage(configuration) { stage in try body(stage, try stage.open()) }
     }
 
-    /// A wait that ends late and without events, as when a process is stopped between the kernel's
-    /// answer and its own look at the clock.
+    /// A wait that ends late and without events, like after the process was stopped between the
+    /// kernel's answer and its own check of the clock.
     @Test("what came while a process was stopped is seen before its time-outs")
     func stopped() throws {
         try withIdleTimeout { stage, token in
             stage.turn(after: .milliseconds(600))
             stage.turn((token, .received([1])))
             #expect(stage.delegate.take(token) == [.traffic([1])])
-            // And the time counts from there.
+            // The time-out counts from there.
             stage.turn(after: .milliseconds(299))
             stage.turn(after: .milliseconds(2))
             stage.turn(after: .milliseconds(2))

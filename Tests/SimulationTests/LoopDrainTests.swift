@@ -3,20 +3,20 @@ import Glibc
 import Simulation
 import Testing
 
-/// What a stop does to connections, by the clock: which close when, and when the loop says that it
-/// has none left.
+/// The effect of a stop on connections, by the clock: when each closes, and when the loop reports
+/// that none is left.
 @Suite struct LoopDrainTests {
     /// A peer that was silent for this long is not in the middle of sending.
     private let quiet = Nanoseconds.milliseconds(20)
     private let limit = Nanoseconds.milliseconds(1_000)
     private let half = Nanoseconds.milliseconds(500)
 
-    /// The stop is asked for in a turn of its own.
+    /// Requests the stop in a separate turn.
     private func drain(_ stage: Stage, within limit: Nanoseconds) {
         stage.turn(message: .drain(within: limit))
     }
 
-    /// A connection that was sent something, so that it is no new one.
+    /// Returns a connection that has sent a byte, so that it does not count as new.
     private func open(_ stage: Stage) throws -> Token {
         let token = try stage.open()
         stage.write([0], to: token)
@@ -42,7 +42,7 @@ import Testing
         try withStage { stage in
             let token = try open(stage)
             drain(stage, within: limit)
-            // The loop sleeps until it may be quiet.
+            // The loop sleeps until the connection may count as quiet.
             #expect(stage.turn() == [])
             #expect(stage.lastWait == quiet)
             #expect(stage.turn(after: quiet - 1) == [])
@@ -117,7 +117,7 @@ import Testing
                 #expect(stage.turn() == [])
                 #expect(stage.lastWait == quiet)
             }
-            // Not for ever.
+            // At half of the time the loop no longer waits.
             stage.turn(after: half - quiet * 3)
             #expect(stage.turn() == [.shutdownWrite(token)])
         }
@@ -180,7 +180,7 @@ import Testing
         try withStage { stage in
             drain(stage, within: limit)
             let late = try stage.makeStream()
-            // Behind the end, in one batch.
+            // After the end message, in the same batch.
             stage.owner.connectionAdded()
             _ = stage.port.post(.end)
             #expect(stage.turn(message: .adopt(late, listener: 0, host: nil)) == [])

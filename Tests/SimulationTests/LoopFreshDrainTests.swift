@@ -2,7 +2,7 @@ import EventLoop
 import Simulation
 import Testing
 
-/// A stop soon after somebody has connected: its first bytes may be on their way.
+/// A stop soon after a connection was made, whose first bytes may be in transit.
 @Suite struct LoopFreshDrainTests {
     private let quiet = Nanoseconds.milliseconds(20)
     private let firstBytes = Nanoseconds.milliseconds(100)

@@ -3,12 +3,12 @@ import Glibc
 import Simulation
 import Testing
 
-/// What one connection hears and asks for when completions come in an order that no kernel gives on
-/// demand.
+/// The callbacks and requests of one connection, with completions in an order that a test cannot
+/// get from a kernel.
 @Suite struct LoopOrderTests {
     private let long = [UInt8](repeating: 7, count: 20)
 
-    /// Low marks, so that `long` is above them.
+    /// Low marks, so that `long` exceeds them.
     private var congestible: LoopConfiguration {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 10
@@ -24,7 +24,7 @@ import Testing
 
     // MARK: Back-pressure
 
-    /// A connection that does not read, since `long` is on its way.
+    /// Returns a connection that does not read, because `long` is being sent.
     private func makeThrottled(_ stage: Stage) throws -> Token {
         let token = try stage.open()
         let long = long
@@ -36,8 +36,8 @@ import Testing
         return token
     }
 
-    // A stream takes in what is there before it can be stopped, so with each such start more would
-    // be left unread.
+    // A stream receives available input before it can be stopped, so each such start would leave
+    // more unread.
     @Test(
         "a relief whose callback fills the queue again does not start reading",
         arguments: [true, false])
@@ -109,7 +109,7 @@ import Testing
                 (token, .endOfStream))
             #expect(requests == [.stop(.receive, token), .watch(token)])
             #expect(stage.delegate.take(token) == [.traffic([1])])
-            // Nothing to start: the stream has ended by itself.
+            // No receive to start: the stream has ended by itself.
             #expect(stage.resume(token) == [])
             #expect(stage.delegate.take(token) == [.traffic([2, 3, 4]), .peerEnded])
         }
@@ -167,7 +167,7 @@ import Testing
             }
             stage.turn(
                 (other, .received([9])), (paused, .received([2])), (paused, .received([3])))
-            // No call for bytes that were due and have been shown with the others.
+            // The pending bytes were delivered with the later ones, and cause no further callback.
             #expect(stage.delegate.take(paused) == [.traffic([1, 2]), .traffic([3])])
         }
     }
@@ -182,7 +182,7 @@ import Testing
                 loop.write(connection, bytes)
                 if let second = loop.find(other) { loop.write(second, bytes) }
             }
-            // Twice: the second time with memory at hand that the first reply has given back.
+            // Twice: the second round uses the memory that the first reply returned.
             for round in [UInt8(1), 2] {
                 let requests = stage.turn((token, .received([round])))
                 #expect(requests == [.send([round], token), .send([round], other)])
@@ -212,7 +212,8 @@ import Testing
     func shortAnswers() throws {
         try withStage { stage in
             let token = try stage.open()
-            // More than one chunk, so that the rest is not in front of all that follows.
+            // More than one chunk, so that other bytes lie between a rest and the bytes written
+            // later.
             let bytes = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 / 251) }
             var requests = stage.write(bytes, to: token)
             #expect(stage.write([1, 2, 3], to: token) == [])

@@ -3,7 +3,7 @@ import Glibc
 import Simulation
 import Testing
 
-/// What is left unread when the library itself stops reading, and how reading goes on.
+/// Unread bytes when the library itself stops reading, and how reading resumes.
 @Suite struct LoopPressureTests {
     private let long = [UInt8](repeating: 7, count: 20)
 
@@ -15,7 +15,8 @@ import Testing
         return configuration
     }
 
-    /// Its first byte was answered by more than may wait, and `late` came after that.
+    /// Returns a connection whose first byte was answered by more than the high mark, and which
+    /// received `late` after that.
     private func makeThrottled(_ stage: Stage, late: [UInt8]) throws -> Token {
         let token = try stage.open()
         let long = long
@@ -34,7 +35,7 @@ import Testing
         try withStage(congestible) { stage in
             let token = try makeThrottled(stage, late: long)
             #expect(stage.turn((token, .sent(20))) == [.receive(token)])
-            // Neither the callback before it is shown nor anything else judges it.
+            // Bytes above the cap do not close the connection, and are all delivered.
             #expect(stage.delegate.take(token) == [.writable, .traffic(long)])
         }
     }

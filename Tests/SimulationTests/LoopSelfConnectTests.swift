@@ -3,9 +3,9 @@ import Glibc
 import Simulation
 import Testing
 
-/// A socket that happens to be given the port that it connects to meets itself.
+/// A socket that is assigned the port that it connects to is connected to itself.
 @Suite struct LoopSelfConnectTests {
-    /// Takes a connect that was asked for: its descriptor and its token.
+    /// Returns the descriptor and the token of a requested connect.
     private func connecting(_ requests: ArraySlice<Stage.Request>) throws -> (Descriptor, Token) {
         guard requests.count == 2, case .attach(let descriptor, let token)? = requests.first,
             case .connect(_, token)? = requests.last
@@ -91,7 +91,7 @@ import Testing
         }
     }
 
-    /// Where the loop hears of a success, or of itself, before it comes to that.
+    /// The loop sees a success, or a connection to itself, before it handles the give-up message.
     @Test("nothing comes of one that was given up, also before its loop has heard of it")
     func givenUpMeanwhile() throws {
         for isItself in [false, true] {
@@ -104,7 +104,7 @@ import Testing
                 } else {
                     stage.network.establish(descriptor, with: address)
                 }
-                // More than a turn takes, in front of what is posted.
+                // More messages than one turn handles, ahead of the give-up message.
                 for _ in 0..<300 { _ = stage.port.run { _ in } }
                 name.giveUp()
                 #expect(stage.turn((token, .connected)) == [.close(token)])

@@ -1,8 +1,8 @@
 import Glibc
 import Testing
 
-/// A whole server, thousands of times, each time with other faults. `make seed SEED=17` replays
-/// one.
+/// Runs a whole server thousands of times, each time with different faults. `make seed SEED=17`
+/// repeats one run.
 @Suite struct SeedTests {
     @Test("every byte accounted for, every connection opened and closed once, all memory back")
     func seeds() throws {

@@ -1,5 +1,5 @@
-/// What must be said in a comment: what a file is for, what public things do, why the compiler
-/// may trust us.
+/// Rules about comments: a file's opening sentence, the documentation of public declarations, and
+/// the reason for each claim that the compiler does not check.
 extension Rule {
     /// A sentence of at least four words before the first declaration; imports may stand above it.
     static let opening = Rule(
@@ -21,9 +21,10 @@ extension Rule {
             return []
         })
 
-    /// Each `public` declaration and each requirement of a public protocol. Not the cases of an
-    /// enum or the static constants that stand for such, whose names may say enough; not what a
-    /// standard protocol defines already; not a requirement's default in the same file.
+    /// Each `public` declaration and each requirement of a public protocol has a doc comment.
+    /// Exempt are enum cases and static constants, whose names may be enough, and members that a
+    /// standard protocol defines. A requirement's default implementation in the same file is exempt
+    /// too.
     static let documentation = Rule(
         name: "documentation",
         applies: { $0.isSwift && $0.isUnder("Sources/NetAPI") },
@@ -51,7 +52,7 @@ extension Rule {
         ].contains { code.contains($0) }
     }
 
-    /// "onOpen" for `public func onOpen(…`; an initializer has no name of its own.
+    /// "onOpen" for `public func onOpen(…`; nil for an initializer, which has no name.
     private static func declaredName(_ code: String) -> Substring? {
         let words = code.words
         guard let at = words.firstIndex(where: { $0 == "func" || $0 == "var" }) else { return nil }
@@ -79,8 +80,8 @@ extension Rule {
         return found
     }
 
-    /// A plain comment of three words or more on the same line or right above. A doc comment is no
-    /// reason: it says what a thing is, not why the compiler may leave it unchecked.
+    /// A plain comment of three words or more on the same line or directly above. A doc comment
+    /// does not count: it describes the declaration, not the reason for the missing check.
     static let trust = Rule(
         name: "reason for trust",
         applies: { $0.isSwift },
@@ -99,7 +100,7 @@ extension Rule {
         line.hasPrefix("//") && !line.hasPrefix("///")
     }
 
-    /// The lines above a declaration, nearest first, without those that are its attributes.
+    /// The lines above a declaration, nearest first, without its attributes.
     private static func linesAbove(_ index: Int, in file: SourceFile) -> [Substring] {
         var lines: [Substring] = []
         var isAmongAttributes = true
@@ -110,13 +111,13 @@ extension Rule {
             if isAmongAttributes && (open > 0 || isAttribute(code)) { continue }
             isAmongAttributes = false
             lines.append(file.lines[above].trimmed)
-            // Doc comments longer than this would be a finding of their own.
+            // A longer doc comment would be a finding.
             if lines.count == 60 { break }
         }
         return lines
     }
 
-    /// Nothing but attributes: a whole declaration may begin with one as well.
+    /// True if the line holds only attributes: a whole declaration may begin with one too.
     private static func isAttribute(_ code: String) -> Bool {
         let declaring: Set<Substring> = [
             "func", "var", "let", "init", "case", "struct", "class", "enum", "protocol",

@@ -1,12 +1,12 @@
-/// Tells code, comments and strings of a Swift or C file apart, as far as the rules need it.
+/// Separates code, comments and strings of a Swift or C file, as far as the rules need it.
 ///
-/// Knows nested comments, raw strings, strings over several lines and interpolations. Does not know
-/// Swift's regex literals: one with a quote in it would confuse it.
+/// Handles nested comments, raw strings, multi-line strings and interpolations. Does not handle
+/// Swift's regex literals: a quote inside one is read as the start of a string.
 struct CommentSeparator {
     private let bytes: [UInt8]
     private let language: Language
     private var at = 0
-    /// As long as the text, with the same line breaks.
+    /// The same length as the text, with the same line breaks.
     private(set) var code: [UInt8]
     private(set) var comments: [UInt8]
 
@@ -68,7 +68,7 @@ struct CommentSeparator {
         } while depth > 0 && at < bytes.count
     }
 
-    /// How many `#` stand before a quote that opens a string here.
+    /// The number of `#` before a quote that opens a string here; nil if no string opens here.
     private func openingQuote() -> Int? {
         var hashes = 0
         while language == .swift && isAt("#", after: hashes) { hashes += 1 }
@@ -100,7 +100,7 @@ struct CommentSeparator {
         }
     }
 
-    /// Its code is blank too: it can hold neither a declaration nor an import.
+    /// The code in an interpolation is blank too: it holds neither a declaration nor an import.
     private mutating func interpolation() {
         var depth = 0
         repeat {

@@ -1,6 +1,6 @@
 import Testing
 
-/// What the rules take for code and what for comment.
+/// Tests of `CommentSeparator`: the code and the comments that the rules see.
 @Suite struct CommentSeparatorTests {
     struct Case: Sendable, CustomTestStringConvertible {
         let text: String

@@ -1,17 +1,18 @@
 import Foundation
 
-/// The files that the rules are held against.
+/// The files that the rules check.
 enum Repository {
     static let root = URL(filePath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
     private static let folders = [
         "Sources", "Tests", "Examples/Sources", "Examples/Tests", "Examples/Fuzz",
-        "Benchmarks/Sources", "Scripts", ".ci",
+        "Benchmarks/Sources", "Benchmarks/runner", "Benchmarks/tests", "Scripts", ".ci", "docs",
     ]
     private static let single = [
         "Makefile", "Benchmarks/compare", "Benchmarks/compare-http", "Benchmarks/compare-kv",
-        "README.md", "DESIGN.md", "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md",
+        "Benchmarks/bench", "Benchmarks/README.md", "OPTIONS.md", "README.md", "DESIGN.md",
+        "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md",
         "SECURITY.md", "THREAT-MODEL.md",
     ]
 
@@ -24,7 +25,8 @@ enum Repository {
         return paths.sorted().compactMap(read)
     }()
 
-    /// Nil for folders, for what is not text, and for what the build or an editor left behind.
+    /// Returns nil for a folder, for a file that is not text, and for files of a build or an
+    /// editor.
     private static func read(_ path: String) -> SourceFile? {
         let names = path.split(separator: "/").dropFirst()
         if names.contains(where: { $0.hasPrefix(".") || $0 == "__pycache__" }) { return nil }

@@ -1,6 +1,6 @@
 import Testing
 
-/// The rules, held against every file of this repository.
+/// Each rule, checked on every file of this repository.
 @Suite struct RepositoryTests {
     @Test(arguments: Rule.all) func holds(_ rule: Rule) {
         for file in Repository.files {
@@ -10,7 +10,8 @@ import Testing
         }
     }
 
-    /// A walk that starts in the wrong place finds nothing wrong.
+    /// Checks that the walk finds these files: a walk from the wrong folder would report no
+    /// finding.
     @Test(arguments: [
         "Sources/EventLoop/Seam/Driver.swift", "Sources/CLinux/include/CLinux.h",
         "Tests/TidyTests/Rule.swift", "Scripts/setup", "README.md", ".ci/run",

@@ -1,6 +1,6 @@
-/// The rooms under Sources and the arrows between them: who may import whom.
+/// The modules under Sources and the imports that each may have.
 extension Rule {
-    /// A new room is a decision, and this is where it is written down.
+    /// Each module with the modules that it may import. A new module needs a row here.
     private static let mayImport: [String: Set<String>] = [
         "EventLoop": ["CLinux"],
         "Epoll": ["CLinux", "EventLoop"],
@@ -8,7 +8,7 @@ extension Rule {
         "Simulation": ["EventLoop"],
         "NetAPI": ["CLinux", "EventLoop", "Logging"],
     ]
-    /// The one file that knows the backends by name.
+    /// The one file that names the backends.
     private static let backendFile = "Sources/NetAPI/Backend.swift"
     private static let backends: Set<String> = ["Epoll", "Uring"]
     private static let system: Set<String> = ["Glibc", "Synchronization"]

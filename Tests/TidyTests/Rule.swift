@@ -1,8 +1,8 @@
-/// One thing that holds everywhere in this repository.
+/// A rule for the files of this repository.
 struct Rule: Sendable, CustomStringConvertible {
     let name: String
     let applies: @Sendable (SourceFile) -> Bool
-    /// Lines from 1, with what is wrong there.
+    /// The lines that break the rule, from 1, each with a description.
     let violations: @Sendable (SourceFile) -> [(line: Int, what: String)]
 
     var description: String { name }
@@ -15,7 +15,7 @@ struct Rule: Sendable, CustomStringConvertible {
     }
 
     static let all: [Rule] = [
-        .columns, .fileLength, .functionLength, .notEmpty, .words, .libraryCalls, .opening,
-        .documentation, .trust, .arrows, .noBackendConditions,
+        .columns, .pageColumns, .fileLength, .functionLength, .notEmpty, .words, .plainEnglish,
+        .libraryCalls, .opening, .documentation, .trust, .arrows, .noBackendConditions,
     ]
 }

@@ -57,6 +57,18 @@ struct RuleExample: Sendable, CustomStringConvertible {
             .words, "README.md", bad: "It is Simply fast.", at: 1,
             good: "It is simpler: todo lists."),
         RuleExample(
+            .plainEnglish, "Sources/A/A.swift", bad: "/// A client\n/// who waits.", at: 2,
+            good: "/// A client\n/// that waits: `who`.\nlet who = 1"),
+        RuleExample(
+            .plainEnglish, "DESIGN.md", bad: "The\nAs of now.\n\nAs it is.", at: 4,
+            good: "The\nAs of now.\n\n```\nAs it is.\n```"),
+        RuleExample(
+            .plainEnglish, "Scripts/a", bad: "x # As\n# It. What is it?", at: 2,
+            good: "What=1\n# It is. That is it."),
+        RuleExample(
+            .pageColumns, "docs/A.md", bad: "x\nx " + String(repeating: "é", count: 99), at: 2,
+            good: "| " + String(repeating: "é", count: 101) + "\nx"),
+        RuleExample(
             .libraryCalls, "Sources/A/A.swift", bad: "a()\nfatalError(\"no\")", at: 2,
             good: "a()\npreconditionFailure(\"not fatalError(\")"),
         RuleExample(

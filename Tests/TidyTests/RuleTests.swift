@@ -1,7 +1,6 @@
 import Testing
 
-/// Each rule finds what it is for, at the right line, and lets its neighbour pass: a rule that can
-/// never fail would be no rule.
+/// Each rule reports its bad example at the right line, and passes the good one next to it.
 @Suite struct RuleTests {
     @Test(arguments: RuleExample.all) func findsTheBadLine(_ example: RuleExample) throws {
         let bad = SourceFile(path: example.path, text: example.bad)

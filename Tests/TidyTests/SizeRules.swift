@@ -1,4 +1,4 @@
-/// How much fits on a line, in a function and in a file.
+/// Limits for the length of lines, functions and files.
 extension Rule {
     static let columnLimit = 100
     static let fileLimit = 400
@@ -94,7 +94,7 @@ struct FunctionFinder {
         }
     }
 
-    /// The lines of the two braces; nil for a requirement of a protocol.
+    /// The lines of the two braces; nil for a requirement of a protocol, which has no body.
     private func body(ofDeclarationAt start: Int) -> Range<Int>? {
         var depth = 0
         for index in pieces.index(after: start)..<pieces.endIndex {

@@ -1,12 +1,12 @@
-/// A file as the rules see it: its lines, and the same lines with only the code or only the
-/// comments left in them.
+/// A file in the form that the rules read: its lines, and the same lines with only the code or only
+/// the comments.
 struct SourceFile: Sendable {
-    /// From the repository's root.
+    /// Relative to the repository's root.
     let path: String
     let lines: [String]
-    /// Comments and the insides of strings are blank.
+    /// The lines with comments and the contents of strings replaced by blanks.
     let code: [String]
-    /// All but comments is blank.
+    /// The lines with all text except comments replaced by blanks.
     let comments: [String]
 
     init(path: String, text: String) {
@@ -25,7 +25,8 @@ struct SourceFile: Sendable {
 
     var isSwift: Bool { path.hasSuffix(".swift") }
     var isC: Bool { path.hasSuffix(".c") || path.hasSuffix(".h") }
-    /// Extensionless, since that is how commands are named here; or a script's usual endings.
+    /// True for a file without an extension, like the commands of this repository, and for .sh and
+    /// .py.
     var isScript: Bool {
         let name = path.split(separator: "/").last ?? ""
         return !name.contains(".") || name.hasSuffix(".sh") || name.hasSuffix(".py")
@@ -65,7 +66,7 @@ enum Language {
 /// One place in one file that breaks a rule.
 struct Finding: CustomStringConvertible, Hashable {
     let path: String
-    /// From 1.
+    /// The line's number, from 1.
     let line: Int
     let rule: String
     let what: String
@@ -80,7 +81,7 @@ extension String {
         return start[...last]
     }
 
-    /// Letters, digits and underscores in a row, each such row once.
+    /// The runs of letters, digits and underscores.
     var words: [Substring] {
         split { !($0.isLetter || $0.isNumber || $0 == "_") }
     }

@@ -1,11 +1,11 @@
-/// Words and calls that have no place here.
+/// Words and calls that the repository's files may not contain.
 extension Rule {
-    /// As they stand: what is left for later belongs in an issue.
+    /// Matched with case: work that is left for later belongs in an issue.
     private static let marks: Set<Substring> = ["TODO", "FIXME", "XXX", "HACK"]
-    /// In any case: they belittle the reader or advertise.
+    /// Matched in any case: these words belittle the reader or advertise.
     private static let airs: Set<String> = ["obviously", "simply", "blazing", "blazingly"]
 
-    /// This test's own folder holds the lists.
+    /// Does not apply to this folder, which holds the lists.
     static let words = Rule(
         name: "words",
         applies: { !$0.isUnder("Tests/TidyTests") },
@@ -20,8 +20,8 @@ extension Rule {
             }
         })
 
-    /// A library reports through errors and its logger, and stops the program only where a
-    /// precondition says why.
+    /// A library reports through errors and its logger. It stops the program only in a precondition
+    /// that gives the reason.
     static let libraryCalls = Rule(
         name: "library calls",
         applies: { $0.isSwift && $0.isUnder("Sources") },
@@ -35,7 +35,8 @@ extension Rule {
             }
         })
 
-    /// The free function of this name, not a method of it or a longer name.
+    /// True for a call of the free function of this name, not for a method of that name or a longer
+    /// name.
     private static func calls(_ name: String, in line: String) -> Bool {
         line.ranges(of: name + "(").contains { range in
             guard range.lowerBound > line.startIndex else { return true }

@@ -1,4 +1,4 @@
-// What liburing 2.8 and later have otherwise than 2.3, over the header that is installed here: the
+// The differences of liburing 2.8 and later from 2.3, over the header that is installed here: the
 // names of a structure's members, and a version. `make test` compiles Sources/CURing against it.
 //
 // Under a newer liburing this is the header as it is.

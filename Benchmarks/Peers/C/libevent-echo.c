@@ -1,4 +1,4 @@
-// An echo server on libevent's bufferevents: what came is moved, not copied, to what goes out.
+// An echo server on libevent's bufferevents: input moves to the output buffer without a copy.
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>

@@ -1,5 +1,5 @@
-// An echo server on libuv: one buffer for all reads, what is read is tried to be written at once,
-// and only what the socket does not take is copied.
+// An echo server on libuv: one buffer for all reads. It tries to write the bytes at once, and
+// copies only those that the socket does not accept.
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>

@@ -1,5 +1,5 @@
-// The baseline the library is measured against: what one would write by hand for one thread, with
-// nothing left out that a correct echo server needs.
+// The baseline that the library is measured against: a server as written by hand for one thread,
+// complete enough to be a correct echo server.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -18,8 +18,8 @@ enum { BUFFER = 64 * 1024, MOST_EVENTS = 256 };
 
 struct connection {
     int fd;
-    /// What the socket would not take yet. Nothing is read meanwhile: a client that does not read
-    /// its answers must not fill our memory.
+    /// Bytes that the socket has not accepted yet. Nothing is read meanwhile: a client that does
+    /// not read its answers must not fill our memory.
     unsigned char *unsent;
     size_t unsent_start;
     size_t unsent_end;
@@ -55,7 +55,7 @@ static void drop(struct connection *connection) {
     free(connection);
 }
 
-/// How much the socket took, or -1 if the connection is lost.
+/// Returns the number of bytes that the socket accepted, or -1 if the connection is lost.
 static ssize_t send_some(int fd, const unsigned char *bytes, size_t length) {
     size_t sent = 0;
     while (sent < length) {
@@ -69,7 +69,7 @@ static ssize_t send_some(int fd, const unsigned char *bytes, size_t length) {
     return (ssize_t)sent;
 }
 
-/// False if the connection is over.
+/// Returns false if the connection is over.
 static bool echo(int epoll, struct connection *connection) {
     ssize_t count = recv(connection->fd, buffer, sizeof buffer, 0);
     if (count < 0) { return errno == EAGAIN || errno == EINTR; }
@@ -87,7 +87,7 @@ static bool echo(int epoll, struct connection *connection) {
     return true;
 }
 
-/// False if the connection is over.
+/// Returns false if the connection is over.
 static bool send_rest(int epoll, struct connection *connection) {
     ssize_t sent = send_some(connection->fd, connection->unsent + connection->unsent_start,
                              connection->unsent_end - connection->unsent_start);

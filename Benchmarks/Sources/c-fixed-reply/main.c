@@ -1,5 +1,5 @@
-// The floor of a request: a server that answers each with the same bytes and reads none of them.
-// Who parses, looks up and writes cannot be cheaper on the same interface.
+// The floor of a request's cost: a server that answers each request with the same bytes and parses
+// none. A server that parses, looks up and writes cannot be cheaper on the same interface.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -19,18 +19,18 @@ enum { BUFFER = 64 * 1024, MOST_EVENTS = 256 };
 
 struct connection {
     int fd;
-    /// Of every request on it; 0 until the first has come.
+    /// The length of every request on this connection; 0 until the first has come.
     size_t request;
-    /// Received of a request that is not complete yet.
+    /// Received bytes of a request that is not complete yet.
     size_t partial;
-    /// Bytes of replies that the socket has not taken. Nothing is received meanwhile.
+    /// Bytes of replies that the socket has not accepted. Nothing is received meanwhile.
     size_t owed;
-    /// How far into a reply the next byte is.
+    /// The position of the next byte within a reply.
     size_t phase;
 };
 
 static unsigned char buffer[BUFFER];
-/// As many replies as go in: more than BUFFER bytes are left wherever in a reply one begins.
+/// The reply, as often as it fits, so that BUFFER bytes follow every position in the first one.
 static unsigned char replies[2 * BUFFER];
 static size_t reply;
 
@@ -56,8 +56,8 @@ static void accept_all(int epoll, int listener) {
     }
 }
 
-/// A client sends the same request over and over, and what it pipelines comes at once: a request is
-/// the shortest piece of which the first bytes are a repetition.
+/// Returns the shortest length of which the received bytes are a repetition. A client repeats one
+/// request, and its pipelined requests arrive together, so that is the request's length.
 static size_t length_of_request(size_t count) {
     size_t length = 1;
     while (count % length != 0 || memcmp(buffer, buffer + length, count - length) != 0) {
@@ -66,7 +66,7 @@ static size_t length_of_request(size_t count) {
     return length;
 }
 
-/// False if the connection is lost.
+/// Returns false if the connection is lost.
 static bool send_owed(struct connection *connection) {
     while (connection->owed > 0) {
         size_t length = connection->owed < BUFFER ? connection->owed : BUFFER;
@@ -81,7 +81,7 @@ static bool send_owed(struct connection *connection) {
     return true;
 }
 
-/// False if the connection is over.
+/// Returns false if the connection is over.
 static bool answer(int epoll, struct connection *connection) {
     ssize_t count = recv(connection->fd, buffer, sizeof buffer, 0);
     if (count < 0) { return errno == EAGAIN || errno == EINTR; }
@@ -97,7 +97,7 @@ static bool answer(int epoll, struct connection *connection) {
     return true;
 }
 
-/// False if the connection is over.
+/// Returns false if the connection is over.
 static bool send_rest(int epoll, struct connection *connection) {
     if (!send_owed(connection)) { return false; }
     if (connection->owed == 0) {

@@ -1,4 +1,4 @@
-// Several datagrams with one call, and their answers with another.
+// Receives several datagrams with one call, and sends their answers with another.
 #ifndef BATCH_H
 #define BATCH_H
 
@@ -10,14 +10,14 @@ enum {
     LONGEST = 65536,
 };
 
-/// Before the first batch.
+/// Must be called before the first batch.
 void open_batch(void);
 
-/// Receives what there is, with these flags of recvmmsg, and sends it back. Perhaps nothing: a
-/// signal ends the wait too.
+/// Receives the available datagrams, with these flags of recvmmsg, and sends them back. There may
+/// be none, since a signal also ends the wait.
 void echo_batch(int fd, int flags);
 
-/// What the other side has no room for is lost, as datagrams are.
+/// Sends all messages. Datagrams for which the receiver has no room are lost.
 void send_all(int fd, struct mmsghdr *messages, int count);
 
 #endif

@@ -1,6 +1,6 @@
-// The baselines for datagrams: as many as there are in one call, and back in another. They differ
-// in how they wait: in the receiving call itself, which nothing can do that has other sockets or
-// timers, in epoll, or in a ring that receives as well.
+// The baselines for datagrams: one call receives all that are available, and another sends them
+// back. They wait in epoll, in a ring that also receives, or in the receiving call itself. A server
+// with other sockets or timers cannot wait in the receiving call.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -34,7 +34,7 @@ static int open_socket(uint16_t port) {
 }
 
 static void serve_blocking(int fd) {
-    // Without SA_RESTART, so that the wait for datagrams ends.
+    // Without SA_RESTART, so that a signal ends the wait for datagrams.
     struct sigaction action = {.sa_handler = end};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);

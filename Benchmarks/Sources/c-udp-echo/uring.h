@@ -1,7 +1,7 @@
 #ifndef URING_H
 #define URING_H
 
-/// Echoes until a signal comes.
+/// Echoes datagrams until SIGTERM or SIGINT comes.
 void serve_with_ring(int fd);
 
 #endif

@@ -1,5 +1,5 @@
-// The io_uring baseline: the same echo server as c-epoll-echo with what the ring is best at, and
-// like that one with nothing left out that a correct server needs.
+// The io_uring baseline: an echo server like c-epoll-echo that uses the best features of the ring,
+// and is complete enough to be a correct server.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
@@ -21,8 +21,8 @@ enum {
     /// Few and large: a receive then empties the socket, and 4 MiB serve any number of clients.
     BUFFERS = 64,
     BUFFER = 64 * 1024,
-    /// What one connection may hold of them before it is read no more: a client that does not read
-    /// its answers must not starve the others.
+    /// The buffers that one connection may hold before it is read no more. A client that does not
+    /// read its answers must not starve the others.
     MOST_HELD = 8,
 };
 
@@ -31,11 +31,11 @@ struct connection {
     bool receiving;
     bool sending;
     bool starved;
-    /// Nothing more will come.
+    /// The receiving direction is over.
     bool ended;
-    /// Nothing more can be sent.
+    /// No more bytes can be sent.
     bool lost;
-    /// Received and not sent yet, in order; the first may be in flight.
+    /// Buffers that are received and not sent yet, in order; the first may be in flight.
     int first;
     int last;
     int held;
@@ -43,7 +43,7 @@ struct connection {
     struct connection *next_starved;
 };
 
-/// In the low bits of a completion's tag, above which is the connection's address.
+/// The low bits of a completion's tag; the other bits are the connection's address.
 enum kind { ACCEPT, END, RECEIVE, SEND, CANCEL, KIND_MASK = 7 };
 
 static struct io_uring ring;
@@ -73,7 +73,7 @@ static void open_buffers(void) {
 
 static struct io_uring_sqe *submission(struct connection *connection, enum kind kind) {
     struct io_uring_sqe *sqe = free_entry(&ring);
-    // Preparing clears the entry, but leaves the tag alone.
+    // The io_uring_prep_ calls that follow clear the entry, except user_data.
     sqe->user_data = (uint64_t)(uintptr_t)connection | kind;
     return sqe;
 }
@@ -126,11 +126,11 @@ static void give_back_first(struct connection *connection) {
 static void lose(struct connection *connection) {
     if (connection->lost) { return; }
     connection->lost = connection->ended = true;
-    // Ends what is still in flight; the descriptor is closed when that has been told.
+    // Ends the operations in flight; the descriptor is closed when they have completed.
     shutdown(connection->fd, SHUT_RDWR);
 }
 
-/// Starts what can be started now, after anything has changed. Frees a connection that is over.
+/// Starts all possible operations, after any change. Frees a connection that is over.
 static void settle(struct connection *connection) {
     if (connection->lost && !connection->sending) {
         while (connection->first >= 0) { give_back_first(connection); }
@@ -176,7 +176,7 @@ static void complete_receive(struct connection *connection, int result, unsigned
         }
     }
     if (result == -ENOBUFS && !connection->ended) {
-        // To try again at once would be to spin: without a free buffer it fails even when there is
+        // An immediate retry would spin: without a free buffer a receive fails even when there is
         // nothing to receive.
         connection->starved = true;
         connection->next_starved = NULL;
@@ -204,7 +204,7 @@ static void complete_send(struct connection *connection, int result) {
     settle(connection);
 }
 
-/// In the order in which they found none, and no more than there are buffers.
+/// Restarts receives that wait for a buffer, oldest first, at most one for each free buffer.
 static void feed_starved(void) {
     for (int left = free_buffers; left > 0 && first_starved != NULL; left -= 1) {
         struct connection *connection = first_starved;
@@ -232,7 +232,7 @@ static void serve(int listener) {
             case RECEIVE: complete_receive(connection, cqe->res, cqe->flags); break;
             case SEND: complete_send(connection, cqe->res); break;
             case END: return;
-            // The target's own completion tells.
+            // The target's own completion reports the result.
             case CANCEL:
             case KIND_MASK: break;
             }

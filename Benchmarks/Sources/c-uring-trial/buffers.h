@@ -1,5 +1,5 @@
-// The buffers that the kernel receives into, and the pieces of them that are to be sent. Included
-// once: what follows has state, and a call less for each request.
+// The buffers that the kernel receives into, and the pieces of them to send. Included once, because
+// it has state, and in a header to save a call for each request.
 #ifndef BUFFERS_H
 #define BUFFERS_H
 
@@ -17,18 +17,18 @@ struct piece {
     unsigned char *bytes;
     size_t length;
     int buffer;
-    /// In a list of a connection's, or of those that are free.
+    /// The next piece in a connection's list or in the list of free pieces; -1 at the end.
     int next;
 };
 
 struct buffer {
-    /// Received into it so far; more than once only when it is used incrementally.
+    /// Bytes received into it so far, by several receives only if it is used incrementally.
     size_t used;
-    /// Of it and not sent yet.
+    /// The number of its pieces that are not sent yet.
     int pieces;
     /// The kernel will not receive into it any more.
     bool full;
-    /// Where in the ring it was put, which tells what followed it.
+    /// Its position in the ring, from which the following buffer is found.
     unsigned position;
 };
 
@@ -36,7 +36,7 @@ static struct options options;
 static struct io_uring_buf_ring *buffer_ring;
 static unsigned char *memory;
 static struct buffer *buffers;
-/// By position in the ring.
+/// Indices of buffers, by position in the ring.
 static unsigned *ring_order;
 static unsigned ring_tail;
 static unsigned free_buffers;
@@ -67,7 +67,7 @@ static void open_buffers(struct io_uring *ring) {
     buffer_ring = pages(options.buffers * sizeof(struct io_uring_buf));
     struct io_uring_buf_reg registration = {
         .ring_addr = (uint64_t)(uintptr_t)buffer_ring, .ring_entries = options.buffers,
-        // `flags` to newer headers.
+        // Named `flags` in newer headers.
         .pad = options.incremental ? BUFFERS_INCREMENTAL : 0};
     check(io_uring_register_buf_ring(ring, &registration, 0), "io_uring_register");
     io_uring_buf_ring_init(buffer_ring);
@@ -85,7 +85,7 @@ static void more_pieces(void) {
     piece_count = count;
 }
 
-/// What has just been received into a buffer.
+/// Returns a piece for the bytes that have just been received into a buffer.
 static int take_piece(unsigned index, size_t length, bool full) {
     struct buffer *buffer = &buffers[index];
     if (first_free_piece < 0) { more_pieces(); }
@@ -101,7 +101,7 @@ static int take_piece(unsigned index, size_t length, bool full) {
     return piece;
 }
 
-/// The piece after it in its list.
+/// Frees a piece, and returns the next one in its list.
 static int give_piece(int index) {
     struct piece *piece = &pieces[index];
     struct buffer *buffer = &buffers[piece->buffer];
@@ -113,7 +113,7 @@ static int give_piece(int index) {
     return next;
 }
 
-/// The buffer that the kernel takes after this one.
+/// Returns the buffer that the kernel uses after this one.
 static unsigned following(unsigned index) {
     return ring_order[(buffers[index].position + 1) & (options.buffers - 1)];
 }

@@ -1,5 +1,5 @@
-// What io_uring can do beyond what the baseline and the library use, each as an option. Without any
-// it is c-uring-echo, whose code a choice at every step would make half as long again.
+// Features of io_uring that the baseline and the library do not use, each as an option. Without
+// options it works like c-uring-echo, whose code the choices would make half as long again.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
@@ -23,9 +23,9 @@ enum {
     MOST_IN_A_SEND = 64,
 };
 
-/// Only where a send is of many pieces.
+/// State of a connection whose sends may have many pieces.
 struct bundle {
-    /// The message of a send, or the connection's own ring of what it has to send.
+    /// The message of a send, or the connection's own ring of pieces to send.
     struct msghdr message;
     struct iovec parts[MOST_IN_A_SEND];
     struct io_uring_buf_ring *ring;
@@ -33,27 +33,27 @@ struct bundle {
 };
 
 struct connection {
-    /// Or a slot in the ring's table.
+    /// The descriptor, or a slot in the ring's table.
     int fd;
     bool receiving;
     bool sending;
     bool starved;
-    /// Nothing more will come.
+    /// The receiving direction is over.
     bool ended;
-    /// Nothing more can be sent.
+    /// No more bytes can be sent.
     bool lost;
-    /// Received and not sent yet, in order; the first may be in flight.
+    /// Pieces that are received and not sent yet, in order; the first may be in flight.
     int first;
     int last;
     int held;
     size_t sent_of_first;
-    /// Of an uncopied send, until the kernel has let go of the bytes.
+    /// The result of an uncopied send, until the kernel has released the bytes.
     int sent_uncopied;
     struct bundle *bundle;
     struct connection *next_starved;
 };
 
-/// In the low bits of a completion's tag, above which is the connection's address.
+/// The low bits of a completion's tag; the other bits are the connection's address.
 enum kind { ACCEPT, END, RECEIVE, SEND, CANCEL, KIND_MASK = 7 };
 
 static struct io_uring ring;
@@ -69,7 +69,7 @@ static void open_ring_and_buffers(void) {
 
 static struct io_uring_sqe *submission(struct connection *connection, enum kind kind) {
     struct io_uring_sqe *sqe = free_entry(&ring);
-    // Preparing clears the entry, but leaves the tag alone.
+    // The io_uring_prep_ calls that follow clear the entry, except user_data.
     sqe->user_data = (uint64_t)(uintptr_t)connection | kind;
     return sqe;
 }
@@ -107,7 +107,7 @@ static void prepare_message(struct connection *connection, struct io_uring_sqe *
     io_uring_prep_sendmsg(sqe, connection->fd, &bundle->message, MSG_NOSIGNAL);
 }
 
-/// All that is held goes into the connection's ring, and one send empties it.
+/// Puts all held pieces into the connection's ring, which one send empties.
 static void prepare_bundle(struct connection *connection, struct io_uring_sqe *sqe) {
     struct bundle *bundle = connection->bundle;
     int count = 0, mask = io_uring_buf_ring_mask(MOST_IN_A_SEND);
@@ -165,7 +165,7 @@ static void give_back_first(struct connection *connection) {
 static void lose(struct connection *connection) {
     if (connection->lost) { return; }
     connection->lost = connection->ended = true;
-    // Ends what is still in flight; the descriptor is closed when that has been told.
+    // Ends the operations in flight; the descriptor is closed when they have completed.
     if (options.direct) {
         struct io_uring_sqe *sqe = submission(connection, CANCEL);
         io_uring_prep_shutdown(sqe, connection->fd, SHUT_RDWR);
@@ -202,7 +202,7 @@ static void drop(struct connection *connection) {
     free(connection);
 }
 
-/// Starts what can be started now, after anything has changed. Frees a connection that is over.
+/// Starts all possible operations, after any change. Frees a connection that is over.
 static void settle(struct connection *connection) {
     if (connection->lost && !connection->sending) {
         while (connection->first >= 0) { give_back_first(connection); }
@@ -221,7 +221,7 @@ static void settle(struct connection *connection) {
 static void complete_accept(int listener, int result, unsigned flags) {
     if (result >= 0) {
         int on = 1;
-        // Those in the table have it from the listener.
+        // Sockets in the table inherit the option from the listener.
         if (!options.direct) { setsockopt(result, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); }
         struct connection *connection = zeroed(1, sizeof *connection);
         connection->fd = result;
@@ -234,7 +234,7 @@ static void complete_accept(int listener, int result, unsigned flags) {
     if ((flags & IORING_CQE_F_MORE) == 0) { accept_from(listener); }
 }
 
-/// The buffer, or in a bundle that and as many of those behind it as were needed.
+/// Keeps the bytes of a receive: one buffer, or in a bundle also as many following ones as needed.
 static void take_received(struct connection *connection, unsigned index, int result,
                           unsigned flags) {
     bool full = (flags & BUFFER_MORE) == 0;
@@ -259,7 +259,7 @@ static void complete_receive(struct connection *connection, int result, unsigned
         take_received(connection, flags >> IORING_CQE_BUFFER_SHIFT, result, flags);
     }
     if (result == -ENOBUFS && !connection->ended) {
-        // To try again at once would be to spin: without a free buffer it fails even when there is
+        // An immediate retry would spin: without a free buffer a receive fails even when there is
         // nothing to receive.
         connection->starved = true;
         connection->next_starved = NULL;
@@ -276,7 +276,7 @@ static void complete_receive(struct connection *connection, int result, unsigned
 
 static void complete_send(struct connection *connection, int result, unsigned flags) {
     if ((flags & IORING_CQE_F_MORE) != 0) {
-        // Not copied: the buffer is ours again when the next completion says so.
+        // Not copied: the buffer is in use until the IORING_CQE_F_NOTIF completion.
         connection->sent_uncopied = result;
         return;
     }
@@ -287,7 +287,7 @@ static void complete_send(struct connection *connection, int result, unsigned fl
         size_t rest = pieces[connection->first].length - connection->sent_of_first;
         if (left < rest) {
             connection->sent_of_first += left;
-            // What is left in the connection's ring would come out of order.
+            // The rest in the connection's ring would be sent out of order.
             if (options.send_bundle) { lose(connection); }
             break;
         }
@@ -298,11 +298,11 @@ static void complete_send(struct connection *connection, int result, unsigned fl
     settle(connection);
 }
 
-/// Submits, and waits for a completion: with a minimum wait for several, as long as that takes.
+/// Submits, and waits for a completion, or with a minimum wait for several until its time is over.
 static int enter(void) {
     if (options.minimum_wait_us == 0) { return io_uring_submit_and_wait(&ring, 1); }
     struct io_uring_getevents_arg argument = {
-        // `min_wait_usec` to newer headers.
+        // Named `min_wait_usec` in newer headers.
         .pad = options.minimum_wait_us};
     ring.sq.sqe_head = ring.sq.sqe_tail;
     io_uring_smp_store_release(ring.sq.ktail, ring.sq.sqe_tail);
@@ -312,7 +312,7 @@ static int enter(void) {
         (void *)&argument, sizeof argument);
 }
 
-/// In the order in which they found none, and no more than there are buffers.
+/// Restarts receives that wait for a buffer, oldest first, at most one for each free buffer.
 static void feed_starved(void) {
     for (unsigned left = free_buffers; left > 0 && first_starved != NULL; left -= 1) {
         struct connection *connection = first_starved;
@@ -329,7 +329,7 @@ static void serve(int listener) {
     announce(listener);
     for (;;) {
         int result = enter();
-        // ETIME: a minimum wait that ended with fewer.
+        // ETIME: the minimum wait ended with fewer completions.
         if (result != -EINTR && result != -EBUSY && result != -EAGAIN && result != -ETIME) {
             check(result, "io_uring_enter");
         }
@@ -344,7 +344,7 @@ static void serve(int listener) {
             case RECEIVE: complete_receive(connection, cqe->res, cqe->flags); break;
             case SEND: complete_send(connection, cqe->res, cqe->flags); break;
             case END: return;
-            // The target's own completion tells.
+            // The target's own completion reports the result.
             case CANCEL:
             case KIND_MASK: break;
             }

@@ -50,7 +50,7 @@ static unsigned setup_of(const char *name) {
 
 static void complete(struct options *options) {
     options->bundle = options->bundle || options->send_bundle;
-    // In a bundle the kernel says which buffer is the first, and nothing of how full each is.
+    // A bundle's completion names only the first buffer, not how many bytes each one holds.
     if (options->bundle && options->incremental) { refuse(); }
     if (options->send_bundle && options->zero_copy_from > 0) { refuse(); }
     if (options->bundle) { options->most_held = MOST_HELD; }

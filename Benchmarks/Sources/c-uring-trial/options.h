@@ -1,11 +1,11 @@
-// What is tried, alone or together. None of it is on without its option.
+// The features on trial, alone or together. Each is off without its option.
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-// Names of newer headers than Debian 12 has; the kernel's numbers never change.
+// Constants of newer headers than those of Debian 12; the kernel never changes their values.
 #define RECVSEND_BUNDLE (1U << 4)
 #define BUFFER_MORE (1U << 4)
 #define BUFFERS_INCREMENTAL 2
@@ -13,27 +13,27 @@
 struct options {
     /// Flags of io_uring_setup.
     unsigned setup;
-    /// Accepted sockets have a slot in a table of the ring's and no descriptor.
+    /// Accepted sockets have a slot in the ring's table and no descriptor.
     bool direct;
-    /// One completion for what came into several buffers, and one send for all of them.
+    /// One completion for bytes in several buffers, and one send for all of them.
     bool bundle;
-    /// As bundle, but a send takes them from a ring of buffers that each connection has.
+    /// Like `bundle`, but a send uses a ring of buffers that each connection has.
     bool send_bundle;
     /// A buffer serves several receives until it is full.
     bool incremental;
-    /// Sends of so many bytes and more are not copied; 0 for none.
+    /// Sends of at least this many bytes are not copied; 0 for none.
     size_t zero_copy_from;
-    /// How long to wait for `wait_for` completions before one suffices; 0 waits for one at once.
+    /// The time to wait for `wait_for` completions before one suffices; 0 always waits for one.
     unsigned minimum_wait_us;
     unsigned wait_for;
     unsigned buffers;
     size_t buffer_size;
-    /// How many pieces one connection may hold before it is read no more: a client that does not
+    /// The pieces that one connection may hold before it is read no more. A client that does not
     /// read its answers must not starve the others.
     int most_held;
 };
 
-/// What is left is the one argument of every baseline. Ends the program with its usage if it must.
+/// Parses the options and leaves the last argument, the port. Prints the usage and exits if needed.
 struct options options_from(int count, char **arguments);
 
 #endif

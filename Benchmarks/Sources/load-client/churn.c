@@ -1,4 +1,4 @@
-// A connection for each request: connect, ask, read the answer, close.
+// A connection for each request: connect, send the request, read the answer, close.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "run.h"
 #include "support.h"
 
-/// In a row, without an answer: nothing listens any more.
+/// Failures in a row after which the client concludes that nothing listens any more.
 enum { MOST_ERRORS = 10000 };
 
 static unsigned errors_in_a_row;
@@ -51,7 +51,7 @@ static void end(struct connection *connection) {
     connection->fd = -1;
 }
 
-/// False if the connection is lost.
+/// Returns false if the connection is lost.
 static bool flush(struct run *run, struct connection *connection) {
     if (!connection_send(connection)) { return false; }
     bool awaits_output = connection->sent < connection->to_send;

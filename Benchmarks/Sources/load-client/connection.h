@@ -16,19 +16,20 @@ struct connection {
     uint64_t to_send;
     uint64_t sent;
     uint64_t received;
-    /// Requests.
+    /// Counts of requests.
     uint64_t issued;
     uint64_t answered;
-    /// When each request in flight was issued, by its number modulo the pipeline's depth.
+    /// The start time of each request in flight, by its number modulo the pipeline's depth.
     uint64_t *starts;
-    /// Instead of the positions and starts above, for datagrams.
+    /// State of a datagram socket, instead of the positions and starts above.
     struct datagrams *datagrams;
 };
 
-/// False with errno if the connection is lost; what the socket does not take now stays due.
+/// Sends due bytes; those that the socket does not accept stay due. Returns false with errno if the
+/// connection is lost.
 bool connection_send(struct connection *connection);
 
-/// Reads once and checks what came. How many bytes, 0 at the end of the stream, -1 with errno.
+/// Reads once and checks the bytes. Returns their number, 0 at the stream's end, -1 with errno.
 ssize_t connection_receive(struct connection *connection);
 
 #endif

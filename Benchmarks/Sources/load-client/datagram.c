@@ -1,5 +1,5 @@
-// Requests that may get lost. Each datagram carries its number in front; what follows is the
-// pattern from a position that depends on the number.
+// Requests that may get lost. Each datagram begins with its number; the rest is the pattern from a
+// position that depends on the number.
 #define _GNU_SOURCE
 #include "datagram.h"
 
@@ -15,7 +15,7 @@
 /// A place in the pipeline. Its datagrams are numbered place, place + depth, place + 2 * depth, ...
 struct slot {
     uint64_t number;
-    /// Since when the request counts, and when it was sent: late requests have no shorter patience.
+    /// The time from which the latency counts, and the time of sending, from which it expires.
     uint64_t start_ns;
     uint64_t sent_ns;
     bool in_flight;
@@ -52,7 +52,7 @@ static uint64_t position(const struct options *options, uint64_t number) {
     return number * options->size;
 }
 
-/// False if the socket takes none now.
+/// Returns false if the socket accepts no datagram now.
 static bool send_one(const struct options *options, struct connection *connection,
                      uint64_t number) {
     size_t rest = (size_t)options->size - sizeof number;
@@ -87,7 +87,7 @@ static void issue(struct run *run, struct connection *connection, uint64_t now) 
             .sent_ns = now,
             .in_flight = true,
         };
-        // What the kernel has no room for is lost by our own doing, and given up like the others.
+        // A datagram for which our kernel has no room counts as lost when it expires, like others.
         bool full = !send_one(run->options, connection, slot->number);
         await_output(run, connection, full);
         if (full) { return; }

@@ -1,4 +1,4 @@
-// Connect, reset, again: a stranger who keeps a listener busy and asks for nothing.
+// A flood: a peer that connects, resets and repeats this, without a request.
 #define _GNU_SOURCE
 #include "flood.h"
 
@@ -12,12 +12,12 @@
 
 #include "support.h"
 
-/// In a row: nothing listens any more.
+/// Failures in a row after which the client concludes that nothing listens any more.
 enum { MOST_REFUSALS = 10000 };
 
 struct flood {
     uint64_t established;
-    /// No answer in time: the backlog was full.
+    /// Attempts without an answer in time, because the backlog was full.
     uint64_t unanswered;
     unsigned refused_in_a_row;
 };
@@ -30,7 +30,7 @@ static void take_refusal(struct flood *flood, int error) {
     }
 }
 
-/// A reset leaves nothing behind on either side, so that ports never run out.
+/// Closes with a reset, which leaves no state on either side, so that ports never run out.
 static void reset(int fd) {
     struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -38,8 +38,8 @@ static void reset(int fd) {
 }
 
 static void connect_once(struct flood *flood, const struct options *options, struct source source) {
-    // With a full backlog the kernel drops the attempt and would repeat it after a second: who
-    // gives up sooner and tries again is the one who takes the next place.
+    // With a full backlog the kernel drops the SYN and would repeat it after a second. A client
+    // that gives up sooner and connects again gets the next free place.
     enum { PATIENCE_MS = 1 };
     int fd = target_begin_connect(&options->target, source);
     if (fd < 0) {

@@ -3,7 +3,7 @@
 
 #include "options.h"
 
-/// Connects and resets as fast as it can, for the seconds asked for, then tells how often.
+/// Connects and resets as fast as it can, for `options->seconds`, then prints the counts.
 void run_flood(const struct options *options);
 
 #endif

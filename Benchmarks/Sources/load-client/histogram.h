@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
-// As HdrHistogram does it: 128 linear steps in each power of two, so what is read back is at most
-// 0.4 % off. Debian 12 has no package of that library, and this is all that is used of it.
+// The layout of HdrHistogram: 128 linear steps in each power of two, so that a result is at most
+// 0.4 % off. Debian 12 has no package of that library, and the client needs no other part of it.
 enum { STEP_BITS = 7, STEPS = 1 << STEP_BITS, BUCKETS = (64 - STEP_BITS + 1) * STEPS };
 
 struct histogram {
@@ -15,7 +15,7 @@ struct histogram {
 
 void histogram_record(struct histogram *histogram, uint64_t value);
 
-/// The value below or at which the given share (0...1) of the recorded ones lie.
+/// Returns the value at or below which the given share (0...1) of the recorded values lie.
 uint64_t histogram_quantile(const struct histogram *histogram, double share);
 
 #endif

@@ -41,8 +41,8 @@ static void await_answer(const struct options *options, struct connection *conne
 }
 
 struct idle idle_open(const struct options *options, struct result *result) {
-    // At once, so that one core's scheduler is not asked twice for each; well below what a server's
-    // backlog holds.
+    // Opened together, so that client and server on one core need not switch for each connection.
+    // Well below a server's backlog.
     enum { BATCH = 128 };
     struct idle idle = {.count = options->idle, .fds = NULL};
     if (idle.count == 0) { return idle; }
@@ -53,7 +53,7 @@ struct idle idle_open(const struct options *options, struct result *result) {
     for (unsigned first = 0; first < idle.count; first += BATCH) {
         unsigned count = idle.count - first < BATCH ? idle.count - first : BATCH;
         for (unsigned index = 0; index < count; index += 1) {
-            // Numbered behind the others, for the pattern and the addresses.
+            // Numbered after the others, for the pattern and the addresses.
             unsigned number = options->connections + first + index;
             batch[index] = (struct connection){.index = number};
             open_one(options, &batch[index]);

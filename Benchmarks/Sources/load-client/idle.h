@@ -10,8 +10,8 @@ struct idle {
     int *fds;
 };
 
-/// Each asks once, so that it has passed through all of the server before it falls silent. Notes
-/// the server's memory before and after.
+/// Opens the idle connections. Each sends one request, so that all of the server has handled it.
+/// Records the server's memory before and after.
 struct idle idle_open(const struct options *options, struct result *result);
 
 /// Ends the program if the server has closed one.

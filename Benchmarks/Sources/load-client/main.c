@@ -25,7 +25,7 @@ int main(int count, char **arguments) {
     } else {
         load(&options);
     }
-    // A full disk or a closed pipe must not pass for a report.
+    // A full disk or a closed pipe must not look like a complete report.
     if (fflush(stdout) != 0) { fail(EXIT_FAILED, "the report could not be written"); }
     return 0;
 }

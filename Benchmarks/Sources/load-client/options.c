@@ -38,7 +38,7 @@ static uint64_t whole(const char *name, const char *text, uint64_t least, uint64
     char *end = NULL;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    // strtoull takes "-1" for a very large number.
+    // strtoull parses "-1" as a very large number.
     bool bad = text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0;
     if (bad || value < least || value > most) {
         fail(EXIT_USAGE, "--%s takes a number from %llu to %llu, not '%s'", name,
@@ -123,8 +123,8 @@ static void check(const struct options *options) {
     }
 }
 
-/// By default as many addresses as keep each one's ports well below the 28,000 that Linux gives
-/// out. With a connection for each request, closed ones hold their ports for a while too.
+/// Returns the default number of addresses, which keeps each one's ports well below Linux's 28,000.
+/// With a connection for each request, closed connections hold their ports for a while too.
 static unsigned default_sources(const struct options *options) {
     enum { PORTS = 20000, CHURNING = 64 };
     if (options->flood) { return 1; }
@@ -163,7 +163,7 @@ struct options parse_options(int count, char **arguments) {
         {NULL, 0, NULL, 0},
     };
     struct options options = {.pipeline = 1, .timeout = 60, .lost_after = 0.5};
-    // getopt's own complaint would be a line besides ours.
+    // getopt's own message would be a second line.
     opterr = 0;
     int which;
     int index = 0;

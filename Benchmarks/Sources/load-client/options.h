@@ -15,32 +15,32 @@ struct options {
     /// Exactly one of these two is set.
     uint64_t requests;
     double seconds;
-    /// Requests per second of all connections together; zero for as fast as answers come.
+    /// Requests per second of all connections together; zero for a closed loop.
     double rate;
     uint64_t warmup_requests;
     double timeout;
-    /// When an unanswered datagram counts as lost.
+    /// The seconds after which an unanswered datagram counts as lost.
     double lost_after;
     /// Connections that are held without traffic.
     unsigned idle;
-    /// How many addresses connections come from.
+    /// The number of addresses that connections come from.
     unsigned sources;
-    /// A connection for each request.
+    /// Whether each request has a connection of its own.
     bool churn;
-    /// No requests at all: connections that are reset as soon as they are there.
+    /// No requests, only connections that are reset as soon as they are established.
     bool flood;
     pid_t server_pid;
-    /// Zero for none.
+    /// The length of a slice in seconds; zero for no slices.
     double slice_seconds;
     bool progress;
     bool announce;
     bool json;
 };
 
-/// Ends the program with one line if what was asked for makes no sense.
+/// Parses the arguments; ends the program with one line if they make no sense.
 struct options parse_options(int count, char **arguments);
 
-/// Where the n-th connection of this run comes from.
+/// Returns the source address of the n-th connection of this run.
 struct source source_of(const struct options *options, uint64_t number);
 
 #endif

@@ -4,8 +4,8 @@
 
 #include "support.h"
 
-// A prime, so that the pattern lines up with no buffer size. The pattern is stored past its period:
-// any chunk of any stream then lies in one piece, ready to be sent from and compared with.
+// A prime, so that the pattern aligns with no buffer size. The array is longer than the period, so
+// that any chunk of any stream is contiguous, for sending and comparing.
 enum { PERIOD = 65521, STRIDE = 977 };
 
 static unsigned char pattern[PERIOD + PATTERN_CHUNK];

@@ -11,8 +11,8 @@
 
 #include "support.h"
 
-// Not /proc/PID/stat, whose clock ticks are 10 ms, and not task/*/schedstat, which forgets the
-// threads that have ended.
+// Not from /proc/PID/stat, whose clock ticks are 10 ms, and not from task/*/schedstat, which lacks
+// the threads that have ended.
 uint64_t process_cpu_ns(pid_t pid) {
     clockid_t clock;
     int error = clock_getcpuclockid(pid, &clock);
@@ -24,7 +24,7 @@ uint64_t process_cpu_ns(pid_t pid) {
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/// The number after a name at the start of a line, or 0.
+/// Returns the number after a name at the start of a line, or 0.
 static uint64_t field(const char *path, const char *name) {
     FILE *file = fopen(path, "r");
     if (file == NULL) { return 0; }
@@ -48,7 +48,7 @@ static void add_ticks(struct usage *usage, pid_t pid) {
     size_t length = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[length] = '\0';
-    // A program's name may hold anything, closing brackets too.
+    // A program's name may contain any characters, including closing brackets.
     const char *fields = strrchr(text, ')');
     if (fields == NULL) { return; }
     sscanf(fields + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64,
@@ -82,7 +82,7 @@ struct usage process_usage(pid_t pid) {
     return usage;
 }
 
-/// A thread that ended in between took its numbers along.
+/// Returns the rise, or 0 if a sum fell because a thread has ended in between.
 static uint64_t rise(uint64_t earlier, uint64_t later) {
     return later > earlier ? later - earlier : 0;
 }

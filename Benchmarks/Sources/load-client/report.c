@@ -16,7 +16,7 @@ static double quantile_us(const struct result *result, double share) {
     return (double)histogram_quantile(&result->latencies, share) / 1e3;
 }
 
-/// In ticks, so coarse in short runs.
+/// Returns the share of user time, from ticks, so it is coarse in short runs.
 static double user_share(const struct usage *server) {
     uint64_t ticks = server->user_ticks + server->system_ticks;
     return ticks == 0 ? 0 : (double)server->user_ticks / (double)ticks;

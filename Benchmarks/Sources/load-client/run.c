@@ -44,7 +44,7 @@ static void interrupt(int number) {
 
 static void begin_measuring(struct run *run) {
     run->phase = MEASURING;
-    // Once there is something to report. A second signal ends the program as it would any other.
+    // Only now is there something to report. A second signal ends the program, by SA_RESETHAND.
     struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     pid_t server = run->options->server_pid;
@@ -57,7 +57,8 @@ static void begin_measuring(struct run *run) {
     }
 }
 
-/// They were due and are late by at least this much; to forget them would flatter the server.
+/// Counts the requests that were due but not sent, with their delay so far. Without them the
+/// latencies would flatter the server.
 static void count_unsent(struct run *run, uint64_t now) {
     if (run->schedule.interval_ns == 0 || run->most_issued != UINT64_MAX) { return; }
     for (unsigned index = 0; index < run->options->connections; index += 1) {
@@ -100,7 +101,7 @@ static void finish(struct run *run) {
 
 void run_take_answer(struct run *run, struct connection *connection, uint64_t start, uint64_t now) {
     connection->answered += 1;
-    // By a schedule, those in flight at the end are the slow ones, and belong to what was measured.
+    // With a schedule, the requests in flight at the end are the slow ones, and count as measured.
     bool belated = run->phase == DRAINING && run->schedule.interval_ns != 0
         && start >= run->started_ns;
     if (run->phase == MEASURING) { run->result->requests += 1; }
@@ -129,7 +130,7 @@ static void check_clock(struct run *run, uint64_t now) {
     bool timed = run->phase == MEASURING && options->seconds != 0;
     if (timed && (double)(now - run->started_ns) >= options->seconds * 1e9) { end_measuring(run); }
     if (interrupted && run->phase == MEASURING) { end_measuring(run); }
-    // With a slow schedule, silence is no sign of death.
+    // Only if an answer is due: with a slow schedule, silence does not mean a dead server.
     bool owed = run->finished < run->issued;
     if (owed && now > run->last_heard_ns
         && (double)(now - run->last_heard_ns) >= options->timeout * 1e9) {
@@ -192,7 +193,7 @@ static const struct exchange *exchange_for(const struct options *options) {
     return options->target.transport == TRANSPORT_UDP ? &datagram_exchange : &stream_exchange;
 }
 
-/// The first request of each connection; later ones follow answers, or the schedule.
+/// Sends the first request of each connection; later ones follow answers, or the schedule.
 static void begin(struct run *run) {
     const struct options *options = run->options;
     if (options->warmup_requests == 0) { begin_measuring(run); }

@@ -12,19 +12,20 @@
 #include "slices.h"
 
 struct result {
-    /// Answered, lost as datagrams, failed with their connection: all in the measured time.
+    /// Requests that were answered, lost as datagrams, or failed with their connection, all in the
+    /// measured time.
     uint64_t requests;
     uint64_t lost;
     uint64_t errors;
-    /// Datagrams that came after they had been given up.
+    /// Datagrams that came after they had been counted as lost.
     uint64_t late;
-    /// Due by the schedule, but the pipelines were full until the end of the measured time.
+    /// Requests that were due while the pipelines were full until the end of the measured time.
     uint64_t unsent;
     uint64_t elapsed_ns;
     uint64_t client_cpu_ns;
     struct usage server;
     uint64_t peak_resident_bytes;
-    /// Before and after the idle connections were made.
+    /// The server's memory before and after the idle connections were opened.
     uint64_t resident_bytes_empty;
     uint64_t resident_bytes_idle;
     struct histogram latencies;
@@ -35,13 +36,13 @@ enum phase { WARMING, MEASURING, DRAINING };
 
 struct run;
 
-/// How requests travel.
+/// The operations of one kind of load.
 struct exchange {
     void (*open)(struct run *run, struct connection *connection);
-    /// Starts as many requests as there may be now.
+    /// Starts as many requests as allowed now.
     void (*issue)(struct run *run, struct connection *connection, uint64_t now);
     void (*handle)(struct run *run, struct connection *connection, uint32_t events);
-    /// Gives up what has waited for too long; absent where nothing gets lost.
+    /// Counts requests as lost that have waited too long; NULL where nothing gets lost.
     void (*expire)(struct run *run, uint64_t now);
 };
 
@@ -57,9 +58,9 @@ struct run {
     int epoll;
     enum phase phase;
     uint64_t issued;
-    /// Answered, lost or failed.
+    /// Requests that were answered, lost or failed.
     uint64_t finished;
-    /// Never reached when the run is limited by time.
+    /// The most requests to issue; UINT64_MAX if time limits the run.
     uint64_t most_issued;
     struct schedule schedule;
     uint64_t started_ns;
@@ -68,12 +69,12 @@ struct run {
     struct usage server;
 };
 
-/// Connects, warms up, measures, and waits for every answer that is still owed.
+/// Connects, warms up, measures, and waits for every outstanding answer.
 void run_load(const struct options *options, struct result *result);
 
-// For the exchanges:
+// Functions that the exchanges call:
 
-/// Whether this connection may start a request now, and since when that one counts.
+/// Returns whether this connection may start a request now, and sets the time from which it counts.
 bool run_starts(struct run *run, struct connection *connection, uint64_t now, uint64_t *start);
 void run_take_answer(struct run *run, struct connection *connection, uint64_t start, uint64_t now);
 void run_take_loss(struct run *run);

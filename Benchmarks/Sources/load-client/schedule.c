@@ -10,7 +10,7 @@ uint64_t schedule_connection_due_ns(const struct schedule *schedule, unsigned co
 }
 
 uint64_t schedule_sleep_ns(const struct schedule *schedule, uint64_t now, uint64_t most) {
-    // What it takes to wake up, generously: the client has a core of its own.
+    // A generous time for waking up: the client has a core of its own.
     enum { WAKE_UP_NS = 60000 };
     uint64_t due = schedule_due_ns(schedule, schedule->next);
     if (due <= now + WAKE_UP_NS) { return 0; }

@@ -25,7 +25,7 @@ static void append(struct slices *slices, double value) {
 
 void slices_continue(struct slices *slices, uint64_t now, uint64_t requests) {
     if (slices->length_ns == 0 || now < slices->started_ns + slices->length_ns) { return; }
-    // A stretch without an answer goes on until there is one: it has a cost, but no quotient.
+    // A slice without an answer continues until there is one, because it has no cost per request.
     if (requests == slices->requests) { return; }
     uint64_t cpu_ns = process_cpu_ns(slices->server);
     append(slices, (double)(cpu_ns - slices->cpu_ns) / 1e3 / (double)(requests - slices->requests));

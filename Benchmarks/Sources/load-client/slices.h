@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/// What a request cost the server in each short stretch of the run. On a machine with neighbours
-/// the quiet stretches are comparable where the averages are not.
+/// The server's cost of a request in each short slice of the run. On a machine with neighbours the
+/// quiet slices are comparable, although the averages are not.
 struct slices {
     pid_t server;
     uint64_t length_ns;

@@ -48,7 +48,7 @@ static void handle(struct run *run, struct connection *connection, uint32_t even
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) { return; }
     if (count <= 0) { lost(connection, count == 0 ? "closed by the server" : strerror(errno)); }
     uint64_t now = monotonic_ns();
-    // Bytes count as life too: a large message may take long under a slow server.
+    // Bytes also reset the timeout: a large message may take long on a slow server.
     run->last_heard_ns = now;
     uint64_t before = connection->answered;
     while (connection->received >= (connection->answered + 1) * run->options->size) {

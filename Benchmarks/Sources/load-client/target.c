@@ -40,7 +40,7 @@ static bool parse_unix(struct target *target, const char *path) {
     if (length == 0 || length >= sizeof address->sun_path) { return false; }
     address->sun_family = AF_UNIX;
     memcpy(address->sun_path, path, length);
-    // An abstract name has no end but its length; a path ends with a zero.
+    // Only its length ends an abstract name; a path ends with a zero.
     bool abstract = path[0] == '@';
     if (abstract) { address->sun_path[0] = '\0'; }
     target->length =
@@ -74,7 +74,7 @@ const char *target_name(const struct target *target) {
     return "";
 }
 
-/// The port is left to connect(2): it may then be one that another address uses as well.
+/// Leaves the port to connect(2), which may then choose one that another address uses too.
 static bool bind_source(int fd, struct source source) {
     int on = 1;
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
@@ -111,7 +111,7 @@ static int closed(int fd) {
 int target_connect(const struct target *target, struct source source, double seconds) {
     int fd = open_socket(target, source, 0);
     if (fd < 0) { return -1; }
-    // The one timeout that connect(2) obeys.
+    // The only timeout that connect(2) uses.
     struct timeval patience = {
         .tv_sec = (time_t)seconds,
         .tv_usec = (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6),

@@ -1,4 +1,4 @@
-// What the baselines share around their loops, none of which a request ever meets.
+// Code that the baselines share around their loops; none of it is on the path of a request.
 #define _GNU_SOURCE
 #include "serving.h"
 
@@ -55,7 +55,7 @@ int listen_on(uint16_t port) {
     return fd;
 }
 
-/// An abstract name: no file that a killed server would leave behind.
+/// Uses an abstract name, so that a killed server leaves no file behind.
 static int listen_on_name(const char *name) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(name);

@@ -1,10 +1,10 @@
-// Who a request is for: a host and perhaps a port, in the Host field and in targets that are whole
-// URIs (RFC 9110, 4.2.3 and 7.2). A user before an `@` belongs to no request.
+// The authority of a request is a host and an optional port. It stands in the Host field and in
+// targets that are whole URIs (RFC 9110, 4.2.3 and 7.2). A user name before an `@` is refused.
 import Glibc
 
 enum Authority {
-    /// Whether these bytes are a name, an IPv4 address, or another address in brackets; then
-    /// perhaps a colon and a port, which may have no digits.
+    /// Returns whether the bytes are a name, an IPv4 address, or another address in brackets. A
+    /// colon and a port may follow, and the port may have no digits.
     @inline(never)
     static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard let first = bytes.first else { return false }
@@ -13,7 +13,7 @@ enum Authority {
         return end == bytes.count || bytes[end] == Byte.colon && isPort(bytes[(end + 1)...])
     }
 
-    /// Digits, or nothing; as many zeros before as one likes, but no port that there is not.
+    /// Returns whether `digits` is empty or a number of at most 65535. Leading zeros are allowed.
     private static func isPort(_ digits: some Sequence<UInt8>) -> Bool {
         var port = 0
         for byte in digits {
@@ -24,14 +24,15 @@ enum Authority {
         return true
     }
 
-    /// The same, with a port.
+    /// Like `isValid(_:)`, but a port with at least one digit is required.
     static func hasPort(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard let last = bytes.last, Byte.digit(last) != nil, isValid(bytes) else { return false }
         let digits = bytes.reversed().prefix { Byte.digit($0) != nil }.count
         return digits < bytes.count && bytes[bytes.count - digits - 1] == Byte.colon
     }
 
-    /// A name may have bytes behind percent signs. Those of an address look like a name.
+    /// Returns the index after the host name; nil if a percent escape is malformed. An IPv4 address
+    /// counts as a name.
     private static func nameEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
         var index = 0
         while true {
@@ -44,14 +45,15 @@ enum Authority {
         }
     }
 
-    /// Behind the closing bracket.
+    /// Returns the index after the closing bracket; nil if the brackets hold no valid address.
     private static func addressEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard let end = bytes.firstIndex(of: Byte.closingBracket) else { return nil }
         let address = UnsafeRawBufferPointer(rebasing: bytes[1..<end])
         return isFutureAddress(address) || isAddress(address) ? end + 1 : nil
     }
 
-    /// `v`, a version in hexadecimal, a dot, and something.
+    /// Returns whether the bytes are `v`, a version in hexadecimal, a dot, and at least one more
+    /// byte.
     private static func isFutureAddress(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard let dot = bytes.firstIndex(of: Byte.dot), dot > 1, bytes[0] | 0x20 == 0x76,
             bytes[1..<dot].allSatisfy({ Byte.hexDigit($0) != nil }), dot + 1 < bytes.count
@@ -59,10 +61,11 @@ enum Authority {
         return bytes[(dot + 1)...].allSatisfy { ByteSet.name.contains($0) || $0 == Byte.colon }
     }
 
-    /// Of IPv6, without a zone, which means nothing to another machine.
+    /// Returns whether the bytes are an IPv6 address without a zone. A zone has no meaning on
+    /// another machine.
     private static func isAddress(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let longest = Int(INET6_ADDRSTRLEN)
-        // A zero byte would end it early.
+        // inet_pton stops at a zero byte.
         guard bytes.count < longest, !bytes.contains(0) else { return false }
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: longest) { text in
             for index in bytes.indices { text[index] = CChar(bitPattern: bytes[index]) }

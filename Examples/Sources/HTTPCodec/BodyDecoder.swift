@@ -1,12 +1,13 @@
-// The incremental decoder of a request's body, in either framing. It hands out pieces as they come
-// and keeps none; trailers are read, checked and dropped.
+// Incremental decoder of a request's body, framed by a length or by chunks. It returns each part of
+// the body as it arrives and stores none. Trailers are checked and dropped.
 
 public struct BodyDecoder: Sendable {
-    /// One step over the bytes that were shown.
+    /// The result of one call of `decode(_:)`.
     public struct Step: Sendable, Equatable {
-        /// A part of the body, within the bytes that were shown; often empty.
+        /// The range of the body's data within the given bytes; often empty.
         public var data: Range<Int> = 0..<0
-        /// Drop this many bytes, then show the rest: now if something was consumed, else with more.
+        /// The number of bytes that the caller drops. If it is 0, the next call needs more bytes;
+        /// otherwise the caller calls again at once with the rest.
         public var consumed = 0
         public var outcome = Outcome.goesOn
 
@@ -34,7 +35,8 @@ public struct BodyDecoder: Sendable {
         case complete
     }
 
-    /// A size and its extensions, which nobody uses and some abuse.
+    /// The limit, in bytes, of a line with a chunk's size and its extensions. Clients do not use
+    /// extensions, but attackers do.
     static let chunkLineLimit = 256
 
     private var state: State
@@ -56,7 +58,8 @@ public struct BodyDecoder: Sendable {
 
     public var isComplete: Bool { if case .complete = state { true } else { false } }
 
-    /// Call again as long as it consumes.
+    /// Decodes the next part of the body. The caller repeats the call as long as bytes are
+    /// consumed.
     public mutating func decode(_ bytes: UnsafeRawBufferPointer) -> Step {
         switch state {
         case .complete: return Step(outcome: .complete)
@@ -71,7 +74,7 @@ public struct BodyDecoder: Sendable {
             return Step(data: 0..<count, consumed: count)
         case .chunkSize: return line(in: bytes, limit: Self.chunkLineLimit) { $0.takeSize($1) }
         case .chunkEnd:
-            // Not a line: more than two bytes of it need not be waited for.
+            // Two bytes decide here, while the line scanner would wait for a line feed.
             guard bytes.count > 0 else { return Step() }
             guard bytes[0] == Byte.carriageReturn else {
                 return Step(outcome: .refused(.badRequest))
@@ -108,7 +111,7 @@ public struct BodyDecoder: Sendable {
         var size = 0
         var digits = 0
         while digits < line.count, let digit = Byte.hexDigit(line[digits]) {
-            // More digits than an Int holds are too much, whatever they are.
+            // A size of more than 15 digits is refused, even if it begins with zeros.
             guard digits < 15 else { return .refused(.contentTooLarge) }
             size = size << 4 | digit
             digits += 1
@@ -134,7 +137,8 @@ public struct BodyDecoder: Sendable {
             return .refused(.headerFieldsTooLarge)
         }
         guard let colon = FieldLine.colon(in: line) else { return .refused(.badRequest) }
-        // Whoever merges trailers into the header would see another request (RFC 9110, 6.5.1).
+        // A server that merges trailers into the header would read another request (RFC 9110,
+        // 6.5.1).
         let name = UnsafeRawBufferPointer(rebasing: line[..<colon])
         let isForbidden =
             name.equalsIgnoringCase("content-length")

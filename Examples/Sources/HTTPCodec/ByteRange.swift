@@ -1,10 +1,12 @@
-// The Range field: one range of bytes. Several are allowed to be ignored, and are.
+// The Range field with one range of bytes. A server may ignore a field with several ranges, and
+// this one does.
 
 public enum ByteRange: Sendable, Equatable {
-    /// None, several, another unit, or malformed: the whole is sent (RFC 9110, 14.2).
+    /// The whole file is sent: the field has no range, several ranges or another unit, or is
+    /// malformed (RFC 9110, 14.2).
     case whole
     case part(Range<Int>)
-    /// Nothing of it lies within the size: 416.
+    /// No byte of the range lies within the size, so the status is 416.
     case unsatisfiable
 
     public init(_ value: UnsafeRawBufferPointer, size: Int) {
@@ -30,7 +32,8 @@ public enum ByteRange: Sendable, Equatable {
         self = start < size ? .part(start..<end + 1) : .unsatisfiable
     }
 
-    /// Saturates: beyond any file is beyond any file.
+    /// Returns the decimal number, or nil if the bytes are none. A number beyond `Int.max` becomes
+    /// `Int.max`, which is beyond the end of every file.
     private static func number(_ digits: UnsafeRawBufferPointer) -> Int? {
         guard !digits.isEmpty else { return nil }
         var value = 0
@@ -44,9 +47,9 @@ public enum ByteRange: Sendable, Equatable {
     }
 }
 
-/// Whether a list in If-None-Match or If-Match names `tag`, which is in quotes; `*` names every
-/// one. The first field compares weakly, the second strongly: there a weak tag names nothing. What
-/// stands on several lines is one list.
+/// Returns whether the list of If-None-Match or If-Match contains `tag`, which includes its quotes.
+/// `*` matches every tag. If-None-Match compares weakly. If-Match compares `strongly`, so a weak
+/// tag in it never matches. A field on several lines is one list.
 public func entityTags(
     _ list: UnsafeRawBufferPointer, name tag: UnsafeRawBufferPointer, strongly: Bool = false
 ) -> Bool {

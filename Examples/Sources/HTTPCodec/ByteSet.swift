@@ -1,7 +1,7 @@
-// Which bytes may stand where in HTTP, and how far a text goes on with such.
+// Sets of bytes that the grammar of HTTP allows, and a search for the first byte outside a set.
 
-/// A set of ASCII bytes as two words, so that a look-up touches no memory. Has all letters, and the
-/// row of signs and digits from `-` to `last`, but for `hole`.
+/// A set of ASCII bytes in two words, so that a look-up reads no memory. Each set contains all
+/// letters and all bytes from `-` to `last` except `hole`, on which `end(in:from:to:)` relies.
 struct ByteSet {
     let low: UInt64
     let high: UInt64
@@ -11,14 +11,14 @@ struct ByteSet {
     /// `tchar` of RFC 9110, 5.6.2.
     static let token = ByteSet(
         low: 0x03FF_6CFA_0000_0000, high: 0x57FF_FFFF_C7FF_FFFE, last: 0x39, hole: Byte.slash)
-    /// What RFC 3986 allows in a path and a query.
+    /// The bytes that RFC 3986 allows in a path and a query.
     static let target = ByteSet(
         low: 0xAFFF_FFF2_0000_0000, high: 0x47FF_FFFE_AFFF_FFFF, last: 0x3B, hole: 0)
-    /// Without the question mark, which begins a query.
+    /// Like `target`, but without the question mark, which begins a query.
     static let path = ByteSet(
         low: 0x2FFF_FFF2_0000_0000, high: 0x47FF_FFFE_AFFF_FFFF, last: 0x3B, hole: 0)
-    /// A host's name, but for what stands behind percent signs: no colon, no bracket, no user
-    /// before an `@`.
+    /// The bytes of a host name outside percent escapes. They include no colon, no bracket, and no
+    /// `@`, which would end a user name.
     static let name = ByteSet(
         low: 0x2BFF_7FD2_0000_0000, high: 0x47FF_FFFE_87FF_FFFE, last: 0x39, hole: Byte.slash)
 
@@ -28,13 +28,14 @@ struct ByteSet {
         return byte < 128 && (word &>> UInt64(byte & 63)) & 1 == 1
     }
 
-    /// The first place from `start` on, and before `end`, of a byte that is not in the set; else
-    /// `end`. Eight at a time where they are letters or in the row.
+    /// Returns the first index in `start..<end` whose byte is not in the set, or `end`. Checks
+    /// eight bytes at a time as long as they are letters or between `-` and `last`.
     @inline(__always)
     func end(in bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) -> Int {
         var index = start
         while end >= 8, index < end {
-            // The last eight, without those that were looked at; zeros follow, which end the text.
+            // Near the end, the load covers the last eight bytes, and the shift removes those
+            // already checked. The zeros that it brings in are outside the set and end the search.
             let place = min(index, end &- 8)
             let word = bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self)
             let others = rarities(in: word &>> (UInt64(truncatingIfNeeded: index &- place) &* 8))
@@ -47,16 +48,16 @@ struct ByteSet {
         return index
     }
 
-    /// The highest bit of each byte that is neither a letter nor in the row. No sum carries into
-    /// the next byte, since the highest bits are left out and come back at the end.
+    /// Returns a word with the highest bit set in each byte that is neither a letter nor between
+    /// `-` and `last`. The sums leave out the highest bits, so no sum carries into the next byte.
     @inline(__always)
     private func rarities(in word: UInt64) -> UInt64 {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let highest = 0x80 &* ones
         let exact = word & ~highest
         let small = exact | 0x20 &* ones
-        // Each sum has the highest bit where a byte is at least `a`, above `z`, at least `-` and so
-        // on; the last one where it is not the hole.
+        // Each sum has the highest bit set where a byte is at least `a`, above `z`, at least `-`
+        // and so on. In the last sum, the bit means that the byte is not the hole.
         let letters = (small &+ (0x80 - 0x61) &* ones) & ~(small &+ (0x7F - 0x7A) &* ones)
         let row = (exact &+ (0x80 - 0x2D) &* ones) & ~(exact &+ (0x7F - UInt64(last)) &* ones)
         let holds = (exact ^ UInt64(hole) &* ones) &+ 0x7F &* ones

@@ -1,4 +1,4 @@
-// Bytes of HTTP, and comparing them without making strings.
+// Byte constants of HTTP, and comparisons of bytes that allocate no string.
 public import Glibc
 
 enum Byte {
@@ -19,7 +19,8 @@ enum Byte {
     static let openingBracket: UInt8 = 0x5B
     static let closingBracket: UInt8 = 0x5D
 
-    /// Field values: visible, space, tab, and what is beyond ASCII.
+    /// Returns whether a field's value may contain the byte: visible characters, space, tab, and
+    /// all bytes above ASCII.
     @inline(__always)
     static func isFieldValue(_ byte: UInt8) -> Bool {
         byte >= 0x20 ? byte != 0x7F : byte == tab
@@ -39,7 +40,8 @@ enum Byte {
     }
 }
 
-/// A part of the bytes of a request's head, in 8 bytes. Valid for the buffer that was parsed.
+/// A range of the bytes of a request's head, stored in 8 bytes. Valid for the buffer that was
+/// parsed.
 public struct Slice: Sendable, Equatable {
     @usableFromInline var start: Int32 = 0
     @usableFromInline var count: Int32 = 0
@@ -53,7 +55,7 @@ public struct Slice: Sendable, Equatable {
 
     @inlinable public var isEmpty: Bool { count == 0 }
 
-    /// The bytes themselves, out of those that the parser was given.
+    /// Returns the slice's bytes within `bytes`, the buffer that was parsed.
     @inlinable
     public func of(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         let start = Int(start)
@@ -62,10 +64,10 @@ public struct Slice: Sendable, Equatable {
 }
 
 extension UnsafeRawBufferPointer {
-    /// Whether these bytes are `text`, which has no capitals; theirs count as small.
+    /// Returns whether the bytes equal `text`, ignoring case. `text` has no capital letters.
     ///
-    /// Setting bit 5 also joins control characters with signs and digits: only for bytes that were
-    /// checked to be printable.
+    /// The comparison sets bit 5, which also maps control characters to signs and digits. The bytes
+    /// must therefore be known to be printable.
     @inline(__always)
     func equalsIgnoringCase(_ text: StaticString) -> Bool {
         guard count == text.utf8CodeUnitCount else { return false }
@@ -74,7 +76,7 @@ extension UnsafeRawBufferPointer {
         return true
     }
 
-    /// Whether these bytes are exactly `text`.
+    /// Returns whether the bytes are exactly `text`.
     @inlinable
     @inline(__always)
     public func equals(_ text: StaticString) -> Bool {
@@ -83,7 +85,7 @@ extension UnsafeRawBufferPointer {
         return memcmp(baseAddress, text.utf8Start, count) == 0
     }
 
-    /// Without spaces and tabs at either end.
+    /// Returns the bytes without spaces and tabs at either end.
     func trimmingBlanks() -> UnsafeRawBufferPointer {
         var (start, end) = (0, count)
         while start < end, Byte.isBlank(self[start]) { start += 1 }
@@ -91,7 +93,8 @@ extension UnsafeRawBufferPointer {
         return UnsafeRawBufferPointer(rebasing: self[start..<end])
     }
 
-    /// Calls `body` with each element of a comma-separated list, trimmed, until it returns false.
+    /// Calls `body` with each trimmed element of a comma-separated list, until `body` returns
+    /// false.
     func forEachElement(_ body: (UnsafeRawBufferPointer) -> Bool) {
         var start = 0
         for end in 0...count where end == count || self[end] == Byte.comma {

@@ -1,13 +1,13 @@
-// What may follow the size of a chunk: names, perhaps with values. Nobody uses them, but where two
-// readers find different ends of one, they find different chunks (RFC 9112, 7.1.1).
+// Extensions after the size of a chunk: names with optional values (RFC 9112, 7.1.1). Clients do
+// not use them, but two servers that find different ends of an extension find different chunks.
 
 enum ChunkExtension {
-    /// Whether the bytes from `start` to the end of the line are extensions, or nothing.
+    /// Returns whether the bytes from `start` to the end of the line are extensions, or empty.
     static func areValid(_ line: UnsafeRawBufferPointer, from start: Int) -> Bool {
         var index = start
         while index < line.count {
             index = skipBlanks(line, index)
-            // Blanks alone are none that the grammar has.
+            // The grammar has no blanks without an extension.
             guard index < line.count, line[index] == Byte.semicolon else { return false }
             index = skipBlanks(line, index + 1)
             guard let nameEnd = tokenEnd(line, index) else { return false }
@@ -30,20 +30,20 @@ enum ChunkExtension {
         return index
     }
 
-    /// Nil for an empty one.
+    /// Returns the index after the token at `start`; nil if the token is empty.
     private static func tokenEnd(_ line: UnsafeRawBufferPointer, _ start: Int) -> Int? {
         let end = ByteSet.token.end(in: line, from: start, to: line.count)
         return end > start ? end : nil
     }
 
-    /// Behind the closing quote of what is opened at `start`; nil if it stays open or holds what
-    /// may not be there.
+    /// Returns the index after the closing quote of the string that opens at `start`. Returns nil
+    /// if the string is not closed or contains a byte that is not allowed.
     private static func quotedEnd(_ line: UnsafeRawBufferPointer, _ start: Int) -> Int? {
         var index = start + 1
         while index < line.count {
             let byte = line[index]
             if byte == Byte.quote { return index + 1 }
-            // A backslash takes the next one along, whatever it is.
+            // A backslash escapes the next byte, even a quote.
             index += byte == Byte.backslash ? 2 : 1
             guard Byte.isFieldValue(byte), index <= line.count,
                 Byte.isFieldValue(line[index - 1])

@@ -1,8 +1,9 @@
-// The form of one field line, in headers and trailers.
+// The syntax of one field line, in headers and trailers.
 
 enum FieldLine {
-    /// Where the colon is; nil if the line is malformed. A line that begins with a blank continues
-    /// the one before it in old HTTP, and is malformed since: its name would be empty.
+    /// Returns the index of the colon; nil if the line is malformed. In old HTTP, a line that
+    /// begins with a blank continued the line before it. Such a line is now malformed, since its
+    /// name is empty.
     @inline(__always)
     static func colon(in line: UnsafeRawBufferPointer) -> Int? {
         let colon = ByteSet.token.end(in: line, from: 0, to: line.count)
@@ -10,15 +11,15 @@ enum FieldLine {
         return areValues(line, from: colon &+ 1) ? colon : nil
     }
 
-    /// Calls `body` with each value of a field that may be on several lines. `list` goes from the
-    /// first value to the last, with the lines between, those of other fields too.
+    /// Calls `body` with each value of a field that may be on several lines. `list` extends from
+    /// the first value to the last and includes the lines between, also those of other fields.
     static func forEachValue(
         in list: UnsafeRawBufferPointer, of field: StaticString,
         _ body: (UnsafeRawBufferPointer) -> Void
     ) {
         var (start, isFirst) = (0, true)
         while start <= list.count {
-            // No value has a carriage return.
+            // A value contains no carriage return.
             let end = list[start...].firstIndex(of: Byte.carriageReturn) ?? list.count
             let line = UnsafeRawBufferPointer(rebasing: list[start..<end])
             start = end + 2
@@ -33,15 +34,15 @@ enum FieldLine {
         }
     }
 
-    /// Whether all bytes from `start` on may be in a value, sixteen at a time. Those before must be
-    /// known to be, since the last sixteen may reach into them.
+    /// Returns whether a value may contain all bytes from `start` on, checked sixteen at a time.
+    /// The last sixteen may begin before `start`, so the bytes there must be valid as well.
     @inline(__always)
     private static func areValues(_ line: UnsafeRawBufferPointer, from start: Int) -> Bool {
         guard line.count >= 16 else { return areValues(line, start..<line.count) }
         var index = start
         while index < line.count {
             let place = min(index, line.count &- 16)
-            // Two words, as the compiler compares vectors lane by lane.
+            // Two words, because the compiler compares the lanes of a vector one by one.
             let first = line.loadUnaligned(fromByteOffset: place, as: UInt64.self)
             let second = line.loadUnaligned(fromByteOffset: place &+ 8, as: UInt64.self)
             if (controls(in: first) | controls(in: second)) & 0x8080_8080_8080_8080 != 0,
@@ -60,8 +61,9 @@ enum FieldLine {
         return true
     }
 
-    /// Has the highest bit of each byte below 0x20, and of 0x7F; a tab too, which is allowed but
-    /// rare. No sum carries into the next byte, since the highest bits are left out.
+    /// Returns a word with the highest bit set in each byte below 0x20 and in 0x7F. The tab is
+    /// included: it is allowed but rare. The sums leave out the highest bits, so no sum carries
+    /// into the next byte.
     @inline(__always)
     private static func controls(in word: UInt64) -> UInt64 {
         let low = word & 0x7F7F_7F7F_7F7F_7F7F

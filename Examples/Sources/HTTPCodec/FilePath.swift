@@ -1,15 +1,16 @@
-// From a target to the names of folders and a file, and back. Refuses whatever could lead out of
-// the root.
+// Conversion of a request's target to the names of folders and a file, and back. A target that
+// could lead out of the root is refused.
 
 public enum FilePath {
-    /// The one hidden name that is meant to be asked for (RFC 8615), and only under the root.
+    /// The only hidden name that is served (RFC 8615), and only directly under the root.
     private static let wellKnown: StaticString = ".well-known"
 
-    /// The decoded names between the slashes; none for the root itself. Nil for what is malformed
-    /// or leads elsewhere: dots, hidden files, a zero byte or a slash behind a percent sign.
+    /// Returns the decoded names between the slashes; empty for the root itself. Returns nil for a
+    /// malformed path and for one that could lead elsewhere: dots, hidden files, an encoded zero
+    /// byte or an encoded slash.
     public static func names(in path: UnsafeRawBufferPointer) -> [[UInt8]]? {
         var names: [[UInt8]] = []
-        // Decoding makes no slash, so that they may be looked for first.
+        // Decoding creates no slash, so the path can be split first.
         for part in path.split(separator: Byte.slash) {
             let bytes = UnsafeRawBufferPointer(rebasing: part)
             guard let name = decoded(bytes), !isHidden(name) || names.isEmpty && isWellKnown(name)
@@ -19,8 +20,8 @@ public enum FilePath {
         return names
     }
 
-    /// Without percent signs; nil for a malformed one, and for one before a zero byte or a slash,
-    /// which would mean something else than where it stands as it is.
+    /// Returns the bytes with percent escapes decoded. Returns nil for a malformed escape and for
+    /// one of a zero byte or a slash, which would change in meaning when decoded.
     public static func decoded(_ path: UnsafeRawBufferPointer) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(path.count)
@@ -41,8 +42,8 @@ public enum FilePath {
         return bytes
     }
 
-    /// The path of a folder as a field may hold it, from the root on, so that it cannot name
-    /// another host, as one that begins with two slashes would.
+    /// Returns the path of a folder, from the root on, encoded for a field. It begins with one
+    /// slash only, because a path with two slashes would name another host.
     public static func location(of names: [[UInt8]]) -> [UInt8] {
         var bytes = [Byte.slash]
         for name in names {
@@ -62,7 +63,7 @@ public enum FilePath {
 
     private static let hexDigits = Array("0123456789ABCDEF".utf8)
 
-    /// This covers `.` and `..`, after decoding.
+    /// Returns whether a decoded name begins with a dot, which includes `.` and `..`.
     private static func isHidden(_ name: [UInt8]) -> Bool { name.first == Byte.dot }
 
     private static func isWellKnown(_ name: [UInt8]) -> Bool {

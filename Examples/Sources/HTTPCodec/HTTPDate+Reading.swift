@@ -1,13 +1,15 @@
-// Reading dates in the three forms that RFC 9110, 5.6.7 asks every recipient to take: the one that
-// is written today, and the two of old, one of which has only two digits of the year.
+// Reading of dates in the three formats that RFC 9110, 5.6.7 requires every recipient to accept.
+// One is the format that is written today. One of the two old formats has a year of only two
+// digits.
 
 extension HTTPDate {
     private static let dayNames: [StaticString] = [
         "Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday",
     ]
 
-    /// Seconds since 1970; nil for what is no date: a condition that is not understood is ignored,
-    /// which is always safe. `now`, also in seconds, tells the century of a year of two digits.
+    /// Returns seconds since 1970; nil if the bytes are no date. A condition without a valid date
+    /// is ignored, which is always safe. `now`, also in seconds, determines the century of a year
+    /// of two digits.
     public static func parse(_ bytes: UnsafeRawBufferPointer, now: Int) -> Int? {
         switch bytes.count {
         case byteCount:
@@ -25,7 +27,7 @@ extension HTTPDate {
         }
     }
 
-    /// Sunday, 06-Nov-94 08:49:37 GMT
+    /// Parses the format `Sunday, 06-Nov-94 08:49:37 GMT`.
     private static func parseWithShortYear(_ bytes: UnsafeRawBufferPointer, _ now: Int) -> Int? {
         let comma = bytes.count - 24
         guard has(", 00-___-00 00:00:00 GMT", bytes, comma) else { return nil }
@@ -37,14 +39,14 @@ extension HTTPDate {
                 bytes, year: year, month: comma + 5, day: comma + 2, clock: comma + 12,
                 isNameLong: true)
         }
-        // A name of the day that is right for one century only does not make it that one: what
-        // seems to be more than 50 years ahead is past.
+        // The name of the day does not select the century, even if it is right for one century
+        // only. A date more than 50 years ahead of `now` lies in the past.
         let start = daysFrom(year, monthNumber(bytes, comma + 5) ?? 1, number(bytes, comma + 2, 2))
         let found = start * 86_400 + secondOfDay(bytes, comma + 12)
         return found > latest.seconds ? time(year - 100) : time(year)
     }
 
-    /// 50 years after `now`.
+    /// Returns the moment 50 years after `now`, as its year and in seconds since 1970.
     private static func latest(from now: Int) -> (year: Int, seconds: Int) {
         let day = (now >= 0 ? now : now - 86_399) / 86_400
         let (year, month, dayOfMonth) = civil(day)
@@ -52,7 +54,8 @@ extension HTTPDate {
         return (year + 50, then * 86_400 + now - day * 86_400)
     }
 
-    /// Out of fields whose digits were checked; nil if there is no such day or it has another name.
+    /// Returns the time from fields whose digits are checked; nil if no such time exists or the day
+    /// has another name.
     private static func time(
         _ bytes: UnsafeRawBufferPointer, year: Int, month monthPlace: Int, day dayPlace: Int,
         clock: Int, isNameLong: Bool = false
@@ -62,7 +65,7 @@ extension HTTPDate {
         else { return nil }
         let dayOfMonth = number(bytes, dayPlace, 2)
         let day = daysFrom(year, month, dayOfMonth)
-        // The 31st of a shorter month would be another day.
+        // The 31st of a shorter month would become a day of the next month.
         guard dayOfMonth > 0, civil(day) == (year, month, dayOfMonth) else { return nil }
         let name = dayNames[(day % 7 + 7) % 7]
         let length = isNameLong ? name.utf8CodeUnitCount : 3
@@ -76,8 +79,8 @@ extension HTTPDate {
             + number(bytes, clock + 6, 2)
     }
 
-    /// Whether the bytes from `start` on are like `pattern`, in which 0 is any digit, and an
-    /// underscore anything.
+    /// Returns whether the bytes from `start` on match `pattern`, in which 0 stands for any digit
+    /// and an underscore for any byte.
     private static func has(
         _ pattern: StaticString, _ bytes: UnsafeRawBufferPointer, _ start: Int
     ) -> Bool {
@@ -93,7 +96,7 @@ extension HTTPDate {
         return true
     }
 
-    /// A blank for the first digit counts as 0.
+    /// Returns the number in `digits` digits. A blank as the first digit counts as 0.
     private static func number(
         _ bytes: UnsafeRawBufferPointer, _ start: Int, _ digits: Int
     ) -> Int {

@@ -1,20 +1,21 @@
-// Dates as HTTP writes them: `Sun, 06 Nov 1994 08:49:37 GMT`, always 29 bytes. Reading them is in a
-// file of its own.
+// Dates in the format that HTTP writes: `Sun, 06 Nov 1994 08:49:37 GMT`, always 29 bytes. Reading
+// is in HTTPDate+Reading.swift.
 
 public enum HTTPDate {
     public static let byteCount = 29
     private static let days: StaticString = "ThuFriSatSunMonTueWed"
     static let months: StaticString = "JanFebMarAprMayJunJulAugSepOctNovDec"
-    /// The first second of the year 0 and the last of 9999: others have no four digits.
+    /// The first second of the year 0 and the last second of 9999. Other years do not have four
+    /// digits.
     private static let writable = -62_167_219_200...253_402_300_799
 
-    /// The nearest time that can be written. A disk or a clock may say anything.
+    /// Returns the nearest time that can be written. A disk or a clock may report any time.
     public static func clamped(_ seconds: Int) -> Int {
         min(max(seconds, writable.lowerBound), writable.upperBound)
     }
 
-    /// Writes `seconds` since 1970, or the nearest time that can be, into the first 29 bytes of
-    /// `room`.
+    /// Writes `seconds` since 1970, or the nearest time that can be written, into the first 29
+    /// bytes of `room`.
     public static func write(_ seconds: Int, into room: UnsafeMutableRawBufferPointer) {
         precondition(room.count >= byteCount, "no room for a date")
         let seconds = clamped(seconds)

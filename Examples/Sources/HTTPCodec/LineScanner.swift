@@ -1,23 +1,23 @@
-// Finds lines in bytes that come in pieces of any size. What it answers does not depend on how
-// they were cut, and no byte is looked at twice.
+// Finds lines in bytes that arrive in pieces of any size. The result does not depend on where the
+// pieces are cut, and no byte is examined twice.
 import Glibc
 
 struct LineScanner {
     enum Found {
-        /// Without its CR LF.
+        /// The line's range without its CR LF.
         case line(Range<Int>)
         case partial
         case tooLong
-        /// A line feed without a carriage return before it: two servers in a row may disagree on
-        /// where such a line ends.
+        /// A line feed without a carriage return before it. Two servers in a row may disagree on
+        /// the end of such a line.
         case bareLineFeed
     }
 
-    /// Where the current line begins.
+    /// The index at which the current line begins.
     private(set) var start = 0
     private var scanned = 0
 
-    /// After a line the scanner stands at the next one. `bytes` must begin where they began before.
+    /// Finds the next line and moves past it. `bytes` must begin at the same byte in every call.
     @inline(__always)
     mutating func next(in bytes: UnsafeRawBufferPointer, limit: Int) -> Found {
         guard scanned < bytes.count, let base = bytes.baseAddress else { return .partial }

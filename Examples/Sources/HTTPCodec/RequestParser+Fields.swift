@@ -1,11 +1,11 @@
-// Header fields: their form, and the few that this server acts on.
+// Parsing of header fields: their syntax, and the few fields that this server uses.
 
 extension RequestParser {
     @inline(__always)
     mutating func takeField(_ line: UnsafeRawBufferPointer, at offset: Int) -> Status? {
         guard let colon = FieldLine.colon(in: line) else { return .badRequest }
         let name = UnsafeRawBufferPointer(rebasing: line[..<colon])
-        // The length decides for most fields that neither name nor value need be looked at.
+        // For most fields, the length of the name alone shows that the field is not used here.
         switch colon {
         case 4 where name.equalsIgnoringCase("host"): return takeHost(line, colon)
         case 5 where name.equalsIgnoringCase("range"):
@@ -31,7 +31,7 @@ extension RequestParser {
         return nil
     }
 
-    /// Where the value is, without the blanks around it.
+    /// Returns the range of the value without the blanks around it.
     @inline(__always)
     private static func value(_ line: UnsafeRawBufferPointer, _ colon: Int) -> Range<Int> {
         var (start, end) = (colon &+ 1, line.count)
@@ -40,7 +40,8 @@ extension RequestParser {
         return start..<end
     }
 
-    // Out of line, as all that few requests have: what all have is then small enough to be in one.
+    // Not inlined, like all code for rare fields. The code for common fields is then small enough
+    // for one function.
     @inline(never)
     private static func text(
         _ line: UnsafeRawBufferPointer, _ colon: Int
@@ -48,9 +49,9 @@ extension RequestParser {
         UnsafeRawBufferPointer(rebasing: line[value(line, colon)])
     }
 
-    /// A field on several lines is one list, in their order (RFC 9110, 5.3): from the first value
-    /// to the last, with all between them. A date or a range that comes twice is none like this,
-    /// and is ignored as others that are malformed.
+    /// Adds a value to the slice of a field. A field on several lines is one list in the order of
+    /// the lines (RFC 9110, 5.3). The slice extends from its first value to its last. A date or a
+    /// range on two lines becomes malformed in this way and is ignored.
     @inline(never)
     private static func add(
         _ line: UnsafeRawBufferPointer, _ colon: Int, _ offset: Int, to list: inout Slice
@@ -68,7 +69,7 @@ extension RequestParser {
     private mutating func takeHost(_ line: UnsafeRawBufferPointer, _ colon: Int) -> Status? {
         let value = Self.value(line, colon)
         guard seen.insert(.host).inserted else { return .badRequest }
-        // Empty where the target's URI has no authority.
+        // The value is empty if the target's URI has no authority.
         let end = ByteSet.name.end(in: line, from: value.lowerBound, to: value.upperBound)
         if end == value.upperBound { return nil }
         if end > value.lowerBound, line[end] == Byte.colon,
@@ -80,26 +81,29 @@ extension RequestParser {
             ? nil : .badRequest
     }
 
-    /// Up to five digits at once. False for more, at which another way has to look.
+    /// Returns whether the bytes are a port of one to five digits, checked in one word. After
+    /// false, the caller must check with `Authority.isValid(_:)`.
     @inline(__always)
     private static func isPort(_ line: UnsafeRawBufferPointer, _ places: Range<Int>) -> Bool {
         let end = places.upperBound
         let count = end &- places.lowerBound
         guard count > 0, count <= 5, end >= 8 else { return false }
-        // The last eight; what was before them goes, and noughts come for it.
+        // The XOR maps the digits of the last eight bytes to 0 to 9. The shift removes the bytes
+        // before the port and brings in zeros.
         let unused = UInt64(truncatingIfNeeded: 64 &- count &* 8)
         let noughts: UInt64 = 0x3030_3030_3030_3030
         let last = line.loadUnaligned(fromByteOffset: end &- 8, as: UInt64.self)
         let word = (last ^ noughts) &>> unused
-        // Now each has to be 0 to 9: six more leaves the upper half empty, as it was.
+        // Each byte must be 0 to 9: adding six then leaves its upper half zero.
         guard (word | (word &+ 0x0606_0606_0606_0606)) & 0xF0F0_F0F0_F0F0_F0F0 == 0 else {
             return false
         }
-        // The first is in the lowest byte; turned around they compare as numbers do, with 65535.
+        // The first digit is in the lowest byte. In reversed byte order, the digits compare like a
+        // number, here with 65535.
         return word.byteSwapped &>> unused <= 0x06_0505_0305
     }
 
-    /// An empty list expects nothing.
+    /// Parses the Expect field. An empty list expects nothing.
     private mutating func takeExpect(_ value: UnsafeRawBufferPointer) -> Status? {
         var isKnown = true
         value.forEachElement { element in
@@ -127,12 +131,13 @@ extension RequestParser {
     }
 
     private mutating func takeLength(_ value: UnsafeRawBufferPointer) -> Status? {
-        // Also when both are equal: whoever sent two had no reason that is good for us.
+        // A second Content-Length is refused even if both are equal: no client has a harmless
+        // reason for it.
         guard seen.insert(.length).inserted, !value.isEmpty else { return .badRequest }
         var length = 0
         for byte in value {
             guard let digit = Byte.digit(byte) else { return .badRequest }
-            // Saturates, so that the digits that follow are still checked.
+            // The length saturates, so that the digits after it are still checked.
             length = length > Int.max / 16 ? length : length * 10 + digit
         }
         guard length <= limits.body else { return .contentTooLarge }
@@ -151,7 +156,7 @@ extension RequestParser {
             if !element.allSatisfy({ ByteSet.token.contains($0) }) || element.isEmpty {
                 isList = false
             }
-            // Twice, or not last: its end could not be found.
+            // If `chunked` appears twice or is not last, the end of the body cannot be found.
             if chunked { isList = false }
             if element.equalsIgnoringCase("chunked") { chunked = true }
             return true

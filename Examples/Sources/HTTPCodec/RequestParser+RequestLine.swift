@@ -1,9 +1,9 @@
-// The first line: method, target and version, with exactly one space between them.
+// Parsing of the first line: method, target and version, with exactly one space between them.
 
 extension RequestParser {
     @inline(__always)
     mutating func takeRequestLine(_ line: UnsafeRawBufferPointer, at offset: Int) -> Status? {
-        // As most are. A head that nothing was said of is of GET already.
+        // Most requests are GET, which is also the initial method of a head.
         let isGet = line.count > 4 && line.loadUnaligned(as: UInt32.self) == Self.get
         let space = isGet ? 3 : ByteSet.token.end(in: line, from: 0, to: line.count)
         guard space > 0, space < line.count, line[space] == Byte.space else { return .badRequest }
@@ -28,13 +28,13 @@ extension RequestParser {
         return takeOtherTarget(target, at: offset + start)
     }
 
-    /// `GET` and a space, `HTTP/1.1`.
+    /// The bytes of `GET` and a space, and those of `HTTP/1.1`, as integers.
     private static let get = UInt32(littleEndian: 0x2054_4547)
     private static let version11 = UInt64(littleEndian: 0x312E_312F_5054_5448)
 
-    /// Whether a line that has come in part can only be refused: a method is a token, which what
-    /// speaks TLS or another protocol by mistake does not begin with. More than any method's length
-    /// is not looked at, so that single bytes cost little.
+    /// Returns whether an incomplete line can only be refused. A method is a token, and TLS or
+    /// another protocol does not begin with one. At most the length of the longest method is
+    /// examined, so that bytes that arrive one by one cost little.
     func isNoRequest(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Bool {
         guard start < bytes.count else { return false }
         if mayBeginEmpty, bytes[start] == Byte.carriageReturn {
@@ -47,7 +47,7 @@ extension RequestParser {
 
     private static let longestMethod = 24
 
-    /// Of a target whose path ends there.
+    /// Returns the end of a target whose path ends at `pathEnd`.
     @inline(__always)
     private func targetEnd(_ line: UnsafeRawBufferPointer, from pathEnd: Int) -> Int {
         guard pathEnd < line.count, line[pathEnd] == Byte.questionMark else { return pathEnd }
@@ -57,7 +57,7 @@ extension RequestParser {
     @inline(__always)
     private mutating func takeVersion(_ text: UnsafeRawBufferPointer) -> Status? {
         guard text.count == 8 else { return .badRequest }
-        // A head that nothing was said of is of this version already.
+        // This is also the initial version of a head.
         if text.loadUnaligned(as: UInt64.self) == Self.version11 { return nil }
         guard UnsafeRawBufferPointer(rebasing: text[..<5]).equals("HTTP/"),
             let major = Byte.digit(text[5]), text[6] == 0x2E, let minor = Byte.digit(text[7])
@@ -79,13 +79,14 @@ extension RequestParser {
         {
             head.method = .other
         } else {
-            // CONNECT too: what follows it would not be HTTP.
+            // This includes CONNECT: the bytes after it would not be HTTP.
             return .notImplemented
         }
         return nil
     }
 
-    /// Not origin form: absolute form, which every server must take; or `*` for OPTIONS.
+    /// Parses a target that is not in origin form. Every server must accept the absolute form, and
+    /// `*` is for OPTIONS.
     private mutating func takeOtherTarget(
         _ text: UnsafeRawBufferPointer, at offset: Int
     ) -> Status? {

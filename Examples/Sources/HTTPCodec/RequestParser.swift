@@ -1,13 +1,14 @@
-// The incremental parser of a request's head: show it the unread bytes whenever there are more.
-// Strict on purpose. Whatever two servers in a row could read differently is refused here, since
-// such a difference is what request smuggling lives on (RFC 9112, 11.2).
+// Incremental parser of a request's head. The caller passes all unread bytes whenever more have
+// arrived. The parser is strict on purpose: input that two servers in a row could read differently
+// is refused. Request smuggling depends on such differences (RFC 9112, 11.2).
 
 public struct RequestParser: Sendable {
     public enum Progress: Sendable, Equatable {
         case needsMore
         /// The head has this many bytes, and the body begins after them.
         case complete(Int)
-        /// Answer with this status and close: where the next request begins is not known.
+        /// The caller answers with this status and closes, because the start of the next request is
+        /// unknown.
         case refused(Status)
     }
 
@@ -24,7 +25,7 @@ public struct RequestParser: Sendable {
     private var fieldCount = 0
     private(set) var mayBeginEmpty = true
 
-    /// Fields that count only once, or may come only once.
+    /// The fields seen so far, of those that may appear only once or count only once.
     struct Seen: OptionSet, Sendable {
         let rawValue: UInt8
         static let host = Seen(rawValue: 1)
@@ -35,7 +36,7 @@ public struct RequestParser: Sendable {
 
     public init(limits: RequestLimits = RequestLimits()) { self.limits = limits }
 
-    /// Forgets the request; the next bytes are those of another one.
+    /// Resets the parser; the next bytes are those of another request.
     public mutating func reset() {
         head = RequestHead()
         seen = []
@@ -45,8 +46,8 @@ public struct RequestParser: Sendable {
         mayBeginEmpty = true
     }
 
-    /// `bytes` are all that came since the head began; those that were shown before must still be
-    /// there. After `.refused`, only `reset` makes sense.
+    /// Parses the head as far as it has arrived. `bytes` are all bytes since the start of the head
+    /// and include those of earlier calls. After `.refused`, only `reset` is useful.
     public mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Progress {
         while state == .requestLine {
             switch lines.next(in: bytes, limit: limits.requestLine) {
@@ -57,7 +58,7 @@ public struct RequestParser: Sendable {
                 return .refused(isNone ? .badRequest : .uriTooLong)
             case .bareLineFeed: return .refused(.badRequest)
             case .line(let range):
-                // One empty line is left over by old clients after a body (RFC 9112, 2.2).
+                // Old clients send one empty line after a body (RFC 9112, 2.2).
                 if range.isEmpty, mayBeginEmpty {
                     mayBeginEmpty = false
                     continue
@@ -72,8 +73,8 @@ public struct RequestParser: Sendable {
         return parseFields(bytes)
     }
 
-    /// Whether more of a request has come than the empty line that may stand before it. `bytes` are
-    /// those that were parsed last.
+    /// Returns whether a request has begun; the empty line that may precede it does not count.
+    /// `bytes` are those of the last call of `parse(_:)`.
     public func hasBegun(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard state == .requestLine else { return true }
         let rest = bytes.dropFirst(lines.start)
@@ -83,8 +84,8 @@ public struct RequestParser: Sendable {
     @inline(__always)
     private mutating func parseFields(_ bytes: UnsafeRawBufferPointer) -> Progress {
         while true {
-            // What is left for the head bounds a line too, so that both limits are found at the
-            // same byte however the bytes are cut.
+            // The rest of the head's limit also bounds a line. Both limits are then found at the
+            // same byte, wherever the input is cut.
             let left = max(0, limits.head &- lines.start)
             switch lines.next(in: bytes, limit: min(limits.field, left)) {
             case .partial: return .needsMore
@@ -92,7 +93,7 @@ public struct RequestParser: Sendable {
             case .bareLineFeed: return .refused(.badRequest)
             case .line(let range):
                 if range.isEmpty {
-                    // Most have no body and expect nothing.
+                    // Most requests have no body and no Expect field.
                     if seen == .host, head.isVersion11, !head.expectsContinue {
                         return .complete(lines.start)
                     }
@@ -107,17 +108,18 @@ public struct RequestParser: Sendable {
         }
     }
 
-    /// What can be told only from all fields together.
+    /// Checks the rules that depend on several fields.
     private mutating func finish() -> Status? {
         if head.isVersion11, !seen.contains(.host) { return .badRequest }
         if seen.contains(.length), seen.contains(.transferEncoding) { return .badRequest }
-        // An earlier version knows no codings, so whoever passed this on did not read it.
+        // HTTP/1.0 has no transfer codings, so a proxy that forwarded this field did not read it.
         if !head.isVersion11, seen.contains(.transferEncoding) { return .badRequest }
         if head.expectsContinue { head.expectsContinue = hasToContinue }
         return nil
     }
 
-    /// An earlier version knows no such answer, and nobody waits to send nothing.
+    /// Whether the server has to send `100 Continue`. HTTP/1.0 does not have this response, and a
+    /// client does not wait before an empty body.
     private var hasToContinue: Bool {
         switch head.body {
         case .none, .length(0): false

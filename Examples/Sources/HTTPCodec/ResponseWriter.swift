@@ -1,26 +1,26 @@
-// Puts together the heads of responses, and short bodies, one behind the other, in memory that is
-// made once and used again.
+// Writes the heads of responses and short bodies, one after the other, into memory that is
+// allocated once and reused.
 
 public struct ResponseWriter: ~Copyable {
     private let room: UnsafeMutableRawBufferPointer
-    /// Bytes written since `clear`.
+    /// The number of bytes written since `clear`.
     public private(set) var count = 0
 
-    /// `capacity` must hold all that is written between two calls of `clear`.
+    /// Allocates `capacity` bytes, which must hold all output between two calls of `clear`.
     public init(capacity: Int) {
         room = .allocate(byteCount: capacity, alignment: 8)
     }
 
     deinit { room.deallocate() }
 
-    /// What was written since `clear`. Valid until the next call.
+    /// The bytes written since `clear`. Valid until the next call.
     public var bytes: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(room)[..<count])
     }
 
     public mutating func clear() { count = 0 }
 
-    /// The status line, and the date, which every response has.
+    /// Writes the status line, and the fields Server and Date, which every response has.
     public mutating func begin(_ status: Status, date: UnsafeRawBufferPointer) {
         append("HTTP/1.1 ")
         append(status.line)
@@ -29,7 +29,7 @@ public struct ResponseWriter: ~Copyable {
         append("\r\n")
     }
 
-    /// A whole field.
+    /// Writes a whole field.
     public mutating func field(_ name: StaticString, _ value: StaticString) {
         append(name)
         append(": ")
@@ -50,7 +50,7 @@ public struct ResponseWriter: ~Copyable {
         append("\r\n")
     }
 
-    /// The empty line after the fields.
+    /// Writes the empty line after the fields.
     public mutating func endHead() { append("\r\n") }
 
     public mutating func append(_ text: StaticString) {

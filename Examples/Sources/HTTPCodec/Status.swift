@@ -1,4 +1,4 @@
-// The status codes that the server gives, with their phrases.
+// The status codes that the server sends, with their phrases.
 
 public enum Status: Int, Sendable, CaseIterable {
     case ok = 200
@@ -19,7 +19,7 @@ public enum Status: Int, Sendable, CaseIterable {
     case notImplemented = 501
     case versionNotSupported = 505
 
-    /// As in a status line: code and phrase.
+    /// The code and the phrase, in the form of a status line.
     public var line: StaticString {
         switch self {
         case .ok: "200 OK"

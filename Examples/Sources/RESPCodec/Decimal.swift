@@ -1,6 +1,7 @@
-/// Whole numbers as Redis reads them: no blanks, no plus, no leading zeros, nothing after.
+/// Whole numbers in the form that Redis accepts: no blanks, no plus sign, no leading zeros, and no
+/// bytes after the number.
 public enum Decimal {
-    /// The number in `bytes`; nil if they are none or it does not fit.
+    /// Returns the number in `bytes`; nil if the bytes are no number or the number does not fit.
     public static func parse(_ bytes: UnsafeRawBufferPointer) -> Int? {
         parse(bytes, 0, bytes.count)
     }
@@ -14,7 +15,7 @@ public enum Decimal {
         if bytes[first] == UInt8(ascii: "0") {
             return first + 1 == end && !isNegative ? 0 : nil
         }
-        // 19 digits hold every Int; only from there on can a step overflow.
+        // Every Int fits in 19 digits. Only a longer number could overflow.
         guard end - first <= 19 else { return nil }
         var magnitude: UInt = 0
         for index in first..<end {

@@ -1,12 +1,12 @@
-/// Splits a line of an inline request as Redis does (sdssplitargs): blanks separate; "…" knows
-/// escapes, '…' only \'; a closing quote must be followed by a blank.
+/// Splits a line of an inline request like Redis's sdssplitargs. Blanks separate arguments. Double
+/// quotes allow escapes, single quotes only \'. A closing quote must be followed by a blank.
 struct InlineSplitter {
     let line: UnsafeRawBufferPointer
     private var place = 0
 
     init(line: UnsafeRawBufferPointer) { self.line = line }
 
-    /// Appends the next argument; false at the line's end.
+    /// Appends the next argument to `output`; returns false at the line's end.
     mutating func next(into output: inout [UInt8]) throws(ProtocolError) -> Bool {
         while place < line.count, Self.isBlank(line[place]) { place += 1 }
         guard place < line.count else { return false }
@@ -69,7 +69,7 @@ struct InlineSplitter {
         guard place == line.count || Self.isBlank(line[place]) else { throw .unbalancedQuotes }
     }
 
-    /// isspace(3) in the C locale.
+    /// Returns the result of isspace(3) in the C locale.
     private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || 0x09...0x0D ~= byte }
 
     private static func meaning(of escaped: UInt8) -> UInt8 {

@@ -2,8 +2,8 @@ import Glibc
 
 /// Memory for values and replies of any size.
 package enum LargeMemory {
-    /// Above it, in bytes, the kernel is asked for huge pages: hundreds of MiB take longer to be
-    /// given their pages than to be copied.
+    /// The size, in bytes, from which the kernel is asked for huge pages (MADV_HUGEPAGE). For
+    /// hundreds of MiB, page faults take longer than copying the bytes.
     private static let threshold = 4 << 20
     private static let page = 4096
 
@@ -18,7 +18,7 @@ package enum LargeMemory {
     private static func advise(_ memory: UnsafeMutableRawBufferPointer) {
         guard let block = memory.baseAddress else { return }
         let start = block.alignedUp(toMultipleOf: page)
-        // Where there are none nothing is lost.
+        // Without huge pages in the kernel, the call fails and does no harm.
         madvise(start, (block + memory.count - start) & -page, MADV_HUGEPAGE)
     }
 }

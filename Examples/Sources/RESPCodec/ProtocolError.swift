@@ -1,4 +1,4 @@
-/// What a peer sent that is no request. Redis says so, and closes.
+/// An error in the bytes of a peer. Redis reports it and closes the connection.
 public enum ProtocolError: Error, Equatable, Sendable {
     case unbalancedQuotes
     case longInline
@@ -6,10 +6,10 @@ public enum ProtocolError: Error, Equatable, Sendable {
     case longBulkCount
     case badArgumentCount
     case badBulkLength
-    /// This byte where a `$` has to be.
+    /// A byte in the place of a `$`.
     case noBulk(UInt8)
 
-    /// As Redis words it, without the `-` and the line's end.
+    /// The error in Redis's words, without the `-` and the line's end.
     public var text: String { "ERR Protocol error: " + reason }
 
     private var reason: String {
@@ -24,8 +24,9 @@ public enum ProtocolError: Error, Equatable, Sendable {
         }
     }
 
-    /// Redis replaces line ends in an error by blanks. What is no character of ASCII is shown as a
-    /// number, since alone it is no text.
+    /// Returns a byte in the form that an error shows. Redis replaces line ends in an error by
+    /// blanks. A byte that is no printable ASCII character becomes a number, since it is no valid
+    /// text alone.
     private static func shown(_ byte: UInt8) -> String {
         switch byte {
         case carriageReturn, lineFeed: " "

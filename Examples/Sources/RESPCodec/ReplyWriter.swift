@@ -1,23 +1,25 @@
-/// Writes replies in RESP2 or RESP3 into memory of its own, which is used again: a server sends
-/// what one turn of requests gathered with a single write.
+/// Writes replies in RESP2 or RESP3 into its own memory, which is reused. A server sends all
+/// replies of one turn with a single write.
 ///
-/// A reply that would go above the limit is not written on: `hasOverflowed` is true, and what else
-/// is written is dropped, until `replace(from:_:)` or `removeAll()`.
+/// A reply stops at the limit: `hasOverflowed` becomes true, and all further output is dropped
+/// until `replace(from:_:)` or `removeAll()`.
 public final class ReplyWriter {
-    /// Each connection has one, and most are idle.
+    /// The initial capacity in bytes. Each connection has a writer, and most connections are idle.
     public static let initialBytes = 512
     private static let keptBytes = 64 << 10
-    /// A smaller limit might leave no room for an error behind what was gathered before.
+    /// The smallest limit, in bytes. With a smaller one, an error might not fit after earlier
+    /// replies.
     public static let smallestLimit = 64 << 10
 
-    /// 2 or 3: what the peer chose with HELLO.
+    /// The version of the protocol, 2 or 3, that the peer chose with HELLO.
     @exclusivity(unchecked) public var version = 2
     @exclusivity(unchecked) private var memory: UnsafeMutableRawBufferPointer
-    /// Above every limit after an overflow, so that the next write too finds no room.
+    /// The number of bytes written. After an overflow it is above every limit, so that the next
+    /// write finds no room either.
     @exclusivity(unchecked) private var used = 0
     private let limit: Int
 
-    /// `limit`, in bytes, is what may be gathered: at least `smallestLimit`.
+    /// Creates a writer of at most `limit` bytes, which is at least `smallestLimit`.
     public init(capacity: Int = initialBytes, limit: Int = 1 << 40) {
         precondition(limit >= Self.smallestLimit && limit >= capacity)
         self.limit = limit
@@ -26,18 +28,18 @@ public final class ReplyWriter {
 
     deinit { memory.deallocate() }
 
-    /// Bytes gathered; meaningless after an overflow. Not stored itself, since another module would
-    /// check each access to it.
+    /// The number of bytes written; meaningless after an overflow. It is not a stored property,
+    /// because another module would check each access to that.
     public var count: Int { used }
 
-    /// Bytes that can still be gathered.
+    /// The number of bytes that can still be written.
     public var room: Int { limit - used }
 
-    /// What was written is incomplete, since it went above the limit.
+    /// Whether the output is incomplete because it went above the limit.
     public var hasOverflowed: Bool { used == .max }
 
-    /// Puts an error in the place of what was written since `count` was `start`. For that there is
-    /// always room: what a transaction has done before must not go unsaid.
+    /// Replaces all output after the first `start` bytes by an error. There is always room for the
+    /// error, because a client must learn the results of the commands before it in a transaction.
     public func replace(from start: Int, _ text: String) {
         used = start
         let end = start + text.utf8.count + 3
@@ -45,13 +47,13 @@ public final class ReplyWriter {
         error(text)
     }
 
-    /// As if more had been written than there is room for.
+    /// Drops all output, like a write for which there is no room.
     public func overflow() { used = .max }
 
-    /// What was gathered; valid until the next call, and not after an overflow.
+    /// The bytes written. Valid until the next call, and not after an overflow.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<used]) }
 
-    /// Forgets what was gathered. Memory that one large reply needed is given back.
+    /// Removes all output, and frees memory that one large reply needed.
     public func removeAll() {
         used = 0
         guard memory.count > Self.keptBytes else { return }
@@ -61,7 +63,7 @@ public final class ReplyWriter {
 
     // MARK: Replies
 
-    /// A simple string; it must not contain line ends.
+    /// Writes a simple string, which must not contain line ends.
     public func simple(_ text: StaticString) {
         guard reserve(text.utf8CodeUnitCount + 3) else { return }
         put(UInt8(ascii: "+"))
@@ -69,10 +71,10 @@ public final class ReplyWriter {
         putLineEnd()
     }
 
-    /// The same of text that is made at run time.
+    /// Like `simple(_:)`, but for text that is made at run time.
     public func simpleText(_ text: String) { line(UInt8(ascii: "+"), text) }
 
-    /// As `simple("OK")`, the commonest of them, in one piece.
+    /// Like `simple("OK")`, which is the most common call, but with a single store.
     public func ok() {
         let line: UInt64 = 0x0A0D_4B4F_2B
         guard reserve(8) else { return }
@@ -80,8 +82,8 @@ public final class ReplyWriter {
         used &+= 5
     }
 
-    /// An error, with its code in front. Line ends become blanks, as Redis does it, and so do other
-    /// control characters: it is a line, whoever worded it.
+    /// Writes an error, whose text begins with its code. Line ends become blanks, like in Redis,
+    /// and so do other control characters: an error is always one line.
     public func error(_ text: String) { line(UInt8(ascii: "-"), text) }
 
     private func line(_ mark: UInt8, _ text: String) {
@@ -107,7 +109,7 @@ public final class ReplyWriter {
         text.withUTF8 { bulk(UnsafeRawBufferPointer($0)) }
     }
 
-    /// A number with a fraction, in digits: in RESP2 a string.
+    /// Writes a number with a fraction from its digits; in RESP2 as a string.
     public func double(_ digits: UnsafeRawBufferPointer) {
         guard version > 2 else { return bulk(digits) }
         guard reserve(digits.count + 3) else { return }
@@ -116,7 +118,7 @@ public final class ReplyWriter {
         putLineEnd()
     }
 
-    /// Text to be shown as it is: in RESP2 a string.
+    /// Writes text that the client shows unchanged; in RESP2 as a string.
     public func verbatim(_ text: String) {
         guard version > 2 else { return bulk(text) }
         var text = "txt:" + text
@@ -128,24 +130,24 @@ public final class ReplyWriter {
         }
     }
 
-    /// A value that is not there.
+    /// Writes the reply for a missing value.
     public func null() { raw(version == 2 ? "$-1\r\n" : "_\r\n") }
 
-    /// A list that is not there.
+    /// Writes the reply for a missing list.
     public func nullArray() { raw(version == 2 ? "*-1\r\n" : "_\r\n") }
 
-    /// The head of so many replies.
+    /// Writes the head of an array of `count` replies.
     public func array(_ count: Int) { header(UInt8(ascii: "*"), count) }
 
-    /// The head of so many pairs.
+    /// Writes the head of a map of `count` pairs.
     public func map(_ count: Int) {
         version == 2 ? array(count * 2) : header(UInt8(ascii: "%"), count)
     }
 
-    /// The head of so many different replies.
+    /// Writes the head of a set of `count` different replies.
     public func set(_ count: Int) { header(UInt8(ascii: version == 2 ? "*" : "~"), count) }
 
-    /// The head of a message that nobody asked for.
+    /// Writes the head of a message of `count` elements that is no reply to a request.
     public func push(_ count: Int) { header(UInt8(ascii: version == 2 ? "*" : ">"), count) }
 
     // MARK: Bytes
@@ -155,10 +157,10 @@ public final class ReplyWriter {
         put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    /// A mark, a sign, 19 digits, CR LF.
+    /// The longest header in bytes: a mark, a sign, 19 digits, CR LF.
     private static let headerBytes = 23
 
-    /// A mark, decimal digits and a line end.
+    /// Writes a mark, decimal digits and a line end.
     private func header(_ mark: UInt8, _ value: Int) {
         guard reserve(Self.headerBytes) else { return }
         putHeader(mark, value)

@@ -1,10 +1,10 @@
-// A request as the parser lends it: places in the bytes that came, so that it costs no allocation
-// and no reference counting. That takes pointers, and who gets it must not keep it.
+// A request that the parser lends: positions in the received bytes, without allocation and without
+// reference counting. The positions need pointers, so a caller must not keep the request.
 
-/// A complete request, lent by the parser: valid inside `withRequest`.
+/// A complete request, lent by the parser and valid inside `withRequest`.
 @frozen
 public struct Request {
-    /// Where an argument is.
+    /// The position of an argument.
     @frozen
     public struct Part {
         @usableFromInline let start: Int
@@ -18,10 +18,10 @@ public struct Request {
 
     @usableFromInline let bytes: UnsafeRawPointer?
     @usableFromInline let parts: UnsafePointer<Part>
-    /// Arguments, the command's name among them.
+    /// The number of arguments, including the command's name.
     public let count: Int
 
-    /// Of no arguments.
+    /// A request of no arguments.
     public static var none: Request {
         Request(bytes: nil, parts: UnsafePointer(bitPattern: 8)!, count: 0)
     }
@@ -32,7 +32,7 @@ public struct Request {
         self.count = count
     }
 
-    /// One argument, the name being the first.
+    /// Returns one argument; the first is the command's name.
     @inlinable
     public subscript(_ index: Int) -> UnsafeRawBufferPointer {
         precondition(0 <= index && index < count, "no such argument")
@@ -41,11 +41,11 @@ public struct Request {
     }
 }
 
-/// The places of a request's arguments: memory that is made once and used again.
+/// The positions of a request's arguments, in memory that is allocated once and reused.
 @usableFromInline
 struct Parts: ~Copyable {
     private static let usual = 8
-    /// Arguments whose places are kept for the next request.
+    /// The number of arguments for which memory is kept for the next request.
     @usableFromInline static let kept = 1024
 
     private(set) var base: UnsafeMutablePointer<Request.Part>
@@ -62,18 +62,18 @@ struct Parts: ~Copyable {
         count += 1
     }
 
-    /// Makes room for so many, which may then be written to `base`.
+    /// Makes room for `wanted` positions, which the caller may then write to `base`.
     @inline(__always)
     mutating func reserve(_ wanted: Int) {
         count = 0
         if wanted > capacity { resize(to: wanted) }
     }
 
-    /// For who wrote so many.
+    /// Sets the number of positions that the caller has written.
     @inline(__always)
     mutating func set(count: Int) { self.count = count }
 
-    /// Memory that one long request needed is given back.
+    /// Removes all positions, and frees memory that one long request needed.
     mutating func removeAll() {
         count = 0
         if capacity > Self.kept { resize(to: Self.usual) }

@@ -1,26 +1,26 @@
-// Cuts requests of the Redis protocol from bytes that arrive in pieces of any size. What it
-// accepts, its limits and its error texts are those of Redis 7.0, networking.c, also where Redis is
-// lenient: the two bytes that end a length or a bulk string are not looked at.
+// Parses requests of the Redis protocol from bytes that arrive in pieces of any size. The accepted
+// input, the limits and the error texts are those of Redis 7.0, networking.c. Like Redis, the
+// parser checks neither the byte after the CR of a length nor the two bytes after a bulk string.
 
-/// Keeps its place between calls, so that no byte is looked at twice: show it again, from the first
-/// byte of the unfinished request on, with whatever came meanwhile.
+/// Incremental parser that keeps its position between calls, so that no byte is examined twice.
+/// Each call passes all bytes from the first one of the unfinished request on.
 public struct RequestParser: ~Copyable {
-    /// What Redis allows.
+    /// Limits on a request; the defaults are those of Redis.
     public struct Limits: Sendable {
-        /// Of one argument.
+        /// The most bytes of one argument.
         public var bulkBytes = 512 << 20
-        /// Arguments of one request.
+        /// The most arguments of one request.
         public var arguments = Int(Int32.max)
-        /// Of an inline request, or of a line with a length.
+        /// The most bytes of an inline request, or of a line with a length.
         public var lineBytes = 64 << 10
 
         public init() {}
     }
 
-    /// What a call found.
+    /// The result of a call of `parse(_:)`.
     public enum Step: Equatable, Sendable {
-        /// A request is complete, and took this many bytes. It may have no arguments, and then
-        /// wants no reply.
+        /// A complete request of this many bytes. It may have no arguments; such a request gets no
+        /// reply.
         case request(bytes: Int)
         /// More bytes are needed.
         case incomplete
@@ -38,31 +38,33 @@ public struct RequestParser: ~Copyable {
 
     private let limits: Limits
     private var stage = Stage.start
-    /// The first byte not looked at, from the start of the request.
+    /// The offset of the first byte not yet examined, from the start of the request.
     private var position = 0
-    /// The first byte of the line whose end is being looked for.
+    /// The offset of the line whose end is searched.
     private var lineStart = 0
     private var missing = 0
     private var parts = Parts()
-    /// An inline request's arguments without quotes and escapes.
+    /// The arguments of an inline request without quotes and escapes.
     @usableFromInline var unquoted: [UInt8] = []
     @usableFromInline var isInline = false
 
     public init(limits: Limits = Limits()) { self.limits = limits }
 
-    /// True between requests: nothing is half read.
+    /// Whether the parser is between requests, with none half read.
     public var isIdle: Bool {
         if case .start = stage { true } else { false }
     }
 
-    /// The first request in `bytes`, which begin where the unfinished one begins.
+    /// Parses the first request in `bytes`, which begin at the first byte of the unfinished
+    /// request.
     public mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Step {
         if case .start = stage, let end = parseWhole(bytes) { return .request(bytes: end) }
         return parseOn(bytes)
     }
 
-    /// The usual request in one pass: of few arguments, and all of it there. Nil leaves everything
-    /// that is wrong or has not come yet to the careful way, which begins anew.
+    /// Parses the usual request in one pass: it is complete and has few arguments. Returns its
+    /// length. Returns nil for malformed and incomplete input, which `parseOn` then parses from its
+    /// first byte.
     @inline(__always)
     private mutating func parseWhole(_ bytes: UnsafeRawBufferPointer) -> Int? {
         let end = bytes.count
@@ -83,8 +85,8 @@ public struct RequestParser: ~Copyable {
         return position
     }
 
-    /// A mark, a length and the two bytes of a line end. No request ends in fewer than six bytes
-    /// from there on, so that a length of two digits is read with one look at how many there are.
+    /// Reads a mark, a length and the two bytes of a line end. A complete request has at least six
+    /// more bytes here, so one check of the count covers lengths of two digits.
     @inline(__always)
     private static func takeLength(
         _ bytes: UnsafeRawBufferPointer, _ end: Int, _ position: inout Int, _ mark: UInt8
@@ -105,7 +107,7 @@ public struct RequestParser: ~Copyable {
         return first &* 10 &+ second
     }
 
-    /// As `takeLength`, of up to nine digits, the first of which is known to be none but 1 to 9.
+    /// Like `takeLength`, but for up to nine digits, the first of which is known to be 1 to 9.
     @inline(never)
     private static func takeLongLength(
         _ bytes: UnsafeRawBufferPointer, _ end: Int, _ position: inout Int
@@ -189,7 +191,7 @@ public struct RequestParser: ~Copyable {
         in bytes: UnsafeRawBufferPointer, _ body: (Request) throws -> R
     ) rethrows -> R {
         let request = request(in: bytes)
-        // The client may be idle from here on.
+        // The client may be idle after this request.
         defer { if request.count > Parts.kept { forgetParts() } }
         guard isInline else { return try body(request) }
         return try unquoted.withUnsafeBytes { try body(self.request(in: $0)) }
@@ -198,7 +200,7 @@ public struct RequestParser: ~Copyable {
     @usableFromInline
     mutating func forgetParts() { parts.removeAll() }
 
-    /// Arguments for whose places it has memory.
+    /// The number of arguments for whose positions there is memory.
     package var argumentCapacity: Int { parts.capacity }
 
     @usableFromInline
@@ -211,9 +213,10 @@ public struct RequestParser: ~Copyable {
         return .request(bytes: end)
     }
 
-    /// Where the line ends, with one more byte there after a CR; nil if that has not come. The
-    /// limit is on the line and not on what came with it, so that the answer does not depend on how
-    /// the bytes were cut.
+    /// Returns the index of the mark that ends the line. After a CR, one more byte must be there.
+    /// Returns nil if the end has not arrived, and throws `excess` if the line is too long. The
+    /// limit is on the line and not on the bytes after it, so the result does not depend on where
+    /// the input is cut.
     private mutating func findLine(
         in bytes: UnsafeRawBufferPointer, _ mark: UInt8, _ excess: ProtocolError
     ) throws(ProtocolError) -> Int? {

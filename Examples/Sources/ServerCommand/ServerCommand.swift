@@ -1,39 +1,40 @@
-// The part of the command line that all example servers share: where to listen, on what, and one
-// line for whatever is wrong.
+// The part of the command line that all example servers share: addresses, options of the event
+// loops, and one line for each error.
 public import ArgumentParser
 import Glibc
 public import NetAPI
 
-/// Where to listen and how to run; a group of options for a server's command.
+/// The addresses to listen on and the options to run with; a group for a server's command.
 public struct ServerOptions: ParsableArguments {
     @Option(
-        help: "Where to listen, as tcp://127.0.0.1:9000 or unix:///run/app.sock; may be repeated.")
+        help: "The address to listen on: tcp://127.0.0.1:9000 or unix:///run/app.sock; repeatable.")
     public var listen: [String] = []
 
-    @Option(help: "auto, epoll or io_uring.")
+    @Option(help: "The backend: auto, epoll or io_uring.")
     public var backend = "auto"
 
-    @Option(parsing: .unconditional, help: "How many event loops; 0: one per core.")
+    @Option(parsing: .unconditional, help: "The number of event loops; 0 means one per core.")
     public var loops = 1
 
-    @Flag(help: "Each loop listens for itself (SO_REUSEPORT).")
+    @Flag(help: "Each loop has its own listening sockets (SO_REUSEPORT).")
     public var reusePort = false
 
-    @Option(help: "Microseconds to look for events without sleeping, after the last one.")
+    @Option(help: "Microseconds to poll for events without sleeping, after the last event.")
     public var busyPoll = 0
 
-    @Option(help: "Microseconds to collect further completions after a busy turn (io_uring).")
+    @Option(help: "Microseconds to wait for more completions after a busy turn (io_uring).")
     public var minimumWait = 0
 
     public init() {}
 
-    /// The addresses, or this port of the local host; throws `NetError.invalidAddress`.
+    /// Returns the addresses to listen on; without `--listen`, `defaultPort` on 127.0.0.1. Throws
+    /// `NetError.invalidAddress`.
     public func addresses(defaultPort: UInt16 = 9000) throws -> [Address] {
         if listen.isEmpty { return [.tcp("127.0.0.1", port: defaultPort)] }
         return try listen.map { try Address(parsing: $0) }
     }
 
-    /// The library's options for these; throws `NetError.invalidOption`.
+    /// Returns these options in the library's form. Throws `NetError.invalidOption`.
     public func options() throws -> Options {
         Options(
             backend: try Backend(parsing: backend), loops: loops == 0 ? .perCore : .count(loops),
@@ -45,17 +46,17 @@ public struct ServerOptions: ParsableArguments {
     }
 }
 
-/// A command whose errors are one line each, whatever they are about.
+/// A command that reports every error on one line.
 public protocol ServerCommand: ParsableCommand {}
 
 extension ServerCommand {
-    /// As ArgumentParser's own, but for the errors.
+    /// Like ArgumentParser's own `main()`, but an error is one line and exits with 1.
     public static func main() {
         do {
             var command = try parseAsRoot()
             try command.run()
         } catch let error where exitCode(for: error) == .success {
-            // Help, or a completion script.
+            // The result is a help text or a completion script, and no error.
             exit(withError: error)
         } catch {
             say("error: \(message(for: error))", to: STDERR_FILENO)
@@ -64,7 +65,7 @@ extension ServerCommand {
     }
 }
 
-/// Tells each address on a line, for people and for scripts that wait for it.
+/// Prints each address on a line. Scripts wait for this line.
 public func announce(_ server: Server) {
     for address in server.boundAddresses {
         say(
@@ -73,7 +74,7 @@ public func announce(_ server: Server) {
     }
 }
 
-/// One unbuffered line, so that whoever waits for it on a pipe gets it now.
+/// Writes one line without buffering, so that a reader of a pipe receives it at once.
 public func say(_ text: String, to descriptor: CInt = STDOUT_FILENO) {
     let line = text + "\n"
     _ = line.withCString { write(descriptor, $0, strlen($0)) }

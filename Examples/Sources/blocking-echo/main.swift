@@ -1,4 +1,5 @@
-// Each line takes a second of blocking work; others do not notice: `blocking-echo [ADDRESS]`.
+// An echo server with a second of blocking work for each line. The work runs on another thread, so
+// other clients do not wait. Usage: `blocking-echo [ADDRESS]`.
 import Glibc
 import NetAPI
 
@@ -6,6 +7,7 @@ struct BlockingEcho: EventHandler {
     func onTraffic(_ connection: Connection) throws -> Action {
         while let line = try connection.nextLine() {
             let request = String(decoding: line)
+            // The first closure runs on a worker thread, the second one on this loop.
             connection.offload {
                 sleep(1)
                 return request.uppercased()

@@ -1,7 +1,9 @@
-// Everyone hears everyone, whichever loop they live on: `chat [ADDRESS]`, then `nc 127.0.0.1 9000`.
+// A chat server that sends each line to all clients, on all loops. Usage: `chat [ADDRESS]`, then
+// `nc 127.0.0.1 9000`.
 import NetAPI
 
 struct Chat: EventHandler {
+    /// The name of each client; empty until its first line.
     let name = PerConnection("")
 
     func onOpen(_ connection: Connection) -> Action {
@@ -28,9 +30,10 @@ struct Chat: EventHandler {
     }
 
     func say(_ text: String, on server: Server) {
+        // The closure runs on the loop of each member.
         server.forEachConnection { [name] member in
             guard !member[name].isEmpty else { return }
-            // Too slow to keep: the others do not wait for it.
+            // A member that reads too slowly is reset, so that the others do not wait for it.
             guard member.isWritable else { return member.abort() }
             member.write(text + "\r\n")
         }

@@ -1,5 +1,5 @@
-// Sends back what it receives, over TCP, UDP and Unix sockets, until SIGTERM or SIGINT; then it
-// drains and exits 0.
+// An echo server over TCP, UDP and Unix sockets. At SIGTERM or SIGINT, it drains its connections
+// and exits with 0.
 import ArgumentParser
 import NetAPI
 import ServerCommand
@@ -24,7 +24,7 @@ struct Echo: EventHandler, DatagramHandler {
 @main
 struct EchoServer: ServerCommand {
     static let configuration = CommandConfiguration(
-        commandName: "echo-server", abstract: "Sends back what it receives.")
+        commandName: "echo-server", abstract: "Sends received bytes back to the client.")
 
     @OptionGroup var common: ServerOptions
 

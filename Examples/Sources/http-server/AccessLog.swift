@@ -1,23 +1,24 @@
-// One line for each request: who asked for what, and what it got. Off unless a file is named; what
-// it needs of a request is then kept until the answer is known.
+// The access log: one line for each request, with the peer, the request line and the response. It
+// is off unless a file is named. The request line is then kept until the response is known.
 import Glibc
 import HTTPCodec
 import Synchronization
 
-/// The file, for all loops: each appends whole lines.
+/// The log file of all loops, each of which appends whole lines.
 final class AccessLogFile: Sendable {
     private let descriptor: CInt
     private let isPipe: Bool
-    /// The last line in the file is the start of one.
+    /// Whether the file ends with an incomplete line.
     private let isTorn = Atomic(false)
 
     struct NoFile: Error, CustomStringConvertible {
         let description: String
     }
 
-    /// Adds to the file of this name; `-` is the standard output.
+    /// Opens the file for appending; `-` is the standard output. Throws `NoFile` if it cannot be
+    /// opened.
     init(path: String) throws {
-        // A pipe that nobody reads any more loses lines, not the server.
+        // A write to a pipe without a reader must lose lines, not end the server by SIGPIPE.
         signal(SIGPIPE, SIG_IGN)
         descriptor = Self.open(path)
         guard descriptor >= 0 else {
@@ -29,22 +30,25 @@ final class AccessLogFile: Sendable {
         isPipe = fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
     }
 
-    /// No write may wait for who reads: that would hold up every client.
+    /// Opens a file without blocking, because a write that waits for a reader would delay every
+    /// client.
     private static func open(_ path: String) -> CInt {
         let flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK
         guard path == "-" else { return Glibc.open(path, flags | O_CREAT, 0o640) }
-        // Another description of the same, since others have that one too and may want to wait.
+        // O_NONBLOCK belongs to the open file description, which other processes share and may
+        // expect to block. This opens another description of the same file.
         let own = Glibc.open("/proc/self/fd/1", flags)
         return own >= 0 ? own : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
     }
 
     deinit { close(descriptor) }
 
-    /// What a full disk or a full pipe does not take is lost: answering is worth more.
+    /// Appends lines. Lines that a full disk or a full pipe does not accept are lost, because
+    /// responses are more important.
     func append(_ lines: [UInt8]) {
         lines.withUnsafeBytes { lines in
             guard isPipe else { return put(lines) }
-            // A pipe takes so much as one piece, and none of what it has no room for.
+            // A pipe accepts up to PIPE_BUF bytes as one piece or not at all.
             var rest = lines[...]
             while !rest.isEmpty {
                 let most = rest.prefix(Int(PIPE_BUF))
@@ -66,10 +70,10 @@ final class AccessLogFile: Sendable {
     }
 }
 
-/// One loop's lines, which are written some at a time.
+/// The lines of one loop, written in batches.
 final class AccessLog {
     private static let gatheredBytes = 32 << 10
-    /// Of a request line; no log need be as long as what clients send.
+    /// The most bytes of a request line in the log, since a client may send a long one.
     private static let longestText = 1024
 
     private let file: AccessLogFile
@@ -77,7 +81,8 @@ final class AccessLog {
 
     init(_ file: AccessLogFile) { self.file = file }
 
-    /// The first line of what came, as it may stand between quotes: nobody can make up lines.
+    /// Copies the first line of `bytes` to `text`, escaped for a quoted string, so that a client
+    /// cannot forge lines.
     static func requestLine(_ bytes: UnsafeRawBufferPointer, into text: inout [UInt8]) {
         text.removeAll(keepingCapacity: true)
         for byte in bytes.drop(while: { $0 == 0x0D || $0 == 0x0A }) {
@@ -93,12 +98,12 @@ final class AccessLog {
         text.append(contentsOf: digits.utf8)
     }
 
-    /// `length` is that of the answer's body.
+    /// Adds a line. `length` is the number of bytes in the response's body.
     func add(
         _ peer: String, _ date: UnsafeRawBufferPointer, _ request: [UInt8], _ status: Status,
         _ length: Int
     ) {
-        // A Unix socket's name may be anything.
+        // The name of a Unix socket may contain any byte.
         for byte in peer.utf8 { Self.append(byte, to: &lines) }
         lines.append(contentsOf: " [".utf8)
         lines.append(contentsOf: date)
@@ -108,7 +113,7 @@ final class AccessLog {
         if lines.count >= Self.gatheredBytes { flush() }
     }
 
-    // What was answered while the server stopped.
+    // The last lines are those of responses sent while the server stopped.
     deinit { flush() }
 
     func flush() {

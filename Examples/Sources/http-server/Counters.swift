@@ -1,4 +1,4 @@
-// What the server counts itself, for all loops together.
+// Counters of the HTTP server, shared by all loops.
 import HTTPCodec
 import Synchronization
 
@@ -8,7 +8,7 @@ final class Counter: Sendable {
     func add() { number.add(1, ordering: .relaxed) }
 }
 
-/// Requests after whose refusal the connection was closed, by the status that tells why.
+/// Requests that were refused with a close of the connection, counted by status.
 final class Refusals: Sendable {
     static let reasons: [Status] = [
         .badRequest, .requestTimeout, .contentTooLarge, .uriTooLong, .expectationFailed,

@@ -1,23 +1,25 @@
-// One connection's place in the protocol. Confined to its loop, where callbacks come one by one, so
-// that accesses need not be checked.
+// The protocol state of one connection. It is confined to the connection's loop, where callbacks
+// run one by one, so accesses need no exclusivity check.
 import HTTPCodec
 import NetAPI
 
 final class Exchange {
     enum Phase {
-        /// Between requests, or within a head.
+        /// The connection is between requests or within a head.
         case head
-        /// Within a body, after which this is the answer.
+        /// The connection is within a body, after which this reply is sent.
         case body(Reply)
-        /// Within a body whose request is answered already; nobody needs it.
+        /// The connection is within a body whose request is already answered, so the body is
+        /// dropped.
         case answered
     }
 
-    /// What the client owes, and of which request.
+    /// The input that the client has still to send, and the number of its request.
     struct Owed: Equatable {
         enum Part {
             case head, body
-            /// Nothing: it is the server that goes on soon, when others have had their turn.
+            /// No input is missing: the server continues soon, after the turns of other
+            /// connections.
             case turn
         }
         let part: Part
@@ -27,26 +29,27 @@ final class Exchange {
     @exclusivity(unchecked) var phase = Phase.head
     @exclusivity(unchecked) var parser: RequestParser
     @exclusivity(unchecked) var decoder = BodyDecoder(.none)
-    /// Only what `/echo` gives back.
+    /// The body that `/echo` returns; empty for other requests.
     @exclusivity(unchecked) var body: [UInt8] = []
     @exclusivity(unchecked) var owed: Owed?
     @exclusivity(unchecked) var timer: Timer?
-    /// As the connection was told.
+    /// The value of `isBusy` that was last set on the connection.
     @exclusivity(unchecked) var isBusy = false
     @exclusivity(unchecked) var requests = 0
-    /// Nothing is read until the rest of a long pipeline is answered.
+    /// Whether reading is paused until the rest of a long pipeline is answered.
     @exclusivity(unchecked) var isPaused = false
-    /// Taken since the connection last rested.
+    /// The number of steps since the connection last rested.
     @exclusivity(unchecked) var steps = 0
-    /// Bytes of answers, those of files too, since it was last seen to have taken all.
+    /// The bytes of responses, including files, since the connection was last seen without unsent
+    /// bytes.
     @exclusivity(unchecked) var handedOver = 0
-    /// Whether `SlowReaders` has it.
+    /// Whether `SlowReaders` lists this connection.
     @exclusivity(unchecked) var isNoted = false
-    /// How much of a body has come since it is waited for.
+    /// The bytes of a body that have arrived since the server began to wait for it.
     @exclusivity(unchecked) var bodyBytes = 0
-    /// The request line, for the access log alone.
+    /// The request line, stored only for the access log.
     @exclusivity(unchecked) var requestLine: [UInt8] = []
-    // Of the request being answered.
+    // The next four properties describe the request that is being answered.
     @exclusivity(unchecked) var isHead = false
     @exclusivity(unchecked) var isVersion11 = true
     @exclusivity(unchecked) var keepsAlive = true
@@ -54,29 +57,31 @@ final class Exchange {
 
     init(limits: RequestLimits) { parser = RequestParser(limits: limits) }
 
-    /// Files may be as long as the disk says, and several of them longer than a number.
+    /// Adds a response's bytes to `handedOver`. The sum saturates, because the lengths of several
+    /// files may exceed an Int.
     func hasToTake(_ bytes: Int) {
         let (sum, isTooMuch) = handedOver.addingReportingOverflow(bytes)
         handedOver = isTooMuch ? .max / 2 : min(sum, .max / 2)
     }
 }
 
-/// What a request gets.
+/// The response to a request.
 enum Reply {
     case plaintext
     case json
     case echo
     case metrics
     case status(Status)
-    /// 405; what the resource takes instead is reading, and perhaps posting.
+    /// Status 405. The resource allows GET and HEAD, and perhaps POST.
     case notAllowed(takesPosts: Bool)
-    /// 301, to this.
+    /// Status 301 with this location.
     case moved([UInt8])
     case file(OpenFile)
-    /// A file that is opened when the body has come: a client that sends none must hold none open.
+    /// A file that is opened when the body has arrived. A client that sends no body must not keep a
+    /// file open.
     case later(LaterRequest)
 
-    /// It is short, it is gathered with others, and making it costs next to nothing.
+    /// Whether the response is short and costs little, so that it is collected with others.
     var isCheap: Bool {
         switch self {
         case .plaintext, .json: true
@@ -85,10 +90,10 @@ enum Reply {
     }
 }
 
-/// A request for a file, kept while its body comes.
+/// A request for a file, kept while its body arrives.
 final class LaterRequest {
     let head: RequestHead
-    /// Those that `head` is about.
+    /// The bytes to which the slices of `head` refer.
     let bytes: [UInt8]
 
     init(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) {

@@ -1,4 +1,4 @@
-// What is where: the fixed answers by their paths, and files for all the rest.
+// The routes: fixed responses by their paths, and files for all other paths.
 import HTTPCodec
 import NetAPI
 
@@ -20,7 +20,7 @@ extension HTTPHandler {
         _ exchange: Exchange
     ) -> Reply {
         var found = Self.fixedReply(path)
-        // The same with percent signs is the same (RFC 3986, 6.2.2.2).
+        // A path with percent escapes is equivalent to the decoded one (RFC 3986, 6.2.2.2).
         if found == nil, path.contains(0x25) {
             guard let decoded = FilePath.decoded(path) else { return .status(.badRequest) }
             found = decoded.withUnsafeBytes { Self.fixedReply($0) }
@@ -29,7 +29,7 @@ extension HTTPHandler {
         if case .echo = found {
             return isRead || head.method == .post ? .echo : .notAllowed(takesPosts: true)
         }
-        // `*` is the server as a whole, for which there is more than for any file.
+        // `*` stands for the server as a whole, which allows more than any file.
         guard isRead else { return .notAllowed(takesPosts: path.equals("*")) }
         return found ?? lookUp(head, bytes, exchange)
     }
@@ -50,7 +50,8 @@ extension HTTPHandler {
         return files.reply(head, bytes)
     }
 
-    /// Its body has come. What the head found may have changed meanwhile.
+    /// Looks up the file after the body has arrived, since it may have changed since the head
+    /// arrived.
     func openNow(_ request: LaterRequest, _ exchange: Exchange) -> Reply {
         request.bytes.withUnsafeBytes { lookUp(request.head, $0, exchange) }
     }
@@ -59,7 +60,7 @@ extension HTTPHandler {
         _ accessLog: AccessLog, _ connection: Connection, _ exchange: Exchange, _ reply: Reply?
     ) {
         var (status, length) = responder.sent
-        // That answer is made beforehand.
+        // The responder does not record this response, since it is made beforehand.
         if case .plaintext = reply {
             status = .ok
             length = exchange.isHead ? 0 : Responder.plaintextLength

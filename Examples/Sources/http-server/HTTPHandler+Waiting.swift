@@ -1,10 +1,10 @@
-// Between callbacks: what clients owe and until when, what is refused, and turns for the others.
+// Work between callbacks: time limits for clients, refusals, and turns for other connections.
 import HTTPCodec
 import NetAPI
 
 extension HTTPHandler {
-    /// Answers for the last time, unless the request has had its answer, of which the rest of its
-    /// body turned out to be malformed.
+    /// Sends a last response, after which the connection closes. A request that is already answered
+    /// gets no second response when the rest of its body is refused.
     func refuse(_ connection: Connection, _ exchange: Exchange, _ status: Status) -> Step {
         settings.refusals.add(status)
         exchange.keepsAlive = false
@@ -15,24 +15,25 @@ extension HTTPHandler {
         return .close
     }
 
-    /// Notes what the client owes, and starts or stops the clock. A request that came whole never
-    /// gets here with anything owed, and costs no timer.
+    /// Records the input that the client has still to send, and starts or stops its timer. A
+    /// request that arrived whole has no missing input here and costs no timer.
     func settle(_ connection: Connection, _ exchange: Exchange) {
         var owed: Exchange.Owed?
         var isBusy = connection.buffered > 0
         switch exchange.phase {
         case .head:
-            // An empty line behind a request does not begin another one.
+            // An empty line after a request does not begin another one.
             if isBusy { isBusy = connection.withUnsafeBytes { exchange.parser.hasBegun($0) } }
             if isBusy { owed = .init(part: .head, request: exchange.requests) }
         case .body, .answered:
             owed = .init(part: .body, request: exchange.requests)
             isBusy = true
         }
-        // What waits unread for a peer that does not take its answers is not owed.
+        // Input that waits because the peer does not read its responses is not missing.
         if owed != nil, !connection.isWritable { owed = nil }
         setBusy(isBusy, connection, exchange)
-        // Not before all that came is answered: what is unread would only grow.
+        // Reading resumes only after all received requests are answered, or the unread bytes would
+        // only grow.
         if exchange.isPaused, connection.isWritable {
             exchange.isPaused = false
             connection.resumeReading()
@@ -65,9 +66,9 @@ extension HTTPHandler {
         }
     }
 
-    /// What has come meanwhile is worth more time, but who sends nothing more for that long need
-    /// not be waited for, however much came before. Looking for it only when a time is over makes
-    /// pieces cost nothing.
+    /// Waits for the rest of a body. Bytes that arrived extend the time, but a client that sends no
+    /// byte for `duration` is refused, however many arrived before. The check runs only when a time
+    /// is over, so a piece of a body costs nothing.
     private func awaitBody(
         _ connection: Connection, _ exchange: Exchange, since start: ContinuousClock.Instant,
         _ duration: Duration
@@ -97,8 +98,8 @@ extension HTTPHandler {
         connection.close()
     }
 
-    /// Lets others have their turn before the rest of a long pipeline. No more is read meanwhile,
-    /// or what is unread would grow to where the library closes.
+    /// Yields to other connections before the rest of a long pipeline. Reading is paused meanwhile,
+    /// or the unread bytes would grow to the limit at which the library closes.
     func rest(_ connection: Connection, _ exchange: Exchange) {
         exchange.steps = 0
         startClock(.init(part: .turn, request: exchange.requests), connection, exchange)
@@ -106,7 +107,7 @@ extension HTTPHandler {
         if !exchange.isPaused { connection.pauseReading() }
         exchange.isPaused = true
         guard !connection.handle.wake() else { return }
-        // The mailbox is full of what others sent.
+        // The mailbox is full of messages of other threads, so a timer replaces the wake-up.
         exchange.timer = connection.schedule(after: .milliseconds(1)) {
             [unowned self] connection in
             if try serve(connection) == .close { connection.close() }

@@ -1,9 +1,9 @@
-// The protocol's driver: reads requests out of what came, answers them in order, and stops reading
-// where it would have to hold too much.
+// The protocol's driver. It reads requests from the received bytes, answers them in order, and
+// stops reading before it would have to store too much.
 import HTTPCodec
 import NetAPI
 
-/// What all loops share.
+/// The settings and counters that all loops share.
 struct HTTPSettings: Sendable {
     var limits = RequestLimits()
     var headTimeout = Duration.seconds(10)
@@ -17,11 +17,11 @@ struct HTTPSettings: Sendable {
     init(files: StaticFiles?) { self.files = files }
 }
 
-/// One per loop, so that the responder needs no lock.
+/// The handler of one loop. Each loop has its own, so that the responder needs no lock.
 final class HTTPHandler: EventHandler {
-    /// How many steps a connection takes before others have their turn: a step is one answer, or
-    /// many that are gathered. Looking up a file is a step more, since that takes some
-    /// microseconds.
+    /// The number of steps of a connection before other connections get their turn. A step is one
+    /// response, or several that are collected. Looking up a file counts as one more step, since it
+    /// needs some microseconds.
     private static let mostSteps = 32
 
     let settings: HTTPSettings
@@ -48,12 +48,12 @@ final class HTTPHandler: EventHandler {
     func onTraffic(_ connection: Connection) throws -> Action { try serve(connection) }
 
     func onWritable(_ connection: Connection) throws -> Action {
-        // Its turn is still to come.
+        // The connection waits for its turn.
         if connection[exchanges].owed?.part == .turn { return .none }
         return try serve(connection)
     }
 
-    /// Called for a busy connection alone: a request is incomplete, and its rest will not come.
+    /// Called only for a busy connection: a request is incomplete, and its rest will not arrive.
     func onHalfClose(_ connection: Connection) -> Action {
         connection.isWritable ? .close : .none
     }
@@ -66,13 +66,14 @@ final class HTTPHandler: EventHandler {
     func serve(_ connection: Connection) throws -> Action {
         responder.refreshDate()
         let exchange = connection[exchanges]
-        // Also what was answered before something was thrown.
+        // This includes responses made before an error was thrown.
         defer {
             responder.flush(connection, exchange)
             slowReaders.note(connection, exchange)
         }
         while connection.isWritable {
-            // Not by callbacks: each file that was sent is one, and many fit into a turn.
+            // Steps count across callbacks, because each sent file is one callback and many fit in
+            // a turn.
             if exchange.steps >= Self.mostSteps, connection.buffered > 0 {
                 rest(connection, exchange)
                 return .none
@@ -81,12 +82,14 @@ final class HTTPHandler: EventHandler {
             switch exchange.phase {
             case .head:
                 step = try takeHeads(connection, exchange)
-                // Nor what only brings more of a head: resting would give it more time.
+                // Bytes that only continue a head are no step: a rest would extend the head's time
+                // limit.
                 if step == .again { exchange.steps &+= 1 }
             case .body(let reply): step = try takeBody(connection, exchange, reply)
             case .answered: step = try takeBody(connection, exchange, nil)
             }
-            // Before what it wrote is looked at.
+            // The flush comes before the next check of `isWritable`, which must include these
+            // bytes.
             responder.flush(connection, exchange)
             if step == .close { return .close }
             if step == .wait { break }
@@ -99,11 +102,11 @@ final class HTTPHandler: EventHandler {
 
     // MARK: One request
 
-    /// Takes heads, and answers those without a body, until something else has to be done first.
+    /// Parses heads and answers requests without a body, until other work has to come first.
     private func takeHeads(_ connection: Connection, _ exchange: Exchange) throws -> Step {
         let isStopping = connection.loop.isStopping
         var taken = 0
-        // Lent until the callback ends, whatever is written or dropped meanwhile.
+        // The bytes stay valid until the callback ends, even after a write or a discard.
         let step: Step = try connection.bytes.withUnsafeBytes { bytes in
             while taken < bytes.count {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
@@ -129,7 +132,7 @@ final class HTTPHandler: EventHandler {
         return step
     }
 
-    /// Notes what the head in the first `count` of `bytes` says, and chooses the reply.
+    /// Records the head in the first `count` of `bytes`, and chooses the reply.
     private func begin(
         _ bytes: UnsafeRawBufferPointer, _ count: Int, _ exchange: Exchange, _ isStopping: Bool
     ) -> Reply {
@@ -150,7 +153,7 @@ final class HTTPHandler: EventHandler {
         return reply
     }
 
-    /// What a body is waited for. What the head alone decides is told at once.
+    /// Returns the phase for the body. A reply that the head alone decides is sent before the body.
     private func phase(
         for reply: Reply, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer
     ) -> Exchange.Phase {
@@ -161,22 +164,22 @@ final class HTTPHandler: EventHandler {
         }
     }
 
-    /// Before a body, of which the client sends something at once or waits for a word.
+    /// Starts a body, which the client sends at once or after `100 Continue`.
     private func meetBody(
         _ connection: Connection, _ exchange: Exchange, _ reply: Reply, hasCome: Bool
     ) throws -> Step {
         guard case .answered = exchange.phase else {
-            // One that sent the body along does not wait for it.
+            // A client that has sent a part of the body does not wait for this response.
             if exchange.awaitsContinue, !hasCome { responder.sendContinue() }
             return .again
         }
-        // Whether one that asked sends its body now cannot be known (RFC 9110, 10.1.1), nor, then,
-        // where its next request begins.
+        // The server cannot know whether a client that waits sends its body now (RFC 9110, 10.1.1),
+        // nor where its next request then begins.
         if exchange.awaitsContinue { exchange.keepsAlive = false }
         return try answer(connection, exchange, reply)
     }
 
-    /// Without a reply the request has been answered.
+    /// Reads a part of a body. `reply` is nil if the request is already answered.
     private func takeBody(
         _ connection: Connection, _ exchange: Exchange, _ reply: Reply?
     ) throws -> Step {
@@ -195,7 +198,7 @@ final class HTTPHandler: EventHandler {
         case .complete:
             exchange.phase = .head
             guard let reply else { return .again }
-            // It may have begun while the body came.
+            // The server may have begun to stop while the body arrived.
             if connection.loop.isStopping { exchange.keepsAlive = false }
             guard case .later(let request) = reply else {
                 return try answer(connection, exchange, reply)

@@ -1,4 +1,4 @@
-// The server's own counters, in the text form that Prometheus reads.
+// The server's counters in the text format that Prometheus reads.
 import HTTPCodec
 import NetAPI
 

@@ -1,31 +1,33 @@
-// Writes answers. One per loop: it keeps the date, and the commonest answer ready made. Answers are
-// gathered, so that those to a pipeline go out by one write.
+// Writes responses. Each loop has one responder, which keeps the date and the most common response
+// ready. Responses are collected, so that those of a pipeline need only one write.
 import Glibc
 import HTTPCodec
 import NetAPI
 
 final class Responder {
     private static let gatheredBytes = 16 << 10
-    /// More than any head with a short body.
+    /// A size in bytes above that of any head with a short body.
     private static let largestHead = 2048
 
     @exclusivity(unchecked) private var writer = ResponseWriter(
         capacity: gatheredBytes + largestHead)
-    /// The whole answer to a plaintext request on a connection that goes on.
+    /// The whole response to a plaintext request on a connection that stays open.
     @exclusivity(unchecked) private var plaintext = ResponseWriter(capacity: largestHead)
     private let date = UnsafeMutableRawBufferPointer.allocate(
         byteCount: HTTPDate.byteCount, alignment: 1)
     @exclusivity(unchecked) private var second = Int.min
-    /// Of the last answer but for the ready one, and the length of its body; for the access log.
+    /// The status and the body's length of the last response, for the access log. The ready
+    /// response is not recorded here.
     @exclusivity(unchecked) private(set) var sent = (status: Status.ok, length: 0)
 
-    /// The value of Date, which is that of the last callback.
+    /// The value of the Date field, as of the last callback.
     var now: UnsafeRawBufferPointer { UnsafeRawBufferPointer(date) }
     static let plaintextLength = 13
 
     deinit { date.deallocate() }
 
-    /// Once per callback is often enough; the coarse clock costs no system call.
+    /// Updates the date. Once per callback is often enough, and the coarse clock needs no system
+    /// call.
     func refreshDate() {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME_COARSE, &now)
@@ -40,8 +42,8 @@ final class Responder {
         plaintext.append("Hello, World!")
     }
 
-    /// Hands over what was gathered for this connection. Before another's turn, a close, and what
-    /// is written directly.
+    /// Writes the collected responses to this connection. Called before the turn of another
+    /// connection, before a close, and before a direct write.
     func flush(_ connection: Connection, _ exchange: Exchange) {
         guard writer.count > 0 else { return }
         exchange.handedOver &+= writer.count
@@ -49,7 +51,7 @@ final class Responder {
         writer.clear()
     }
 
-    /// Whether no more should be gathered.
+    /// Whether no further response should be collected.
     var isFull: Bool { writer.count >= Self.gatheredBytes }
 
     func sendPlaintext(_ exchange: Exchange) {
@@ -62,7 +64,7 @@ final class Responder {
 
     func sendContinue() { writer.append("HTTP/1.1 100 Continue\r\n\r\n") }
 
-    /// A short body that is known when compiling.
+    /// Sends a response with a short body that is known at compile time.
     func send(
         _ exchange: Exchange, _ status: Status, type: StaticString = "text/plain",
         _ body: StaticString
@@ -71,14 +73,14 @@ final class Responder {
         end(exchange, type, body)
     }
 
-    /// 405, and what would be allowed instead.
+    /// Sends status 405 with the methods that are allowed.
     func sendNotAllowed(_ exchange: Exchange, takesPosts: Bool) {
         begin(exchange, .methodNotAllowed)
         writer.field("Allow", takesPosts ? "GET, HEAD, POST" : "GET, HEAD")
         end(exchange, "text/plain", "")
     }
 
-    /// 301. The place may be longer than what is gathered.
+    /// Sends status 301. The location is written directly, since it may not fit in the buffer.
     func sendMoved(_ connection: Connection, _ exchange: Exchange, to location: [UInt8]) {
         begin(exchange, .movedPermanently)
         writer.append("Location: ")
@@ -98,7 +100,7 @@ final class Responder {
         writer.append(body)
     }
 
-    /// A body of any length.
+    /// Sends a response with a body of any length.
     func send(
         _ connection: Connection, _ exchange: Exchange, type: StaticString, _ body: [UInt8]
     ) {
@@ -113,7 +115,7 @@ final class Responder {
         connection.write(body)
     }
 
-    /// The head of a file's answer; its bytes are the sender's.
+    /// Sends the head of a response with a file; the caller sends the file's bytes.
     func sendHead(of file: OpenFile, _ connection: Connection, _ exchange: Exchange) {
         begin(exchange, file.status)
         writer.field("Accept-Ranges", "bytes")

@@ -1,19 +1,20 @@
-// Bounds how long answers may take to be taken. The idle time-out starts anew with every byte, so
-// who takes a little now and then would keep its connection for as long as the answer lasts.
+// Limits the time that a client may need to read a response. The idle time-out restarts with every
+// byte, so a client that reads a little now and then would keep its connection for the whole
+// response.
 //
-// The limit is a time and more of it for every byte of the answer, as IIS's minBytesPerSecond and
-// Kestrel's MinResponseDataRate have it. A rate looked at from second to second, as Apache does it
-// with what it receives, would be wrong here: a kernel with much buffered asks for more in lumps,
-// between which an honest reader seems to take nothing.
+// The limit is a base time and more time for every byte of the response, like IIS's
+// minBytesPerSecond and Kestrel's MinResponseDataRate. A rate that is checked each second, like
+// Apache's for received bytes, would be wrong here. A kernel with a large send buffer accepts bytes
+// in large pieces, between which an honest reader seems to read nothing.
 import NetAPI
 
-/// One loop's connections that may have something to take. Each is noted once between two looks,
-/// however many answers it gets, so that an answer costs no timer and no look at a clock.
+/// The connections of one loop that may have unsent bytes. Each is listed once between two checks,
+/// however many responses it gets, so that a response costs no timer and no look at a clock.
 final class SlowReaders {
     private struct Reader {
         let connection: Connection
         let exchange: Exchange
-        /// When it was first seen with something untaken.
+        /// The time at which unsent bytes were first seen.
         var since: ContinuousClock.Instant?
     }
 
@@ -26,7 +27,7 @@ final class SlowReaders {
         self.count = count
     }
 
-    /// After something may have been handed over.
+    /// Lists the connection if it has responses. Called after a response may have been written.
     @inline(__always)
     func note(_ connection: Connection, _ exchange: Exchange) {
         if !exchange.isNoted, exchange.handedOver > 0 { append(connection, exchange) }
@@ -37,14 +38,14 @@ final class SlowReaders {
         readers.append(Reader(connection: connection, exchange: exchange))
     }
 
-    /// Resets who is too slow, also if its connection is only still there to send. Returns when to
-    /// look again.
+    /// Resets connections that are too slow, even if a connection remains only to send its last
+    /// response. Returns the time until the next check.
     func look() -> Duration {
         let now = ContinuousClock.now
         var kept = 0
         for index in readers.indices {
             var reader = readers[index]
-            // Nothing either for one that has closed.
+            // A closed connection has no unsent bytes either.
             guard reader.connection.outboundBuffered > 0 else {
                 reader.exchange.isNoted = false
                 reader.exchange.handedOver = 0

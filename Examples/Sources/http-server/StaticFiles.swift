@@ -1,13 +1,13 @@
-// Finds files under one folder, and decides what of them a request gets.
+// Finds files under one folder, and chooses the part of a file that a request gets.
 import Glibc
 import HTTPCodec
 
-/// Why a file cannot be opened.
+/// The reason, as a value of errno, for which a file cannot be opened.
 struct FileError: Error {
     let code: CInt
 
-    /// What is not there and what is not allowed look alike from outside. What the server ran out
-    /// of (descriptors, memory) or a disk that fails is no reason to say that a file is gone.
+    /// The status for this error. Missing and forbidden files look alike to a client. A lack of
+    /// descriptors or memory, or a disk that fails, must not be reported as a missing file.
     var status: Status {
         switch code {
         case ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, EACCES, EPERM, ENXIO, ENODEV: .notFound
@@ -32,7 +32,7 @@ final class StaticFiles: Sendable {
 
     deinit { close(root) }
 
-    /// A status for what cannot be had.
+    /// Returns the file for a request, or a status or a redirection if it cannot be served.
     func reply(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> Reply {
         let path = head.path(in: bytes)
         let isFolder = path.last == 0x2F
@@ -45,13 +45,14 @@ final class StaticFiles: Sendable {
             return .file(file)
         } catch {
             guard error.code == EISDIR, !isFolder else { return .status(error.status) }
-            // A page's relative references begin behind the last slash.
+            // Relative references in a page begin after the last slash, so a folder's path must end
+            // with one.
             let query = head.target.of(bytes).drop { $0 != 0x3F }
             return .moved(FilePath.location(of: names) + query)
         }
     }
 
-    /// In seconds since 1970.
+    /// The current time in seconds since 1970.
     static var now: Int {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME_COARSE, &now)
@@ -64,14 +65,14 @@ final class StaticFiles: Sendable {
         HTTPDate.parse(value.of(bytes), now: now)
     }
 
-    /// One folder after the other, none through a symbolic link: nothing outside can be reached,
-    /// whatever is renamed meanwhile.
+    /// Opens one folder after the other, none through a symbolic link. No file outside the root can
+    /// be reached, even if a folder is renamed meanwhile.
     private func find(_ names: [[UInt8]]) throws(FileError) -> CInt {
         guard !names.isEmpty else { throw FileError(code: ENOENT) }
         var folder = root
         for (index, name) in names.enumerated() {
             let isLast = index == names.count - 1
-            // Without O_NONBLOCK, a FIFO without a writer would stop the loop.
+            // Without O_NONBLOCK, a FIFO without a writer would block the loop.
             let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (isLast ? O_NONBLOCK : O_DIRECTORY)
             let next = (name + [0]).withUnsafeBytes { buffer in
                 openat(folder, buffer.assumingMemoryBound(to: CChar.self).baseAddress!, flags)
@@ -84,7 +85,7 @@ final class StaticFiles: Sendable {
         return folder
     }
 
-    /// Conditions and ranges, in the order of RFC 9110, 13.2.2.
+    /// Applies conditions and ranges in the order of RFC 9110, 13.2.2.
     private func decide(_ file: OpenFile, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer) {
         guard isAsExpected(file, head, bytes) else { return leaveOut(file, .preconditionFailed) }
         if !head.ifNoneMatch.isEmpty {
@@ -113,7 +114,8 @@ final class StaticFiles: Sendable {
         }
     }
 
-    /// What a client that goes on with an earlier answer insists on.
+    /// Returns whether the file fulfils If-Match or If-Unmodified-Since, with which a client
+    /// continues an earlier response.
     private func isAsExpected(
         _ file: OpenFile, _ head: RequestHead, _ bytes: UnsafeRawBufferPointer
     ) -> Bool {
@@ -122,7 +124,7 @@ final class StaticFiles: Sendable {
                 entityTags(head.ifMatch.of(bytes), name: $0, strongly: true)
             }
         }
-        // What is no date is no condition.
+        // A value that is no date is no condition.
         guard !head.ifUnmodifiedSince.isEmpty,
             let since = Self.date(head.ifUnmodifiedSince, bytes)
         else { return true }

@@ -1,16 +1,16 @@
-// How long a client may take for what is long: a time, and more of it for every byte.
+// The time limit of a long transfer: a base time, and more time for every byte.
 
-/// For an answer that is to be taken, or a body that is to come.
+/// A limit for a response that the client reads, or for a body that the client sends.
 struct TransferLimit: Sendable {
     var timeout = Duration.seconds(30)
-    /// For every so many bytes a second more.
+    /// The number of bytes that adds one second.
     var bytesPerSecond = 1000
 
     func duration(of bytes: Int) -> Duration {
-        // No product of whole numbers that a long file could make too large.
+        // The product of two integers could overflow with a long file.
         timeout + .seconds(Double(bytes) / Double(bytesPerSecond))
     }
 
-    /// Often enough to notice within a quarter more.
+    /// The time between two checks: a quarter of `timeout`, but 20 ms to 1 s.
     var period: Duration { min(.seconds(1), max(.milliseconds(20), timeout / 4)) }
 }

@@ -4,24 +4,24 @@ import NetAPI
 import RESPCodec
 import Synchronization
 
-/// In bytes.
+/// The limits of a client, in bytes.
 struct ClientLimits: Sendable {
-    /// Of a reply, or of a message.
+    /// The longest reply, and the longest message.
     let reply: Int
-    /// Of replies that the peer has not taken: above it no further request is executed.
+    /// The most bytes of unread replies. Above this limit, no further request is executed.
     let unread: Int
 }
 
-/// Confined to its connection's loop.
+/// The state of one connection. Confined to the connection's loop.
 final class Client {
-    /// Replies gathered before they are handed over.
+    /// The bytes of replies that are collected before they are written to the connection.
     private static let replyBytes = 16 << 10
-    /// Unsent bytes above which a subscriber is cut off instead of being told more: Redis's
-    /// client-output-buffer-limit for them.
+    /// The unsent bytes above which a subscriber is disconnected: Redis's
+    /// client-output-buffer-limit for subscribers.
     private static let subscriberBytes = 32 << 20
-    /// Executed as if they were of the same time: the clock is not read for each.
+    /// The number of requests that share one reading of the clock.
     private static let requestsPerMoment = 32
-    /// How often a publisher looks whether others have taken its messages.
+    /// The period at which a publisher checks whether its messages to other loops are delivered.
     private static let congestionPeriod: Duration = .milliseconds(1)
 
     @exclusivity(unchecked) private var parser = RequestParser()
@@ -32,11 +32,11 @@ final class Client {
     private let call: Call
     private let database: Database
     private let limits: ClientLimits
-    /// Its requests wait, unread.
+    /// Whether the client's requests wait, unread.
     @exclusivity(unchecked) private var isHeld = false
-    /// Replies are being gathered, among which messages to it have their place.
+    /// Whether `serve` is collecting replies. Messages to this client are then sent among them.
     @exclusivity(unchecked) private var isServing = false
-    /// Messages that came while EXEC wrote its replies: RESP3 has no place for them there.
+    /// Messages that arrived while EXEC wrote its replies, where RESP3 allows no messages.
     @exclusivity(unchecked) private var waiting: [(Message, Subscription)] = []
     @exclusivity(unchecked) private var waitingBytes = 0
 
@@ -55,7 +55,7 @@ final class Client {
         call = Call(database, session, replies)
     }
 
-    /// Without the scheme.
+    /// Returns the address without the scheme.
     private static func shown(_ address: Address) -> String {
         let text = address.description
         guard let colon = text.firstIndex(of: ":") else { return text }
@@ -63,7 +63,7 @@ final class Client {
         return String(rest.hasPrefix("//") ? rest.dropFirst(2) : rest)
     }
 
-    /// Executes the requests that are complete, as far as there is room for the replies.
+    /// Executes all complete requests, as long as there is room for the replies.
     func serve() -> Action {
         guard !isHeld else { return .none }
         var (taken, executed) = (0, 0)
@@ -100,7 +100,7 @@ final class Client {
         return .none
     }
 
-    /// The peer has taken what was above the limit.
+    /// Executes requests that waited, since the peer has read enough of its replies.
     func goOn() -> Action {
         guard isHeld, session.mayGoOn() else { return .none }
         isHeld = false
@@ -113,8 +113,8 @@ final class Client {
         connection.readsWhileCongested = false
     }
 
-    /// Published more than another loop can deliver at once: what it has still to say stays unread
-    /// until that has gone out.
+    /// Waits until another loop has delivered the messages that this client published. The client's
+    /// further requests stay unread until then.
     private func awaitOthers() {
         isHeld = true
         connection.pauseReading()
@@ -127,7 +127,7 @@ final class Client {
         }
     }
 
-    /// Hands a message over, unless the client has ended that subscription.
+    /// Sends a message to the client, unless that subscription has ended.
     func tell(_ message: Message, _ subscription: Subscription) {
         guard connection.outboundBuffered + waitingBytes <= Self.subscriberBytes else {
             return cutOff()
@@ -165,9 +165,9 @@ final class Client {
     }
 }
 
-/// The way of messages to a client. Who cannot be told is cut off: to miss a message and not know
-/// is worse.
-// `client` is touched only on its loop.
+/// The route of messages to a client. A client that cannot receive a message is disconnected,
+/// because a message lost without notice would be worse.
+// `client` is accessed only on its loop.
 final class Route: @unchecked Sendable {
     private let handle: ConnectionHandle
     private let database: Database
@@ -179,7 +179,7 @@ final class Route: @unchecked Sendable {
         self.database = database
     }
 
-    /// On its loop, like the next two.
+    /// Starts delivery to `client`. Called on the client's loop, like the next two functions.
     func begin(_ client: Client) { self.client = client }
 
     func tell(_ message: Message, _ subscription: Subscription) {
@@ -187,13 +187,14 @@ final class Route: @unchecked Sendable {
         client.tell(message, subscription)
     }
 
-    /// The connection is closed: what is dropped from here on is no loss.
+    /// Ends delivery after the close of the connection. Dropping a message is no loss from here on.
     func end() {
         hasEnded.store(true, ordering: .relaxed)
         client = nil
     }
 
-    /// On any thread; once, however many messages are lost.
+    /// Disconnects the client. Called on any thread. Only the first call has an effect, so many
+    /// lost messages count once.
     func cutOff() {
         guard !hasEnded.exchange(true, ordering: .relaxed) else { return }
         database.countSubscriberCutOff()

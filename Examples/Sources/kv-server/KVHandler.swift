@@ -3,17 +3,17 @@ import KVStore
 import NetAPI
 import ServerCommand
 
-/// One for each loop: what belongs to a client is kept with its connection, what belongs to all has
-/// locks.
+/// The handler of one loop. The state of a client is stored with its connection; state that all
+/// loops share has locks.
 final class KVHandler: EventHandler {
     private static let sweepPeriod: Duration = .milliseconds(100)
-    /// After a sweep that had no time for all that is dead: with its own time, of 2 ms, that is a
-    /// fifth of the loop's.
+    /// The period after a sweep that ran out of time before it removed all expired keys. With the 2
+    /// ms of a sweep, this is a fifth of the loop's time.
     private static let hurriedPeriod: Duration = .milliseconds(8)
 
     private let database: Database
     private let clients: PerConnection<Client>
-    /// To the clients of this loop.
+    /// Delivers messages to the clients of this loop.
     private let post: Post
     private let sweeper: Int
 
@@ -45,7 +45,7 @@ final class KVHandler: EventHandler {
         client.session.deliver = { route.tell($0, $1) }
         client.session.cutOff = { route.cutOff() }
         route.begin(client)
-        // Many clients write all they have to ask before they read the first reply.
+        // Many clients send all their requests before they read the first reply.
         connection.readsWhileCongested = true
         database.opened(client.session)
         return .none
@@ -53,7 +53,7 @@ final class KVHandler: EventHandler {
 
     func onTraffic(_ connection: Connection) -> Action { connection[clients].serve() }
 
-    /// Requests that were left unread while the peer did not take its replies.
+    /// Executes requests that stayed unread while the peer did not read its replies.
     func onWritable(_ connection: Connection) -> Action { connection[clients].goOn() }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {

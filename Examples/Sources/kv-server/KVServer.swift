@@ -1,5 +1,5 @@
-// Keeps keys in memory and speaks the Redis protocol until SIGTERM or SIGINT; then it drains and
-// exits 0.
+// A server that keeps keys in memory and speaks the Redis protocol. At SIGTERM or SIGINT, it drains
+// its connections and exits with 0.
 import ArgumentParser
 import KVStore
 import NetAPI
@@ -8,18 +8,16 @@ import ServerCommand
 @main
 struct KVServer: ServerCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kv-server", abstract: "Keeps keys in memory; speaks the Redis protocol.")
+        commandName: "kv-server", abstract: "Serves keys from memory over the Redis protocol.")
 
     @OptionGroup var common: ServerOptions
 
     @Option(
-        help: "The longest reply and the longest message, in MiB: a request for more gets an error."
+        help: "The longest reply and the longest message, in MiB; a longer reply becomes an error."
     )
     var replyLimit = 1024
 
-    @Option(
-        help: "Replies that a client has not taken, in MiB, before its requests wait as well."
-    )
+    @Option(help: "MiB of replies that a client may leave unread before its requests wait.")
     var unreadLimit = 256
 
     func validate() throws {
@@ -33,10 +31,11 @@ struct KVServer: ServerCommand {
 
     func run() throws {
         let options = try common.options().with {
-            // A request is read whole: this is Redis's client-query-buffer-limit.
+            // A request is buffered until it is complete; this is Redis's
+            // client-query-buffer-limit.
             $0.limits.inboundBytes = 1 << 30
-            // Replies stop at their limit and messages at their own, so one of them can go above
-            // that: for it there is always room.
+            // Replies and messages each stop at their own limit, but the last one may exceed it.
+            // This value leaves room for it.
             $0.limits.outboundBytes = (replyLimit + unreadLimit + 64) << 20
         }
         let database = Database(isShared: common.loops != 1)

@@ -1,16 +1,18 @@
-// Forwards each client to one upstream, both ways, on one loop: `proxy [LISTEN] [UPSTREAM]`.
-// Streams are piped with back-pressure; for `udp://` each sender has a connected socket upstream.
+// A proxy that forwards each client to one upstream, in both directions, on one loop. Streams are
+// piped with back-pressure. For `udp://`, each sender has its own connected socket upstream. Usage:
+// `proxy [LISTEN] [UPSTREAM]`.
 import NetAPI
 
 struct Proxy: EventHandler, DatagramHandler {
     let upstream: Address
-    /// The upstream side of each sender, on this loop: a handler for each loop needs no lock.
+    /// The upstream side of each sender of this loop. With one handler for each loop, no lock is
+    /// needed.
     let flows = PerLoop()
     let sender = PerConnection<(socket: DatagramSocket, address: Address)?>(nil)
 
     final class PerLoop {
         var connections: [Address: Connection] = [:]
-        /// What came before the upstream side was there.
+        /// Datagrams that arrived before the upstream side was connected.
         var early: [Address: [[UInt8]]] = [:]
     }
 
@@ -31,7 +33,7 @@ struct Proxy: EventHandler, DatagramHandler {
             return .none
         }
         let isFirst = flows.early[from] == nil
-        // A sender that is not served yet may not fill our memory.
+        // The limit keeps a sender from filling the memory before its flow is connected.
         if flows.early[from, default: []].count < 64 {
             flows.early[from, default: []].append(Array(copying: datagram.bytes))
         }
@@ -52,7 +54,7 @@ struct Proxy: EventHandler, DatagramHandler {
         }
     }
 
-    /// Only of the upstream side of a datagram flow: streams are piped.
+    /// Called only for the upstream side of a datagram flow, since streams are piped.
     func onTraffic(_ connection: Connection) -> Action {
         if let (socket, address) = connection[sender] {
             socket.send(connection.readArray(), to: address)
@@ -70,6 +72,6 @@ let arguments = CommandLine.arguments.dropFirst()
 let listen = Address(stringLiteral: arguments.first ?? "tcp://127.0.0.1:9000")
 let upstream = Address(stringLiteral: arguments.dropFirst().first ?? "tcp://127.0.0.1:9001")
 var options = Options()
-// A datagram flow ends by silence.
+// A datagram flow has no other end than the idle time-out.
 options.timeouts.idle = .seconds(60)
 Server.main(listen: listen, options: options) { Proxy(upstream: upstream) }

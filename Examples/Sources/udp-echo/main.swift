@@ -1,4 +1,4 @@
-// Answers each datagram with itself: `udp-echo [ADDRESS]`, then `nc -u 127.0.0.1 9000`.
+// An echo server for datagrams. Usage: `udp-echo [ADDRESS]`, then `nc -u 127.0.0.1 9000`.
 import NetAPI
 
 struct DatagramEcho: DatagramHandler {

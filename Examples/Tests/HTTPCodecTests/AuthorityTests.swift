@@ -38,7 +38,7 @@ import Testing
     func isRefused(_ authority: String) {
         let field = "GET / HTTP/1.1\r\nHost: \(authority)\r\n\r\n"
         #expect(progress(field) == .refused(.badRequest))
-        // There a path or a query would begin.
+        // In a target, a path or a query begins here.
         guard !authority.contains("/"), !authority.contains("?") else { return }
         let target = "GET http://\(authority)/ HTTP/1.1\r\nHost: a\r\n\r\n"
         #expect(progress(target) == .refused(.badRequest))
@@ -46,13 +46,13 @@ import Testing
         #expect(progress(connect) == .refused(.badRequest))
     }
 
-    /// It goes through no server that is not a proxy.
+    /// CONNECT to a host and a port is not implemented, since this server is no proxy.
     @Test(arguments: [("a:80", Status.notImplemented), ("a", .badRequest), ("a:", .badRequest)])
     func connectNeedsAPort(_ target: String, _ status: Status) {
         #expect(progress("CONNECT \(target) HTTP/1.1\r\nHost: a\r\n\r\n") == .refused(status))
     }
 
-    /// A request may be for what has no authority.
+    /// An empty Host is valid, since a target may have no authority.
     @Test func anEmptyHostIsOne() {
         let text = "GET / HTTP/1.1\r\nHost: \r\n\r\n"
         #expect(progress(text) == .complete(text.utf8.count))

@@ -1,5 +1,5 @@
-/// Every byte at every place of texts of several lengths: the parser looks at many bytes at once,
-/// and must not read other sets than RFC 9110 and RFC 3986 write down.
+/// Every byte at every place of texts of several lengths. The parser examines many bytes at once
+/// and must accept exactly the sets of RFC 9110 and RFC 3986.
 import HTTPCodec
 import Testing
 
@@ -18,9 +18,9 @@ import Testing
         let before: String
         let after: String
         let allowed: Set<UInt8>
-        /// What ends the part there, and gives a request as good.
+        /// The bytes that end the part early in a request that is still valid.
         var ends: Set<UInt8> = []
-        /// What depends on the bytes that follow.
+        /// The bytes whose validity depends on the bytes after them.
         var others: Set<UInt8> = []
     }
 
@@ -30,7 +30,7 @@ import Testing
             allowed: token, ends: [0x3A]),
         Part(testDescription: "path", before: "GET /", after: end, allowed: target),
         Part(testDescription: "query", before: "GET /?", after: end, allowed: target),
-        // Blanks at either end are no part of it.
+        // The letters around the host keep blanks at its ends from being trimmed.
         Part(
             testDescription: "host", before: "GET / HTTP/1.1\r\nHost: a", after: "a\r\n\r\n",
             allowed: host, others: [0x25]),

@@ -1,4 +1,4 @@
-/// Dates: the form that is written, all three that are read, and the ends of what can be told.
+/// Dates: the written format, the three formats that are read, and the limits of the range.
 import HTTPCodec
 import Testing
 
@@ -26,7 +26,7 @@ import Testing
         #expect(parse(text) == seconds)
     }
 
-    /// A disk may say anything: the nearest date that can be written is as good as any.
+    /// A disk may report any time. The nearest date that can be written replaces it.
     @Test(arguments: [
         Int.min, Int.min + 1, -1 << 62, -62_167_219_201, 253_402_300_800, 1 << 53, Int.max,
     ])
@@ -35,7 +35,7 @@ import Testing
             seconds < 0 ? "Sat, 01 Jan 0000 00:00:00 GMT" : "Fri, 31 Dec 9999 23:59:59 GMT"
         #expect(written(seconds) == nearest)
         #expect(parse(nearest) == HTTPDate.clamped(seconds))
-        // Not a trap either.
+        // The parser must not trap either.
         _ = parse("Sunday, 06-Nov-94 08:49:37 GMT", now: seconds)
     }
 
@@ -44,7 +44,7 @@ import Testing
         ("Sun Nov 06 08:49:37 1994", 784_111_777), ("Sun Nov 16 08:49:37 1997", 879_670_177),
         ("Thursday, 01-Jan-70 00:00:00 GMT", 0), ("Wednesday, 31-Dec-69 23:59:59 GMT", -1),
         ("Tue Feb 29 00:00:00 2000", 951_782_400),
-        // Seconds that leap are read as the first one of the next minute.
+        // A leap second is read as the first second of the next minute.
         ("Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_800),
         ("Saturday, 31-Dec-16 23:59:60 GMT", 1_483_228_800),
         ("Sat Dec 31 23:59:60 2016", 1_483_228_800),
@@ -53,7 +53,7 @@ import Testing
         #expect(parse(text) == seconds)
     }
 
-    /// What seems to be more than 50 years ahead is past.
+    /// A date that seems to be more than 50 years ahead lies in the past.
     @Test func yearsOfTwoDigitsAreAtMostFiftyAhead() {
         // 2026-11-26 00:00:00 is 1_795_651_200; fifty years later it is a Thursday.
         let now = 1_795_651_200

@@ -1,4 +1,5 @@
-/// Every request of the tables, whole, byte by byte and in random pieces: the same must be read.
+/// Every request of the tables, whole, byte by byte and in random pieces. The result must be the
+/// same.
 import HTTPCodec
 import TestSupport
 import Testing
@@ -17,7 +18,7 @@ import Testing
         }
     }
 
-    /// Nothing that follows a refused request may be taken for another one.
+    /// Bytes after a refused request must not become another request.
     @Test(arguments: Requests.hostile)
     func nothingIsReadAfterARefusal(_ row: Row) {
         guard row.text.hasSuffix("\r\n") else { return }
@@ -25,7 +26,7 @@ import Testing
         #expect(Transcript.of(row.bytes + next) == row.expected)
     }
 
-    /// What was shown once is replaced by line feeds, each of which would end a line.
+    /// Bytes that were parsed once are replaced by line feeds, each of which would end a line.
     @Test func noByteIsScannedTwice() {
         var bytes = Array("GET / HTTP/1.1\r\nHost: a\r\nA: ".utf8)
         var parser = RequestParser()

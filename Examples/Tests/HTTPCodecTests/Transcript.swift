@@ -1,5 +1,5 @@
-/// What a server would read out of a stream of bytes, as text. The buffer behaves as a connection's
-/// does: what was not consumed is shown again, together with what came.
+/// The requests that a server would read from a stream of bytes, as text. The buffer behaves like
+/// that of a connection: bytes that were not consumed are passed again, together with new ones.
 import HTTPCodec
 
 struct Transcript {
@@ -16,7 +16,7 @@ struct Transcript {
         parser = RequestParser(limits: limits)
     }
 
-    /// Cut at these places, in order.
+    /// Returns the transcript of `bytes`, cut at the given places, which are in order.
     static func of(
         _ bytes: [UInt8], cuts: [Int] = [], limits: RequestLimits = RequestLimits()
     ) -> [String] {
@@ -39,7 +39,7 @@ struct Transcript {
         if !isRefused, !buffer.isEmpty || decoder != nil { lines.append("partial") }
     }
 
-    /// False when more bytes are needed.
+    /// Returns false if more bytes are needed.
     private mutating func step() -> Bool {
         decoder == nil ? takeHead() : takeBody()
     }

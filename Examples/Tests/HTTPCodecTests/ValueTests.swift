@@ -35,7 +35,8 @@ import Testing
         }
     }
 
-    /// From the first value to the last; what other fields say between is none of it.
+    /// Lists extend from the first value to the last. Other fields between them are no part of the
+    /// list.
     @Test(arguments: [
         ("\"b\"\r\nIF: \"a\"", true), ("\"a\"\r\nIF: \"b\"", true), ("\"b\"\r\nIF:\t* ", true),
         ("\"b\"\r\nIF: \"c\" , \"a\" \r\nIF: \"d\"", true),
@@ -66,7 +67,7 @@ import Testing
         #expect(names?.map { String(decoding: $0, as: UTF8.self) } == expected)
     }
 
-    /// From the root on: two slashes in front would name a host.
+    /// Locations begin at the root with one slash, because two slashes would name a host.
     @Test(arguments: [
         ("//evil.example/a", "/evil.example/a/"), ("/a%20b", "/a%20b/"),
         ("/%25%0d%0A", "/%25%0D%0A/"),

@@ -1,4 +1,4 @@
-/// What is decided before a body comes, and how long it may take.
+/// Responses that are decided before a body arrives, and the time limit of a body.
 import Glibc
 import TestSupport
 import Testing
@@ -13,7 +13,8 @@ import Testing
         ("GET", "/none", 404), ("GET", "/folder", 301), ("GET", "/.hidden", 400),
     ]
 
-    /// Whether it still sends the body cannot be known, so nothing that follows may be read.
+    /// After this response, the client may or may not send the body. Therefore no later byte may be
+    /// read as a request.
     @Test(arguments: Form.all)
     func whoAsksFirstIsToldAndClosed(_ form: Form) throws {
         let server = try ServerUnderTest(form)
@@ -33,7 +34,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// The body is read and forgotten, and the next request is found behind it.
+    /// The body is read and dropped, and the next request is found after it.
     @Test(arguments: Form.all)
     func whatIsDecidedIsToldBeforeTheBody(_ form: Form) throws {
         let server = try ServerUnderTest(form)
@@ -49,7 +50,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// One answer is all that a request gets.
+    /// A request gets one response only.
     @Test(arguments: Form.all)
     func aBadOrSlowBodyBehindAnAnswerClosesAlone(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--body-timeout", "300"])
@@ -81,7 +82,7 @@ import Testing
         let part = try client.receiveResponse()
         #expect(part.status == 206 && part.text == "123")
         #expect(try client.receiveResponse().text == "0123456789")
-        // What came of it meanwhile counts.
+        // The file is opened after the body, so a change in between counts.
         client.send(head("GET", "/ten.txt", fields))
         #expect(try client.receiveResponse().status == 100)
         unlink("\(server.folder)/root/ten.txt")
@@ -91,7 +92,8 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// As long as it keeps to the rate, which is told from the bytes of the body alone.
+    /// A long body may arrive slowly as long as it keeps the rate, for which only its own bytes
+    /// count.
     @Test(arguments: Form.all)
     func aLongBodyMayTakeLong(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--body-timeout", "1000", "--body-rate", "1000"])
@@ -110,7 +112,7 @@ import Testing
         #expect(try drip.isAtEnd())
     }
 
-    /// However much came of it before.
+    /// The bytes that arrived before do not matter.
     @Test(arguments: Form.all)
     func aBodyThatStopsComingIsNotWaitedFor(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--body-timeout", "300", "--body-rate", "1"])
@@ -155,7 +157,7 @@ import Testing
         #expect(lines.allSatisfy { $0.hasPrefix("tcp://127.0.0.1:") && $0.contains(" GMT] ") })
     }
 
-    /// Lines are lost, and answers are not; every line that is there is whole.
+    /// Log lines are lost, but responses are not. Every line in the log is complete.
     @Test(arguments: Form.all)
     func aLogThatNobodyReadsHoldsNobodyUp(_ form: Form) throws {
         let path = "/tmp/millrace-pipe-\(getpid())-\(form.backend)-\(form.loops)"

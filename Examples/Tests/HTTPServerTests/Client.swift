@@ -1,4 +1,4 @@
-/// A client that sends bytes as they are and tells responses apart.
+/// A client that sends bytes unchanged and splits the received bytes into responses.
 import TestSupport
 
 final class Client {
@@ -13,24 +13,26 @@ final class Client {
 
     func send(_ text: String) { send(Array(text.utf8)) }
 
-    /// A server that refuses may close before it has read all: then the rest is not sent.
+    /// Sends bytes. A server that refuses a request may close before it has read all of them; the
+    /// rest is then not sent.
     func send(_ bytes: [UInt8]) { try? raw.send(bytes) }
 
     func flood(_ text: String, most: Int) -> Int { raw.flood(text, most: most) }
 
     func endSending() { raw.endSending() }
 
-    /// Takes some bytes and forgets them. Returns how many, 0 at the end, nil after a reset.
+    /// Reads some bytes and drops them. Returns their number: 0 at the end, nil after a reset.
     func take(most: Int) throws -> Int? { try raw.receiveSomeUntilReset(most: most)?.count }
 
-    /// False at the end of the stream; throws for a reset or when nothing comes.
+    /// Reads more bytes into the buffer. Returns false at the end of the stream; throws after a
+    /// reset or if no byte arrives in time.
     private func receive() throws -> Bool {
         let piece = try raw.receiveSome()
         buffer += piece
         return !piece.isEmpty
     }
 
-    /// All until the end of the stream, dates blanked.
+    /// Returns all text until the end of the stream, without the Date fields.
     func receiveAll() throws -> String {
         while try receive() {}
         defer { buffer = [] }

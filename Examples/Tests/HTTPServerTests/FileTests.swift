@@ -1,4 +1,4 @@
-/// Files: whole, in parts, under conditions; and what is not to be had.
+/// Files: whole, in parts and under conditions, and paths that are refused.
 import Glibc
 import HTTPCodec
 import TestSupport
@@ -43,7 +43,7 @@ import Testing
         #expect(try ask("/ten.txt", "If-Match: *\r\n").status == 200)
         #expect(try ask("/ten.txt", "If-Unmodified-Since: \(date)\r\n").status == 200)
         #expect(try ask("/ten.txt", "If-Unmodified-Since: never\r\n").status == 200)
-        // The tag decides, if there is one.
+        // If the request has a tag, the date does not count.
         let both = "If-Match: \(tag)\r\nIf-Unmodified-Since: \(past)\r\n"
         #expect(try ask("/ten.txt", both).status == 200)
         for field in [
@@ -92,7 +92,7 @@ import Testing
                 #expect(moved.status == 301 && moved["location"] == place, "\(method) \(path)")
             }
         }
-        // Far longer than a head.
+        // This query is far longer than a response's head.
         let query = String(repeating: "q", count: 8000)
         #expect(try ask("/folder?\(query)")["location"] == "/folder/?\(query)")
         #expect(try ask("/folder/").text == "<p>folder")
@@ -103,7 +103,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// On a file system that keeps them all.
+    /// The test uses a file system that stores all of these times.
     @Test(arguments: Form.all, [Int.min, -62_167_219_201, 253_402_300_800, Int.max])
     func noTimeOfAFileEndsTheServer(_ form: Form, _ seconds: Int) throws {
         var template = Array("/dev/shm/millrace-http-XXXXXX".utf8CString)
@@ -128,7 +128,8 @@ import Testing
         for field in ["If-Modified-Since: \(date)", "If-None-Match: \(whole["etag"]!)"] {
             client.send(get("/a.txt", "\(field)\r\n"))
             let status = try client.receiveResponse().status
-            // The time of a file from the future is now, and later in a second.
+            // A time in the future is reported as the current time, which may have advanced by a
+            // second.
             #expect(status == 304 || status == 200 && seconds > time(nil), "\(field)")
         }
         let told = Array(date.utf8).withUnsafeBytes { HTTPDate.parse($0, now: time(nil)) }
@@ -164,7 +165,7 @@ import Testing
         ("/none", "", 404), ("/ten.txt", "If-None-Match: *\r\n", 304), ("/ten.txt", "", 200),
     ]
 
-    /// What needs the disk is done some at a time, so that others have their turn meanwhile.
+    /// A turn handles only some requests that need the disk, so that other clients get their turn.
     @Test(arguments: Form.all, lookUps)
     func aPipelineOfLookUpsTakesManyTurns(
         _ form: Form, _ asked: (path: String, fields: String, status: Int)
@@ -183,13 +184,13 @@ import Testing
         client.send(pipeline)
         #expect(try answers(client) == rounds)
         #expect(try turns() - before > rounds / 20)
-        // Whose end came along with it gets every answer too.
+        // A client that ends its side together with the pipeline gets every response too.
         let ended = try server.client()
         ended.send(pipeline)
         ended.endSending()
         #expect(try answers(ended) == rounds)
         #expect(try ended.isAtEnd())
-        // The end of what it sent, and of itself, are noticed as ever.
+        // A later request and the end of the stream are handled as usual.
         client.send(get("/ten.txt"))
         #expect(try client.receiveResponse().text == "0123456789")
         client.endSending()
@@ -198,7 +199,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// What the server lacks must not look as if the file were gone: caches keep a 404.
+    /// A lack of resources must not look like a missing file, because caches keep a 404.
     @Test(arguments: Form.all)
     func aServerOutOfDescriptorsSaysSo(_ form: Form) throws {
         let server = try ServerUnderTest(form)
@@ -221,8 +222,8 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// Far more than a connection holds, to a client that waits before it reads, and with requests
-    /// behind it.
+    /// The file is far longer than a connection's buffers. The client waits before it reads, and
+    /// more requests follow in its pipeline.
     @Test(arguments: Form.all)
     func aLongFileWaitsForASlowReader(_ form: Form) throws {
         let server = try ServerUnderTest(form)
@@ -233,7 +234,7 @@ import Testing
         #expect(try client.receiveResponse().text == "0123456789")
         let part = try client.receiveResponse()
         #expect(part.body == Array(ServerUnderTest.bigFile[1...2_000_000]))
-        // One that has ended its side still gets all of it.
+        // A client that has ended its side still gets the whole file.
         let ended = try server.client()
         ended.send(get("/big", "Connection: close\r\n"))
         usleep(100_000)

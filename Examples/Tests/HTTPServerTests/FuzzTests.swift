@@ -1,5 +1,5 @@
 import TestSupport
-/// A few seconds of the fuzzer, so that it is known to build and to start from a corpus that holds.
+/// A run of a few seconds, to check that the fuzzer builds and that its corpus passes.
 import Testing
 
 @Suite struct FuzzTests {

@@ -1,4 +1,4 @@
-/// `http-server` as its clients meet it, on every backend and with one loop and two.
+/// `http-server` as its clients see it, on every backend and with one loop and two.
 import Glibc
 import TestSupport
 import Testing
@@ -7,7 +7,7 @@ import Testing
     private let get = "GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n"
     private let smuggled = "GET /json HTTP/1.1\r\nHost: a\r\n\r\n"
 
-    /// The last word of each is the status that it gets; the codec's own tests have the long list.
+    /// Requests with the status that each gets. The tests of the codec have the long list.
     private static let hostile: [(String, Int)] = [
         ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
         (
@@ -69,7 +69,8 @@ import Testing
     func pipelinedAnswersComeInOrder(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
-        // More answers than a connection may hold at once: they are made as they are taken.
+        // There are more responses than a connection may buffer, so they are made as the client
+        // reads.
         let rounds = 3000
         let echo = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
         let text = (0..<rounds).map { get + echo + "\(1000 + $0)" }.joined()
@@ -99,7 +100,7 @@ import Testing
         let refused = try client.receiveResponse()
         #expect(refused.status == 405 && refused["allow"] == "GET, HEAD")
         client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
-        // The other one is over, although its client has not closed.
+        // The other connection has ended, although its client has not closed.
         #expect(try client.receiveResponse().text.contains("millrace_connections_open 1\n"))
         client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n")
         client.send("Expect: 100-continue\r\n\r\n")
@@ -124,7 +125,7 @@ import Testing
         }
     }
 
-    /// A server that waits for a line has only silence for them otherwise.
+    /// A server that waits for a line end would never answer them.
     @Test(arguments: Form.all)
     func otherProtocolsAreToldAtOnce(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--head-timeout", "3600000"])
@@ -171,7 +172,7 @@ import Testing
             #expect(try client.isAtEnd())
         }
         #expect(try idle.receiveResponse().status == 200)
-        // A request that came whole owes nothing, nor does an empty line behind it.
+        // After a complete request, no time-out runs, not even behind an empty line.
         idle.send("\r\n")
         usleep(400_000)
         idle.send(get)
@@ -192,7 +193,7 @@ import Testing
         idle.send(get)
         _ = try idle.receiveResponse()
         kill(server.program.id, SIGTERM)
-        // Longer than the silence after which the library alone would close them.
+        // The wait is longer than the silence after which the library alone would close them.
         usleep(300_000)
         head.send("st: a\r\n\r\n")
         let response = try head.receiveResponse()

@@ -1,9 +1,10 @@
-/// What the codec refuses, the running server refuses too, and with the same status.
+/// Inputs that the codec refuses, sent to the running server, which must answer with the same
+/// status.
 import TestSupport
 import Testing
 
 @Suite struct HostileInputTests {
-    /// `make hostile` prints what this writes to the file that MILLRACE_HOSTILE_TABLE names.
+    /// Writes a table to the file that MILLRACE_HOSTILE_TABLE names; `make hostile` prints it.
     @Test(arguments: Form.all)
     func eachIsRefusedAndNothingBehindItIsRead(_ form: Form) throws {
         let server = try ServerUnderTest(form)
@@ -11,7 +12,7 @@ import Testing
         for row in Requests.hostile {
             let client = try server.client()
             client.send(row.text)
-            // Some are refused though they may go on.
+            // Rows without a line end at their end are refused while they are incomplete.
             if row.text.hasSuffix("\r\n") { client.send("GET /json HTTP/1.1\r\nHost: a\r\n\r\n") }
             let response = try client.receiveResponse()
             #expect(row.expected.last == "\(response.status)", "\(row)")

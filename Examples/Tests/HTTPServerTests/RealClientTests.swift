@@ -1,4 +1,4 @@
-/// Programs that others wrote, against the server.
+/// Client programs of other authors against the server.
 import Glibc
 import TestSupport
 import Testing
@@ -29,7 +29,7 @@ import Testing
         #expect(try curl(server, code + large) == Array("413".utf8))
     }
 
-    /// With and without keep-alive, which in its HTTP/1.0 has to be asked for.
+    /// Runs with and without keep-alive, which ab must request in its HTTP/1.0.
     @Test(arguments: Form.all, [["-k"], []])
     func apacheBenchIsServed(_ form: Form, _ options: [String]) throws {
         let server = try ServerUnderTest(form)
@@ -48,13 +48,14 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// What it accepts, a library that others wrote must read in the same way.
+    /// Checks that h11, an independent library, reads every accepted request in the same way.
     @Test(arguments: Form.all)
     func h11AgreesOnWhatIsAccepted(_ form: Form) throws {
         try expectAgreement(form, [Self.differential])
     }
 
-    /// As above, of pipelines of several requests, by the parser of Node.js.
+    /// Like `h11AgreesOnWhatIsAccepted`, but with pipelines of several requests and the parser of
+    /// Node.js.
     @Test(
         .enabled(if: (try? Program(["node", "--version"]).finish().status) == 0, "needs Node.js"),
         arguments: Form.all)

@@ -52,7 +52,7 @@ final class ServerUnderTest {
         try Client(port: port, receiveBuffer: receiveBuffer)
     }
 
-    /// Its counters by their names, as `/metrics` tells them.
+    /// Returns the counters in `/metrics` by their names.
     func metrics() throws -> [Substring: Int] {
         let client = try client()
         client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -67,6 +67,6 @@ final class ServerUnderTest {
 
     func residentBytes() throws -> Int { try server.residentBytes() }
 
-    /// Status of its orderly end.
+    /// Stops the server and returns its exit status; nil if a signal ended it.
     func stop() throws -> CInt? { try server.stop() }
 }

@@ -1,9 +1,10 @@
-/// Bursts: far more at once than one turn of a loop delivers. Who reads gets everything.
+/// Bursts of far more messages than one turn of a loop delivers. A client that reads gets all of
+/// them.
 import TestSupport
 import Testing
 
 @Suite struct BurstTests {
-    /// A client that has joined a channel.
+    /// Returns a client that has joined a channel.
     private func subscriber(_ server: ServerProcess) throws -> RawClient {
         let client = try server.connect()
         let joined = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
@@ -56,7 +57,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// More than other loops may have before them: the publisher waits, and goes on.
+    /// Publishes more than may wait for other loops. The publisher must wait and then continue.
     @Test(arguments: Form.all)
     func aPublisherWaitsForOtherLoops(_ form: Form) throws {
         let server = try ServerProcess(form)
@@ -64,7 +65,7 @@ import Testing
         let publisher = try server.connect()
         let text = String(repeating: "m", count: 500_000)
         let request = "*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$500000\r\n\(text)\r\n"
-        // 12 MB of each, which is 48 MB for the subscribers, whose own limit it does not reach.
+        // 12 MB for each subscriber, 48 MB for all, do not reach a subscriber's own limit.
         try publisher.send(String(repeating: request, count: 24) + "GET none\r\n")
         let expected = message(text)
         for _ in 0..<24 {
@@ -104,7 +105,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// RESP3 has no place for it there: a client would take it for a reply.
+    /// RESP3 has no place for a message there: a client would read it as a reply.
     @Test(arguments: Form.all)
     func noMessageLiesAmongTheRepliesOfATransaction(_ form: Form) throws {
         let server = try ServerProcess(form)
@@ -122,8 +123,8 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// All of the requests before the first look at a reply: 40 MB each way, more than the kernel
-    /// takes.
+    /// Sends all requests before it reads the first reply: 40 MB each way, more than the kernel
+    /// buffers.
     @Test(arguments: Form.all)
     func aClientMayWriteAllBeforeItReads(_ form: Form) throws {
         let server = try ServerProcess(form)
@@ -132,14 +133,14 @@ import Testing
         let (pieces, piece) = (40, 1000)
         let request = "*2\r\n$4\r\nECHO\r\n$1000\r\n\(value)\r\n"
         let requests = String(repeating: request, count: piece)
-        // Throws if the server stops reading.
+        // A send throws if the server stops reading.
         for _ in 0..<pieces { try client.send(requests) }
         let replies = String(repeating: "$1000\r\n\(value)\r\n", count: piece)
         for _ in 0..<pieces { #expect(try client.receive(as: replies) == replies) }
         #expect(try server.stop() == 0)
     }
 
-    /// What may wait has a limit, above which requests wait as well; then all goes on.
+    /// Waiting replies have a limit, above which requests wait as well. All are served later.
     @Test(arguments: Form.all)
     func whatMayWaitHasALimit(_ form: Form) throws {
         let server = try ServerProcess(form, ["--unread-limit", "1"])

@@ -1,9 +1,9 @@
-/// What the parser refuses, the running server refuses too, in the same words.
+/// Inputs that the parser refuses, sent to the running server, which must report the same errors.
 import TestSupport
 import Testing
 
 @Suite struct HostileInputTests {
-    /// `make hostile` prints what this writes to the file that MILLRACE_HOSTILE_TABLE names.
+    /// Writes a table to the file that MILLRACE_HOSTILE_TABLE names; `make hostile` prints it.
     @Test(arguments: Form.all)
     func eachIsToldAndTheConnectionEnds(_ form: Form) throws {
         let server = try ServerProcess(form)

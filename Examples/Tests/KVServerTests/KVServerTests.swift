@@ -1,4 +1,4 @@
-/// kv-server as its users meet it: a process on each backend, raw sockets and Redis's own tools.
+/// kv-server as its users see it: a process on each backend, raw sockets and Redis's own tools.
 import Glibc
 import TestSupport
 import Testing
@@ -39,7 +39,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// Far more replies than the marks allow: nothing is lost, nothing overflows.
+    /// Requests far more replies than the marks allow. No reply is lost, and no buffer overflows.
     @Test(arguments: Form.all)
     func aSlowReaderOfLargeRepliesGetsThemAll(_ form: Form) throws {
         let server = try ServerProcess(form)
@@ -60,12 +60,12 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// One reply may be longer than the library's own limit on what a connection holds.
+    /// One reply may be longer than the library's own limit on a connection's buffers.
     @Test(arguments: ["epoll", "io_uring"])
     func aLargeValueComesBack(_ backend: String) throws {
         let server = try ServerProcess(Form(backend: backend, loops: 1))
         let client = try server.connect()
-        // Above that limit also without what the kernel takes at once.
+        // The size is above that limit even without the bytes that the kernel accepts at once.
         let size = 80 << 20
         try client.send("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$\(size)\r\n")
         try client.send([UInt8](repeating: 0x76, count: size))
@@ -82,7 +82,8 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// What a page makes a browser send is no request, and nothing behind it is one.
+    /// An HTTP request that a page makes a browser send is not served, and neither are commands
+    /// behind it.
     @Test(arguments: Form.all)
     func aBrowserIsNotServed(_ form: Form) throws {
         let server = try ServerProcess(form)

@@ -44,7 +44,8 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// With its own list of commands. That of LRANGE reads up to 600 elements.
+    /// Runs redis-benchmark with its own list of commands. Its LRANGE tests read up to 600
+    /// elements.
     @Test(arguments: ["epoll", "io_uring"])
     func redisBenchmarkWithoutAnyChoice(_ backend: String) throws {
         let server = try ServerProcess(Form(backend: backend, loops: 2))
@@ -59,7 +60,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// The same commands to redis-server, which is another name of a program of redis-tools.
+    /// Sends the same commands to redis-server, which is another name of a program of redis-tools.
     @Test(arguments: ["epoll", "io_uring"])
     func repliesAreThoseOfRedis(_ backend: String) throws {
         let (status, text) = try ServerProcess.run(
@@ -70,7 +71,8 @@ import Testing
         #expect(status == 0, "\(text)")
     }
 
-    /// Debian's own Python has a client by the package python3-redis; a later one knows RESP3 too.
+    /// A Python with a Redis client. For Debian's own Python, the package python3-redis has one; a
+    /// later version also supports RESP3.
     private static let python = ["python3", "/usr/bin/python3"].first {
         (try? ServerProcess.run([$0, "-c", "import redis"]).0) == 0
     }

@@ -1,12 +1,12 @@
-/// Requests that are short and whose replies would be long: nothing is built that is above the
-/// limit, and who asked is told.
+/// Short requests whose replies would be long. No reply is built above the limit, and the client
+/// gets an error.
 import TestSupport
 import Testing
 
 @Suite struct ReplyLimitTests {
     private static let refusal =
         "-ERR reply exceeds maximum allowed size (client-output-buffer-limit)\r\n"
-    /// Three of them go into a reply of 1 MiB, four do not.
+    /// Three values fit in a reply of 1 MiB, four do not.
     private let value = String(repeating: "v", count: 300_000)
 
     private func request(_ words: String...) -> String {
@@ -35,14 +35,14 @@ import Testing
             "MGET a a a a", "LRANGE l 0 -1", "HGETALL h", "SMEMBERS s", "KEYS *",
             "SCAN 0 COUNT 1000", "LPOP l 4", "RPOP l 4",
         ]
-        // Alone and among others, whose replies are not touched.
+        // Each request is sent alone and among others, whose replies must not change.
         for line in refused {
             try ask(client, "\(line)\r\n", Self.refusal)
             try ask(client, "PING\r\n\(line)\r\nPING\r\n", "+PONG\r\n\(Self.refusal)+PONG\r\n")
         }
         let bulk = "$300000\r\n\(value)\r\n"
         try ask(client, "MGET a a a\r\n", "*3\r\n" + bulk + bulk + bulk)
-        // Nothing had been taken.
+        // No element was removed.
         try ask(client, "LLEN l\r\n", ":4\r\n")
         try ask(
             client, "LPOP l 2\r\nRPOP l\r\n",
@@ -67,7 +67,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// 300 MB of reply, of which hardly anything is made.
+    /// The reply would have 300 MB, of which hardly any are built.
     @Test(arguments: Form.all)
     func whatIsRefusedTakesNoMemory(_ form: Form) throws {
         let server = try ServerProcess(form, ["--reply-limit", "1"])
@@ -81,7 +81,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// Where a client could not know what it listens to, its connection ends.
+    /// A client that could not know its subscriptions is disconnected.
     @Test(arguments: Form.all)
     func confirmationsAndMessagesThatAreTooLong(_ form: Form) throws {
         let server = try ServerProcess(form, ["--reply-limit", "1"])

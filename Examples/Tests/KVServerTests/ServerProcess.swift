@@ -1,4 +1,4 @@
-/// kv-server as a process, and programs that talk to it. Nothing here waits for ever.
+/// kv-server as a process, and programs that connect to it. No call here waits for ever.
 import Glibc
 import TestSupport
 import Testing
@@ -19,24 +19,25 @@ final class ServerProcess {
 
     func terminate() { server.terminate() }
 
-    /// A client, closed by `stop`: the server would wait for it to end its side.
+    /// Returns a client, which `stop` closes: the server would wait for it to end its side.
     func connect(receiveBuffer: CInt? = nil) throws -> RawClient {
         let client = try RawClient(port: port, receiveBuffer: receiveBuffer)
         clients.append(client)
         return client
     }
 
-    /// The exit status after SIGTERM; nil if a signal ended it.
+    /// Returns the exit status after SIGTERM; nil if a signal ended the server.
     func stop() throws -> CInt? {
         for client in clients { client.close() }
         return try server.stop()
     }
 
-    /// What a program of the PATH prints, standard output and errors together.
+    /// Returns the exit status and the output of a program of the PATH, with standard output and
+    /// errors together.
     static func run(
         _ words: [String], input: String = "", within seconds: Int = 60
     ) throws -> (CInt?, String) {
-        // A file, since a full pipe would stop the program.
+        // The input is a file, since a full pipe would stop the program.
         let path = "/tmp/millrace-kv-\(getpid())"
         guard let file = fopen(path, "w") else { throw Failure("\(path): \(errno)") }
         defer { unlink(path) }

@@ -1,4 +1,4 @@
-/// Subscribers of kv-server's channels: what they are told, in what order, and who is cut off.
+/// Subscribers of kv-server's channels: their messages, the order of these, and slow subscribers.
 import TestSupport
 import Testing
 
@@ -56,13 +56,14 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// Left and joined again while messages are on their way. A counter that the publisher takes
-    /// on, read in between, tells what was published before the new subscription and what after.
+    /// Leaves and joins a channel while messages are on their way. In between, the subscriber reads
+    /// a counter that the publisher increments. The counter shows which messages were published
+    /// before and after the new subscription.
     @Test(arguments: Form.all)
     func aNewSubscriptionGetsNoEarlierMessages(_ form: Form) throws {
         let server = try ServerProcess(form)
         let (publisher, subscriber) = (try server.connect(), try server.connect())
-        // In RESP3 other commands are allowed to who has subscribed.
+        // In RESP3, a subscriber may send other commands.
         try subscriber.send("HELLO 3\r\nSUBSCRIBE news\r\n")
         let joined = ">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n"
         _ = try subscriber.receive(until: joined)
@@ -75,7 +76,7 @@ import Testing
             try publisher.send(published)
             try subscriber.send(
                 "UNSUBSCRIBE news\r\nGET c\r\nSUBSCRIBE news\r\nGET c\r\n")
-            // Whom each went to is not of interest, and every answer is of one length.
+            // The number of receivers does not matter, and every reply has the same length.
             _ = try publisher.receive(count: answered)
             var text = ""
             while !text.contains(joined) { text += try subscriber.receive(until: "\r\n") }
@@ -84,7 +85,7 @@ import Testing
             text += try subscriber.receive(until: "$3\r\nend\r\n")
             let round = try Resubscription(text, joined)
             #expect(round.messages.allSatisfy { $0 >= round.before })
-            // None is missing either.
+            // No message is missing either.
             #expect(round.messages.suffix(1) == [1499] || round.after == 1499)
             #expect(zip(round.messages, round.messages.dropFirst()).allSatisfy { $0 + 1 == $1 })
             #expect((round.messages.first ?? 1500) <= round.after + 1)
@@ -92,8 +93,8 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    /// A subscriber that takes nothing is cut off; that its connection ended shows in the count of
-    /// whom a message goes to.
+    /// A subscriber that reads nothing is disconnected. The count of receivers that PUBLISH returns
+    /// shows the end of its connection.
     @Test(arguments: Form.all)
     func aSubscriberThatNeverReadsIsCutOff(_ form: Form) throws {
         let server = try ServerProcess(form)
@@ -114,12 +115,12 @@ import Testing
     }
 }
 
-/// What a subscriber was sent that left a channel and joined it again.
+/// The messages to a subscriber that left a channel and joined it again.
 private struct Resubscription {
-    /// The counter before and after it joined.
+    /// The counter before and after the new subscription.
     let before: Int
     let after: Int
-    /// What came after it had joined, but for the last message.
+    /// The numbers in the messages of the new subscription, without the last message.
     let messages: [Int]
 
     init(_ text: String, _ joined: String) throws {

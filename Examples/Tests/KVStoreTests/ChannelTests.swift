@@ -1,4 +1,4 @@
-/// Messages on their way: between PUBLISH and the subscriber's turn its client may have gone on.
+/// Messages on their way: between PUBLISH and the delivery, the subscriber may have sent commands.
 import KVStore
 import RESPCodec
 import Synchronization
@@ -9,7 +9,7 @@ import Testing
         let messages = Mutex<[Delivery]>([])
     }
 
-    /// A client, what was delivered to it, and what it is then sent.
+    /// Returns a client and the messages that were delivered to it.
     private func subscriber() -> (client: Dialogue, inbox: Inbox) {
         let (client, inbox) = (Dialogue(), Inbox())
         client.session.deliver = { message, subscription in
@@ -40,7 +40,7 @@ import Testing
         #expect(client.ask("UNSUBSCRIBE a") == "*3|$11|unsubscribe|$1|a|:0|")
         #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
         #expect(other.ask("PUBLISH a late") == ":1|")
-        // Once more is no new subscription.
+        // A repeated SUBSCRIBE is no new subscription.
         #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
         #expect(sent(client, inbox) == "*3|$7|message|$1|a|$4|late|")
     }
@@ -64,7 +64,7 @@ import Testing
         #expect(other.ask("PUBLISH ab x") == ":0|" && client.ask("GET a") == "$-1|")
     }
 
-    /// A loop that takes nothing: nobody misses a message and stays.
+    /// The loop accepts no message. A subscriber that misses a message must not stay connected.
     @Test func whoCannotBeReachedIsCutOff() {
         let (client, inbox) = subscriber()
         let cut = Mutex(0)
@@ -77,8 +77,8 @@ import Testing
         #expect(cut.withLock { $0 } == 1 && inbox.messages.withLock { $0.isEmpty })
     }
 
-    /// However much is published before a loop comes to it, it is woken once; and who publishes far
-    /// more than it delivers is told to wait.
+    /// A loop is woken once for all messages that wait for it. A client that publishes far more
+    /// than the loop delivers must wait.
     @Test func aLoopIsWokenOnceForAllThatWaits() {
         let (client, inbox) = subscriber()
         let wakes = Mutex(0)

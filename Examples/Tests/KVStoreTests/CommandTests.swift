@@ -1,10 +1,10 @@
-/// Commands and their replies, without a network: lines as they would be typed, and the bytes that
-/// Redis 7.0.15 answers.
+/// Commands and their replies, without a network: typed lines, and the bytes that Redis 7.0.15
+/// answers.
 import KVStore
 import RESPCodec
 import Testing
 
-/// What a session is given: a message, and to which of its subscriptions.
+/// The parts of a delivery: a message, and the subscription that it belongs to.
 typealias Delivery = (message: Message, subscription: Subscription)
 
 /// A client of a database, without a server between them.
@@ -20,7 +20,7 @@ final class Dialogue {
         call = Call(database, Session(), ReplyWriter())
     }
 
-    /// The reply to one inline request, with `|` for each line end.
+    /// Returns the reply to one inline request, with `|` for each line end.
     func ask(_ line: String, now: Int = Clock.milliseconds()) -> String {
         let bytes = Array((line + "\n").utf8)
         reply.removeAll()
@@ -31,7 +31,7 @@ final class Dialogue {
         return shown
     }
 
-    /// The bytes of the reply to words of any bytes.
+    /// Returns the bytes of the reply to words of any bytes.
     func bytes(of words: [[UInt8]]) -> [UInt8] {
         var bytes = Array("*\(words.count)\r\n".utf8)
         for word in words { bytes += Array("$\(word.count)\r\n".utf8) + word + [0x0D, 0x0A] }
@@ -43,7 +43,7 @@ final class Dialogue {
         return [UInt8](reply.bytes)
     }
 
-    /// The same for messages that were delivered.
+    /// Returns the text of delivered messages, with `|` for each line end.
     func write(_ messages: [Delivery]) -> String {
         reply.removeAll()
         for (message, subscription) in messages {

@@ -1,15 +1,16 @@
-/// What a client sent comes back in an error as text in one line, whatever bytes it has.
+/// A client's bytes in an error: text on one line, for any bytes.
 import KVStore
 import RESPCodec
 import Testing
 
 @Suite struct ErrorTextTests {
-    /// Each with what an error shows of it. Redis shows bytes that are no text as they are.
+    /// Inputs, each with the text that an error shows. Redis shows bytes that are no text
+    /// unchanged.
     private static let shown: [([UInt8], String)] = [
         (Array("plain é €".utf8), "plain é €"),
         (Array("a\r\nb".utf8), "a  b"),
         ([0x61, 0xFF, 0x62], #"a\xffb"#),
-        // The first byte of two, alone; a surrogate; too long a form.
+        // The first byte of two, alone; a surrogate; an overlong form.
         ([0xC3], #"\xc3"#), ([0xED, 0xA0, 0x80], #"\xed\xa0\x80"#), ([0xC0, 0x80], #"\xc0\x80"#),
         ([0x1B, 0x5B, 0x41], #"\x1b[A"#), ([0x7F], #"\x7f"#), ([0xC2, 0x9B], #"\xc2\x9b"#),
         ([0x61, 0x00, 0x62], "a"),
@@ -29,7 +30,7 @@ import Testing
     func everyErrorThatShowsWhatCame(_ index: Int) {
         let (bytes, text) = Self.shown[index]
         let word = { (text: String) in Array(text.utf8) }
-        // A name alone, since the bytes of a name that is none are looked at as well.
+        // The name of an unknown command is shown in the same way.
         check(
             [word("x") + bytes],
             "-ERR unknown command 'x\(bytes.count > 128 ? String(text.dropLast()) : text)', with "
@@ -49,7 +50,7 @@ import Testing
             "-ERR Unknown client type '\(text)'\r\n")
     }
 
-    /// 128 bytes of all arguments together, each with its quotes.
+    /// An error shows 128 bytes of all arguments together, with their quotes.
     @Test func longArgumentsAreCut() {
         let word = { (letter: UInt8, count: Int) in [UInt8](repeating: letter, count: count) }
         check(

@@ -1,10 +1,11 @@
-/// The hash of keys against values that others computed.
+/// The hash of keys against values of other implementations.
 import Testing
 
 @testable import KVStore
 
 @Suite struct KeyHashTests {
-    /// From the paper that describes SipHash, appendix A: 2-4, bytes 0 to 14 under key 0 to 15.
+    /// The value in appendix A of the paper that describes SipHash: 2-4, bytes 0 to 14 under key 0
+    /// to 15.
     @Test func itIsSipHash() {
         let hash = KeyHash(0x0706_0504_0302_0100, 0x0F0E_0D0C_0B0A_0908)
         let bytes = (0..<15).map { UInt8($0) }
@@ -13,7 +14,8 @@ import Testing
                 == 0xA129_CA61_49BE_45E5)
     }
 
-    /// What Python 3.11 gives for `hash(b"…")` with PYTHONHASHSEED=0: 1-3 under a key of zeros.
+    /// The values that Python 3.11 returns for `hash(b"…")` with PYTHONHASHSEED=0: 1-3 under a key
+    /// of zeros.
     @Test(arguments: [
         ("a", 4_644_417_185_603_328_019), ("abcdefg", 7_904_145_750_247_929_094),
         ("abcdefgh", 4_574_395_652_268_504_554), ("key:000000000042", 3_716_437_824_201_056_520),

@@ -1,5 +1,5 @@
-/// More conversations, as `CommandTests` has them: times, sets, sorted sets, fractions, what client
-/// libraries ask first.
+/// More conversations like those of `CommandTests`: times, sets, sorted sets, fractions, and the
+/// first requests of client libraries.
 import KVStore
 import Testing
 
@@ -135,7 +135,7 @@ import Testing
         reply.split(separator: "|").filter { $0.allSatisfy(\.isNumber) }
     }
 
-    /// Each member once, in whatever order.
+    /// Each member must be popped once, in any order.
     @Test func everyMemberIsPoppedOnce() {
         let client = Dialogue()
         let members = (100..<400).map { "\($0)" }

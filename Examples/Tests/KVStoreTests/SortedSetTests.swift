@@ -1,4 +1,4 @@
-/// A sorted set against a plain list that is sorted anew, over random changes.
+/// A sorted set against a plain sorted list, over random changes.
 import Testing
 
 @testable import KVStore
@@ -15,7 +15,7 @@ import Testing
         for step in 0..<6000 {
             let member = "m\(Int.random(in: 0..<1500))"
             let bytes = Array(member.utf8)
-            // It grows, then shrinks.
+            // The set grows, then shrinks.
             if Int.random(in: 0..<6000) > step {
                 let score = Double(Int.random(in: 0..<(seed == 0 ? 3 : 1000)))
                 bytes.withUnsafeBytes { set.set(score, of: $0) }

@@ -1,4 +1,5 @@
-/// What no single reply shows: expiry, cursors over a table that grows, patterns, many threads.
+/// Behaviour that no single reply shows: expiry, cursors over a table that grows, patterns, many
+/// threads.
 import Glibc
 import KVStore
 import RESPCodec
@@ -17,7 +18,7 @@ import Testing
         #expect(client.ask("TTL a", now: now + 1000) == ":-1|")
     }
 
-    /// Nobody asks for these keys again.
+    /// No client reads these keys again.
     @Test func theSweepRemovesWhatNobodyAsksFor() {
         let client = Dialogue()
         let past = Clock.milliseconds() - 10_000
@@ -28,7 +29,7 @@ import Testing
         #expect(client.ask("DBSIZE") == ":1|")
     }
 
-    /// A transaction of another loop may take long: this one's clients must not wait for it.
+    /// A transaction of another loop may take long, and clients of this loop must not wait for it.
     @Test func aSweepWaitsForNobody() {
         let store = Database().store
         let isHeld = Flag()
@@ -45,22 +46,23 @@ import Testing
         pthread_join(thread, nil)
     }
 
-    /// Far more dead keys than one look finds: a sweep goes on while it finds many, for its time.
+    /// There are far more expired keys than one pass finds. A sweep continues while it finds many,
+    /// until its time is over.
     @Test func aSweepKeepsUpWithManyDeadKeys() {
         let client = Dialogue()
         let past = Clock.milliseconds() - 10_000
         for index in 0..<60_000 { _ = client.ask("SET k\(index) v PX 10", now: past) }
-        // Without a limit to its time one sweep leaves at most a quarter of what it looks at last.
+        // Without a time limit, a sweep leaves at most a quarter of the keys that it examines last.
         #expect(!client.database.store.sweep(within: 60_000_000_000))
         let reply = client.ask("DBSIZE")
         let left = Int(reply.dropFirst().dropLast()) ?? .max
         #expect(left < 20_000, "\(reply)")
-        // And with hardly any time it says that it is behind.
+        // With hardly any time, the sweep reports that it is behind.
         for index in 0..<60_000 { _ = client.ask("SET k\(index) v PX 10", now: past) }
         #expect(client.database.store.sweep(within: 1))
     }
 
-    /// Each has its part of the shards, and together they have all.
+    /// Each sweeper has its part of the shards, and together they cover all.
     @Test func severalSweepersShareTheShards() {
         let client = Dialogue()
         let store = client.database.store
@@ -76,7 +78,7 @@ import Testing
         #expect(client.ask("DBSIZE") == ":0|")
     }
 
-    /// How many calls of SCAN it takes to see everything.
+    /// Returns the number of SCAN calls that show all keys.
     private func scanCalls(_ client: Dialogue) -> Int {
         var (cursor, calls) = (Substring("0"), 0)
         repeat {
@@ -98,7 +100,7 @@ import Testing
         for index in 199_990..<200_000 { #expect(client.ask("GET k\(index)") == "$1|v|") }
     }
 
-    /// As below, while the table shrinks.
+    /// Like `scanMissesNothingWhileKeysCome`, but while the table shrinks.
     @Test func scanMissesNothingWhileKeysGo() {
         let client = Dialogue()
         for index in 0..<50_000 { _ = client.ask("SET gone\(index) v") }
@@ -119,7 +121,7 @@ import Testing
         #expect(seen.count == 500)
     }
 
-    /// Every key that is there all the time comes at least once, though the table doubles.
+    /// SCAN shows every key that stays at least once, even while the table doubles.
     @Test func scanMissesNothingWhileKeysCome() {
         let client = Dialogue()
         for index in 0..<2000 { _ = client.ask("SET k\(index) v") }
@@ -194,7 +196,7 @@ func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
     return thread
 }
 
-/// One thread tells another that it has come so far.
+/// A signal from one thread to another.
 private final class Flag: Sendable {
     private let value = Atomic(false)
 

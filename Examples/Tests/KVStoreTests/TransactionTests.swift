@@ -1,4 +1,4 @@
-/// MULTI, EXEC, DISCARD: nothing between them is executed too early, too often or half.
+/// MULTI, EXEC, DISCARD: no command between them is executed too early, too often or in part.
 import Glibc
 import KVStore
 import Testing
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    /// Two keys that each transaction changes alike are never seen apart.
+    /// Each transaction changes two keys alike, so they must never differ.
     @Test func nobodyComesBetween() {
         let database = Database()
         let threads = (0..<3).map { _ in

@@ -28,7 +28,7 @@ import Testing
         #expect(text.withUTF8 { Decimal.parse(UnsafeRawBufferPointer($0)) } == value)
     }
 
-    /// What does not fit is no part of a reply, and what was there before stays.
+    /// A reply that does not fit is dropped, and earlier replies stay.
     @Test func aReplyAboveTheLimitIsReplaced() {
         let limit = ReplyWriter.smallestLimit
         let writer = ReplyWriter(capacity: 8, limit: limit)
@@ -40,18 +40,18 @@ import Testing
         writer.replace(from: 5, "ERR too long")
         #expect(
             !writer.hasOverflowed && writer.bytes.elementsEqual("+OK\r\n-ERR too long\r\n".utf8))
-        // One piece alone.
+        // A single piece may exceed the limit.
         writer.bulk(String(repeating: "x", count: limit))
         #expect(writer.hasOverflowed)
         writer.removeAll()
         #expect(!writer.hasOverflowed && writer.count == 0)
-        // All the room is used.
+        // Replies may use all the room.
         for _ in 0..<limit / 5 { writer.simple("OK") }
         #expect(!writer.hasOverflowed && writer.room == limit % 5)
         let full = writer.count
         writer.simple("OK")
         #expect(writer.hasOverflowed)
-        // And the error has some of its own.
+        // The error has its own room.
         writer.replace(from: full, "ERR too long")
         #expect(
             !writer.hasOverflowed && writer.bytes[full...].elementsEqual("-ERR too long\r\n".utf8))

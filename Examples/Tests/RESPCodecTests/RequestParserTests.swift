@@ -3,7 +3,7 @@ import RESPCodec
 import TestSupport
 import Testing
 
-/// Feeds pieces of the given sizes, as a connection would show them.
+/// A run of the parser over pieces of the given sizes, like those that a connection receives.
 struct ParserRun {
     var requests: [[String]] = []
     var error: String?
@@ -35,7 +35,7 @@ struct ParserRun {
 }
 
 @Suite struct RequestParserMemoryTests {
-    /// Whether it came as an array or in a line.
+    /// The request is an array or an inline request.
     @Test(arguments: [true, false])
     func oneLongRequestLeavesNoMemoryBehind(_ isArray: Bool) {
         let count = 20_000

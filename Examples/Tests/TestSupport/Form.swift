@@ -1,4 +1,4 @@
-/// How a server is started: tests run once for each.
+/// A way to start a server. Tests run once for each form.
 public struct Form: Sendable {
     public let backend: String
     public let loops: Int
@@ -12,7 +12,7 @@ public struct Form: Sendable {
         [1, 2].map { Form(backend: backend, loops: $0) }
     }
 
-    /// The one whose results `make hostile` prints.
+    /// Whether `make hostile` prints the results of this form.
     public var isFirst: Bool { backend == "epoll" && loops == 1 }
 }
 

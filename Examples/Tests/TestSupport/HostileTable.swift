@@ -1,4 +1,4 @@
-/// What `make hostile` prints.
+/// The table that `make hostile` prints.
 import Glibc
 
 /// Adds lines to the file that MILLRACE_HOSTILE_TABLE names; does nothing without it.

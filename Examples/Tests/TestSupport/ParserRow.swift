@@ -1,6 +1,6 @@
 /// Input of the Redis protocol, good and hostile.
 
-/// What an input should come to: its requests, and perhaps a protocol error after them.
+/// An input with its expected result: its requests, and perhaps a protocol error after them.
 public struct ParserRow: Sendable, CustomStringConvertible {
     public let input: String
     public let requests: [[String]]
@@ -26,12 +26,13 @@ public struct ParserRow: Sendable, CustomStringConvertible {
         ParserRow(#"a"b"c"# + "\n", [], error: "unbalanced quotes in request"),
         ParserRow(#"a"b" c"# + "\n", [["ab", "c"]]),
         ParserRow(#""\xZZ\x4" x"# + "\n", [["xZZx4", "x"]]),
-        // Redis looks at neither of the two bytes that end a bulk string.
+        // Redis checks neither the two bytes after a bulk string nor the byte after the CR of a
+        // length.
         ParserRow("*1\r\n$4\r\nPINGxx*1\r\n$1\r\na\r\n", [["PING"], ["a"]]),
         ParserRow("*1\r\n$" + "4\rxPING\r\n", [["PING"]]),
     ]
 
-    /// Around what is parsed in one pass: lengths of several digits, many arguments.
+    /// Inputs around the limits of parsing in one pass: lengths of several digits, many arguments.
     public static let wide = [1, 8, 9, 10, 98, 99, 100, 101, 999, 1000].flatMap { size in
         let word = String(repeating: "w", count: size)
         let words = Array(repeating: "v", count: size)

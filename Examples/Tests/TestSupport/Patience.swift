@@ -1,9 +1,9 @@
-/// How long a test waits for what should come soon.
+/// The time that a test waits for an event that should come soon.
 import Glibc
 
 public enum Patience {
-    /// So many, or what MILLRACE_TEST_PATIENCE says if that is more: slow machines and sanitizers
-    /// need longer.
+    /// Returns `seconds`, or the value of MILLRACE_TEST_PATIENCE if that is more. Slow machines and
+    /// sanitizers need longer.
     public static func seconds(atLeast seconds: Int) -> Int { max(seconds, wanted) }
 
     private static let wanted =

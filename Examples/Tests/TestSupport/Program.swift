@@ -1,4 +1,4 @@
-/// A program run by a test: its first line, its end.
+/// A program that a test runs: the lines of its output, and its end.
 import Glibc
 
 public final class Program {
@@ -6,7 +6,8 @@ public final class Program {
     private let output: CInt
     private var status: CInt?
 
-    /// With the file `input` as its standard input, and perhaps its errors among its output.
+    /// Starts the program with the file `input` as its standard input. `joinsErrors` adds the
+    /// standard error to the output.
     public init(
         _ arguments: [String], environment: [String] = [], input: String = "/dev/null",
         joinsErrors: Bool = false
@@ -45,8 +46,8 @@ public final class Program {
         close(output)
     }
 
-    /// The next line of its output, without the LF; what there is at its end. Waits so many seconds
-    /// at least for each byte.
+    /// Returns the next line of the output without its LF; at the end of the output, the rest.
+    /// Waits at least `seconds` for each byte.
     public func readLine(within seconds: Int = 10) throws -> String {
         let seconds = Patience.seconds(atLeast: seconds)
         var line: [UInt8] = []
@@ -61,7 +62,7 @@ public final class Program {
         }
     }
 
-    /// Whether it has, without waiting.
+    /// Returns whether the program has ended, without waiting.
     public func hasEnded() -> Bool {
         guard status == nil else { return true }
         var found: CInt = 0
@@ -70,8 +71,8 @@ public final class Program {
         return true
     }
 
-    /// All of its output until it ends, and its exit status; nil if a signal ended it. Waits so
-    /// many seconds at least for each piece, and for the end.
+    /// Returns all output until the program ends, and its exit status; nil if a signal ended it.
+    /// Waits at least `seconds` for each piece of output, and for the end.
     public func finish(within seconds: Int = 20) throws -> (output: [UInt8], status: CInt?) {
         let seconds = Patience.seconds(atLeast: seconds)
         var all: [UInt8] = []

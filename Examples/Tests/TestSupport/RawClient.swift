@@ -1,12 +1,12 @@
-/// A TCP client of plain calls; each waits at most some seconds.
+/// A TCP client of plain system calls, each of which waits at most some seconds.
 import Glibc
 
 public final class RawClient {
     private let descriptor: CInt
     private var isOpen = true
 
-    /// `receiveBuffer`, in bytes, is what the kernel takes for a client that does not read; it
-    /// doubles it.
+    /// Connects to `port` on 127.0.0.1. `receiveBuffer`, in bytes, is the value of SO_RCVBUF, which
+    /// the kernel doubles.
     public init(port: UInt16, receiveBuffer: CInt? = nil) throws {
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw Failure("socket: \(errno)") }
@@ -38,7 +38,7 @@ public final class RawClient {
             descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
-    /// A server that has closed waits for this a while.
+    /// Closes the connection. A server that has closed its side waits some time for this.
     public func close() {
         if isOpen { Glibc.close(descriptor) }
         isOpen = false
@@ -57,14 +57,14 @@ public final class RawClient {
         }
     }
 
-    /// Sends over and over without reading, until the server takes no more for a while or has taken
-    /// `most` bytes. Returns how many.
+    /// Sends `text` repeatedly without reading, until the server accepts no more for 500 ms or has
+    /// accepted `most` bytes. Returns the number of bytes sent.
     public func flood(_ text: String, most: Int) -> Int {
         setTime(SO_SNDTIMEO, milliseconds: 500)
         let piece = Array(String(repeating: text, count: 65_536 / text.utf8.count).utf8)
         var sent = 0
         while sent < most {
-            // A part of a piece is as good as a whole one: nobody reads the replies.
+            // A partial send does no harm, since the client does not read the replies.
             let start = sent % piece.count
             let count = piece[start...].withUnsafeBytes {
                 Glibc.send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
@@ -77,18 +77,18 @@ public final class RawClient {
 
     public func endSending() { shutdown(descriptor, CInt(SHUT_WR)) }
 
-    /// Takes what comes next; nothing at the end.
+    /// Returns the next bytes; empty at the end of the stream. Throws after a reset.
     public func receiveSome() throws -> [UInt8] {
         guard let bytes = try receiveSomeUntilReset() else { throw Failure("reset") }
         return bytes
     }
 
-    /// The same; nil if the connection was reset.
+    /// Like `receiveSome()`, but returns nil after a reset.
     public func receiveSomeUntilReset(most: Int = 65_536) throws -> [UInt8]? {
         try receiveAtMost(most)
     }
 
-    /// Exactly so many bytes.
+    /// Returns exactly `count` bytes.
     public func receive(count: Int) throws -> [UInt8] {
         var bytes: [UInt8] = []
         while bytes.count < count {
@@ -100,12 +100,12 @@ public final class RawClient {
         return bytes
     }
 
-    /// Exactly as many bytes as `text` has, as text.
+    /// Returns exactly as many bytes as `text` has, as text.
     public func receive(as text: String) throws -> String {
         String(decoding: try receive(count: text.utf8.count), as: UTF8.self)
     }
 
-    /// All up to what ends in `end`, which must be the last that the server sends for now.
+    /// Returns all text up to `end`, which must be the last text that the server sends for now.
     public func receive(until end: String) throws -> String {
         var bytes: [UInt8] = []
         while !bytes.suffix(end.utf8.count).elementsEqual(end.utf8) {
@@ -118,7 +118,7 @@ public final class RawClient {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Everything until the server closes.
+    /// Returns all text until the server closes.
     public func receiveUntilEnd() throws -> String {
         var bytes: [UInt8] = []
         while true {

@@ -1,6 +1,6 @@
-/// Requests, good and hostile, and what is to be read out of each.
+/// Requests, good and hostile, with the expected result of each.
 
-/// Bytes, and what is read out of them: requests and bodies, or the status that refuses them.
+/// An input with its expected result: requests and bodies, or the status that refuses it.
 public struct Row: CustomStringConvertible, Sendable {
     public let name: String
     public let text: String
@@ -16,7 +16,7 @@ public struct Row: CustomStringConvertible, Sendable {
     public var description: String { name }
 }
 
-/// HTTP.
+/// Inputs of HTTP.
 public enum Requests {
     private static let host = "Host: a\r\n"
     private static func get(_ fields: String, _ target: String = "/") -> String {

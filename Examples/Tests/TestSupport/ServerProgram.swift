@@ -10,12 +10,12 @@ public final class ServerProgram {
         return "/" + parts.joined(separator: "/")
     }()
 
-    /// The built program, or another one that `variable` of the environment names.
+    /// Returns the path of the built program, or the path in `variable` of the environment.
     public static func path(of name: String, or variable: String) -> String {
         getenv(variable).map { String(cString: $0) } ?? "\(repository)/.build/bin/\(name)"
     }
 
-    /// Starts it on a free port and waits for the line that it says at once; throws if it ends
+    /// Starts the server on a free port and waits for its listening line. Throws if the server ends
     /// instead.
     public init(
         _ path: String, _ form: Form, _ options: [String] = [], environment: [String] = []
@@ -34,7 +34,7 @@ public final class ServerProgram {
         self.port = port
     }
 
-    /// What it has in memory now.
+    /// Returns the resident memory of the server, in bytes.
     public func residentBytes() throws -> Int {
         let pages = try Program(["cat", "/proc/\(program.id)/statm"]).finish().output
         let words = String(decoding: pages, as: UTF8.self).split(separator: " ")
@@ -46,7 +46,7 @@ public final class ServerProgram {
 
     public func terminate() { kill(program.id, SIGTERM) }
 
-    /// The exit status after SIGTERM; nil if a signal ended it.
+    /// Returns the exit status after SIGTERM; nil if a signal ended the server.
     public func stop() throws -> CInt? {
         terminate()
         return try program.finish(within: 30).status

@@ -1,4 +1,4 @@
-/// Random numbers that a seed decides: a failing seed is in the test's arguments.
+/// Random numbers that a seed determines. A failing seed is in the test's arguments.
 public struct SplitMix64: RandomNumberGenerator {
     private var state: UInt64
 

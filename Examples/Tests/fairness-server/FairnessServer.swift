@@ -1,13 +1,13 @@
-// The echo server of Benchmarks/fairness: on request its handler takes its time, so that one peer
-// can ask for more of a loop than its share.
+// The echo server of Benchmarks/fairness. Its handler can spend extra time on one peer, so that
+// this peer uses more of a loop than its share.
 import ArgumentParser
 import NetAPI
 import ServerCommand
 
 struct UnequalEcho: EventHandler {
-    /// The shape of requests that are dear.
+    /// The size of an expensive request, in bytes.
     static let requestBytes = 64
-    /// What one callback answers at most of them: a handler must not keep its loop for itself.
+    /// The limit of expensive requests for one callback: a handler must not occupy its loop.
     static let requestsPerTurn = 32
 
     let openTime: Duration
@@ -44,11 +44,11 @@ struct UnequalEcho: EventHandler {
             spend(dearTime)
             connection.write(request)
         }
-        // What is left is not shown again by itself until more bytes come.
+        // `onTraffic` does not run again for unread bytes before more bytes arrive.
         if connection.buffered >= Self.requestBytes { connection.handle.wake() }
     }
 
-    /// Busy, as one who computes is.
+    /// Spends the time busy, like a computation.
     private func spend(_ time: Duration) {
         guard time > .zero else { return }
         let end = ContinuousClock.now + time
@@ -60,7 +60,7 @@ struct UnequalEcho: EventHandler {
 struct FairnessServer: ServerCommand {
     static let configuration = CommandConfiguration(
         commandName: "fairness-server",
-        abstract: "Sends back what it receives, and takes its time where it is told to.")
+        abstract: "Echoes received bytes, and spends extra time where the options ask for it.")
 
     @OptionGroup var common: ServerOptions
 

@@ -1,26 +1,26 @@
-// The server of Scripts/soak: it does all that servers do, each kind on an address of its own, and
-// tells every second what it holds.
+// The server of Scripts/soak. It echoes in several ways, each on an address of its own, and prints
+// its statistics every second.
 import ArgumentParser
 import NetAPI
 import ServerCommand
 
-/// What is done with the bytes that come to an address; all of them are echoes in the end.
+/// The way in which an address echoes bytes.
 enum Manner: CaseIterable {
-    /// At once.
+    /// Echoes at once.
     case echo
-    /// By way of another thread.
+    /// Echoes through another thread.
     case offload
-    /// By way of a connection to the first address.
+    /// Echoes through a connection to the first address.
     case pipe
-    /// Some milliseconds later: as many as bytes came, less than 20.
+    /// Echoes after a delay in milliseconds: the number of bytes modulo 20.
     case late
 }
 
 struct Soaked: EventHandler, DatagramHandler {
-    /// The most that one job and one delayed answer hold.
+    /// The most bytes of one job.
     static let pieceBytes = 4096
 
-    /// What has come late waits its turn behind what is already delayed.
+    /// Whether a delayed echo is pending. Later bytes wait behind it.
     let isWaiting = PerConnection(false)
 
     func onBoot(_ loop: Loop) -> Action {
@@ -98,7 +98,7 @@ struct Soaked: EventHandler, DatagramHandler {
 @main
 struct SoakServer: ServerCommand {
     static let configuration = CommandConfiguration(
-        commandName: "soak-server", abstract: "Echoes in every way that there is.")
+        commandName: "soak-server", abstract: "Echoes in every way that the library has.")
 
     @OptionGroup var common: ServerOptions
 

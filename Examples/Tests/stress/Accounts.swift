@@ -1,7 +1,8 @@
-// What must come out even: who lives, what was promised, and what was found to be wrong.
+// Accounts that must be even in the end: living objects, promises, and violations.
 import Glibc
 
-/// Things whose end is counted: what a program hands to the library must go when it is done with.
+/// Objects whose end is counted: the library must release an object of the program after its last
+/// use.
 enum Kind: String, CaseIterable {
     case handler, variable, context, capture
 }
@@ -20,11 +21,11 @@ final class Alive: Sendable {
     deinit { Self.counters[kind]?.add(-1) }
 }
 
-/// A closure given to the library, and how often it was told.
+/// A closure passed to the library, and the number of its calls.
 final class Promise: Sendable {
     enum Kind: String, CaseIterable {
         case connect, sent, run, awaitedConnect, awaitedSend
-        /// At most once: not at all after a close.
+        /// A call happens at most once, and never after a close.
         case offload, execute, adopt, timer
 
         var least: Int {
@@ -49,7 +50,7 @@ final class Promise: Sendable {
     var isKept: Bool { (kind.least...1).contains(times) }
 }
 
-/// What the whole run has counted, and the first of what went wrong.
+/// The counts of the whole run, and its violations.
 final class Ledger: Sendable {
     let counts = Locked<[String: Int]>([:])
     private let violations = Locked<[String]>([])
@@ -65,10 +66,10 @@ final class Ledger: Sendable {
     var found: [String] { violations.withLock { $0 } }
 }
 
-/// How many descriptors the process has.
+/// Returns the number of descriptors of the process.
 func openDescriptors() -> Int { names(in: "/proc/self/fd").count }
 
-/// What the newest of them are.
+/// Returns the numbers and targets of the newest descriptors.
 func newestDescriptors(_ count: Int) -> [String] {
     names(in: "/proc/self/fd").compactMap { Int($0) }.sorted().suffix(max(0, count)).map { number in
         var target = [UInt8](repeating: 0, count: 200)
@@ -79,7 +80,7 @@ func newestDescriptors(_ count: Int) -> [String] {
     }
 }
 
-/// Threads of the library, and of this program beside the one that asks.
+/// Returns the number of threads whose names begin with `prefix`.
 func threads(named prefix: String) -> Int {
     names(in: "/proc/self/task").count { task in
         let descriptor = open("/proc/self/task/\(task)/comm", O_RDONLY | O_CLOEXEC)

@@ -1,8 +1,8 @@
-// The one handler of all servers and clients here: it keeps the account of the callbacks, and has
-// each connection do its part.
+// The handler of all servers and clients of this program. It counts the callbacks and runs the part
+// of each connection.
 import NetAPI
 
-/// What one server or client, with all its handlers, has been told.
+/// The counts of one server or client, with all its handlers.
 final class Books: Sendable {
     let name: String
     let opened = Counter()
@@ -10,7 +10,7 @@ final class Books: Sendable {
     let boots = Counter()
     let shutdowns = Counter()
     let handlers = Counter()
-    /// The callback that is to end the server next, as the number of its case; 0: none.
+    /// The callback that ends the server next, as the number of its case; 0 for none.
     let order = Counter()
     let bootOrder: Ending.InBoot?
 
@@ -19,20 +19,21 @@ final class Books: Sendable {
         self.bootOrder = bootOrder
     }
 
-    /// True for the one callback that takes the order.
+    /// Returns true for the one callback that executes the order.
     func takes(_ place: Ending.Place) -> Bool { order.exchange(place.rawValue, for: 0) }
 }
 
-/// What a connection keeps for itself.
+/// The state of one connection.
 final class Part {
     enum Role {
-        /// Nothing is known of it yet.
+        /// A connection whose header has not arrived.
         case newcomer
         case caller(Talk)
         case service(Talk)
-        /// A pipe's end.
+        /// One end of a pipe.
         case passing(Talk)
-        /// Passed on by hand, since the pipe goes the other way only.
+        /// A connection whose bytes are forwarded by hand, since its pipe has the other direction
+        /// only.
         case relaying(Talk, Connection)
     }
 
@@ -41,14 +42,14 @@ final class Part {
     var dice = Dice(0)
     var isOpened = false
     var isClosed = false
-    /// Bytes of the body that were read, and that were written.
+    /// The number of bytes of the body that were read, and that were written.
     var taken = 0
     var written = 0
-    /// Shown, but too little to act on.
+    /// The number of bytes that were shown but are too few to act on.
     var leftover = 0
     var hasSpoken = false
     var isPumping = false
-    /// It did something that breaks the conversation off.
+    /// Whether the handler broke the conversation off.
     var hasBrokenOff = false
 
     var talk: Talk? {
@@ -74,14 +75,15 @@ final class Actor: EventHandler, DatagramHandler, Sendable {
 
     func fault(_ what: String) { round.ledger.violation("\(books.name): \(what)") }
 
-    /// The connection's part, if the callback came in its time.
+    /// Returns the connection's part. A callback before `onOpen` or after `onClose` is a fault and
+    /// gets nil.
     func part(_ connection: Connection, _ callback: String) -> Part? {
         let part = connection[parts]
         guard part.isOpened, !part.isClosed else {
             fault("\(callback) before onOpen or after onClose")
             return nil
         }
-        // Timers run while the last bytes go out.
+        // Timers run while the last bytes are sent.
         let mayBeLate = callback == "onClose" || callback == "a timer"
         if !connection.isOpen, !mayBeLate { fault("\(callback) after the close") }
         return part
@@ -169,7 +171,7 @@ final class Actor: EventHandler, DatagramHandler, Sendable {
         guard let part = part(connection, "onHalfClose") else { return .none }
         ended(part)
         switch part.role {
-        // With half-closure the answer may still be on its way: the last of it ends us.
+        // With half-closure, the answer may still be incomplete; its last part ends the connection.
         case .service(let talk) where talk.mode == .echo || talk.mode == .work:
             endWhenAnswered(connection, part, talk)
             return .none
@@ -215,8 +217,8 @@ final class Actor: EventHandler, DatagramHandler, Sendable {
         }
         let isOrderly = ["peer", "local"].contains(reason) && !part.hasBrokenOff
         if isOrderly { return }
-        // The ends close in order whatever the reason, or reset; a pipe that a server closes ends
-        // what others are still saying.
+        // The two ends always close in order or with a reset. A pipe that a server closes cuts off
+        // bytes that others still send.
         let isReset = reason.hasPrefix("reset")
         if talk.shape.isUnix || (!isOfTheEnds && !isReset) { talk.isCut.set() }
     }
@@ -230,7 +232,7 @@ final class Actor: EventHandler, DatagramHandler, Sendable {
         }
     }
 
-    /// Whose first bytes these are; nil if they are not all there.
+    /// Returns the talk that the header names; nil if the header is incomplete or wrong.
     private func arrived(_ connection: Connection, _ part: Part) -> Talk? {
         guard let number = connection.peekInteger(at: 4, as: UInt32.self) else { return nil }
         guard let magic: UInt32 = connection.peekInteger(), magic == Talk.magic,
@@ -280,10 +282,10 @@ final class Actor: EventHandler, DatagramHandler, Sendable {
     }
 }
 
-/// What callbacks and closures throw when they are to throw.
+/// The error that callbacks and closures throw on purpose.
 struct Refusal: Error {}
 
-/// A datagram tells by itself whether it is right.
+/// Datagrams whose bytes can be checked without further state.
 enum Letter {
     static func make(_ key: UInt64, count: Int) -> [UInt8] {
         withUnsafeBytes(of: key.bigEndian) { Array($0) }

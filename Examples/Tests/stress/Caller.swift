@@ -1,9 +1,9 @@
-// The other end of a conversation, when the library made the connection: it speaks, and checks
-// what comes back.
+// The caller's end of a conversation on a connection that the library made. It sends, and checks
+// the reply.
 import NetAPI
 
 extension Actor {
-    /// `done` of a connect: the new connection takes its part before its `onOpen`.
+    /// Assigns a new connection its part in `done` of a connect, before its `onOpen`.
     func take(_ connection: Connection, as talk: Talk) {
         let part = connection[parts]
         if part.isOpened { fault("onOpen before done") }
@@ -11,7 +11,7 @@ extension Actor {
         part.dice = Dice(talk.key)
     }
 
-    /// As who awaited it does: the connection is open already.
+    /// Like `take`, but for an awaited connect, whose connection is open already.
     func takeLate(_ connection: Connection, as talk: Talk) {
         guard let part = part(connection, "run") else { return }
         part.role = .caller(talk)
@@ -37,7 +37,8 @@ extension Actor {
         part.taken += connection.discardAll()
         guard part.taken >= talk.reply, talk.isComplete.set() else { return .none }
         round.ledger.count("completed: \(talk.mode)")
-        // Who is not alone to end waits for the other's end, and sees that nothing follows.
+        // If the service ends the conversation as well, a caller may wait for that end. It then
+        // checks that no byte follows.
         if talk.shape.serviceEnds, part.dice.one(in: 2) { return .none }
         switch part.dice.below(4) {
         case 0: return .close
@@ -48,7 +49,7 @@ extension Actor {
         return .none
     }
 
-    /// Each flush of a connected datagram socket is a datagram.
+    /// Sends datagrams: each flush of a connected datagram socket sends one.
     private func sendLetters(_ connection: Connection, _ part: Part, _ talk: Talk) {
         for index in 0..<part.dice.within(1...5) {
             let key = talk.key &+ UInt64(index)
@@ -64,7 +65,8 @@ extension Actor {
 
     // MARK: Passing on
 
-    /// To the next server on the way, in one of the ways to make a proxy.
+    /// Passes the connection on to the next server of the route, in one of the ways to make a
+    /// proxy.
     func passOn(_ connection: Connection, _ part: Part, _ talk: Talk) {
         let next = talk.shape.route[min(talk.visits.current, talk.shape.route.count - 1)]
         part.role = .passing(talk)
@@ -77,7 +79,7 @@ extension Actor {
             guard let part = actor.part(connection, "connect's then") else { return }
             let otherPart = other[actor.parts]
             otherPart.dice = Dice(talk.key &+ 2)
-            // By hand there is no back-pressure, and so a bound to what may wait.
+            // Forwarding by hand has no back-pressure, so the limit on buffered bytes applies.
             if part.dice.one(in: 4) {
                 otherPart.role = .relaying(talk, connection)
                 connection.pipe(to: other)
@@ -91,7 +93,7 @@ extension Actor {
             connection.connect(to: next, timeout: .seconds(5), then: join)
         } else {
             let told = round.promise(.connect, talk)
-            // Its end must wait for who is to be told of it.
+            // The end of the input must wait until the other connection exists.
             connection.pauseReading()
             connection.loop.connect(to: next, timeout: .seconds(5)) { result in
                 told.tell()

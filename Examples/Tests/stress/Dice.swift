@@ -1,7 +1,7 @@
-// Random decisions that a seed repeats. The order in which threads run is not among them: a seed
-// tells what is tried, not how it ends.
+// Random decisions that a seed repeats. The order of the threads is not among them: a seed
+// determines the attempts, not their results.
 
-/// SplitMix64.
+/// Random numbers by SplitMix64.
 struct Dice {
     private var state: UInt64
 
@@ -25,7 +25,7 @@ struct Dice {
 
     mutating func pick<T>(_ choices: [T]) -> T { choices[below(choices.count)] }
 
-    /// Small ones as often as large ones.
+    /// Returns a size of at most `most`; small sizes are as frequent as large ones.
     mutating func size(upTo most: Int) -> Int {
         min(most, max(1, below(1 << within(1...21))))
     }

@@ -1,5 +1,5 @@
-// What a handler may do in the middle of a conversation: what must not change what is said, and
-// what breaks it off.
+// Actions of a handler in the middle of a conversation: some must not change its bytes, and some
+// break it off.
 import Glibc
 import NetAPI
 
@@ -80,7 +80,7 @@ extension Actor {
     }
 }
 
-/// Anything of the program's own, kept by a connection.
+/// An object of the program that a connection keeps.
 final class Context {
     private let alive = Alive(.context)
 }

@@ -1,4 +1,4 @@
-// How a server comes to its end: by whom it is stopped, from where, and how many at once.
+// Ends of a server: the place from which it is stopped, and the number of stops at once.
 import Glibc
 import NetAPI
 
@@ -32,10 +32,10 @@ final class Servant: Sendable {
     }
 
     var name: String { books.name }
-    /// Serving, or it never will.
+    /// Whether the server is serving or will never serve.
     var isSettled: Bool { isStarted.isSet || hasFailed.isSet || !server.boundAddresses.isEmpty }
 
-    /// On a thread of its own.
+    /// Starts or runs the server. Called on a thread of its own.
     func live() {
         switch life {
         case .start:
@@ -74,13 +74,13 @@ final class Servant: Sendable {
     private func note(_ error: any Error) {
         hasFailed.set()
         round.ledger.count("starts that failed")
-        // With an order to fail, or a stop beside the start, it may.
+        // A start may fail with an order to fail, or with a stop at the same time.
         if books.bootOrder == nil, !round.stopsEarly {
             round.ledger.violation("\(name): \(error)")
         }
     }
 
-    /// Stops it in some way, and then in any case.
+    /// Stops the server in a random way, and then by `stop` in any case.
     func end(_ dice: inout Dice) {
         let ending = life == .awaitedRun && dice.one(in: 2) ? .cancel : dice.pick(Ending.allCases)
         round.ledger.count("ended by \(ending)")
@@ -89,7 +89,7 @@ final class Servant: Sendable {
         let mustEnd = ending == .cancel || (ending == .requests && isEntered.isSet)
         ask(ending, &dice)
         if life != .start, mustEnd {
-            // Asked for while it was on its way or running: once is enough.
+            // One request is enough, whether the server was starting or running.
             while !isEnded.isSet, now() - begin < 15_000 { sleep(milliseconds: 5) }
             if !isEnded.isSet, !hasFailed.isSet {
                 round.ledger.violation("\(name): run() goes on 15 s after its end by \(ending)")
@@ -151,7 +151,7 @@ final class Servant: Sendable {
         }
     }
 
-    /// Several tasks while the start is on its way to fail.
+    /// Stops the server from several tasks while its start is about to fail.
     func stopBesideStart(_ dice: inout Dice) {
         for _ in 0..<20 {
             usleep(UInt32(dice.below(150)))
@@ -159,7 +159,7 @@ final class Servant: Sendable {
         }
     }
 
-    /// Until it has ended, or is known never to run.
+    /// Stops the server until it has ended or will never run.
     private func stopForGood(_ milliseconds: Int) {
         round.watch.during("\(name): stop() until it has ended") {
             while !isStarted.isSet, !hasFailed.isSet, !isEnded.isSet {
@@ -174,7 +174,7 @@ final class Servant: Sendable {
     }
 }
 
-/// A handler for each loop; it may keep the loop that it was booted on.
+/// A handler for each loop, which may keep the loop of its `onBoot`.
 final class Keeper: EventHandler, DatagramHandler {
     private let actor: Actor
     private let keeps: Bool

@@ -1,9 +1,9 @@
-// What threads share here: a value behind a lock that the thread sanitizer sees, and a thread that
+// State that threads share: a value behind a lock that the thread sanitizer sees, and a thread that
 // can be joined.
 import Glibc
 import Synchronization
 
-// @unchecked: the state is reached only under the pthread mutex.
+// @unchecked: the state is accessed only under the pthread mutex.
 final class Locked<State>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var state: State
@@ -25,13 +25,13 @@ final class Locked<State>: @unchecked Sendable {
     }
 }
 
-/// A number that every thread may raise.
+/// A number that every thread may increase.
 final class Counter: Sendable {
     private let value = Atomic(0)
 
     var current: Int { value.load(ordering: .sequentiallyConsistent) }
 
-    /// Returns what it was before.
+    /// Adds `amount` and returns the value before.
     @discardableResult
     func add(_ amount: Int = 1) -> Int {
         value.add(amount, ordering: .sequentiallyConsistent).oldValue
@@ -39,7 +39,7 @@ final class Counter: Sendable {
 
     func raise(to amount: Int) { value.max(amount, ordering: .sequentiallyConsistent) }
 
-    /// True for the one caller who found `old`.
+    /// Replaces `old` by `new`. Returns true for the one caller that found `old`.
     func exchange(_ old: Int, for new: Int) -> Bool {
         value.compareExchange(
             expected: old, desired: new, ordering: .sequentiallyConsistent
@@ -47,17 +47,17 @@ final class Counter: Sendable {
     }
 }
 
-/// Something that is false once, and then true for good.
+/// A value that changes once, from false to true.
 final class Latch: Sendable {
     private let value = Counter()
 
     var isSet: Bool { value.current != 0 }
-    /// True for who set it.
+    /// Sets the value. Returns true for the caller that changed it.
     @discardableResult
     func set() -> Bool { value.exchange(0, for: 1) }
 }
 
-/// A thread of this program's own.
+/// A thread of this program.
 struct Thread: Sendable {
     private let thread: pthread_t
 

@@ -1,15 +1,15 @@
-// What streams carry: bytes that are a function of a key and the offset, so that each wrong, lost
-// or doubled one is seen.
+// The bytes that streams carry. They are a function of a key and the offset, so that each wrong,
+// lost or doubled byte is detected.
 import Glibc
 
-/// A table that is read from a place which the key gives. Its period is a prime, so that no power
-/// of two of lost bytes goes unnoticed.
+/// A table that is read from a place that the key determines. Its period is a prime, so that the
+/// loss of a power of two of bytes is detected.
 enum Pattern {
     static let period = 65_521
-    /// No piece is longer.
+    /// The length of the longest piece, in bytes.
     static let most = 1 << 20
 
-    // Written once, before the first thread is started; only read from then on.
+    // The table is written once, before the first thread starts, and only read after that.
     nonisolated(unsafe) private static let table: UnsafeRawBufferPointer = {
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: period + most, alignment: 16)
         var dice = Dice(42)
@@ -42,7 +42,7 @@ enum Pattern {
         return UnsafeRawBufferPointer(rebasing: table[start..<start + count])
     }
 
-    /// Nil if all are right, else the offset of the first that is not.
+    /// Returns the offset of the first wrong byte; nil if all bytes are right.
     static func firstWrong(_ bytes: UnsafeRawBufferPointer, _ key: UInt64, at offset: Int) -> Int? {
         var done = 0
         while done < bytes.count {
@@ -58,5 +58,5 @@ enum Pattern {
     }
 }
 
-/// In memory, unless the environment says otherwise.
+/// The folder for temporary files: in memory, unless TMPDIR names another one.
 let temporaryFolder = getenv("TMPDIR").map { String(cString: $0) } ?? "/dev/shm"

@@ -1,4 +1,4 @@
-// What a round is made of: servers and clients with options of all kinds, within reason.
+// The parts of a round: servers and clients with options of all kinds, within reason.
 import Glibc
 import NetAPI
 
@@ -68,7 +68,7 @@ extension Round {
         }
     }
 
-    /// Serves the sockets of another one beside it.
+    /// Starts a server on duplicates of the listening sockets of another server.
     func handOut(_ dice: inout Dice) {
         guard let from = servants.withLock({ $0.first }),
             let address = from.server.boundAddresses.first,
@@ -100,7 +100,8 @@ extension Round {
         }
     }
 
-    /// A conversation by way of one to three servers; nil if nobody can be talked to.
+    /// Makes a conversation through one to three servers; nil if no server is available or the
+    /// round begins no more.
     func makeTalk(_ dice: inout Dice, isRaw: Bool, route given: [Address]? = nil) -> Talk? {
         var shape = Talk.Shape()
         let known = servants.withLock { $0 }.flatMap(\.server.boundAddresses)
@@ -122,7 +123,7 @@ extension Round {
         shape.serviceEnds = dice.one(in: 3)
         shape.isCalm = isPatient && shape.mode != .datagrams && !dice.one(in: 3)
         return talks.withLock { talks in
-            // Under the lock: who waits for all of them waits for this one, or it is not begun.
+            // Under the lock, a wait for all conversations includes this one, or it does not begin.
             guard !isQuiet.isSet else { return nil }
             let talk = Talk(number: talks.count, key: dice.next(), shape)
             talks.append(talk)

@@ -1,5 +1,5 @@
-// A peer that is not the library: a plain socket on a thread of its own, which may be slow, speak
-// in drips, reset, or end its side before it has heard all.
+// A peer outside the library: a plain socket on a thread of its own. It may be slow, send in small
+// pieces, reset, or end its side before it has received all.
 import Glibc
 import NetAPI
 
@@ -23,7 +23,7 @@ struct RawCaller {
         var dice = Dice(talk.key &+ 3)
         manner = dice.pick([.quick, .quick, .slow, .dripping])
         let mayEnd = talk.mode == .work || talk.mode == .echo
-        // What a server posts may come behind the end that it has been told of.
+        // A server may post bytes after it was notified of the end.
         let isPosted = talk.mode != .work && [2, 3, 4, 5].contains(talk.shape.way % 8)
         endsEarly = mayEnd && !isPosted && dice.one(in: 3)
         let staysWhole = talk.shape.isCalm || dice.one(in: 2)
@@ -66,7 +66,7 @@ struct RawCaller {
             } else if count < 0, errno != EAGAIN {
                 talk.note("raw: send errno \(errno)")
                 sent = body.count
-                // The kernel tells a reset once: what looks like an end from here on is none.
+                // The kernel reports a reset once, so an end after it is no clean end.
                 isReset = true
             }
         }
@@ -78,7 +78,7 @@ struct RawCaller {
         return receive(&buffer)
     }
 
-    /// False at the end.
+    /// Returns false at the end of the stream or after an error.
     private mutating func receive(_ buffer: inout [UInt8]) -> Bool {
         let most = manner == .slow ? dice.size(upTo: buffer.count) : buffer.count
         let count = recv(descriptor, &buffer, most, 0)
@@ -119,7 +119,7 @@ struct RawCaller {
     }
 }
 
-/// A connected, non-blocking socket; nil if nobody answers.
+/// Returns a connected, non-blocking socket; nil if the connect fails.
 func rawConnect(to address: Address) -> CInt? {
     let text = address.description
     let isUnix = text.hasPrefix("unix://")

@@ -1,11 +1,11 @@
-// One round: servers and clients from start to end, with everything at once in between, and then
-// the accounts.
+// One round: servers and clients from start to end, with all activities at once, and then the check
+// of the accounts.
 import Glibc
 import NetAPI
 
-/// What the whole program is told.
+/// The settings of the whole program.
 struct Settings: Sendable {
-    /// What a run can leave out, to get past a fault that is known.
+    /// The parts that a run can leave out, to get past a known fault.
     enum Part: String, CaseIterable, Sendable {
         case bootStop = "boot-stop"
         case earlyStop = "early-stop"
@@ -35,19 +35,20 @@ final class Round: Sendable {
     let settings: Settings
     let ledger: Ledger
     let watch: Watch
-    /// Nobody is stopped before the calm conversations are over.
+    /// Whether no server is stopped before the calm conversations are over.
     let isPatient: Bool
-    /// Stops may come before the start is over.
+    /// Whether stops may come before the start is over.
     let stopsEarly: Bool
     let talks = Locked<[Talk]>([])
     let servants = Locked<[Servant]>([])
     let callers = Locked<[Caller]>([])
     let promises = Locked<[Promise]>([])
     let ticks = Locked(Dice(0))
-    /// No more is begun; and everybody has been stopped.
+    /// Set when no more conversations begin.
     let isQuiet = Latch()
-    /// Somebody is being stopped.
+    /// Set when the first stop begins.
     let isEnding = Latch()
+    /// Set when all servers have ended.
     let isOver = Latch()
     private let tasks = Counter()
 
@@ -152,7 +153,7 @@ final class Round: Sendable {
         }
     }
 
-    /// Beside a client's stop: each `done` is told even so.
+    /// Connects while the client stops. Each `done` must be called even then.
     private func connectInVain(_ caller: Caller) {
         let talk = Talk(number: -1, key: 0, Talk.Shape())
         let end = now() + 100
@@ -168,8 +169,9 @@ final class Round: Sendable {
         }
     }
 
-    /// At its limit a stop resets who is still sending, and a Unix socket cannot tell that from an
-    /// end. So it is with talks that begin while a stop is on its way.
+    /// Marks open conversations over Unix sockets as cut. At its limit, a stop resets peers that
+    /// still send, and a Unix socket reports this like an end. The same holds for conversations
+    /// that begin during a stop.
     func cutUnixTalks() {
         isEnding.set()
         for talk in talks.withLock({ $0 }) where talk.shape.isUnix && !talk.isOver.isSet {
@@ -192,7 +194,7 @@ final class Round: Sendable {
         }
     }
 
-    /// They must come to their end by themselves.
+    /// Waits for the calm conversations, which must complete by themselves.
     private func awaitCalmTalks() {
         let deadline = now() + 20_000
         while now() < deadline {
@@ -250,7 +252,7 @@ final class Round: Sendable {
         ledger.count("offload refusals", statistics.offloadRefusals)
     }
 
-    /// Lets go of everything; then nothing may be left.
+    /// Releases all objects of the round, after which none may be left.
     func release() {
         servants.withLock { $0 = [] }
         callers.withLock { $0 = [] }

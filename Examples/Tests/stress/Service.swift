@@ -1,5 +1,4 @@
-// What a server does with a conversation that ends with it: read in all ways that there are, and
-// answer in all of them.
+// The service's end of a conversation: it reads and answers in all ways that the library has.
 import Glibc
 import NetAPI
 
@@ -18,7 +17,7 @@ extension Actor {
         }
     }
 
-    /// Compares what is unread with what must come, and says that it was shown.
+    /// Compares the unread bytes with the expected ones and counts them as shown.
     func check(
         _ connection: Connection, _ part: Part, _ talk: Talk, _ flow: Flow, key: UInt64
     ) {
@@ -32,7 +31,8 @@ extension Actor {
         round.ledger.count("bytes", count)
     }
 
-    /// All of it, each conversation in one way: posted bytes come behind those that are written.
+    /// Echoes all unread bytes. Each conversation uses one way only, because posted bytes come
+    /// after written ones.
     private func echo(_ connection: Connection, _ part: Part, _ talk: Talk) {
         let count = connection.buffered
         guard count > 0 else { return }
@@ -72,7 +72,7 @@ extension Actor {
         endWhenAnswered(connection, part, talk)
     }
 
-    /// By the handle, whose promise tells what became of it.
+    /// Writes by the handle, whose closure receives the result.
     private func post(_ connection: Connection, _ part: Part, _ talk: Talk, _ bytes: [UInt8]) {
         let promise = round.promise(.sent, talk)
         let capture = Alive(.capture)
@@ -86,7 +86,7 @@ extension Actor {
         endWhenAnswered(connection, part, talk)
     }
 
-    /// In pieces of 64 bytes, by way of another thread.
+    /// Echoes in pieces of 64 bytes through another thread.
     private func work(_ connection: Connection, _ part: Part, _ talk: Talk) {
         while connection.canOffload, let piece = connection.next(64) {
             let bytes = [UInt8](copying: piece)
@@ -128,7 +128,7 @@ extension Actor {
             if talk.shape.way % 4 < 2 { connection.close() } else { connection.shutdownWrite() }
             return
         }
-        // Behind what was posted.
+        // The end must come after the posted bytes.
         if part.dice.one(in: 2) { return connection.handle.close() }
         let promise = round.promise(.execute, talk)
         connection.handle.execute { connection in

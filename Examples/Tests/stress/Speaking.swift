@@ -1,9 +1,10 @@
-// Writing what is one's own: at once, as the peer takes it, from a file, by the handle, from a
+// Sending a side's own bytes: at once, as the peer reads them, from a file, by the handle, from a
 // task, or little by little.
 import NetAPI
 
 extension Actor {
-    /// Bytes, key and account of who speaks.
+    /// Returns the talk, the account, the key and the number of bytes of a side that sends; nil for
+    /// other roles.
     private func speech(_ part: Part) -> (talk: Talk, flow: Flow, key: UInt64, count: Int)? {
         switch part.role {
         case .caller(let talk): (talk, talk.up, talk.key, talk.request)
@@ -42,7 +43,7 @@ extension Actor {
         }
     }
 
-    /// As much as is wanted now; `onWritable` asks for more.
+    /// Writes as long as the connection is writable; `onWritable` continues.
     func pump(_ connection: Connection, _ part: Part) {
         guard let (_, flow, key, count) = speech(part) else { return }
         while part.written < count, connection.isWritable {
@@ -56,7 +57,7 @@ extension Actor {
         finish(connection, part)
     }
 
-    /// Each piece when the one before has gone.
+    /// Posts the next piece, each after the one before was sent.
     private func postNext(_ connection: Connection, _ part: Part) {
         guard let (talk, flow, key, count) = speech(part), connection.isOpen else { return }
         guard part.written < count else { return finish(connection, part) }
@@ -110,7 +111,7 @@ extension Actor {
         }
     }
 
-    /// A few bytes at a time, by a timer.
+    /// Writes a few bytes at a time, by a timer.
     private func trickle(_ connection: Connection, _ part: Part) {
         guard let (talk, flow, key, count) = speech(part), connection.isOpen else { return }
         let piece = min(count - part.written, max(count / 20, 1))
@@ -127,7 +128,7 @@ extension Actor {
         }
     }
 
-    /// All is written.
+    /// Ends the connection after the last byte, if the service is to end it.
     func finish(_ connection: Connection, _ part: Part) {
         guard case .service(let talk) = part.role, talk.shape.serviceEnds else { return }
         if part.dice.one(in: 2) { connection.close() } else { connection.shutdownWrite() }

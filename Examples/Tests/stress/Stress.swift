@@ -1,5 +1,5 @@
 // Random use of the whole library, with an account of every callback, promise, byte, object and
-// descriptor. What does not come out even is told with the seed, and ends the program with 1.
+// descriptor. An account that is not even is printed with the seed, and the program exits with 1.
 import ArgumentParser
 import Glibc
 import NetAPI
@@ -8,34 +8,34 @@ import NetAPI
 struct Stress: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stress",
-        abstract: "Uses everything at once, at random, and checks that nothing is lost.")
+        abstract: "Uses the whole library at random and checks that nothing is lost.")
 
-    @Option(help: "The first round's seed; the next ones count up. By default the clock's.")
+    @Option(help: "The seed of the first round; the next ones count up. The default is the time.")
     var seed: UInt64?
 
-    @Option(help: "For how long to begin rounds.")
+    @Option(help: "The seconds during which rounds begin.")
     var seconds = 60
 
-    @Option(help: "How many rounds at most.")
+    @Option(help: "The most rounds to run.")
     var rounds = Int.max
 
-    @Option(help: "epoll or io_uring.")
+    @Option(help: "The backend: epoll or io_uring.")
     var backend = "epoll"
 
-    @Option(help: "What to leave out, with commas: \(Self.parts).")
+    @Option(help: "Parts to leave out, separated by commas: \(Self.parts).")
     var without = ""
 
-    @Flag(help: "Rounds only in which everybody waits for the calm conversations.")
+    @Flag(help: "Run only rounds that wait for the calm conversations.")
     var patient = false
 
-    @Flag(help: "Go on after a violation, and tell all of them.")
+    @Flag(help: "Continue after a violation, and print all violations.")
     var keepGoing = false
 
     private static var parts: String {
         Settings.Part.allCases.map(\.rawValue).joined(separator: ", ")
     }
 
-    /// The round that runs, for who must tell.
+    /// The seed of the current round, for reports.
     private static let current = Locked<UInt64>(0)
     private static let begun = now()
 
@@ -80,7 +80,8 @@ struct Stress: ParsableCommand {
             return part
         }
         let backend = try Backend(parsing: backend)
-        // What Swift and the library open once for the process is open from here on.
+        // From here on, all descriptors that Swift and the library open once for the process are
+        // open.
         let warm = Latch()
         Task.detached { warm.set() }
         while !warm.isSet { sleep(milliseconds: 1) }
@@ -97,7 +98,7 @@ struct Stress: ParsableCommand {
             baseDescriptors: openDescriptors(), onlyPatient: patient)
     }
 
-    /// The server has gone when this returns, with what it held.
+    /// Starts and stops a server. After the return, the server and its resources are released.
     private static func serveNobody(_ backend: Backend) throws {
         let server = try Server(
             Idle(), listen: "tcp://127.0.0.1:0", options: Options(backend: backend))
@@ -111,13 +112,13 @@ struct Stress: ParsableCommand {
             round.run()
             round.release()
         }
-        // Threads let go of what they ran a little after they have said so.
+        // Threads release their closures shortly after they have reported their end.
         let deadline = now() + 5000
         while now() < deadline, !Self.leftovers(settings).isEmpty { sleep(milliseconds: 2) }
         Self.leftovers(settings).forEach { ledger.violation($0) }
     }
 
-    /// What is still there of a round that is over.
+    /// Returns the objects, descriptors and threads that are left of a round.
     private static func leftovers(_ settings: Settings) -> [String] {
         var found: [String] = []
         for (kind, counter) in Alive.counters where counter.current != 0 {
@@ -134,7 +135,7 @@ struct Stress: ParsableCommand {
         return found
     }
 
-    // MARK: Telling
+    // MARK: Reports
 
     private func progress(_ ledger: Ledger) {
         _ = Thread {
@@ -168,7 +169,7 @@ private struct Idle: EventHandler {
     func onTraffic(_ connection: Connection) throws -> Action { .none }
 }
 
-/// At once, also into a file.
+/// Writes a line without buffering, also into a file.
 func say(_ line: String) {
     let line = line + "\n"
     _ = write(STDOUT_FILENO, line, line.utf8.count)

@@ -1,15 +1,15 @@
-// One conversation: what its two ends have written and were shown, joined by the number that its
-// first bytes carry. Both ends are in this process, so that the account of one is held against
-// that of the other.
+// One conversation: the bytes that its two ends wrote and were shown, joined by the number in its
+// first bytes. Both ends are in this process, so that their accounts can be compared.
 import NetAPI
 
 /// One direction of a conversation.
 final class Flow: Sendable {
-    /// What its writer has surely handed over, and what of it may have gone.
+    /// The number of bytes that the writer has certainly written; `most` adds those that it may
+    /// have written.
     let least = Counter()
     let most = Counter()
     let shown = Counter()
-    /// The reader was told of an end that was no error.
+    /// Set when the reader has seen an end that was no error.
     let hasEnded = Latch()
 
     func write(_ count: Int) {
@@ -20,11 +20,11 @@ final class Flow: Sendable {
 
 final class Talk: Sendable {
     enum Mode: Sendable, CaseIterable {
-        /// What comes goes back.
+        /// The service returns all bytes.
         case echo
-        /// As echo, in pieces of 64 bytes, by way of another thread.
+        /// Like `echo`, but in pieces of 64 bytes and through another thread.
         case work
-        /// Only the service speaks, only the caller speaks.
+        /// In `source`, only the service sends; in `sink`, only the caller.
         case source, sink
         case datagrams
     }
@@ -34,14 +34,14 @@ final class Talk: Sendable {
 
     struct Shape: Sendable {
         var mode = Mode.echo
-        /// Bytes of the caller behind the header.
+        /// The number of the caller's bytes after the header.
         var request = 0
-        /// Servers on the way, and the last one.
+        /// The servers on the route, with the last one.
         var route: [Address] = []
-        /// Nobody breaks it off: it must end with everything told.
+        /// Whether no side breaks the conversation off, so that it must complete.
         var isCalm = false
         var isUnix = false
-        /// Which of the ways to read and to write.
+        /// The number that selects the ways to read and to write.
         var way = 0
         var serviceEnds = false
     }
@@ -52,11 +52,11 @@ final class Talk: Sendable {
     let visits = Counter()
     let up = Flow()
     let down = Flow()
-    /// Somebody on the way closed before the ends did, or a Unix socket was reset, which knows no
-    /// such thing.
+    /// Set when a server on the route closed before the ends did. Also set when a Unix socket was
+    /// reset, since such a socket has no reset.
     let isCut = Latch()
     let isComplete = Latch()
-    /// The caller is gone, or never came.
+    /// Set when the caller has ended or never connected.
     let isOver = Latch()
     let ends = Locked<[String]>([])
 
@@ -73,9 +73,9 @@ final class Talk: Sendable {
         default: shape.request
         }
     }
-    /// An echo is what was sent.
+    /// The key of the reply. An echo has the key of the request.
     var replyKey: UInt64 { mode == .echo || mode == .work ? key : key &+ 777 }
-    /// What the caller sends behind the header.
+    /// The number of bytes that the caller sends after the header.
     var request: Int { mode == .source ? 0 : shape.request }
 
     var header: [UInt8] {
@@ -97,7 +97,7 @@ final class Talk: Sendable {
             + "\(visits.current) visits; \(ends.withLock { $0.joined(separator: ", ") })"
     }
 
-    /// What is wrong with it once everybody has gone.
+    /// Returns the faults of the conversation. Called after both ends have closed.
     func faults() -> [String] {
         guard mode != .datagrams else { return [] }
         var faults: [String] = []

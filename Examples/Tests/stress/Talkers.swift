@@ -1,5 +1,5 @@
-// Who begins conversations while a round lasts: plain sockets, the library's clients in all of
-// their forms, and loops.
+// The sources of conversations during a round: plain sockets, the library's clients in all of their
+// forms, and loops.
 import Glibc
 import NetAPI
 
@@ -81,7 +81,7 @@ extension Round {
         if dice.one(in: 6), !talk.shape.isCalm { connecting.cancel() }
     }
 
-    /// One end of a pair is the client's, the other speaks for itself.
+    /// Makes a pair of sockets: the client adopts one end, and a raw caller uses the other.
     private func adopt(_ caller: Caller, _ dice: inout Dice) {
         var pair: [CInt] = [-1, -1]
         let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
@@ -95,7 +95,7 @@ extension Round {
         raw.run()
     }
 
-    /// From a handler's tick.
+    /// Uses the calls of a loop and may begin a conversation. Called in a handler's tick.
     func turn(of actor: Actor, on loop: Loop) {
         guard !isQuiet.isSet else { return }
         var dice = ticks.withLock { dice in Dice(dice.next()) }
@@ -128,7 +128,7 @@ extension Round {
         }
     }
 
-    /// Datagrams from a plain socket: what comes back must be right, if it comes.
+    /// Sends datagrams from a plain socket. A reply may be lost, but it must be right.
     private func sendLetters(_ dice: Dice) {
         var dice = dice
         let descriptor = socket(
@@ -169,7 +169,7 @@ extension Round {
 }
 
 extension Talk {
-    /// A connect that failed.
+    /// Records a connect that failed.
     func hasNotBegun(_ error: any Error) {
         note("connect: \(error)")
         isOver.set()

@@ -1,4 +1,4 @@
-// Calls that must return: who does not is named, instead of a program that hangs.
+// Calls that must return. A call that hangs is reported by its name.
 import Glibc
 
 final class Watch: Sendable {
@@ -9,7 +9,7 @@ final class Watch: Sendable {
 
     private let state = Locked(State())
     private let limitMilliseconds: Int
-    /// Says what else is known, when a call hangs.
+    /// Called with all open calls when one of them hangs.
     private let report: @Sendable ([String]) -> Never
 
     init(limitMilliseconds: Int, report: @escaping @Sendable ([String]) -> Never) {

@@ -1,5 +1,5 @@
-/// A first-in-first-out queue in one growing ring of memory, for the hot path: no checks that a
-/// class's array would have, and inlined across modules.
+/// A first-in, first-out queue in one growing ring of memory. For the hot path: without the checks
+/// of a class's array, and inlined across modules.
 @usableFromInline
 package struct Fifo<Element>: ~Copyable {
     @usableFromInline var storage: UnsafeMutablePointer<Element>
@@ -7,7 +7,7 @@ package struct Fifo<Element>: ~Copyable {
     @usableFromInline var head = 0
     @usableFromInline package var count = 0
 
-    /// `capacity` is rounded up to a power of two.
+    /// Makes a queue; `capacity` is rounded up to a power of two.
     package init(capacity: Int = 16) {
         var size = 1
         while size < capacity { size <<= 1 }

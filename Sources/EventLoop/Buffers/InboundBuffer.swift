@@ -1,25 +1,27 @@
 import Glibc
 
-/// A connection's unread bytes: lent by the driver while they are fresh, in a ring of its own when
-/// a handler left some unread. Empty, it owns nothing.
+/// A connection's unread bytes: fresh ones in the driver's memory, bytes kept from an earlier
+/// callback in a ring of its own. An empty buffer owns no memory.
 ///
-/// Memory that a callback may still look at is never freed or moved here: what `merge` replaces is
-/// handed to a `RetiredBlocks`, and lent bytes are taken over only by `settle`, after the callback.
+/// Memory that a callback may still read is never freed or moved here. `merge` passes the memory
+/// that it replaces to a `RetiredBlocks`. Only `settle`, after the callback, copies the driver's
+/// bytes.
 @usableFromInline
 package struct InboundBuffer: ~Copyable {
     @usableFromInline package internal(set) var base: UnsafeMutableRawPointer?
     @usableFromInline package internal(set) var capacity = 0
     @usableFromInline var head = 0
     @usableFromInline package internal(set) var count = 0
-    /// The storage belongs to the driver.
+    /// The memory belongs to the driver.
     @usableFromInline package internal(set) var isLent = false
     @usableFromInline var searchedStorage: UInt32 = 0
-    /// How many unread bytes a search has already seen in vain; fewer where that would not fit.
+    /// The number of unread bytes that a search has examined without a match; smaller if that
+    /// number does not fit.
     package var searched: Int {
         get { Int(searchedStorage) }
         set { searchedStorage = UInt32(clamping: newValue) }
     }
-    /// What that search was for.
+    /// The key of that search.
     package var searchKey: UInt = 0
 
     package init() {}
@@ -32,7 +34,7 @@ package struct InboundBuffer: ~Copyable {
         UnsafeRawBufferPointer(start: base.map { $0 + head }, count: min(count, capacity &- head))
     }
 
-    /// The unread bytes behind the wrap, often none.
+    /// The unread bytes after the wrap, often none.
     package var back: UnsafeRawBufferPointer {
         let first = min(count, capacity - head)
         return UnsafeRawBufferPointer(start: base, count: count - first)
@@ -40,7 +42,7 @@ package struct InboundBuffer: ~Copyable {
 
     package var isWrapped: Bool { count > capacity &- head }
 
-    /// Takes fresh bytes in place; only when nothing is unread.
+    /// Uses fresh bytes in place; only when no bytes are unread.
     @inline(__always)
     package mutating func lend(_ bytes: UnsafeRawBufferPointer) {
         precondition(count == 0 && !isLent, "fresh bytes would hide unread ones")
@@ -52,7 +54,7 @@ package struct InboundBuffer: ~Copyable {
         isLent = true
     }
 
-    /// As `lend`, of a buffer that owns nothing.
+    /// Like `lend`, but only for a buffer that owns no memory.
     @inlinable
     @inline(__always)
     mutating func lendFirst(_ bytes: UnsafeRawPointer, _ count: Int) {
@@ -62,7 +64,7 @@ package struct InboundBuffer: ~Copyable {
         isLent = true
     }
 
-    /// Gives all unread bytes of those that are lent, and has nothing to do with them from then on.
+    /// Returns all unread bytes of the driver's memory and empties the buffer.
     @inlinable
     @inline(__always)
     mutating func takeLent() -> UnsafeRawBufferPointer {
@@ -76,7 +78,8 @@ package struct InboundBuffer: ~Copyable {
         return bytes
     }
 
-    /// Copies bytes behind the unread ones. Not inside a callback: it may move what was lent there.
+    /// Copies bytes behind the unread ones. Not inside a callback, which may still read the old
+    /// memory.
     package mutating func append(_ bytes: UnsafeRawBufferPointer) {
         precondition(!isLent, "settle before appending")
         guard let source = bytes.baseAddress, !bytes.isEmpty else { return }
@@ -98,8 +101,8 @@ package struct InboundBuffer: ~Copyable {
         if head >= capacity && !isLent && capacity > 0 { head -= capacity }
     }
 
-    /// Makes the unread bytes one piece. The old block goes to `retired`, since spans of it may be
-    /// in use.
+    /// Joins the unread bytes in one block. Spans of the old block may be in use, so it goes to
+    /// `retired`.
     package mutating func merge(_ retired: inout RetiredBlocks) {
         guard isWrapped, let old = base else { return }
         let block = Self.allocate(capacity)
@@ -111,8 +114,8 @@ package struct InboundBuffer: ~Copyable {
         head = 0
     }
 
-    /// After a callback: what is still unread of lent bytes is copied, empty or far too large
-    /// memory given back.
+    /// Called after a callback. Copies unread bytes out of the driver's memory, and frees memory
+    /// that is empty or far too large.
     package mutating func settle() {
         if isLent {
             let rest = front
@@ -131,7 +134,7 @@ package struct InboundBuffer: ~Copyable {
         }
     }
 
-    /// Drops everything. Not inside a callback.
+    /// Drops all bytes and frees the memory. Not inside a callback.
     package mutating func release() {
         if !isLent { Glibc.free(base) }
         base = nil
@@ -155,8 +158,8 @@ package struct InboundBuffer: ~Copyable {
 
     private mutating func resize(to size: Int) {
         if head == 0, !isWrapped, let old = base {
-            // The kernel moves the pages of a large block: a message of any size is not copied each
-            // time that more of it comes.
+            // For a large block the kernel moves the pages (mremap), so a growing message is not
+            // copied for each receive.
             guard let block = realloc(old, size) else { preconditionFailure("out of memory") }
             base = block
             capacity = size
@@ -176,14 +179,14 @@ package struct InboundBuffer: ~Copyable {
         head = 0
     }
 
-    /// By malloc, for the sake of realloc.
+    /// Uses malloc, since realloc needs it.
     private static func allocate(_ size: Int) -> UnsafeMutableRawPointer {
         guard let block = malloc(size) else { preconditionFailure("out of memory") }
         return block
     }
 }
 
-/// Blocks that were replaced inside a callback, freed when it has returned.
+/// Blocks that were replaced inside a callback, freed after its return.
 @usableFromInline
 package struct RetiredBlocks: ~Copyable {
     @usableFromInline var blocks: [UnsafeMutableRawPointer] = []

@@ -1,15 +1,16 @@
-/// What a connected datagram socket has to send: each datagram goes out in one piece, however it
-/// was written.
+/// The queue of a connected datagram socket: each datagram is sent as a whole, however it was
+/// written.
 ///
-/// The chunks up to a sealed one are a datagram. They are joined when it is its turn, so nothing is
-/// moved of those that lie in one chunk, as most do. An empty datagram counts as a byte: so a queue
-/// that has something to send never looks empty.
+/// The chunks up to a sealed one form a datagram. They are joined just before the send, and most
+/// datagrams lie in one chunk. An empty datagram counts as one byte, so that a queue with datagrams
+/// to send is never empty.
 extension OutboundQueue {
-    /// What one counts for besides its bytes: its chunk's bookkeeping and the least that it holds.
-    /// Many small ones take more memory than their bytes.
+    /// The cost of a datagram besides its bytes: its chunk's bookkeeping and smallest size. Many
+    /// small datagrams need more memory than their bytes.
     static var datagramCost: Int { 256 }
 
-    /// Bytes of the datagram at the end. None are an empty one, unless others come before `seal`.
+    /// Adds bytes to the datagram at the end. Zero bytes make an empty datagram, unless others
+    /// follow before `seal`.
     mutating func gather(_ bytes: UnsafeRawBufferPointer, _ pool: ChunkPool) {
         guard let source = bytes.baseAddress, bytes.count > 0 else {
             guard gathered == .none else { return }
@@ -29,11 +30,12 @@ extension OutboundQueue {
         count += amount
     }
 
-    /// As `reserve`. Until `commit` the chunk is sealed, by which that notices whose it is.
+    /// Like `reserve`. The chunk is sealed until `commit`, which recognises a gathered datagram by
+    /// that.
     mutating func reserveGathered(
         _ capacity: Int, _ pool: ChunkPool
     ) -> UnsafeMutableRawBufferPointer {
-        // At least one: the end of an empty datagram, which is sealed, has room for none.
+        // At least one: the sealed chunk of an empty datagram has a room of 0.
         let chunk = datagramTail(withRoom: max(1, capacity), pool)
         let room = UnsafeMutableRawBufferPointer(
             start: chunk.bytes + chunk.pointee.end, count: chunk.pointee.room)
@@ -53,12 +55,12 @@ extension OutboundQueue {
 
     @inline(never)
     mutating func commitNothing(_ pool: ChunkPool) {
-        // On a stream only a file's chunk is sealed.
+        // On a stream, only the chunk of a file is sealed.
         if let last, last.pointee.isSealed, !last.pointee.hasFile { last.pointee.unseal() }
         dropIfEmpty(pool)
     }
 
-    /// What was gathered is a datagram of its own, and nothing joins it.
+    /// Completes the gathered datagram, which no bytes join from then on.
     mutating func seal() {
         guard gathered != .none, let last else { return }
         last.pointee.seal()
@@ -66,8 +68,8 @@ extension OutboundQueue {
         datagramCount += 1
     }
 
-    /// The next datagram, in one piece and marked in flight; nil if none is sealed or one is on its
-    /// way.
+    /// Returns the next datagram in one block and marks it in flight. Nil if none is complete or
+    /// one is in flight.
     mutating func takeOffDatagram(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
         guard !isInFlight, datagramCount > 0, let front = first else { return nil }
         let whole = front.pointee.isSealed ? front : joinFront(front, pool)
@@ -104,15 +106,15 @@ extension OutboundQueue {
         return whole
     }
 
-    /// The kernel took what was in flight. Returns what it counted for; 0 if it took nothing of
-    /// what has bytes, which then is to be sent again.
+    /// Called when the kernel has answered. Returns the datagram's count. Returns 0 if the kernel
+    /// accepted none of its bytes: the datagram is then sent again.
     mutating func completeDatagram(_ amount: Int, _ pool: ChunkPool) -> Int {
         guard amount == 0, let first, first.pointee.count > 0 else { return dropDatagram(pool) }
         shape = .general
         return 0
     }
 
-    /// Drops what was in flight. Returns what it counted for.
+    /// Drops the datagram in flight. Returns its count.
     mutating func dropDatagram(_ pool: ChunkPool) -> Int {
         guard isInFlight, let chunk = first else {
             preconditionFailure("a send was answered that was not in flight")
@@ -129,7 +131,8 @@ extension OutboundQueue {
         return size
     }
 
-    /// What was in flight is to be sent again, which each datagram may be once. False if it was.
+    /// Marks the datagram in flight to be sent again, once per datagram. False on the second
+    /// attempt.
     mutating func tryDatagramAgain() -> Bool {
         precondition(isInFlight, "a send was answered that was not in flight")
         guard !isSecondTry else { return false }
@@ -138,7 +141,8 @@ extension OutboundQueue {
         return true
     }
 
-    /// Chunks of the standard size are for what goes out at once: those that wait may be many.
+    /// Returns the chunk for new bytes. Standard chunks are for datagrams that are sent at once,
+    /// since many may wait.
     private mutating func datagramTail(
         withRoom room: Int, _ pool: ChunkPool
     ) -> UnsafeMutablePointer<Chunk> {
@@ -152,10 +156,10 @@ extension OutboundQueue {
     }
 }
 
-/// What is written of the datagram at the end of a queue.
+/// The state of the unfinished datagram at the end of a queue.
 enum GatheredDatagram: UInt8 {
     case none
-    /// An empty write: it counts as a byte, as long as no others come.
+    /// An empty write, which counts as one byte until bytes follow.
     case empty
     case bytes
 }

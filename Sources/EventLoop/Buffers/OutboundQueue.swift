@@ -1,46 +1,46 @@
 import Glibc
 
-/// A connection's bytes that the kernel has not taken yet: a chain of chunks, the first of which
-/// may be in flight.
+/// A connection's unsent bytes: a chain of chunks, the first of which may be in flight.
 @usableFromInline
 package struct OutboundQueue: ~Copyable {
     @usableFromInline var first: UnsafeMutablePointer<Chunk>?
     @usableFromInline var last: UnsafeMutablePointer<Chunk>?
-    /// Unsent bytes.
+    /// The number of unsent bytes.
     @usableFromInline package internal(set) var count = 0
-    /// Only while files are waiting: most queues never have any.
+    /// Allocated only while files wait, since most queues never have any.
     private var files: UnsafeMutablePointer<FileBacklog>?
     @usableFromInline var shape = Shape.general
-    // Of connected datagram sockets: see OutboundQueue+Datagrams.
+    // For connected datagram sockets: see OutboundQueue+Datagrams.
     var gathered = GatheredDatagram.none
-    /// What is in flight was refused once, for something that is not its own.
+    /// The datagram in flight was refused once for the error of an earlier one.
     var isSecondTry = false
-    /// Datagrams that are complete and not gone; one of them perhaps in flight.
+    /// The number of complete datagrams, including one in flight.
     var datagramCount: UInt32 = 0
 
     package init() {}
 
-    /// The front is submitted; it stays put until `complete` or `clear`.
+    /// The front is submitted; it does not change until `complete` or `clear`.
     package var isInFlight: Bool { shape.contains(.inFlight) }
 
-    /// Bytes of files that have not been read yet: they take no memory.
+    /// The bytes of files that are not read yet and use no memory.
     package var fileCount: Int { files?.pointee.count ?? 0 }
 
-    /// What the limit is measured against: bytes, and what each datagram takes besides its own.
+    /// The value that the limit applies to: bytes, and the fixed cost of each datagram.
     var memory: Int { count &+ Int(datagramCount) &* Self.datagramCost }
 
-    /// What the marks are measured against: files count too, and each has a descriptor open.
+    /// The value that the marks apply to: includes unread file bytes, and a cost for each open
+    /// file.
     package var backlog: Int {
         guard let files else { return memory }
         return memory + files.pointee.count + files.pointee.parts * Self.smallRest
     }
 
-    /// Why a file could not be read.
+    /// The errno of a failed file read.
     package var fileError: Int32? { files?.pointee.error }
 
     package var isEmpty: Bool { count == 0 && fileCount == 0 }
 
-    /// All there is to send, if that is one reply and is not on its way.
+    /// All bytes to send, if they are one reply and not in flight.
     @inlinable
     @inline(__always)
     var single: (bytes: UnsafeRawPointer, count: Int)? {
@@ -48,24 +48,24 @@ package struct OutboundQueue: ~Copyable {
         return (UnsafeRawPointer(first.unsafelyUnwrapped.bytes), count)
     }
 
-    /// It was handed over without an answer.
+    /// Marks the reply as submitted.
     @inlinable
     @inline(__always)
     mutating func singleTookOff() { shape = .singleInFlight }
 
-    /// A rest this small leaves its standard chunk for one of its own size, so that many slow
-    /// readers cost what they hold.
+    /// The remaining bytes, if this few, move from a standard chunk to a small one. So slow readers
+    /// use little more memory than their unsent bytes.
     static let smallRest = 16_384
 
-    /// Pieces above this are worth a kernel entry of their own to save the copy.
+    /// Pieces above this size justify a system call of their own, to save the copy.
     static let largePiece = 16_383
 
-    /// Nothing is owed, and nothing on its way.
+    /// Whether no chunk is queued or in flight.
     var isIdle: Bool { first == nil }
 
-    /// Most replies fit into one chunk, and most queues are empty. Where the caller is to put the
-    /// `count` bytes at once, at least one and at most `largePiece`; nil, and nothing done, if they
-    /// come behind others or no chunk is at hand.
+    /// The fast path for the common case: an empty queue and a reply that fits into one chunk.
+    /// Returns memory that the caller fills at once with `count` bytes, from 1 to `largePiece`.
+    /// Returns nil, without a change, if the queue is not empty or the pool has no chunk.
     @inline(__always)
     mutating func appendFirst(_ count: Int, _ pool: ChunkPool) -> UnsafeMutableRawPointer? {
         guard first == nil, let chunk = pool.takeFree() else { return nil }
@@ -101,7 +101,8 @@ package struct OutboundQueue: ~Copyable {
         count += bytes.count
     }
 
-    /// Memory behind the last byte, at least `capacity` of it; `commit` says how much was filled.
+    /// Returns at least `capacity` bytes of memory behind the last byte; `commit` adds those that
+    /// were filled.
     package mutating func reserve(
         _ capacity: Int, _ pool: ChunkPool
     ) -> UnsafeMutableRawBufferPointer {
@@ -117,7 +118,8 @@ package struct OutboundQueue: ~Copyable {
         count += amount
     }
 
-    /// The next bytes to send, marked in flight; nil if there are none or some are already.
+    /// Returns the next bytes to send, marked in flight. Nil if there are none or some are in
+    /// flight.
     @inline(__always)
     package mutating func takeOff(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
         guard !isInFlight, let front = first else { return nil }
@@ -128,8 +130,8 @@ package struct OutboundQueue: ~Copyable {
             start: first.bytes + first.pointee.start, count: first.pointee.count)
     }
 
-    /// Has bytes in front if there are any: behind a reservation that came to nothing, or read from
-    /// a file.
+    /// Makes the first chunk hold bytes: skips empty reservations, or reads from a file. False
+    /// without bytes.
     @inline(never)
     private mutating func makeFront(_ pool: ChunkPool) -> Bool {
         guard !isEmpty else { return false }
@@ -138,7 +140,7 @@ package struct OutboundQueue: ~Copyable {
         return first.pointee.count > 0 || fill(first)
     }
 
-    /// As `complete`, if that was one reply and all of it; else false, and nothing is done.
+    /// Like `complete`, but only for one whole reply; otherwise returns false without a change.
     @inlinable
     @inline(__always)
     mutating func completeWhole(_ amount: Int, _ pool: ChunkPool) -> Bool {
@@ -147,7 +149,7 @@ package struct OutboundQueue: ~Copyable {
         return true
     }
 
-    /// The kernel took `amount` bytes of what was in flight.
+    /// Called when the kernel has accepted `amount` bytes of those in flight.
     package mutating func complete(_ amount: Int, _ pool: ChunkPool) {
         guard isInFlight, let chunk = first else {
             preconditionFailure("a send was answered that was not in flight")
@@ -157,7 +159,7 @@ package struct OutboundQueue: ~Copyable {
         completePart(amount, chunk, pool)
     }
 
-    /// The kernel took it at once.
+    /// Called when the kernel has accepted the whole reply.
     @inlinable
     @inline(__always)
     mutating func completeSingle(_ pool: ChunkPool) {
@@ -176,7 +178,7 @@ package struct OutboundQueue: ~Copyable {
         if isEmpty {
             dropIfEmpty(pool)
         } else if let unread = chunk.pointee.unreadOfFile, unread > 0 {
-            // Its next piece is read when it is its turn.
+            // Its next piece is read when the chunk is sent.
         } else if chunk.pointee.count == 0 {
             first = chunk.pointee.next
             if chunk.pointee.hasFile { filePartGone() }
@@ -190,7 +192,7 @@ package struct OutboundQueue: ~Copyable {
 
     package mutating func append(_ file: consuming FilePart, _ pool: ChunkPool) {
         let length = file.left
-        // Small files get small chunks: there may be many.
+        // Small files use small chunks, since there may be many.
         let chunk = pool.take(capacity: min(length, Chunk.standardCapacity))
         chunk.pointee.hold(file)
         if let last { last.pointee.next = chunk } else { first = chunk }
@@ -215,8 +217,8 @@ package struct OutboundQueue: ~Copyable {
         files = nil
     }
 
-    /// Reads a file's next piece into its chunk. A file that has become shorter is an error: its
-    /// length was promised.
+    /// Reads a file's next piece into its chunk. A file that has become shorter is an error, since
+    /// its length was promised to the peer.
     private mutating func fill(_ chunk: UnsafeMutablePointer<Chunk>) -> Bool {
         guard chunk.pointee.hasFile else { return false }
         let result = chunk.pointee.readFile(into: chunk.bytes)
@@ -229,12 +231,12 @@ package struct OutboundQueue: ~Copyable {
         return true
     }
 
-    /// Nothing to send needs no memory, not even what a reservation took that came to nothing.
+    /// Frees all chunks of an empty queue, including that of an empty reservation.
     mutating func dropIfEmpty(_ pool: ChunkPool) {
         if isEmpty && !isInFlight { clear(pool) }
     }
 
-    /// Drops everything; what was in flight must have been answered.
+    /// Drops all bytes; a send in flight must have been answered.
     package mutating func clear(_ pool: ChunkPool) {
         shape = .general
         count = 0
@@ -263,7 +265,7 @@ package struct OutboundQueue: ~Copyable {
         return chunk
     }
 
-    /// A reservation that nothing was committed to can leave an empty chunk in front.
+    /// Skips empty chunks in front, which an empty reservation can leave.
     private mutating func dropEmptyFront(_ pool: ChunkPool) {
         while let chunk = first, chunk.pointee.count == 0, chunk.pointee.unreadOfFile ?? 0 == 0,
             let next = chunk.pointee.next
@@ -286,13 +288,13 @@ package struct OutboundQueue: ~Copyable {
     }
 }
 
-/// How a queue's bytes lie, as far as the common case can tell by one comparison.
+/// The layout of a queue's bytes, for a one-comparison test of the common case.
 @usableFromInline
 struct Shape: OptionSet {
     @usableFromInline let rawValue: UInt8
     @inlinable init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    /// The front is on its way.
+    /// The front is in flight.
     @inlinable static var inFlight: Shape { Shape(rawValue: 1 << 0) }
     /// All bytes lie in one standard chunk, from its start.
     @inlinable static var single: Shape { Shape(rawValue: 1 << 1) }
@@ -301,9 +303,9 @@ struct Shape: OptionSet {
     @inlinable static var singleInFlight: Shape { [.single, .inFlight] }
 }
 
-/// What is to be sent of files.
+/// The files of a queue.
 private struct FileBacklog {
-    /// Bytes that have not been read yet.
+    /// The number of bytes that are not read yet.
     var count = 0
     var parts = 0
     var error: Int32?

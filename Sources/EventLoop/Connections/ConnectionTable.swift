@@ -1,14 +1,14 @@
-/// Slots and who lives in them. A slot's next life has the next generation; slots are reused first
-/// in, first out, so that a generation comes round as late as possible.
+/// The slots of a loop and their connections. Each new use of a slot has the next generation. Slots
+/// are reused first in, first out, so that a generation repeats as late as possible.
 @usableFromInline
 package struct ConnectionTable: ~Copyable {
-    /// Where each run of `RecordChunks.size` slots lives.
+    /// The address of each run of `RecordChunks.size` slots.
     @usableFromInline var directory: UnsafeMutablePointer<ConnectionReference>
     @usableFromInline var capacity = 0
     private var vacant = Fifo<UInt32>(capacity: RecordChunks.size)
-    /// Slots in use.
+    /// The number of slots in use.
     private(set) var count = 0
-    /// Slots at most, in whole chunks.
+    /// The most slots, in whole chunks.
     var limit = Int(Token.slotLimit)
     /// Set once, right after the loop that owns this table exists.
     var loop: Unmanaged<Loop>?
@@ -28,17 +28,17 @@ package struct ConnectionTable: ~Copyable {
         directory[Int(slot) / RecordChunks.size] + Int(slot) % RecordChunks.size
     }
 
-    /// The record that `token` names, or nil if that life is over.
+    /// Returns the record that `token` names, or nil if it names an earlier use.
     @inlinable
     @inline(__always)
     func find(_ token: Token) -> ConnectionReference? {
         guard token.slot < capacity else { return nil }
         let record = record(token.slot)
-        // A vacant slot's token is that of its next life, which nobody has yet.
+        // A vacant slot already has the token of its next use, which no caller knows yet.
         return record.pointee.token == token ? record : nil
     }
 
-    /// A fresh life, or nil when all slots are in use.
+    /// Starts a new use of a slot; nil when all slots are in use.
     mutating func allocate() -> ConnectionReference? {
         if vacant.isEmpty && !grow() { return nil }
         guard let slot = vacant.popFirst() else { return nil }
@@ -46,7 +46,7 @@ package struct ConnectionTable: ~Copyable {
         return record(slot)
     }
 
-    /// Ends a life: from now on its token finds nothing.
+    /// Ends the use of a slot: its token finds no record from now on.
     mutating func release(_ record: ConnectionReference) {
         precondition(record.pointee.state != .free, "a slot was freed twice")
         let token = record.pointee.token
@@ -55,8 +55,8 @@ package struct ConnectionTable: ~Copyable {
         vacant.append(token.slot)
     }
 
-    /// Every slot in use now, by its token: the caller may free and allocate slots while walking
-    /// them.
+    /// Returns the tokens of the selected slots in use. The caller may free and allocate slots
+    /// while it iterates over them.
     func tokens(where isWanted: (borrowing ConnectionRecord) -> Bool) -> [Token] {
         (0..<UInt32(capacity)).compactMap { slot in
             let record = record(slot)
@@ -83,8 +83,7 @@ package struct ConnectionTable: ~Copyable {
     }
 }
 
-/// Memory for records, shared by all loops of the process and never given back: see
-/// `ConnectionRecord`.
+/// Memory for records, shared by all loops of the process and never freed: see `ConnectionRecord`.
 @usableFromInline
 enum RecordChunks {
     @inlinable static var size: Int { 256 }
@@ -101,7 +100,7 @@ enum RecordChunks {
         return chunk
     }
 
-    /// At the start of a cache line: see `ConnectionRecord`.
+    /// Allocates at the start of a cache line: see `ConnectionRecord`.
     private static func allocate() -> ConnectionReference {
         UnsafeMutableRawPointer.allocate(
             byteCount: size * MemoryLayout<ConnectionRecord>.stride, alignment: 64

@@ -1,14 +1,14 @@
 import Glibc
 
-/// Connecting out: without blocking, until the kernel says yes or no or the time is up.
+/// Outgoing connects: without blocking, until the kernel reports the result or the deadline passes.
 
-/// What a connection needs until it is one.
+/// The state of a connect until its connection is open.
 final class ConnectAttempt {
     let address: UnsafeMutableRawBufferPointer
     let deadline: Nanoseconds
-    /// How many sockets before this one have met themselves.
+    /// The number of earlier sockets that have connected to themselves.
     let selfConnects: Int
-    /// By which it can be given up.
+    /// The name by which a caller can cancel the connect.
     let name: ConnectName?
     let done: ConnectResult
 
@@ -26,11 +26,11 @@ final class ConnectAttempt {
     deinit { address.deallocate() }
 }
 
-/// Names a connect that somebody may give up, through all of the sockets that it tries.
+/// The name of a connect that a caller may cancel, through all sockets that it tries.
 package final class ConnectName: Sendable {
     private struct State {
         var isGivenUp = false
-        /// The socket that it is at.
+        /// The socket in use at the moment.
         var place: (port: LoopPort, token: Token)?
     }
 
@@ -38,7 +38,7 @@ package final class ConnectName: Sendable {
 
     package init() {}
 
-    /// From any thread: from now on nothing comes of it.
+    /// Cancels the connect, from any thread: no connection results from it.
     package func giveUp() {
         let port = state.withLock { state in
             state.isGivenUp = true
@@ -56,14 +56,15 @@ package final class ConnectName: Sendable {
     }
 }
 
-/// Called once, with the open connection or with why there is none.
+/// Called once, with the open connection or with the error.
 package typealias ConnectResult = (Result<ConnectionReference, SystemError>) throws -> Void
 
 extension Loop {
-    /// A Unix socket whose listener's backlog is full gives EAGAIN and nothing to wait for.
+    /// The time between attempts of a Unix connect. With a full backlog it returns EAGAIN and
+    /// leaves no event to wait for.
     private static var retryTime: Nanoseconds { 5_000_000 }
 
-    /// Connects; `done` runs before `onOpen` of the new connection, and never inside this call.
+    /// Connects. `done` runs before `onOpen` of the new connection, and never inside this call.
     package func connect(
         to address: SocketAddress, isDatagram: Bool, timeout: Nanoseconds,
         as name: ConnectName? = nil, _ done: @escaping ConnectResult
@@ -78,7 +79,7 @@ extension Loop {
         selfConnects: Int = 0, as name: ConnectName?, _ done: @escaping ConnectResult
     ) {
         do throws(SystemError) {
-            // The kernel takes it for a datagram socket, which then is connected to nobody.
+            // The kernel accepts port 0 for a datagram socket, which then is connected to no peer.
             guard address.port != 0 else { throw SystemError(EADDRNOTAVAIL, "connect") }
             let attempt = ConnectAttempt(
                 try address.kernelCopy(), deadline: deadline, selfConnects: selfConnects,
@@ -90,7 +91,7 @@ extension Loop {
         }
     }
 
-    /// Nobody waits for it any more.
+    /// Abandons a connect that its caller has cancelled.
     fileprivate func giveUpConnecting(_ name: ConnectName) {
         guard let connection = name.token.flatMap({ table.find($0) }),
             connection.pointee.state == .connecting
@@ -98,21 +99,22 @@ extension Loop {
         abandonConnect(connection, SystemError(ECANCELED, "connect"))
     }
 
-    /// Tells of a failure soon, and not inside the call that asks for this.
+    /// Reports a failure soon, but not inside the call that failed.
     package func refuse(_ tell: @escaping () -> Void) {
         refusals.append(tell)
-        // No turn follows.
+        // A loop that has ended runs no further turn.
         if hasEnded && !isTellingLast { tellLastRefusals() }
     }
 
-    /// Those that are there now: one that connects again waits for the next round.
+    /// Reports the failures queued now. A closure that connects again waits for the next round.
     func tellRefusals() {
         let due = refusals
         refusals = []
         for tell in due { runClosure(for: nil) { _ in tell() } }
     }
 
-    /// There is no next round. Bounded, for who connects again whenever that fails.
+    /// Reports failures without a next round. Bounded, since a closure may connect again after each
+    /// failure.
     func tellLastRefusals() {
         isTellingLast = true
         defer { isTellingLast = false }
@@ -151,7 +153,7 @@ extension Loop {
         submitConnect(connection)
         guard let name = attempt.name else { return }
         name.isAt(connection.pointee.token, of: port)
-        // If it was given up before that could be known, nobody has posted it.
+        // A cancel before `isAt` found no port to post to.
         if name.isGivenUp { refuse { self.giveUpConnecting(name) } }
     }
 
@@ -171,7 +173,7 @@ extension Loop {
         open(connection, AcceptedStream(descriptor: descriptor, peer: peer), listener: nil)
     }
 
-    /// Lets a connection rest until the one that it asked for is there: its bytes and its end wait.
+    /// Pauses a connection until the one that it has requested is open: its bytes and its end wait.
     package func awaitOther(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open else { return }
         connection.pointee.flags.insert(.awaitingOther)
@@ -213,7 +215,7 @@ extension Loop {
         }
         guard let attempt = details.attempt else { return }
         if isSelfConnected(connection, remote) { return metItself(connection, remote, attempt) }
-        // The loop has not come to that yet.
+        // The posted cancel has not been handled yet.
         if attempt.name?.isGivenUp == true {
             return abandonConnect(connection, SystemError(ECANCELED, "connect"))
         }
@@ -226,7 +228,7 @@ extension Loop {
         armTimer(connection)
         callback(connection) { delegate in
             try attempt.done(.success(connection))
-            // Closed by who asked for it: no handler hears of it at all.
+            // Closed by the caller of the connect: the handler gets no callback.
             guard connection.pointee.state == .open else { return .none }
             connection.pointee.flags.insert(.opened)
             return try delegate.opened(connection)
@@ -234,13 +236,14 @@ extension Loop {
         updateReading(connection)
     }
 
-    /// An IP socket without a peer has lost it again: it was connected, and reset.
+    /// The errno of a socket that lost its peer at once. An IP socket was connected, then reset.
     private func goneAtOnce(_ details: ConnectionDetails) -> Int32 {
         if case .unix = details.remoteAddress { EAGAIN } else { ECONNRESET }
     }
 
-    /// Two sockets that connect to each other are a connection, and so is one that happens to be
-    /// given the port that it connects to: nobody listens there, and it would talk to itself.
+    /// Whether a socket is connected to itself. Two sockets that connect to each other form a
+    /// connection. So does one to which the kernel assigns the port that it connects to, without a
+    /// listener there.
     private func isSelfConnected(
         _ connection: ConnectionReference, _ remote: SocketAddress
     ) -> Bool {
@@ -253,11 +256,11 @@ extension Loop {
 
     private static var mostSelfConnects: Int { 2 }
 
-    /// Once more with another socket, which the kernel gives another port.
+    /// Connects again with another socket, which the kernel assigns another port.
     private func metItself(
         _ connection: ConnectionReference, _ remote: SocketAddress, _ attempt: ConnectAttempt
     ) {
-        // Without the rest of a connection that would keep the port taken.
+        // With a reset, so that no remaining TCP state keeps the port in use.
         sockets.resetOnClose(connection.pointee.descriptor)
         guard attempt.selfConnects < Self.mostSelfConnects, attempt.name?.isGivenUp != true else {
             return abandonConnect(connection, SystemError(ECONNREFUSED, "connect"))
@@ -286,7 +289,8 @@ extension Loop {
         if connection.pointee.state == .connecting { submitConnect(connection) }
     }
 
-    /// No `onOpen`, so no `onClose` either: who asked is told, and the descriptor closes.
+    /// Reports the failure to the caller and closes the descriptor. Without `onOpen` there is no
+    /// `onClose`.
     func abandonConnect(_ connection: ConnectionReference, _ error: SystemError) {
         guard let details = connection.pointee.details?.takeUnretainedValue(),
             let attempt = details.attempt
@@ -294,14 +298,14 @@ extension Loop {
         connection.pointee.state = .closing
         timers.cancel(connection.pointee.timer)
         port.counters.closed.add()
-        // There is no connection that an error of the closure could close.
+        // An error of the closure has no connection to close.
         runClosure(for: nil) { _ in try? attempt.done(.failure(error)) }
         driver.submit(.close, for: connection.pointee.token)
     }
 }
 
 extension SocketAddress {
-    /// In the kernel's form, in memory of its own.
+    /// Copies the kernel's form of the address into newly allocated memory.
     package func kernelCopy() throws(SystemError) -> UnsafeMutableRawBufferPointer {
         try withKernelForm { name, length in
             let copy = UnsafeMutableRawBufferPointer.allocate(

@@ -1,19 +1,20 @@
-/// Lingering: the handler's part is over, all that was written is sent, and the descriptor stays as
-/// long as a close could destroy something.
+/// Lingering: `onClose` has run, all written bytes are sent, and the descriptor stays open as long
+/// as a close could destroy bytes.
 ///
-/// A close with unread input, or with input still to come, makes the kernel reset the connection,
-/// which throws away what the peer's host has not acknowledged; some throw away what the peer has
-/// not read, too. So our end is sent, and what comes is thrown away, until the peer has ended its
-/// side. A peer whose host has everything and that sends nothing has nothing to lose: it is not
-/// waited for. One that does send is waited for until it has been silent for the linger time, and
-/// whatever it does for at most twice that (nginx has a `lingering_timeout` and a
-/// `lingering_time`).
+/// A close with unread input, or with input still to come, makes the kernel reset the connection. A
+/// reset destroys bytes that the peer's host has not acknowledged; on some systems also bytes that
+/// the peer has not read. So our end is sent, and input is discarded until the peer has ended its
+/// side.
+///
+/// A silent peer whose host has all bytes can lose none, so its end is not awaited. A peer that
+/// sends is awaited until it has been silent for the linger time, and for twice that time at most.
+/// nginx has a `lingering_timeout` and a `lingering_time`.
 extension Loop {
     private static var longestLook: Nanoseconds { 500_000_000 }
 
-    /// Nothing is in the way of a close: the peer has everything, and has sent nothing that was
-    /// thrown away. In the middle of a pull that cannot be told where input may be behind what is
-    /// being handled: then it is looked at again.
+    /// Whether a close is safe: the peer is quiet, its host has all bytes, and no input was
+    /// discarded. False, for another check later, while input may be queued behind the current
+    /// completion.
     func isTaken(_ connection: ConnectionReference) -> Bool {
         let descriptor = connection.pointee.descriptor
         return connection.pointee.lastReceived + Self.quietTime <= now && !isBehind
@@ -26,14 +27,14 @@ extension Loop {
         connection.pointee.state = .lingering
         connection.pointee.lingerStart = now
         port.counters.lingering.add()
-        // Before the end, as where nothing is waited for: a peer that has seen it finds the
-        // connection over here too.
+        // Before the end is sent, as in a close without lingering: a peer that has seen our end
+        // finds the connection closed here too.
         tellClosed(connection, nil)
         sendEnd(connection)
         armTimer(connection)
     }
 
-    /// Soon at first, and then less and less often, but not later than the end.
+    /// The next check: soon at first, then less and less often, but not after the end of lingering.
     func nextLook(at connection: ConnectionReference) -> Nanoseconds {
         let passed = now - connection.pointee.lingerStart
         let look = max(Self.quietTime, min(passed / 2, Self.longestLook))

@@ -1,12 +1,13 @@
 import Synchronization
 
-/// Blocking work of a connection: on another thread, one at a time, the result back on the loop.
+/// Blocking work of a connection: on another thread, one job at a time, with the result on the
+/// loop.
 
-/// What a connection has asked for. `run` is for the other thread, the others for the loop.
+/// A job of a connection. `run` is for the other thread, the other closures for the loop.
 package struct Offload {
     let run: @Sendable () -> OffloadResult
     let done: (OffloadResult) throws -> Void
-    /// Called in place of `done` when the pool takes no more. If it throws, the connection closes.
+    /// Called in place of `done` when the pool refuses the job. An error closes the connection.
     let refused: () throws -> Void
 
     package init(
@@ -21,24 +22,24 @@ package struct Offload {
 
 package typealias OffloadResult = Result<any Sendable, any Error>
 
-/// The pool had no room, or one callback asked for far too much.
+/// The pool had no room, or one callback submitted far too many jobs.
 package struct OffloadRefused: Error {
     package init() {}
 }
 
-/// A connection's jobs: at most one of them is with the pool.
+/// A connection's jobs: at most one of them is in the pool.
 final class ConnectionWork {
     @exclusivity(unchecked) var jobs = Fifo<Offload>(capacity: 4)
-    /// With the pool.
+    /// The job in the pool.
     @exclusivity(unchecked) var current: Offload?
-    /// A refusal is being told: what it asks for waits a little.
+    /// A refusal is being reported: jobs that its closure adds wait a little.
     @exclusivity(unchecked) var isRefusing = false
     /// Read by the pool's threads.
     let mark = GoneMark()
 
     var count: Int { jobs.count + (current == nil ? 0 : 1) }
 
-    /// The connection closes: what has not begun never will.
+    /// Drops all jobs that have not begun, since the connection closes.
     func drop() {
         mark.isGone.store(true, ordering: .relaxed)
         while jobs.popFirst() != nil {}
@@ -51,12 +52,13 @@ final class GoneMark: Sendable {
 }
 
 extension Loop {
-    /// Jobs above the limit that one callback may still add; then the connection closes.
+    /// The jobs above the limit that one callback may still add before the connection closes.
     private static var workExcess: Int { 1024 }
     private static var refusedWorkTime: Nanoseconds { 5_000_000 }
 
-    /// In order of the calls: the next one begins when `done` of the one before has run. An error
-    /// of either closes the connection; after the close nothing is called.
+    /// Queues a job. Jobs run in the order of the calls: the next begins after `done` of the
+    /// previous one. An error of either closure closes the connection. After the close no closure
+    /// is called.
     package func offload(_ connection: ConnectionReference, _ job: Offload) {
         guard connection.pointee.state == .open,
             let details = connection.pointee.details?.takeUnretainedValue()
@@ -73,7 +75,7 @@ extension Loop {
         work.jobs.append(job)
         if count + 1 >= configuration.workLimit { pauseForWork(connection) }
         guard work.current == nil, !work.isRefusing else { return }
-        // Not inside this call: a refusal is told by a closure of the same handler.
+        // Not inside this call, since a refusal is reported by a closure of the same handler.
         connection.pointee.flags.insert(.workDue)
         enqueue(connection)
     }
@@ -83,7 +85,7 @@ extension Loop {
         connection.pointee.state == .open && !connection.pointee.flags.contains(.workFull)
     }
 
-    /// Its input makes more work than is done: no more is read.
+    /// Pauses reading, since input causes more work than is done.
     private func pauseForWork(_ connection: ConnectionReference) {
         guard connection.pointee.flags.isDisjoint(with: [.workFull, .broken]) else { return }
         connection.pointee.flags.insert(.workFull)
@@ -91,7 +93,7 @@ extension Loop {
         updateReading(connection)
     }
 
-    /// Has the pool take the next job. Those that it refuses are told so, in their order.
+    /// Submits the next job to the pool. Jobs that it refuses are refused to the handler, in order.
     func startWork(_ connection: ConnectionReference) {
         connection.pointee.flags.remove(.workDue)
         guard let work = connection.pointee.details?.takeUnretainedValue().work else { return }
@@ -109,7 +111,7 @@ extension Loop {
                 work.isRefusing = false
             }
         }
-        // Asked for by a refusal: at once it would be refused again, and again.
+        // Jobs added by a refusal's closure: an immediate submit would be refused again and again.
         if work.current == nil && work.jobs.count > 0 && connection.pointee.state == .open {
             timers.schedule(at: now + Self.refusedWorkTime, .workAgain(token))
         }
@@ -134,26 +136,25 @@ extension Loop {
         work.current = nil
         connection.pointee.lastSent = now
         runClosure(for: token) { _ in try job.done(result) }
-        // The closure may have closed it, but a slot is never freed inside one.
+        // The closure may have closed the connection, but a slot is never freed inside a closure.
         guard connection.pointee.state == .open else { return }
         startWork(connection)
     }
 
-    /// After jobs have ended: reading goes on at half of the limit, and an end that waited for the
-    /// last job is told.
+    /// Resumes reading at half of the limit. Reports an end that waited for the last job.
     private func resumeAfterWork(_ connection: ConnectionReference, _ work: ConnectionWork) {
         guard connection.pointee.state == .open else { return }
         if connection.pointee.flags.contains(.workFull)
             && work.count <= configuration.workLimit / 2
         {
             connection.pointee.flags.remove(.workFull)
-            // The handler stopped taking in the middle of what it was shown.
+            // The handler stopped reading in the middle of its input.
             showUnread(connection)
         }
         if work.count == 0 { workDone(connection) }
     }
 
-    /// Whatever waited for the server's own work looks again.
+    /// Has the connection's end and the drain checked again after the server's own work.
     func workDone(_ connection: ConnectionReference) {
         if connection.pointee.flags.contains(.endDue) { enqueue(connection) }
         if case .draining = phase { drainDeadline = now }
@@ -164,7 +165,7 @@ extension Loop {
         return work.map { $0.count > 0 } ?? false
     }
 
-    /// The server's turn, not the peer's.
+    /// Whether the connection waits for the server, not for the peer.
     func isWorking(_ connection: ConnectionReference) -> Bool {
         isBusy(connection) || hasWork(connection)
     }

@@ -1,4 +1,4 @@
-/// A connection's beginning.
+/// The beginning of a connection: adopt its descriptor and call `onOpen`.
 
 extension Loop {
     /// Makes a connection of a descriptor that a listener accepted, here or on another loop.
@@ -12,8 +12,8 @@ extension Loop {
         open(connection, stream, listener: listener, host: host)
     }
 
-    /// The same of a slot that was allocated for it; with no listener, of what was connected
-    /// elsewhere.
+    /// Like the above, but for an allocated slot. Without a listener, for a stream that was
+    /// connected elsewhere.
     func open(
         _ connection: ConnectionReference, _ stream: AcceptedStream, listener: Int?,
         host: SocketAddress? = nil
@@ -31,14 +31,14 @@ extension Loop {
         driver.attach(descriptor, as: connection.pointee.token)
         armTimer(connection)
         callback(connection) { try $0.opened(connection) }
-        // Inside a closure of the program, nobody has sent what it wrote.
+        // Inside a closure of the program, the callback's writes are not flushed yet.
         if depth > 0 { enqueue(connection) }
         updateReading(connection)
-        // The drain has looked already at those that were there.
+        // An earlier check of the drain did not include this connection.
         if case .draining = phase { drainDeadline = now }
     }
 
-    /// The address of our side; asked of the kernel once.
+    /// The address of our side, read from the kernel once.
     package func localAddress(of connection: ConnectionReference) -> SocketAddress? {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return nil }
         if details.localAddress == nil {

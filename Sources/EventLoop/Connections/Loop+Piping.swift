@@ -1,11 +1,11 @@
 import Glibc
 
-/// Pipes: what one connection receives goes to another one of the same loop, as fast as that takes
-/// it.
+/// Pipes: the bytes that one connection receives go to another of the same loop, at the target's
+/// speed.
 
 extension Loop {
-    /// From now on everything unread or received of `source` goes to `target`; the handler of
-    /// `source` rests. Its end passes on.
+    /// Sends all unread and future bytes of `source` to `target`, and its end too. The handler of
+    /// `source` gets no more input.
     package func pipe(_ source: ConnectionReference, to target: ConnectionReference) {
         guard source.pointee.state == .open, target.pointee.state == .open,
             let details = source.pointee.details?.takeUnretainedValue(),
@@ -24,14 +24,14 @@ extension Loop {
         source.pointee.flags.insert(.piped)
         passOnEmptyDatagram(source)
         source.pointee.flags.subtract([.trafficDue, .wakeDue, .pipeFull, .throttled])
-        // An end that the handler was told of already is to pass on too.
+        // An end that the handler knows already must reach the target too.
         if source.pointee.flags.contains(.peerEnded) { source.pointee.flags.insert(.endDue) }
         updateReading(source)
-        // Outside the callback that may be reading these bytes.
+        // Not inside the callback, which may still read these bytes.
         enqueue(source)
     }
 
-    /// The target of a pipe while it takes bytes.
+    /// The target of a pipe while it accepts writes.
     private func target(of source: ConnectionReference) -> ConnectionReference? {
         guard let token = source.pointee.details?.takeUnretainedValue().pipeTarget,
             let target = table.find(token), target.pointee.state == .open
@@ -39,46 +39,46 @@ extension Loop {
         return target
     }
 
-    /// Passes fresh bytes on; what the target no longer wants is dropped.
+    /// Writes fresh bytes to the target; dropped if the target accepts none.
     func passOn(_ source: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard let target = target(of: source) else { return }
         if target.pointee.flags.contains(.datagrams) {
             writeWhole(target) { write(target, bytes) }
         } else {
             write(target, bytes)
-            // At once: bytes behind these may come in the same turn.
+            // At once, since further bytes may follow in the same turn.
             if depth == 0 && target.pointee.flags.contains(.dirty) { flush(target) }
         }
-        // The write has marked it congested, so relief will come.
+        // The write has marked the target as congested, so `relieve` will follow.
         if target.pointee.outbound.memory > pipeMark(of: source) {
             source.pointee.flags.insert(.pipeFull)
             updateReading(source)
         }
     }
 
-    /// How much may wait in the target. What a reset has left in the kernel is taken in soon, since
-    /// it can grow no more and holds a descriptor.
+    /// The most bytes that may wait in the target. After a reset the kernel's remaining input
+    /// cannot grow and holds a descriptor, so more of it is read at once.
     private func pipeMark(of source: ConnectionReference) -> Int {
         source.pointee.flags.contains(.broken)
             ? max(configuration.outboundHighMark, configuration.outboundLimit / 2)
             : configuration.outboundHighMark
     }
 
-    /// What was unread when the pipe was made.
+    /// Passes on bytes that were unread when the pipe was made.
     func passOnUnread(_ source: ConnectionReference) {
         guard source.pointee.inbound.count > 0 else { return }
         passOn(source, takeAll(source))
         if depth == 0 && !retired.isEmpty { retired.free() }
     }
 
-    /// One that came during a pause, and that no byte tells of.
+    /// Passes on an empty datagram that arrived during a pause.
     private func passOnEmptyDatagram(_ source: ConnectionReference) {
         guard takeEmptyDatagram(source), let target = target(of: source) else { return }
-        // Not sent from inside a callback that may be the target's own.
+        // Not sent here: the running callback may be the target's own.
         writeNothing(target)
     }
 
-    /// The target has caught up.
+    /// Resumes the sources of a target that has caught up.
     func reliefForPipe(_ target: ConnectionReference) {
         for token in target.pointee.details?.takeUnretainedValue().pipeSources ?? [] {
             guard let source = table.find(token), source.pointee.flags.contains(.pipeFull) else {
@@ -90,8 +90,9 @@ extension Loop {
         }
     }
 
-    /// The source's peer has ended its side: so does ours to the target, behind the last source
-    /// that it has. The source lives on, for what the target answers, until the target ends too.
+    /// Handles the end of the source's peer. After the last of the target's sources has ended, our
+    /// side to the target ends too. The source stays open for the target's answers until the target
+    /// ends.
     func pipeEnded(_ source: ConnectionReference) {
         guard let target = target(of: source) else {
             close(source, .peer)
@@ -102,27 +103,27 @@ extension Loop {
         closeIfBothEnded(source)
     }
 
-    /// Ends our side of a pipe's target if each of its sources has ended, or resets it if one of
-    /// them was cut.
+    /// Ends our side of a pipe's target once all its sources have ended. Resets it if one of them
+    /// was cut.
     private func endTarget(_ target: ConnectionReference) {
         guard !isFed(target) else { return }
         if target.pointee.flags.contains(.resetsAtEnd) {
             return close(target, .reset(SystemError(ECONNRESET, "recv")))
         }
         shutdownWrite(target)
-        // Its own peer's end may have waited for this.
+        // The end of the target's own peer may have waited for this.
         enqueue(target)
     }
 
-    /// The peer of a pipe's target has ended its side: no answer will come any more, and each
-    /// source is told so by an end. What they bring still goes out.
+    /// Handles the end of the target's peer: no more answers will come, so our side of each source
+    /// ends. Bytes that the sources still bring are sent.
     func endSources(of target: ConnectionReference) {
         for token in target.pointee.details?.takeUnretainedValue().pipeSources ?? [] {
             if let source = table.find(token) { shutdownWrite(source) }
         }
     }
 
-    /// Whether a pipe's source may still bring bytes for it.
+    /// Whether a source may still bring bytes for this target.
     func isFed(_ target: ConnectionReference) -> Bool {
         let sources = target.pointee.details?.takeUnretainedValue().pipeSources ?? []
         return sources.contains { token in
@@ -132,8 +133,8 @@ extension Loop {
         }
     }
 
-    /// A connection of a pipe closes: the others of it follow when they have sent what they got. If
-    /// it was cut, so are they: a stream that merely ended would look complete.
+    /// Closes the other connections of a pipe once their bytes are sent. If the closing one was
+    /// cut, they are reset: a stream that merely ended would look complete.
     func pipeBroken(_ connection: ConnectionReference, _ cause: CloseCause) {
         guard let details = connection.pointee.details?.takeUnretainedValue(),
             details.pipeTarget != nil || !details.pipeSources.isEmpty
@@ -170,7 +171,7 @@ extension Loop {
 }
 
 extension CloseCause {
-    /// The stream may have ended in the middle.
+    /// Whether the stream may have ended in the middle.
     fileprivate var isCut: Bool {
         switch self {
         case .local, .peer, .shutdown: false

@@ -1,7 +1,7 @@
-/// What comes from a peer: bytes, its end, and when neither is wanted.
+/// A peer's input: bytes, its end, and pauses in which neither is read.
 
 extension Loop {
-    /// Whatever is not fresh input for a handler that has read all before it.
+    /// Handles all input except fresh bytes for a handler that has read everything before.
     @usableFromInline
     @inline(never)
     func receivedRest(
@@ -15,7 +15,7 @@ extension Loop {
             return passOn(connection, bytes)
         }
         if !connection.pointee.flags.isDisjoint(with: .notReading) {
-            // Late bytes of a stream that is being stopped: kept in order, told after the pause.
+            // Late bytes of a stream that is being stopped: kept in order, shown after the pause.
             connection.pointee.inbound.append(bytes)
             connection.pointee.flags.insert(.trafficDue)
             return
@@ -25,12 +25,13 @@ extension Loop {
         } else {
             connection.pointee.inbound.append(bytes)
         }
-        // What was due for kept bytes is this call, which shows them too.
+        // This call also shows kept bytes, for which `onTraffic` was due.
         connection.pointee.flags.remove(.trafficDue)
         callback(connection) { try $0.traffic(connection) }
     }
 
-    /// Once ours has ended, the peer's input is only read so that no reset destroys our last bytes.
+    /// Counts discarded input. After our end, input is read only so that no reset destroys our last
+    /// bytes.
     private func discard(_ count: Int, of connection: ConnectionReference) {
         connection.pointee.discarded += count
         if connection.pointee.state == .lingering
@@ -52,7 +53,7 @@ extension Loop {
         }
     }
 
-    /// Told when everything before it has been shown.
+    /// Reports the peer's end after all input before it has been shown.
     private func endOfInput(_ connection: ConnectionReference) {
         let waits = ConnectionFlags.notReading.union(.trafficDue)
         if connection.pointee.flags.isDisjoint(with: waits) {
@@ -71,7 +72,7 @@ extension Loop {
             callback(connection) { try $0.peerEnded(connection) }
             return closeIfBothEnded(connection)
         }
-        // An answer is owed to a peer that has only ended its side, or what a pipe still brings.
+        // A peer that has only ended its side still waits for an answer, or for a pipe's bytes.
         if isWorking(connection) { return awaitWork(connection) }
         if isFed(connection) {
             connection.pointee.flags.insert(.endDue)
@@ -81,8 +82,8 @@ extension Loop {
         attend(connection)
     }
 
-    /// The end closes when the work is done. A handler that says it is busy may be waiting for
-    /// input that will not come, so it is told.
+    /// Keeps the end until the work is done. A busy handler may wait for input that will not come,
+    /// so it is notified.
     private func awaitWork(_ connection: ConnectionReference) {
         connection.pointee.flags.insert(.endDue)
         guard isBusy(connection), !connection.pointee.flags.contains(.endShown) else { return }
@@ -90,7 +91,7 @@ extension Loop {
         callback(connection) { try $0.peerEnded(connection) }
     }
 
-    /// With half-closure a connection lives until both sides have ended.
+    /// Closes a connection with half-closure once both sides have ended.
     func closeIfBothEnded(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open,
             connection.pointee.flags.isSuperset(of: [.peerEnded, .writeEnded]),
@@ -100,7 +101,7 @@ extension Loop {
         if depth == 0 { attend(connection) }
     }
 
-    /// Nothing more will come. What has come is shown first.
+    /// Handles a failed receive: no more input will come. Earlier input is shown first.
     func receiveFailed(_ connection: ConnectionReference, _ error: SystemError) {
         connection.pointee.flags.subtract([.receiving, .stopping])
         if connection.pointee.flags.contains(.datagrams) {
@@ -118,13 +119,13 @@ extension Loop {
 
     // MARK: Broken connections
 
-    /// Both directions are over by an error. Nothing more can be sent. What the peer had sent
-    /// before is still read and shown, although reading was paused, and then the connection closes
-    /// with that error.
+    /// Handles an error that ends both directions: no more bytes can be sent. Input from before the
+    /// error is still read and shown, even during a pause. Then the connection closes with that
+    /// error.
     func breakOff(_ connection: ConnectionReference, _ error: SystemError) {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
         if details.cause == nil { details.cause = .reset(error) }
-        // What our own pause has kept a handler from taking was not shown to it for that.
+        // Unread bytes were not shown because the library itself had paused reading.
         let wasPausedByUs = !connection.pointee.flags.isDisjoint(with: [.throttled, .workFull])
         if wasPausedByUs { showUnread(connection) }
         connection.pointee.flags.insert([.broken, .writeEnded, .endSent, .congested])
@@ -134,7 +135,7 @@ extension Loop {
         failAwaitedSends(connection, .reset(error))
         reliefForPipe(connection)
         updateReading(connection)
-        // Nothing more will be told of a peer whose end was told already.
+        // After a peer's end no further event will come.
         let hasEnded = connection.pointee.flags.contains(.peerEnded)
         if hasEnded { connection.pointee.flags.insert(.endDue) }
         enqueue(connection)
@@ -145,16 +146,16 @@ extension Loop {
         attend(connection)
     }
 
-    /// Noticed although nothing was received: a reset, or the end of both sides, which is none.
+    /// Handles a hang-up without a receive: a reset, or the end of both sides, which has no error.
     func hungUp(_ connection: ConnectionReference, _ number: Int32) {
-        // Without an error nothing more can be noticed, and it stays marked as watched.
+        // Without an error no further event can come, so the connection stays marked as watched.
         guard connection.pointee.state == .open, number != 0 else { return }
         connection.pointee.flags.remove(.watching)
         breakOff(connection, SystemError(number, "recv"))
     }
 
-    /// A connection that is not read would never notice that its peer is gone; nor one that waits
-    /// for our answer after the peer's end.
+    /// Watches a connection that is not read, or whose peer has ended its side and waits for an
+    /// answer. Otherwise the loss of the peer would go unnoticed.
     private func watch(_ connection: ConnectionReference) {
         guard connection.pointee.flags.isDisjoint(with: [.watching, .datagrams, .broken]),
             !connection.pointee.flags.isDisjoint(with: ConnectionFlags.pauses.union(.peerEnded))
@@ -168,8 +169,8 @@ extension Loop {
         updateReading(connection)
     }
 
-    /// Starts or stops the receive stream, whichever the connection's state now asks for. A stream
-    /// that is being stopped is started again only after its last word.
+    /// Starts or stops the receive stream, according to the connection's state. A stopped stream is
+    /// started again only after its last completion.
     func updateReading(_ connection: ConnectionReference) {
         let flags = connection.pointee.flags
         let isWanted: Bool
@@ -181,12 +182,12 @@ extension Loop {
         }
         let isDatagram = flags.contains(.datagrams)
         if isWanted && !flags.contains(.receiving) {
-            // What is unread is shown first, which may be a reason not to read.
+            // Unread bytes are shown first, which may cause another pause.
             guard !flags.contains(.trafficDue) else { return enqueue(connection) }
             if isDatagram && isReceiveHeldBack(connection) { return }
             connection.pointee.flags.insert(.receiving)
             connection.pointee.flags.remove(.watching)
-            // A peer has as long again as it would have had without the pause.
+            // After a pause the read time-out starts anew.
             connection.pointee.lastReceived = now
             driver.submit(isDatagram ? .receiveDatagrams : .receive, for: connection.pointee.token)
         } else if !isWanted && flags.contains(.receiving) && !flags.contains(.stopping)
@@ -200,8 +201,8 @@ extension Loop {
         }
     }
 
-    /// The library no longer pauses reading: the handler is called for what it has left unread,
-    /// and only then more is asked for.
+    /// Called when the library no longer pauses reading. The handler is called for its unread bytes
+    /// before more are read.
     func showUnread(_ connection: ConnectionReference) {
         if connection.pointee.inbound.count > 0 { connection.pointee.flags.insert(.trafficDue) }
         enqueue(connection)
@@ -222,7 +223,7 @@ extension Loop {
         else { return }
         connection.pointee.flags.remove(.paused)
         updateReading(connection)
-        // Bytes or an end that came meanwhile are told from the loop, not from inside this call.
+        // Bytes or an end from the pause are shown by the loop, not inside this call.
         enqueue(connection)
     }
 
@@ -232,10 +233,10 @@ extension Loop {
         enqueue(connection)
     }
 
-    // MARK: Taking unread bytes
+    // MARK: Reading unread bytes
 
-    /// The first `count` unread bytes in one piece, or nil if fewer are there. They stay valid
-    /// until the running callback has returned, whatever is called meanwhile.
+    /// The first `count` unread bytes in one piece, or nil if there are fewer. They stay valid
+    /// until the running callback has returned, regardless of other calls.
     package func peek(
         _ connection: ConnectionReference, _ count: Int
     ) -> UnsafeRawBufferPointer? {
@@ -247,7 +248,7 @@ extension Loop {
             start: connection.pointee.inbound.front.baseAddress, count: count)
     }
 
-    /// As `peek`, and takes them.
+    /// Like `peek`, and consumes the bytes.
     package func take(
         _ connection: ConnectionReference, _ count: Int
     ) -> UnsafeRawBufferPointer? {
@@ -278,12 +279,11 @@ extension Loop {
     package func consume(_ connection: ConnectionReference, _ count: Int) {
         connection.pointee.inbound.consume(count)
         connection.pointee.flags.remove(.awaiting)
-        // Outside its own callback nobody else would give the memory back.
+        // Outside its own callback no other code would free the memory.
         if !isCurrent(connection) { enqueue(connection) }
     }
 
-    /// The handler cannot go on before `count` bytes are there: the inbound cap makes room for
-    /// them.
+    /// Notes that the handler needs `count` bytes to continue: the inbound cap makes room for them.
     package func await(_ connection: ConnectionReference, _ count: Int) {
         connection.pointee.awaited = count
         connection.pointee.flags.insert(.awaiting)

@@ -1,14 +1,14 @@
-/// What goes to a peer: gathered in a callback, sent when it ends, the rest as the peer takes it.
+/// A connection's output: gathered in a callback, sent when it ends, the rest as the peer reads.
 
 extension Loop {
-    /// Gathers bytes; they go out when the callback ends. Copied once; never blocks; nothing after
-    /// a close.
+    /// Gathers bytes, which are sent when the callback ends. Copies once and never blocks. Ignored
+    /// after a close.
     package func write(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return writeNothing(connection) }
         write(connection, start, bytes.count)
     }
 
-    /// As `write`, of a pointer and a count.
+    /// Like `write`, but for a pointer and a count.
     @usableFromInline
     package func write(
         _ connection: ConnectionReference, _ bytes: UnsafeRawPointer, _ count: Int
@@ -19,11 +19,12 @@ extension Loop {
         else { return writeRest(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
         connection.pointee.lastSent = now
         connection.pointee.flags.insert(.dirty)
-        // Last, which makes it a jump: nothing need be kept for afterwards.
+        // Last, so that the copy is a tail call and no register is saved for later.
         room.copyMemory(from: bytes, byteCount: count)
     }
 
-    /// Whatever is not the first and short piece of a reply to what its callback is told.
+    /// Handles all writes except the first, short piece of a reply in its own connection's
+    /// callback.
     @inline(never)
     private func writeRest(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard acceptsWrites(connection) else { return }
@@ -43,8 +44,8 @@ extension Loop {
         wrote(connection)
     }
 
-    /// A large piece with nothing before it goes to the socket at once, uncopied, as far as that
-    /// takes it. What is left is gathered like anything else.
+    /// Sends a large piece with no bytes before it at once and uncopied, as far as the socket
+    /// accepts it. Returns the rest, which is gathered as usual.
     private func sendAhead(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) -> UnsafeRawBufferPointer {
@@ -58,11 +59,11 @@ extension Loop {
         return UnsafeRawBufferPointer(rebasing: bytes[count...])
     }
 
-    /// No reservation is larger, whatever the limits say: it is one piece of memory.
+    /// The largest reservation, regardless of the limits, since it is one block of memory.
     private static var largestReservation: Int { 1 << 32 }
 
-    /// Room for at least `capacity` bytes behind what is gathered, or nil when nothing more is
-    /// accepted. More than may ever wait is as if it had been written.
+    /// Returns room for at least `capacity` bytes behind the gathered ones, or nil if no more are
+    /// accepted. A reservation above the outbound limit has the effect of a write of that size.
     package func reserve(
         _ connection: ConnectionReference, _ capacity: Int
     ) -> UnsafeMutableRawBufferPointer? {
@@ -78,7 +79,7 @@ extension Loop {
         precondition(
             !connection.pointee.flags.contains(.reserving),
             "write(reserving:) inside write(reserving:) on the same connection")
-        // A chunk is to be had in any case.
+        // One chunk is available regardless of the limit.
         let most = max(Chunk.standardCapacity, configuration.outboundLimit)
         guard capacity <= min(most, Self.largestReservation) else {
             port.counters.outboundOverflows.add()
@@ -89,7 +90,8 @@ extension Loop {
         return true
     }
 
-    /// For a datagram, in `preWrite` of a connection that closes, and for who may not write.
+    /// For datagrams, for `preWrite` of a closing connection, and for connections that accept no
+    /// writes.
     @inline(never)
     private func reserveRest(
         _ connection: ConnectionReference, _ capacity: Int
@@ -122,7 +124,7 @@ extension Loop {
         if !isCurrent(connection) { enqueue(connection) }
     }
 
-    /// Of what waits to be sent, when it has become more.
+    /// Checks the marks and the limit after more bytes were queued.
     @inline(__always)
     func judgeBacklog(_ connection: ConnectionReference) {
         guard connection.pointee.outbound.backlog > configuration.outboundHighMark else { return }
@@ -136,13 +138,13 @@ extension Loop {
         abort(connection, .outboundOverflow)
     }
 
-    /// Sends what is gathered, now and not when the callback has returned.
+    /// Sends the gathered bytes now, not when the callback has returned.
     package func flushNow(_ connection: ConnectionReference) {
         flush(connection)
         driver.handOver()
     }
 
-    /// Sends what is gathered.
+    /// Sends the gathered bytes.
     func flush(_ connection: ConnectionReference) { flush(connection, driver) }
 
     @usableFromInline
@@ -159,7 +161,7 @@ extension Loop {
         throttleIfCongested(connection)
     }
 
-    /// Between the marks too: a handler that is told not to write must not be shown more either.
+    /// Throttles between the marks too: a handler that must not write must not be shown more input.
     private func throttleIfCongested(_ connection: ConnectionReference) {
         let isFull = connection.pointee.outbound.backlog > configuration.outboundHighMark
         let isStillCongested =
@@ -176,7 +178,8 @@ extension Loop {
         connection.pointee.flags.remove(.preWriting)
     }
 
-    /// What is gathered is to go out; not after an abort, also in the callback that asked for it.
+    /// Whether gathered bytes are to be sent. False after an abort, even in the callback that
+    /// called it.
     func isSending(_ connection: ConnectionReference) -> Bool {
         !connection.pointee.flags.contains(.aborting)
             && (connection.pointee.state == .open || connection.pointee.state == .finishing)
@@ -191,9 +194,9 @@ extension Loop {
         driver.submit(.send(bytes), for: connection.pointee.token)
     }
 
-    /// The peer takes less than it is given: read no more from it until it has caught up. That is
-    /// for output that its input causes. Not for a peer that we connected to: if it does the same,
-    /// both would wait for ever. Nor for the source of a pipe, whose output another one causes.
+    /// Pauses reading until the peer has read its output. This bounds output that the peer's own
+    /// input causes. Not for a connection that we made: if the peer did the same, both would wait
+    /// for ever. Not for the source of a pipe, since its output has another cause.
     private func throttle(_ connection: ConnectionReference) {
         guard connection.pointee.state == .open,
             connection.pointee.flags.isDisjoint(with: [.throttled, .readsAhead, .piped, .broken])
@@ -203,7 +206,7 @@ extension Loop {
         updateReading(connection)
     }
 
-    /// Whatever is not the whole of a reply that nobody waits for.
+    /// Handles all sends except a whole reply without a `sent` closure.
     @usableFromInline
     @inline(never)
     func sentPart(_ connection: ConnectionReference, _ count: Int) {
@@ -229,7 +232,7 @@ extension Loop {
         wentOut(connection)
     }
 
-    /// After a part has gone, or a datagram one way or another.
+    /// Runs after a part was sent, or a datagram was sent or dropped.
     @inline(__always)
     func wentOut(_ connection: ConnectionReference) {
         if connection.pointee.flags.contains(.sendAwaited) { tellSent(connection) }
@@ -253,8 +256,8 @@ extension Loop {
         let wasThrottled = connection.pointee.flags.contains(.throttled)
         let wasCongested = connection.pointee.flags.contains(.congested)
         connection.pointee.flags.subtract([.throttled, .congested])
-        // What is unread is shown before more is asked for, and both callbacks may fill the queue
-        // again: otherwise more would be left unread with each relief.
+        // Unread bytes are shown before more are read, and both callbacks may fill the queue again.
+        // Otherwise each relief would leave more bytes unread.
         if wasThrottled { showUnread(connection) }
         guard wasCongested else { return }
         reliefForPipe(connection)
@@ -266,7 +269,7 @@ extension Loop {
         connection.pointee.flags.contains(.readsAhead)
     }
 
-    /// Whether reading goes on however much is unsent.
+    /// Sets whether reading continues regardless of unsent bytes.
     package func setReadsAhead(_ connection: ConnectionReference, _ isOn: Bool) {
         guard isOn else {
             connection.pointee.flags.remove(.readsAhead)
@@ -278,7 +281,7 @@ extension Loop {
         showUnread(connection)
     }
 
-    /// Ends the writing side alone: what the peer has sent is read to its end.
+    /// Ends only the writing side: bytes that the peer has sent are read to their end.
     func sendFailed(_ connection: ConnectionReference, _ error: SystemError) {
         guard connection.pointee.state != .closing else { return }
         if connection.pointee.flags.contains(.datagrams) {
@@ -294,7 +297,8 @@ extension Loop {
 
     // MARK: Promises
 
-    /// As `write`, and tells when the kernel has it all, or why it never will.
+    /// Like `write`, and calls `tell` when the kernel has all bytes, or with the cause when it
+    /// never will.
     package func write(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer,
         tell: @escaping SendResult
@@ -306,7 +310,7 @@ extension Loop {
         promise(connection, details.takeUnretainedValue(), tell)
     }
 
-    /// Tells when the kernel has all that was written so far.
+    /// Calls `tell` when the kernel has all bytes written so far.
     func promise(
         _ connection: ConnectionReference, _ details: ConnectionDetails,
         _ tell: @escaping SendResult

@@ -1,26 +1,26 @@
 import Glibc
 
-/// What a turn's callbacks want to send by one socket: copied, and handed to the kernel together.
+/// The datagrams of a turn's callbacks on one socket: copied, then passed to the kernel together.
 ///
-/// A datagram socket never waits for its peer, so there is nothing to keep: what the kernel does
-/// not take now is dropped and counted, as the network would.
+/// A datagram socket never waits for its peer, so no datagram is kept. Those that the kernel does
+/// not accept now are dropped and counted, as a network would drop them.
 final class DatagramOutbox {
     private let memory: UnsafeMutableRawPointer
     private let entries: UnsafeMutablePointer<OutgoingDatagram>
     @exclusivity(unchecked) private(set) var count = 0
     @exclusivity(unchecked) private var used = 0
 
-    /// What one call to the kernel takes.
+    /// The most datagrams in one call to the kernel.
     static let most = 64
-    /// Four of the largest, or 64 of 4 KiB.
+    /// Room for four of the largest datagrams, or 64 of 4 KiB.
     static let capacity = 262_144
 
-    /// Whether neighbours of one size and receiver go as one message.
+    /// Whether consecutive datagrams of one size and receiver form one message.
     @exclusivity(unchecked) private var bundles: Bool
-    /// How those go that are not to be bundled.
+    /// The form of datagrams that are not bundled.
     private let single: DatagramForm
 
-    /// Of a socket that is bound to every address, names may have sources behind them.
+    /// With `hasSources`, for a socket bound to every address, names may include sources.
     init(bundles: Bool, hasSources: Bool) {
         self.bundles = bundles
         single = hasSources ? .sourced : .plain
@@ -35,7 +35,7 @@ final class DatagramOutbox {
 
     var isEmpty: Bool { count == 0 }
 
-    /// False if it has to be sent first.
+    /// Copies a datagram into the outbox. False if the outbox must be flushed first.
     func append(_ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer) -> Bool {
         let (size, nameSize) = (bytes.count, name.count)
         guard count < Self.most, size &+ nameSize <= Self.capacity &- used,
@@ -55,7 +55,7 @@ final class DatagramOutbox {
         return true
     }
 
-    /// What became of the datagrams.
+    /// The result of a flush.
     struct Flushed {
         var bytes = 0
         var sent = 0
@@ -64,12 +64,12 @@ final class DatagramOutbox {
         var refusedBundles = 0
     }
 
-    /// Sends everything.
+    /// Sends all datagrams.
     func flush(_ sockets: any Sockets, on descriptor: Descriptor) -> Flushed {
         var (result, place, retries) = (Flushed(), 0, 0)
-        // Which one was refused last.
+        // The index of the datagram that was refused last.
         var refusedPlace = -1
-        // Those of a refused bundle go one by one.
+        // Datagrams of a refused bundle, up to this index, are sent one by one.
         var plainEnd = 0
         while place < count {
             let isPlain = !bundles || place < plainEnd
@@ -85,13 +85,13 @@ final class DatagramOutbox {
             if outcome.refused > 1 && DatagramError.forbidsBundles(error) {
                 result.refusedBundles += 1
                 plainEnd = place + outcome.refused
-                // The device's answer, which will be the same next time; others depend on the
-                // receiver and on the size.
+                // EIO is the device's answer, which will be the same next time. Other errors depend
+                // on the receiver and the size.
                 if error == EIO { bundles = false }
                 continue
             }
             let mayBeOldNews = DatagramError.isOldNews(error)
-            // Its address has gone since it was asked there; the routes may still know a way.
+            // The source address is gone, but the routes may still find a way.
             if DatagramError.refusesSource(error), refusedPlace == place || !mayBeOldNews,
                 let other = entries[place].withoutSource
             {
@@ -99,7 +99,7 @@ final class DatagramOutbox {
                 continue
             }
             refusedPlace = place
-            // News of an earlier datagram stands in the way once; then this one has its own turn.
+            // An earlier datagram's error can block this one once, so it is tried again.
             if mayBeOldNews && retries < Self.most {
                 retries += 1
                 continue

@@ -1,12 +1,11 @@
-/// A connected datagram socket: a connection whose pieces have bounds, and which an error seldom
-/// ends.
+/// Connected datagram sockets: connections with message boundaries, which an error seldom ends.
 extension Loop {
-    /// A receive that failed is tried again at once, but if others have failed just before only
-    /// after this time.
+    /// The pause before a failed receive is repeated, if another failed just before; a first
+    /// failure is repeated at once.
     private static var receiveRetryTime: Nanoseconds { 20_000_000 }
 
-    /// One `onTraffic` for each; what the handler left of the one before is gone, as with any
-    /// datagram.
+    /// Calls `onTraffic` once for each datagram. The unread bytes of the previous datagram are
+    /// dropped.
     func receivedDatagram(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) {
@@ -17,7 +16,7 @@ extension Loop {
         if connection.pointee.flags.contains(.piped) { return passOn(connection, bytes) }
         connection.pointee.inbound.release()
         if !connection.pointee.flags.isDisjoint(with: .notReading) {
-            // Only the last one is kept through a pause, as if the socket had room for one.
+            // Only the latest datagram is kept during a pause, as if the socket had room for one.
             if connection.pointee.flags.contains(.trafficDue) { port.counters.datagramDrops.add() }
             connection.pointee.inbound.append(bytes)
             connection.pointee.flags.insert(.trafficDue)
@@ -34,7 +33,7 @@ extension Loop {
         connection.pointee.details?.takeUnretainedValue().holdsEmptyDatagram = holds
     }
 
-    /// An empty datagram that is shown now, or came during a pause. Only once: whoever has taken it
+    /// Whether an empty datagram is current, or arrived during a pause. True only once: the caller
     /// passes it on.
     package func takeEmptyDatagram(_ connection: ConnectionReference) -> Bool {
         guard let details = connection.pointee.details?.takeUnretainedValue(),
@@ -44,14 +43,14 @@ extension Loop {
         return true
     }
 
-    /// Whatever is not the socket's end is the loss of a datagram. One error may come again with
-    /// each try, so there is time between them.
+    /// Counts any error that does not end the socket as a lost datagram. One error may repeat with
+    /// each attempt, so repeated attempts wait.
     func datagramReceiveFailed(_ connection: ConnectionReference, _ error: SystemError) {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
         switch connection.pointee.state {
         case .finishing
         where !DatagramError.endsSocket(error.number) && !connection.pointee.outbound.isEmpty:
-            // What waits to go out is not lost with it.
+            // Queued datagrams are still sent.
             port.counters.datagramDrops.add()
         case .open where DatagramError.endsSocket(error.number), .finishing, .lingering:
             connection.pointee.flags.insert(.peerEnded)
@@ -61,7 +60,7 @@ extension Loop {
             let failed = details.receiveFailed
             let since = failed == 0 ? .max : now - failed
             details.receiveFailed = now
-            // Twice that, so that it stays a rest when each try fails at once.
+            // Twice the retry time, so that attempts stay spaced when each one fails at once.
             details.holdsReceiving = since < 2 * Self.receiveRetryTime
             guard details.holdsReceiving else { return updateReading(connection) }
             timers.schedule(
@@ -70,7 +69,7 @@ extension Loop {
         }
     }
 
-    /// It has failed to receive, and waits.
+    /// Whether receiving waits after repeated failures.
     func isReceiveHeldBack(_ connection: ConnectionReference) -> Bool {
         guard let details = connection.pointee.details?.takeUnretainedValue() else { return false }
         return details.holdsReceiving && now < details.receiveFailed + Self.receiveRetryTime
@@ -78,7 +77,7 @@ extension Loop {
 
     // MARK: Sending
 
-    /// An empty write: nothing on a stream, and an empty datagram if nothing joins it.
+    /// Handles an empty write: ignored on a stream, an empty datagram if no bytes join it.
     @inline(never)
     package func writeNothing(_ connection: ConnectionReference) {
         guard connection.pointee.flags.contains(.datagrams), acceptsWrites(connection) else {
@@ -93,8 +92,8 @@ extension Loop {
         wrote(connection)
     }
 
-    /// What is written inside `body` goes out as one piece: of a datagram socket it is a datagram
-    /// of its own, whatever was written before and will be after it. `tell` as with `write`.
+    /// Writes that `body` makes form one unit. On a datagram socket that is a datagram of its own,
+    /// separate from earlier and later writes. `tell` works as in `write`.
     package func writeWhole(
         _ connection: ConnectionReference, tell: SendResult? = nil, _ body: () -> Void
     ) {
@@ -110,29 +109,29 @@ extension Loop {
         endDatagram(connection)
     }
 
-    /// What another callback or closure has gathered is a datagram of its own.
+    /// Completes a datagram that another callback or closure has gathered.
     func separate(_ connection: ConnectionReference) {
-        // What `preWrite` adds belongs to what it was asked about.
+        // Writes in `preWrite` join the datagram that it was called for.
         guard !connection.pointee.flags.contains(.preWriting) else { return }
         if connection.pointee.discarded != entry { endDatagram(connection) }
-        // Only now: that may have called the handler.
+        // Set last: `endDatagram` may have called the handler.
         connection.pointee.discarded = entry
     }
 
-    /// Names the running callback or closure: each moves one of these on.
+    /// A number for the running callback or closure: each of them increases one of these counters.
     private var entry: Int {
         counters.bytesIn.current &+ counters.datagramsIn.current &+ closureCount
     }
 
-    /// What is gathered is a datagram: nothing joins it. Nothing on a stream.
+    /// Completes the gathered datagram, so that later writes do not join it. Ignored on a stream.
     package func endDatagram(_ connection: ConnectionReference) {
         if connection.pointee.flags.isSuperset(of: [.datagrams, .dirty]) { flush(connection) }
     }
 
-    /// Sends what is gathered, or what waits before it.
+    /// Sends the gathered datagram, or the one queued before it.
     func sendNextDatagram(_ connection: ConnectionReference) {
         connection.pointee.outbound.seal()
-        // It counts for more than its bytes only now.
+        // Only a sealed datagram has its fixed cost added to its bytes.
         judgeBacklog(connection)
         guard let bytes = connection.pointee.outbound.takeOffDatagram(chunks) else { return }
         driver.submit(.send(bytes), for: connection.pointee.token)
@@ -145,8 +144,9 @@ extension Loop {
         wentOut(connection)
     }
 
-    /// It is lost, and the socket seldom is. But news of an earlier one, that nobody was there for
-    /// example, the kernel tells instead of sending: then this one has a turn of its own.
+    /// Drops the datagram; the socket can usually continue. An earlier datagram's error, such as a
+    /// port without a listener, is reported in place of this send. The datagram is then tried once
+    /// more.
     func datagramSendFailed(_ connection: ConnectionReference, _ error: SystemError) {
         if DatagramError.isOldNews(error.number), isSending(connection),
             connection.pointee.outbound.tryDatagramAgain()

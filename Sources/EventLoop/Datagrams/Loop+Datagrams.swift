@@ -1,4 +1,4 @@
-/// Datagrams: received one by one, answered together.
+/// Datagrams of bound sockets: received one by one, replied to together.
 import Glibc
 
 extension Loop {
@@ -12,7 +12,7 @@ extension Loop {
         single(datagram, on: record)
     }
 
-    /// Several that came as one, of which each is told.
+    /// Delivers each of several datagrams that the kernel merged.
     @inline(never)
     private func pieces(
         of datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
@@ -38,7 +38,7 @@ extension Loop {
         counters.datagramsIn.add()
         let count = datagram.pointee.bytes.count
         counters.bytesIn.add(count)
-        // It comes from the driver, and so never inside another callback.
+        // The event comes from the driver, so it is never inside another callback.
         depth = 1
         do {
             let action = try delegates._withUnsafeGuaranteedRef {
@@ -56,7 +56,7 @@ extension Loop {
     @inline(never)
     private func shutdownAsked() { owner.stopRequested(.shutdownAction) }
 
-    /// There is no connection that it could close.
+    /// Counts and reports the error: there is no connection to close.
     @inline(never)
     private func datagramHandlerFailed(_ error: any Error) {
         port.counters.datagramErrors.add()
@@ -79,7 +79,7 @@ extension Loop {
         }
     }
 
-    /// Gathers a datagram to be sent at the end of this turn. Nothing after the socket has closed.
+    /// Gathers a datagram to be sent at the end of this turn. Ignored after the socket has closed.
     package func sendDatagram(
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
     ) {
@@ -92,7 +92,7 @@ extension Loop {
         sendFurther(bytes, to: name, socket: index)
     }
 
-    /// With the first datagram of a socket, and when the outbox is full.
+    /// For a socket's first datagram, and when the outbox is full.
     @inline(never)
     private func sendFurther(
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
@@ -102,7 +102,7 @@ extension Loop {
         hasDatagramsToSend = true
         guard !outbox.append(bytes, to: name) else { return }
         flushDatagrams(index, outbox)
-        // Longer than an empty outbox: no network takes it either.
+        // Larger than an empty outbox: no network transports it either.
         if !outbox.append(bytes, to: name) { port.counters.datagramDrops.add() }
     }
 
@@ -116,14 +116,14 @@ extension Loop {
         return outbox
     }
 
-    /// When its socket closes: the descriptor may be somebody else's then.
+    /// Removes the outbox of a closing socket, since the descriptor number may be reused.
     func forgetOutbox(_ index: Int) {
         guard index < outboxes.count else { return }
         outboxes[index]?.release()
         outboxes[index] = nil
     }
 
-    /// A datagram socket that has not closed.
+    /// Whether `index` is a datagram socket that has not closed.
     package func isServed(_ index: Int) -> Bool {
         guard listeners.indices.contains(index), listeners[index].bound.isDatagram else {
             return false
@@ -134,7 +134,7 @@ extension Loop {
         }
     }
 
-    /// Sends what was gathered by every socket.
+    /// Sends the datagrams gathered on every socket.
     func flushDatagrams() {
         guard hasDatagramsToSend else { return }
         hasDatagramsToSend = false
@@ -156,13 +156,13 @@ extension Loop {
         }
     }
 
-    /// Where a listener of this loop is bound.
+    /// The address that a listener of this loop is bound to.
     package func boundAddress(_ index: Int) -> SocketAddress { listeners[index].bound.address }
 
     package func joinGroup(
         _ group: SocketAddress, interface: String?, socket index: Int
     ) throws(SystemError) {
-        // Its descriptor may be somebody else's by now.
+        // The kernel may have reused the descriptor number of a closed socket.
         guard isServed(index) else { throw SystemError(EBADF, "setsockopt") }
         try sockets.join(group, interface: interface, on: listeners[index].bound.descriptor)
     }

@@ -1,19 +1,19 @@
-/// Listeners: accepting, handing over, backing off, and stopping without resetting who waits.
+/// Listeners: accept, distribute, back off, and stop without resetting clients in the backlog.
 
 /// One listening descriptor of a loop.
 struct Listener {
     let bound: BoundListener
-    /// Connections go to all loops by the balancer, not just to the one that accepts.
+    /// The balancer distributes connections to all loops, not only to the accepting one.
     let spreads: Bool
     var state = ListenerState.idle
     var token: Token?
     var isStopping = false
-    /// Accepted when the limit of connections was reached already: a backend may be ahead of the
-    /// loop. They wait as if they were still in the backlog.
+    /// Connections accepted after the limit was reached, since a backend may be ahead of the loop.
+    /// They wait as if they were still in the backlog.
     var parked: [AcceptedStream] = []
-    /// While emptying: not sooner than this, after an error.
+    /// While emptying, after an error: no accept before this time.
     var looksAgain: Nanoseconds = 0
-    /// Doubles with each failure in a row.
+    /// Doubles with each consecutive failure.
     var backOff = Self.shortestBackOff
 
     var stream: StreamKind { bound.isDatagram ? .datagrams : .accept }
@@ -28,15 +28,15 @@ enum ListenerState: Equatable {
     case idle
     /// The driver's accept stream is running.
     case accepting
-    /// That stream was asked to stop.
+    /// That stream is being stopped.
     case stopping
     /// Waits for descriptors or memory.
     case backingOff
-    /// Waits for room under the limit of connections, or for a loop that is behind.
+    /// Waits for room under the connection limit, or for a loop that is behind.
     case full
-    /// Stopping: takes in what waits in the backlog, a few in each turn, for so long at most.
+    /// Stopping: accepts the backlog's connections, a few in each turn, until this time at most.
     case emptying(until: Nanoseconds)
-    /// The driver closes it.
+    /// The driver closes the listener.
     case closing
     case closed
 }
@@ -68,7 +68,7 @@ extension Loop {
 
     func accepted(_ descriptor: Descriptor, on record: ConnectionReference) {
         let listener = record.pointee.discarded
-        // Too late to be served: the loops may be drained already.
+        // Too late to be served: all loops may be drained already.
         guard listeners[listener].state != .closing else { return sockets.discard(descriptor) }
         listeners[listener].backOff = Listener.shortestBackOff
         let stream = AcceptedStream(
@@ -93,7 +93,7 @@ extension Loop {
         stopStream(of: listener)
     }
 
-    /// Clients wait in the backlog until the loop has taken what it was handed.
+    /// Leaves clients in the backlog until the loop has opened the connections passed to it.
     private func waitForLoop(_ target: Int, _ listener: Int) {
         guard listeners[listener].state == .accepting else { return }
         port.counters.acceptorWaits.add()
@@ -101,11 +101,11 @@ extension Loop {
         stopStream(of: listener)
     }
 
-    /// A loop that has not taken what was handed to it, if no other can be handed the next
-    /// connection instead.
+    /// A loop that has not opened the connections passed to it, if all target loops are in that
+    /// state; else nil.
     private func targetBehind(of listener: Int) -> Int? {
         guard listeners[listener].spreads else { return nil }
-        // Not lazily: each of those that are behind is to tell when it is not.
+        // Not lazy: each loop that is behind must notify when it has caught up.
         let behind = targets.indices.filter { isBehind(targets[$0]) }
         return behind.count == targets.count ? behind.first : nil
     }
@@ -120,16 +120,16 @@ extension Loop {
         driver.submit(.stop(.accept), for: token)
     }
 
-    /// Who was in the backlog when a stop began is served, above the limit of connections too.
+    /// Serves a connection that was in the backlog when a stop began, even above the limit.
     private func placeInAnyCase(_ stream: AcceptedStream, listener: Int) {
         owner.connectionAdded()
         place(stream, listener: listener)
     }
 
-    /// Gives a stream, for which there is room, to a loop.
+    /// Passes a stream that is already counted to a loop.
     private func place(_ stream: AcceptedStream, listener: Int) {
         port.counters.accepted.add()
-        // With a time to linger, which it may have from its listener, close(2) holds up the loop.
+        // A linger time inherited from the listener would block the loop in close(2).
         if listeners[listener].bound.isInherited {
             try? sockets.set(.linger(reset: false), on: stream.descriptor)
         }
@@ -154,7 +154,7 @@ extension Loop {
         let index = balancer.pick(
             among: targets.count, load: { targets[$0].load }, source: { stream.peer })
         guard targets[index].adoptions.isMany else { return targets[index] }
-        // One loop that is held up does not hold up the others' clients, nor even its own.
+        // A loop that is behind must not delay clients: its next connections go to other loops.
         let others = targets.filter { !$0.adoptions.isMany }
         guard let other = others.min(by: { $0.load < $1.load }) else { return targets[index] }
         port.counters.balancerFallBacks.add()
@@ -172,7 +172,7 @@ extension Loop {
         timers.schedule(at: now + delay, .acceptAgain(listener))
     }
 
-    /// A close makes room for a descriptor: no need to wait for the timer.
+    /// A close frees a descriptor, so listeners do not wait for the timer.
     func acceptAfterClose() {
         guard !hasEnded else { return }
         for listener in listeners.indices where listeners[listener].state == .backingOff {
@@ -192,17 +192,17 @@ extension Loop {
         }
     }
 
-    // MARK: Stopping: cancel, join, accept who waits, close
+    // MARK: Stopping: cancel, join, accept the backlog, close
 
-    /// Connections that are taken out of a backlog in one turn of a stopping loop.
+    /// Connections accepted from one backlog in one turn of a stopping loop.
     private static var emptyingBudget: Int { 16 }
-    /// Under a flood a backlog is never empty.
+    /// The longest time for emptying, since under a flood a backlog is never empty.
     static var longestEmptying: Nanoseconds { 1_000_000_000 }
 
-    /// Taking in who waits in the backlogs has half of `limit`, and at most a second.
+    /// Stops accepting. Emptying the backlogs may last half of `limit`, at most a second.
     func stopAccepting(within limit: Nanoseconds) {
         stopHeard = stopHeard ?? now
-        // A later request may shorten it.
+        // A later request may shorten the time.
         emptyingLimit = min(limit / 2, emptyingLimit)
         for listener in listeners.indices where !listeners[listener].isStopping {
             listeners[listener].isStopping = true
@@ -227,7 +227,7 @@ extension Loop {
         let listener = record.pointee.discarded
         if listeners[listener].isStopping { return finishStopping(listener) }
         listeners[listener].state = .full
-        // Room may have been made before the stream had stopped.
+        // A connection may have closed before the stream had stopped.
         resumeAccepting()
     }
 
@@ -242,7 +242,7 @@ extension Loop {
             owner.parkedConnectionAdded()
             place(stream, listener: listener)
         }
-        // Who waits where another server accepts too is that one's.
+        // If another server accepts on this socket too, the backlog is left to it.
         let bound = listeners[listener].bound
         guard !bound.isDatagram && !owner.isHandedOut(bound) else {
             return closeListener(listener)
@@ -252,13 +252,13 @@ extension Loop {
         emptyBacklog(listener)
     }
 
-    /// Closing with clients in the backlog would reset them.
+    /// Accepts backlogs' connections, since a close with clients in the backlog would reset them.
     func emptyBacklogs() {
         for listener in listeners.indices { emptyBacklog(listener) }
     }
 
-    /// When backlogs are to be looked at again: now, or, while a loop is behind, when it says that
-    /// it is not, or when the time is up.
+    /// The next time to check the backlogs: now or after an error's delay. While all loops are
+    /// behind, it is the end of emptying, since a loop that catches up posts a message.
     var emptyingDeadline: Nanoseconds? {
         guard emptyingCount > 0 else { return nil }
         return listeners.indices.lazy.compactMap { listener -> Nanoseconds? in
@@ -270,7 +270,7 @@ extension Loop {
 
     private func emptyBacklog(_ listener: Int) {
         guard case .emptying(let end) = listeners[listener].state else { return }
-        // It may have been handed out meanwhile: then who waits is another server's.
+        // After a hand-out in the meantime, the backlog belongs to another server.
         guard driver.clock < end, !owner.isHandedOut(listeners[listener].bound) else {
             emptyingCount -= 1
             return closeListener(listener)
@@ -287,7 +287,7 @@ extension Loop {
                 }
                 placeInAnyCase(waiting, listener: listener)
             } catch {
-                // Short of descriptors: those that close give some back.
+                // Descriptors are short; connections that close free some.
                 listeners[listener].looksAgain = now + Listener.shortestBackOff
                 return
             }
@@ -302,7 +302,7 @@ extension Loop {
         } else {
             listeners[listener].state = .closed
             sockets.discard(listeners[listener].bound.descriptor)
-            // Not told by the driver, which never had it.
+            // No `closed` follows, since the driver never had this descriptor.
             checkAcceptingStopped()
         }
     }

@@ -1,5 +1,5 @@
-/// How the loop enters a handler's code, and what it does right after: memory lent to the callback
-/// is taken back, what was written goes out, what was asked for is done.
+/// Calls into a handler's code, and the work right after each: unread bytes are kept, written bytes
+/// are sent, requested actions run.
 
 extension Loop {
     /// Runs one callback of `connection`.
@@ -21,7 +21,7 @@ extension Loop {
         current = outer
         if depth == 0 { return leave(connection, action, driver) }
         apply(action, to: connection)
-        // A callback inside another may have closed it while it was the current one.
+        // A nested callback may have closed the connection while it was the current one.
         if connection.pointee.flags.contains(.notOpen) { enqueue(connection) }
     }
 
@@ -34,16 +34,16 @@ extension Loop {
         if connection.pointee.inbound.count > cap { judgeUnread(connection) }
     }
 
-    /// Too much is unread. That is the handler's doing only if it was shown all of it, and if
-    /// nothing but the handler keeps it from being taken: while the library itself pauses reading,
-    /// no more than one receive can be behind the cap.
+    /// Closes a connection with too many unread bytes. That is the handler's fault only if it was
+    /// shown all of them and only the handler prevents their consumption. While the library itself
+    /// pauses reading, the excess is at most one receive.
     private func judgeUnread(_ connection: ConnectionReference) {
         let flags = connection.pointee.flags
         let isPausedByUs = !flags.isDisjoint(with: [
             .trafficDue, .throttled, .workFull, .awaitingOther, .piped,
         ])
         guard connection.pointee.state == .open, !isPausedByUs else { return }
-        // What a reset has left behind is shown as long as the handler takes it.
+        // Bytes received before a reset are shown as long as the handler consumes them.
         if flags.contains(.broken) { return close(connection, .peer) }
         let isAboutToPause = flags.contains(.congested) && !flags.contains(.readsAhead)
         guard !isAboutToPause else { return }
@@ -70,7 +70,8 @@ extension Loop {
     }
 
     /// Runs a closure of a handler or of another thread. Its error closes `token`'s connection, or
-    /// else stops the server; with a token whose connection is gone it does not run.
+    /// without a token stops the server. With a token whose connection is gone the closure does not
+    /// run.
     package func runClosure(for token: Token?, _ body: (Loop) throws -> Void) {
         let connection = token.flatMap { table.find($0) }
         if token != nil && connection == nil { return }
@@ -86,14 +87,14 @@ extension Loop {
             }
         }
         depth -= 1
-        // What this closure wrote is a datagram, and not joined by what the next one writes.
+        // The closure's writes form a datagram that later closures' writes do not join.
         if let connection { endDatagram(connection) }
         if depth == 0 && !retired.isEmpty { retired.free() }
     }
 
     // MARK: Callbacks of the loop itself
 
-    /// Once, before anything else happens here. Throws what the handler throws.
+    /// Runs `onBoot` before any other event. Throws the handler's error.
     package func boot() throws {
         depth += 1
         defer { depth -= 1 }

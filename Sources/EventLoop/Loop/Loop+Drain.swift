@@ -1,42 +1,43 @@
 import Glibc
 
-/// A loop's end: connections that are quiet close, those in the middle of something get to finish
-/// it, and at the deadline all are aborted.
+/// The end of a loop: quiet connections close, busy ones can finish, and at the deadline all are
+/// aborted.
 
 enum LoopPhase: Equatable {
     case running
-    /// No more accepting here.
+    /// This loop accepts no more.
     case acceptedLast
-    /// Since when, and when patience ends.
+    /// With the start, and the deadline at which all connections are aborted.
     case draining(since: Nanoseconds, deadline: Nanoseconds)
-    /// No connection left; waits for the other loops.
+    /// No connection is left; waits for the other loops.
     case drained
     case ended
 }
 
 extension Loop {
-    /// A peer that was silent for this long is not in the middle of sending.
+    /// A peer that was silent for this long is not in the middle of a request.
     static var quietTime: Nanoseconds { 20_000_000 }
-    /// A peer that has just connected, and was sent nothing yet, may be about to send: its first
-    /// bytes need a round trip more.
+    /// A peer that has just connected, and has received no bytes yet, may be about to send. Its
+    /// first bytes need an additional round trip.
     private static var firstByteTime: Nanoseconds { 100_000_000 }
 
-    /// A second request may shorten the time, not lengthen it.
+    /// Starts the drain. A second request may shorten the time, not lengthen it.
     func drain(within limit: Nanoseconds) {
         switch phase {
         case .running, .acceptedLast:
-            // Taking in who waited was part of the same time.
+            // The time for emptying the backlogs counts too.
             let deadline = max(now, (stopHeard ?? now) + limit)
             phase = .draining(since: now, deadline: deadline)
         case .draining(let since, let deadline):
             phase = .draining(since: since, deadline: min(deadline, now + limit))
-        // No look is due: nobody would take one, and the loop would not sleep until the others end.
+        // No deadline is set: without a connection to check, the loop would not sleep until the
+        // others end.
         case .drained, .ended: return
         }
         drainDeadline = now
     }
 
-    /// The server is asked to stop: nobody is accepted any more.
+    /// Whether the server is stopping and accepts no more connections.
     package var isStopping: Bool {
         phase != .running || listeners.contains { $0.isStopping }
     }
@@ -50,7 +51,7 @@ extension Loop {
         if isBusy {
             connection.pointee.flags.insert(.busy)
         } else {
-            // The peer has as long as if it had moved now; but a drain need not wait again.
+            // The peer's time-outs start anew, but a drain need not wait again.
             if !isStopping { connection.pointee.lastReceived = now }
             connection.pointee.flags.remove(.busy)
             connection.pointee.flags.remove(.endShown)
@@ -61,17 +62,17 @@ extension Loop {
     func advanceDrain() {
         guard case .draining(let since, let deadline) = phase else { return }
         if let due = drainDeadline, due <= now { lookAtConnections(since, deadline) }
-        // Connections that were handed over and not taken yet are to be served too.
+        // Connections passed to this loop and not opened yet are served too.
         guard table.count == 0, port.adoptions.isNone else { return }
         drainDeadline = nil
         phase = .drained
         owner.drained(index)
     }
 
-    /// Closes who is quiet, and notes when somebody else may be.
+    /// Closes quiet connections and sets the time of the next check.
     private func lookAtConnections(_ since: Nanoseconds, _ deadline: Nanoseconds) {
-        // Half of the time is for peers that keep sending, the other half for sending the last
-        // bytes out.
+        // The first half of the time is for peers that still send, the second half for the last
+        // bytes of output.
         let patience = since + (deadline - since) / 2
         drainDeadline = now < deadline ? deadline : nil
         for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
@@ -80,7 +81,8 @@ extension Loop {
             if connection.pointee.state == .connecting {
                 abandonConnect(connection, SystemError(ECANCELED, "connect"))
             } else if now >= deadline {
-                // The kernel has all of a lingering one, and goes on delivering it after a close.
+                // The kernel has all output of a lingering connection and delivers it after a
+                // close.
                 if connection.pointee.state == .lingering {
                     beginClosing(connection)
                 } else {
@@ -109,16 +111,15 @@ extension Loop {
         return isNew ? max(quietAt, moved + Self.firstByteTime) : quietAt
     }
 
-    /// It looks silent only because this loop did not come to listen: it was held up by a callback,
-    /// or by others, or the driver has no buffer for it yet, or has its bytes in a queue that this
-    /// turn did not get to the end of.
+    /// Whether a silent peer may have sent bytes that this loop has not pulled. Possible reasons
+    /// are a slow callback, other connections, no free buffer, or the turn's budget.
     func hasUnread(_ connection: ConnectionReference) -> Bool {
         if isBehind { return true }
         return connection.pointee.flags.isDisjoint(with: .notReading)
             && sockets.hasUnread(connection.pointee.descriptor)
     }
 
-    /// Says goodbye and lets go of everything. Posts are refused from now on.
+    /// Calls `onShutdown` and releases everything. Later posts are refused.
     func end() {
         guard !hasEnded else { return }
         sayGoodbye()
@@ -132,8 +133,8 @@ extension Loop {
         depth -= 1
     }
 
-    /// Of a loop whose driver has failed: its handler's last callback, for which the other loops
-    /// had to be drained first. Nothing for others.
+    /// Calls the handler's last callback on a loop whose driver has failed. The other loops must be
+    /// drained first. Does nothing on other loops.
     package func endAfterFailure() {
         guard owesGoodbye else { return }
         owesGoodbye = false
@@ -149,8 +150,9 @@ extension Loop {
         letGo()
     }
 
-    /// Of everything that belongs to the program, which may itself hold this loop, and of the
-    /// kernel's. Some of it may look at the loop as it goes. Of the handler last.
+    /// Releases objects of the program, some of which may hold this loop, and the kernel's
+    /// resources. Objects may use the loop while they are released, so callers release the handler
+    /// last.
     private func letGo() {
         while let action = timers.popDue(at: .max) {
             if case .handler(let timer) = action { timer.cancel() }
@@ -174,12 +176,13 @@ extension Loop {
         }
     }
 
-    /// The kernel refuses to serve this loop at all: every connection is told, and the server
-    /// stops.
+    /// Closes every connection with the error and stops the server: the kernel refuses to serve
+    /// this loop.
     func driverFailed(_ error: SystemError) {
         port.counters.driverErrors.add()
         owner.report(.driverFailed(error, loop: index))
-        // Nothing new begins; what the driver still has is freed when it has let go of it.
+        // No new connection begins. Memory that the driver still uses is freed after its
+        // `shutDown`.
         phase = .drained
         let tokens = cutConnections(error)
         for listener in listeners.indices { cutListener(listener) }
@@ -191,7 +194,7 @@ extension Loop {
         owner.drained(index)
     }
 
-    /// The driver closes those that it has.
+    /// Marks a listener as closed; the driver closes those that it has.
     private func cutListener(_ listener: Int) {
         guard listeners[listener].state != .closed else { return }
         removePath(of: listeners[listener].bound)
@@ -212,7 +215,7 @@ extension Loop {
         return tokens
     }
 
-    /// The driver, which has ended, has no last words for them.
+    /// Frees connections without `closed`, since the driver has ended.
     private func forgetConnections(_ tokens: [Token]) {
         for token in tokens {
             if let connection = table.find(token), connection.pointee.state == .closing {
@@ -221,8 +224,8 @@ extension Loop {
         }
     }
 
-    /// For a start that failed: nothing was accepted yet, and no handler is told of an end. Who
-    /// began to connect in `onBoot` is.
+    /// Ends a loop after a failed start. No connection was accepted and no handler has a last
+    /// callback. Connects begun in `onBoot` are answered with ECANCELED.
     package func abandon() {
         for listener in listeners where listener.token == nil {
             removePath(of: listener.bound)

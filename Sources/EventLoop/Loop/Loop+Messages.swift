@@ -1,10 +1,10 @@
-/// What other threads have posted: so many in a turn, and no longer than so long, since all
-/// connections of the loop wait meanwhile. What tells the loop to stop overtakes the rest.
+/// Messages of other threads, limited per turn in number and time, since all connections of the
+/// loop wait meanwhile. Requests to stop overtake the rest.
 extension Loop {
-    /// Messages of a turn. A connection that is handed over counts for sixteen: it runs `onOpen`.
+    /// The most messages in a turn. A new connection counts as sixteen, since it runs `onOpen`.
     private static var messageBudget: Int { 256 }
     private static var adoptionWeight: Int { 16 }
-    /// How long timers or messages may hold a turn, in which others wait.
+    /// The longest time for timers or for messages in one turn.
     static var turnBudget: Nanoseconds { 1_000_000 }
 
     func takeMessages() {
@@ -21,7 +21,7 @@ extension Loop {
         }
         let end = driver.clock + Self.turnBudget
         var left = Self.messageBudget
-        // Indexed: a message may end the loop, which takes no further batch.
+        // By index: a message may end the loop, which empties the batch.
         while left > 0, messagesTaken < messages.count {
             left -= handleNextMessage()
             if driver.clock >= end { break }
@@ -32,7 +32,7 @@ extension Loop {
         messagesTaken = 0
     }
 
-    /// Returns what it counts for. Its closure is let go when it has run, not with the batch.
+    /// Returns the message's weight. The closure is released after it has run, not with the batch.
     private func handleNextMessage() -> Int {
         var message = LoopMessage.resumeAccepting
         swap(&message, &messages[messagesTaken])
@@ -42,7 +42,7 @@ extension Loop {
         return 1
     }
 
-    /// Those that this loop has not come to, at its end.
+    /// Returns unhandled messages at the loop's end.
     func takeLeftMessages() -> [LoopMessage] {
         let left = Array(messages[messagesTaken...])
         messages = []
@@ -59,7 +59,7 @@ extension Loop {
         case .run(let body): runClosure(for: nil) { body($0) }
         case .startAccepting: startAccepting()
         case .resumeAccepting:
-            // Before the look: what frees room after it asks again.
+            // Cleared before the check: room freed after it posts another request.
             port.isResuming.store(false, ordering: .sequentiallyConsistent)
             resumeAccepting()
         case .stopAccepting(let limit): stopAccepting(within: limit)

@@ -1,99 +1,99 @@
 import CLinux
 
-/// One event loop: the driver, the connections that live on it, and the turn that moves them.
+/// One event loop: the driver, its connections, and the turn that serves them.
 ///
-/// Confined to one thread. Its methods are spread over this folder and `Connections/` by what they
-/// are about. Hot stored properties carry `@exclusivity(unchecked)`: the dynamic check costs more
-/// than the work, and nothing re-enters them.
+/// Confined to one thread. Extensions in this folder and `Connections/` hold the methods by topic.
+/// Hot stored properties carry `@exclusivity(unchecked)`: the dynamic check costs more than the
+/// access, and no access is re-entrant.
 @usableFromInline
 package final class Loop {
     package let index: Int
     package let port: LoopPort
-    // The port's own, which keeps them alive: at hand for what is counted with every request.
+    // The port's counters, which the port keeps alive; stored here for the hot path.
     @usableFromInline
     @exclusivity(unchecked) unowned(unsafe) let counters: LoopCounters
     @usableFromInline package let configuration: LoopConfiguration
-    /// Replies of at most so many bytes are copied without further ado: no piece that is worth
-    /// sending ahead, and no reason to look at the marks.
+    /// Replies of at most this many bytes are copied without further checks: too small to send
+    /// ahead, and not above the high mark.
     let shortReply: UInt
     package let sockets: any Sockets
-    /// The loops that connections accepted here may go to, this one among them.
+    /// The loops that connections accepted here may go to, including this one.
     let targets: [LoopPort]
     // The owner outlives its loops: it joins their threads.
     unowned(unsafe) let owner: any LoopOwner
 
     @exclusivity(unchecked) let driver: any Driver
-    /// Owned, but not counted for each event, which a variable of the delegate's type would be.
-    /// Replaced when the loop ends: who keeps it then keeps nothing of the program's with it.
+    /// Owned, without the reference counting per event of a strong variable. Replaced when the loop
+    /// ends, so that a reference to the loop then keeps no object of the program.
     @usableFromInline
     @exclusivity(unchecked) package internal(set) var delegates: Unmanaged<Delegates>
-    // `package` for its setter's sake: one that can be inlined ends the compiler (Swift 6.3.1).
+    // The setter is `package`: an inlinable one crashes the compiler (Swift 6.3.1).
     @usableFromInline
     @exclusivity(unchecked) package internal(set) var table = ConnectionTable()
     @usableFromInline
     @exclusivity(unchecked) package let chunks = ChunkPool()
     @exclusivity(unchecked) var timers = TimerQueue<TimerAction>()
-    /// Connections that something is due for, after the callback or message that said so.
+    /// Connections with pending work, handled after the current callback or message.
     @exclusivity(unchecked) var attention = Fifo<Token>(capacity: 64)
     @usableFromInline
     @exclusivity(unchecked) package var retired = RetiredBlocks()
-    /// How many callbacks are running: more than one only when a handler flushes and has a
-    /// `preWrite`.
+    /// The number of running callbacks: above one only when a handler flushes and has a `preWrite`.
     @usableFromInline
     @exclusivity(unchecked) var depth = 0
-    /// Callbacks and closures that are not counted as input.
+    /// The number of callbacks and closures that are not counted as input.
     @exclusivity(unchecked) var closureCount = 0
-    /// Whose callback is running.
+    /// The connection whose callback is running.
     @usableFromInline
     @exclusivity(unchecked) var current: ConnectionReference?
     /// The driver's clock as of this turn.
     @usableFromInline
     @exclusivity(unchecked) package var now: Nanoseconds
-    /// Cleared by a handler that does not care.
+    /// False once a handler turns out to have no `preWrite`.
     @usableFromInline
     @exclusivity(unchecked) package var handlerWantsWillWrite = true
     @exclusivity(unchecked) var listeners: [Listener] = []
     @exclusivity(unchecked) var hasDatagramsToSend = false
-    /// Of sockets that have not closed, by their place among the listeners, each made with the
-    /// first datagram that is to be sent. Owned, but not counted for each datagram.
+    /// Outboxes of open sockets by listener index, each made with the first datagram to send.
+    /// Owned, without reference counting per datagram.
     @exclusivity(unchecked) var outboxes: [Unmanaged<DatagramOutbox>?] = []
-    /// Of connections that are over for their handlers, if hosts are counted.
+    /// Hosts of connections after `onClose`, if hosts are counted.
     @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
-    /// Connects that failed before they began: told from the loop, not inside the call.
+    /// Results of connects that failed before they began. Reported from the loop, not inside the
+    /// call.
     @exclusivity(unchecked) var refusals: [() -> Void] = []
     @exclusivity(unchecked) var isTellingLast = false
     @exclusivity(unchecked) var balancer: Balancer
     @exclusivity(unchecked) var phase = LoopPhase.running {
         didSet { if phase == .ended { hasEnded = true } }
     }
-    /// At hand for each turn: to compare phases costs more.
+    /// Stored for each turn, since comparing phases costs more.
     @exclusivity(unchecked) private(set) var hasEnded = false
-    /// It has ended by a failure of its driver; the other loops may still serve.
+    /// The loop has ended by a failure of its driver; the other loops may still serve.
     @exclusivity(unchecked) package internal(set) var owesGoodbye = false
-    /// When this loop was first asked to stop accepting.
+    /// The time of the first request to stop accepting.
     @exclusivity(unchecked) var stopHeard: Nanoseconds?
-    /// While draining: when it should be looked at again.
+    /// While draining: the time of the next check.
     @exclusivity(unchecked) var drainDeadline: Nanoseconds?
-    /// The clock when a turn's callbacks had returned; nil before the first turn.
+    /// The clock after a turn's callbacks had returned; nil before the first turn.
     @exclusivity(unchecked) private var lastLook: Nanoseconds?
-    /// The last long turn. What happened in it was noted with the time of its beginning, and counts
-    /// as of its end where a time-out is judged.
+    /// The last long turn. Events in it were recorded with its start time. Time-outs count them
+    /// from its end.
     @exclusivity(unchecked) private(set) var heldUp: (from: Nanoseconds, to: Nanoseconds) = (0, 0)
     private static var longTurn: Nanoseconds { 20_000_000 }
     /// The last turn left completions in the driver.
     @usableFromInline
     @exclusivity(unchecked) var isBehind = false
-    /// Until then the loop looks for events without sleeping.
+    /// Until this time the loop polls for events without sleeping.
     @exclusivity(unchecked) private var busyUntil: Nanoseconds = 0
-    /// Taken from the mailbox, and how many of them have been handled.
+    /// A batch from the mailbox, and the number of its messages that have been handled.
     @exclusivity(unchecked) var messages: [LoopMessage] = []
     @exclusivity(unchecked) var messagesTaken = 0
     @exclusivity(unchecked) var hasMessagesLeft = false
-    /// Listeners whose backlogs are being taken in before they close.
+    /// The number of listeners whose backlogs are being emptied before they close.
     @exclusivity(unchecked) var emptyingCount = 0
     @exclusivity(unchecked) var emptyingLimit = Loop.longestEmptying
 
-    /// On the loop's thread. `listeners` are this loop's to accept on and to close.
+    /// Makes a loop, on its own thread. The loop accepts on `listeners` and closes them.
     package init(
         index: Int, port: LoopPort, driver: any Driver, sockets: any Sockets,
         delegate: any LoopDelegate, configuration: LoopConfiguration,
@@ -122,27 +122,27 @@ package final class Loop {
         delegates.release()
     }
 
-    /// Who is called by this loop.
+    /// The delegate that receives this loop's events.
     package var delegate: any LoopDelegate { delegates.takeUnretainedValue().delegate }
 
     func replaceDelegate(by delegate: any LoopDelegate) {
         let old = delegates
         delegates = .passRetained(Delegates(delegate))
-        // Last: what goes with it may ask this loop.
+        // Released last: objects freed with it may use this loop.
         old.release()
     }
 
-    /// A port for a loop with this driver: made first, since other loops must know it.
+    /// Makes the port for a loop with this driver, before the loop, since other loops need it.
     package static func port(
         index: Int, capacity: Int, driver: any Driver
     ) -> LoopPort {
         LoopPort(index: index, capacity: capacity, driver: driver)
     }
 
-    /// Connections in any state but free. Listeners count too.
+    /// Connections in any state but free, and listeners.
     package var slotsInUse: Int { table.count }
 
-    /// Its callback is running.
+    /// Whether a callback of this connection is running.
     @inlinable
     @inline(__always)
     func isCurrent(_ connection: ConnectionReference) -> Bool {
@@ -151,7 +151,7 @@ package final class Loop {
 
     package func find(_ token: Token) -> ConnectionReference? { table.find(token) }
 
-    /// Every connection that is open.
+    /// Calls `body` for every open connection.
     package func forEachOpen(_ body: (ConnectionReference) -> Void) {
         guard table.count > 0 else { return }
         for token in table.tokens(where: { $0.state == .open }) {
@@ -166,7 +166,7 @@ package final class Loop {
         mr_thread_get().map { Unmanaged<Loop>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// Whether this thread is a loop's, where waiting for loops may never end.
+    /// Whether this is a loop's thread, on which a wait for loops may never end.
     package static var isOnLoopThread: Bool { mr_thread_is_loop() || mr_thread_get() != nil }
 
     /// Runs `body` as this loop's thread.
@@ -179,7 +179,7 @@ package final class Loop {
 
     // MARK: The turn
 
-    /// One turn, in the steps that `DESIGN.md` numbers. False once the loop has ended.
+    /// Runs one turn, in the steps that `DESIGN.md` numbers. False once the loop has ended.
     package func turn() -> Bool {
         guard !hasEnded else { return false }
         port.counters.turns.add()
@@ -197,8 +197,7 @@ package final class Loop {
             return false
         }
         now = driver.now
-        // Before the completions: what another thread has posted may be for a connection that ends
-        // in this turn.
+        // Before the completions: a message may be for a connection that ends in this turn.
         takeMessages()
         guard !hasEnded else { return false }
         let hadEvents = driver.feed(self)
@@ -212,7 +211,7 @@ package final class Loop {
 
     private var isBusyPolling: Bool { configuration.busyPoll > 0 && driver.clock < busyUntil }
 
-    /// In the past if something is due already, nil if nothing is ever due.
+    /// The next deadline: in the past if work is due already, nil if none will be due.
     package func waitDeadline() -> Nanoseconds? {
         if !attention.isEmpty || !refusals.isEmpty || port.mailbox.mayHoldMessages
             || hasMessagesLeft
@@ -224,12 +223,12 @@ package final class Loop {
         return min(next, stop)
     }
 
-    /// Of what only a stopping loop does.
+    /// The deadline of a stopping loop's own work.
     private var stopDeadline: Nanoseconds? {
         emptyingCount > 0 ? emptyingDeadline : drainDeadline
     }
 
-    /// How long callbacks took: every connection of the loop has waited for them.
+    /// Records how long callbacks ran, since every connection of the loop waited for them.
     @discardableResult
     private func noteLag(since start: Nanoseconds) -> Nanoseconds {
         let end = driver.clock
@@ -244,7 +243,7 @@ package final class Loop {
         return end
     }
 
-    /// Whatever is not the daily bread.
+    /// Handles all events off the hot path.
     @usableFromInline
     @inline(never)
     func handle(_ event: Event, of connection: ConnectionReference) {
@@ -266,7 +265,7 @@ package final class Loop {
         }
     }
 
-    /// A completion of a life that is over. A descriptor in it would leak.
+    /// Counts a completion of an earlier generation. Closes its descriptor, which would leak.
     @usableFromInline
     @inline(never)
     func stale(_ completion: Completion) {
@@ -275,8 +274,8 @@ package final class Loop {
     }
 
     private func attend() {
-        // What is queued meanwhile waits for the next round: a handler that wakes itself cannot
-        // hold the loop.
+        // Connections queued meanwhile wait for the next round, so a handler that wakes itself
+        // cannot block the loop.
         var left = attention.count
         while left > 0, let token = attention.popFirst() {
             left -= 1

@@ -1,31 +1,31 @@
-/// Timers of the loop itself and of handlers; all of them live in one queue.
+/// The timers of the loop and of handlers, in one queue.
 
 enum TimerAction {
-    /// A connection's deadline: what it means depends on its state.
+    /// A connection's deadline, with a meaning that depends on its state.
     case connection(Token)
-    /// The same, found to have passed, looked at once more.
+    /// Like `connection`, but a second check after the deadline had passed.
     case overdue(Token)
     case tick
     /// A listener that could not accept tries again.
     case acceptAgain(Int)
     /// A connect that met a full backlog tries again.
     case connectAgain(Token)
-    /// Blocking work that was asked for when the pool had just refused some.
+    /// Blocking work is submitted again after the pool refused some.
     case workAgain(Token)
-    /// A datagram socket that has failed to receive again and again tries once more.
+    /// A datagram socket tries again after repeated receive failures.
     case receiveAgain(Token)
     case handler(LoopTimer)
 }
 
-/// A handler's timer. Confined to its loop.
+/// A timer of a handler, confined to its loop.
 package final class LoopTimer {
     fileprivate weak var loop: Loop?
     fileprivate var id = TimerQueue<TimerAction>.ID.none
     fileprivate var period: Nanoseconds?
-    /// When it is due, which is not when it fires: a period is counted from here.
+    /// The scheduled time, from which a period is counted; the timer may fire later.
     fileprivate var deadline: Nanoseconds = 0
     fileprivate var body: (() throws -> Void)?
-    /// Where an error of `body` goes; nil: it stops the server.
+    /// The connection that an error of `body` closes; nil: the error stops the server.
     fileprivate let connection: Token?
 
     fileprivate init(
@@ -39,9 +39,9 @@ package final class LoopTimer {
 
     package var isScheduled: Bool { body != nil }
 
-    /// Harmless when it has fired or the loop has ended.
+    /// Cancels the timer. Does nothing after it has fired or the loop has ended.
     package func cancel() {
-        // Let go of at the end: what it has captured may cancel this timer once more.
+        // Released at the end: objects captured by the closure may cancel this timer again.
         var body: (() throws -> Void)?
         swap(&body, &self.body)
         period = nil
@@ -61,7 +61,7 @@ extension Loop {
             timer.cancel()
             return timer
         }
-        // From this moment, not from the turn's beginning: never early.
+        // From this moment, not from the turn's start, so that the timer is never early.
         timer.deadline = driver.clock + max(0, delay)
         timer.id = timers.schedule(at: timer.deadline, .handler(timer))
         if let details = connection?.pointee.details?.takeUnretainedValue() {
@@ -70,10 +70,10 @@ extension Loop {
         return timer
     }
 
-    /// True if any was due.
+    /// Runs due timers. True if any was due.
     func runDueTimers() -> Bool {
-        // A timer that re-arms itself for now waits for the next turn: bounded by those due at the
-        // start.
+        // A timer that re-arms itself for now waits for the next turn: the count at the start is
+        // the bound.
         let timerCount = timers.count
         var left = timerCount
         let end = timerCount > 0 ? driver.clock + Self.turnBudget : now
@@ -99,7 +99,7 @@ extension Loop {
                 if listeners[listener].state == .backingOff { startAccepting(listener) }
             case .handler(let timer): fire(timer)
             }
-            // What is due goes on in the next turn: connections have theirs in between.
+            // Due timers continue in the next turn, after connections' events.
             if left & 15 == 0 && driver.clock >= end { break }
         }
         return left < timerCount
@@ -116,8 +116,8 @@ extension Loop {
         runClosure(for: timer.connection) { _ in try body() }
     }
 
-    /// Counted from the last one, so that what a loop is late does not add up. Those that it has
-    /// missed are left out: all of them at once would make it later still.
+    /// Counted from the last deadline, so that delays of the loop do not add up. Missed deadlines
+    /// are skipped: to run them all would delay the loop further.
     private func nextDeadline(after last: Nanoseconds, period: Nanoseconds) -> Nanoseconds {
         let missed = max(0, now - last) / period
         return last + (missed + 1) * period
@@ -125,9 +125,9 @@ extension Loop {
 }
 
 extension ConnectionDetails {
-    /// Notes a timer that ends with the connection. Those that fired are dropped when the list has
-    /// doubled since they last were: it stays as long as timers are many, and a thousand timers
-    /// cost no more than a thousand times one.
+    /// Adds a timer that ends with the connection. Fired timers are dropped when the list has
+    /// doubled since the last sweep. So the list is bounded by the live timers, and a thousand adds
+    /// cost a thousand times one.
     fileprivate func add(_ timer: LoopTimer) {
         if timers.count >= timersToSweep {
             timers.removeAll { !$0.isScheduled }

@@ -1,8 +1,8 @@
 import Synchronization
 
-/// What a loop needs to know, and whom it talks to.
+/// The types that connect a loop with its configuration, its delegate and its owner.
 
-/// How a loop treats its connections. Sizes in bytes.
+/// The settings of a loop's connections. Sizes in bytes.
 @usableFromInline
 package struct LoopConfiguration: Sendable {
     package var stream = StreamOptions()
@@ -12,40 +12,40 @@ package struct LoopConfiguration: Sendable {
     package var outboundLowMark = 64 << 10
     package var outboundLimit = 64 << 20
     package var idleTimeout: Nanoseconds?
-    /// Without a byte received, while reading.
+    /// The time without a received byte, while reading.
     package var readTimeout: Nanoseconds?
-    /// Without a byte taken, while some are owed.
+    /// The time without an accepted byte, while bytes wait to be sent.
     package var writeTimeout: Nanoseconds?
-    /// A turn's callbacks that take longer are counted and reported.
+    /// Turns with longer callbacks are counted and reported.
     package var slowTurn: Nanoseconds = 100_000_000
-    /// How long to look for events without sleeping, after the last one.
+    /// The time to poll for events without sleeping, after the last event.
     package var busyPoll: Nanoseconds = 0
-    /// How long a closing connection may go without progress.
+    /// The longest time without progress of a closing connection.
     package var closeTimeout: Nanoseconds = 10_000_000_000
-    /// How long to wait for the peer's end after ours.
+    /// The time to wait for the peer's end after ours.
     package var lingerTimeout: Nanoseconds = 5_000_000_000
-    /// How much to throw away meanwhile.
+    /// The most bytes to discard during that wait.
     package var lingerLimit = 16 << 20
     /// Connections are counted by host.
     package var countsHosts = false
-    /// Connected sockets for datagrams may be handed several in one piece.
+    /// Connected datagram sockets may receive several datagrams merged (UDP_GRO).
     package var receiveOffload = false
     /// Datagrams of one size to one receiver are sent together.
     package var segmentationOffload = false
-    /// Completions handled between two looks at timers and other threads' messages.
+    /// Completions handled between two checks of timers and other threads' messages.
     @usableFromInline package var completionsPerTurn = 512
     package var mailboxCapacity = 65_536
-    /// Connections and listeners of a loop at most; fewer in tests.
+    /// The most connections and listeners of a loop; fewer in tests.
     package var slotLimit = Int(Token.slotLimit)
-    /// Blocking work of one connection that may wait or run before its input pauses.
+    /// The number of a connection's jobs, waiting or running, at which its input pauses.
     package var workLimit = 16
-    /// Who does it.
+    /// The pool that runs the blocking work.
     package var workers: WorkerPool?
 
     package init() {}
 }
 
-/// What a callback asks of the loop.
+/// The action that a callback requests of the loop.
 @usableFromInline
 package enum LoopAction: UInt8, Sendable {
     case none
@@ -60,8 +60,8 @@ package enum LoopTick: Sendable {
     case shutdown
 }
 
-/// Gets a loop's events, on its thread. One event at a time: none is delivered inside another,
-/// but for `willWrite` when a handler flushes.
+/// Receives a loop's events on its thread. No event is delivered inside another, except `willWrite`
+/// when a handler flushes.
 @usableFromInline
 package protocol LoopDelegate: AnyObject {
     func boot(_ loop: Loop) throws -> LoopAction
@@ -72,18 +72,18 @@ package protocol LoopDelegate: AnyObject {
     func peerEnded(_ connection: ConnectionReference) throws -> LoopAction
     func willWrite(_ connection: ConnectionReference) throws -> LoopAction
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction
-    /// Who gets the datagrams of the loop's own sockets; asked once.
+    /// The delegate for datagrams of the loop's own sockets; read once.
     var datagrams: any DatagramDelegate { get }
-    /// After the last connection of the last loop.
+    /// Called after the last connection of the last loop.
     func shutDown(_ loop: Loop)
-    /// What stays of it when the loop has ended: nothing that the program has handed in.
+    /// The delegate that replaces this one when the loop has ended; holds no object of the program.
     var rest: any LoopDelegate { get }
 }
 
-/// Gets the datagrams of a loop's own sockets, as a `LoopDelegate` its events.
+/// Receives the datagrams of a loop's own sockets, on the loop's thread.
 @usableFromInline
 package protocol DatagramDelegate: AnyObject {
-    /// `socket` is its place among the loop's listeners.
+    /// Called for each datagram. `socket` is the index of its socket among the loop's listeners.
     func datagram(
         _ datagram: UnsafePointer<ReceivedDatagram>, on loop: Loop, socket: Int
     ) throws -> LoopAction
@@ -101,38 +101,38 @@ package final class Delegates {
     }
 }
 
-/// Who started the loops. Called from their threads.
+/// The object that started the loops. Called from their threads.
 package protocol LoopOwner: AnyObject, Sendable {
     func stopRequested(_ cause: StopCause)
-    /// Another server accepts from it too, or may do so.
+    /// Whether another server accepts on this socket too, or may do so.
     func isHandedOut(_ listener: BoundListener) -> Bool
-    /// A listener is about to close. False if its path has to stay: somebody else serves it too.
+    /// Called when a listener is about to close. False if its path must stay, since another server
+    /// has the socket.
     func listenerCloses(_ listener: BoundListener) -> Bool
-    /// A loop that acceptors waited for has taken what it was handed.
+    /// Called when a loop that an acceptor waited for has caught up.
     func caughtUp()
-    /// This loop accepts no more, and nothing waits in its backlogs.
+    /// Called when this loop accepts no more and its backlogs are empty.
     func acceptingStopped(_ loop: Int)
-    /// This loop has no connection left.
+    /// Called when this loop has no connection left.
     func drained(_ loop: Int)
-    /// Something degraded that an operator should see.
+    /// Reports a degraded state that an operator should see.
     func report(_ event: LoopReport)
-    /// Counts one more connection, if the limit leaves room for it, and for those that are parked.
+    /// Counts one more connection, if the limit leaves room for it and for those that are parked.
     func takeRoom() -> Bool
-    /// One was accepted that found no room. It goes before those that are accepted after it, by
-    /// whichever loop, so that its wait has an end.
+    /// Called when an accepted connection found no room. It has priority over connections accepted
+    /// later on any loop, so that its wait ends.
     func connectionParked()
-    /// As `takeRoom`, for one that was parked, which it then is no longer.
+    /// Like `takeRoom`, but for a parked connection, which is then no longer parked.
     func takeRoomForParked() -> Bool
-    /// One that was parked is served, limit or not.
+    /// Counts a parked connection that is served regardless of the limit.
     func parkedConnectionAdded()
-    /// Counts one more connection, whatever the limit is.
+    /// Counts one more connection, regardless of the limit.
     func connectionAdded()
     func connectionClosed()
-    /// One more connection of a host: false if it has as many as it may have, and then it is not
-    /// counted.
+    /// Counts one more connection of a host. False, without counting, if the host is at its limit.
     func hostConnected(_ host: SocketAddress) -> Bool
     func hostDisconnected(_ host: SocketAddress)
-    /// For one that is yet to be accepted.
+    /// Whether a connection that is yet to be accepted would have room.
     var hasRoom: Bool { get }
 }
 
@@ -145,49 +145,49 @@ package enum StopCause: Sendable {
 package enum LoopReport: Sendable {
     case acceptBackOff(SystemError, listener: Int, retryIn: Nanoseconds)
     case acceptPaused(listener: Int)
-    /// Connections are handed to this loop faster than it takes them: accepting waits for it.
+    /// This loop opens connections more slowly than they are passed to it: accepting waits for it.
     case acceptorWaits(loop: Int)
     case driverFailed(SystemError, loop: Int)
     case slotsExhausted(loop: Int)
     case datagramHandlerFailed(String)
-    /// Callbacks held their loop for so long.
+    /// Callbacks ran for this long.
     case slowTurn(loop: Int, Nanoseconds)
-    /// A loop runs on epoll, although io_uring was preferred; why not, in words.
+    /// A loop runs on epoll, although io_uring was preferred; with the reason in words.
     case backendFellBack(String)
-    /// A loop's ring has fewer entries than wanted.
+    /// A loop's ring has fewer entries than configured.
     case ringShrunk(entries: Int)
-    /// A minimum wait is wanted, and this kernel has none.
+    /// A minimum wait is configured, but this kernel does not support one.
     case minimumWaitIgnored
 }
 
-/// What other threads send to a loop.
+/// A message of another thread to a loop.
 package enum LoopMessage: Sendable {
-    /// With the host that it was counted for, if hosts are counted.
+    /// A new connection, with the host that it was counted for, if hosts are counted.
     case adopt(AcceptedStream, listener: Int, host: SocketAddress?)
     case run(@Sendable (Loop) -> Void)
     case startAccepting
     case resumeAccepting
-    /// Those that wait in the backlog are taken in first, for so long at most.
+    /// Stops accepting. Connections in the backlog are accepted first, within this time.
     case stopAccepting(within: Nanoseconds)
-    /// Close what is quiet, then everything when the time is up.
+    /// Closes quiet connections, then all when the time is over.
     case drain(within: Nanoseconds)
-    /// All loops are drained: say goodbye and end.
+    /// Ends the loop, when all loops are drained.
     case end
 }
 
-/// A loop as other threads see it.
+/// The part of a loop that other threads use.
 package final class LoopPort: Sendable {
     package let index: Int
     package let mailbox: Mailbox<LoopMessage>
     package let counters = LoopCounters()
     package let driverCounters: DriverCounters
-    /// A request to go on accepting is on its way: one is enough.
+    /// A request to resume accepting is queued already; one is enough.
     let isResuming = Atomic(false)
-    /// Connections that were handed over and are still to be taken.
+    /// Connections passed to this loop and not opened yet.
     let adoptions = PendingAdoptions()
-    /// Bytes of datagrams that other threads have given and the loop has not come to.
+    /// Bytes of datagrams from other threads that the loop has not sent yet.
     private let waitingDatagrams = Atomic(0)
-    /// A mailbox full of the largest would be 4 GiB.
+    /// The limit of those bytes. A mailbox full of the largest datagrams would be 4 GiB.
     package static let datagramLimit = 4 << 20
 
     init(index: Int, capacity: Int, driver: any Driver) {
@@ -196,22 +196,22 @@ package final class LoopPort: Sendable {
         driverCounters = driver.counters
     }
 
-    /// Connections that it has or will have.
+    /// Connections that the loop has or will have.
     package var load: Int { counters.open + adoptions.waiting }
 
-    /// From any thread: false if the loop has ended, or is so far behind that it takes no more.
+    /// Posts a closure, from any thread. False if the loop has ended or its mailbox is full.
     @discardableResult
     package func run(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
         post(.run(body)) == .accepted
     }
 
-    /// As `run`, for a datagram of so many bytes: false also if too many wait already. A refusal is
-    /// counted as a drop.
+    /// Like `run`, but for a datagram of `count` bytes: false also if too many bytes are queued. A
+    /// refusal is counted as a drop.
     package func send(bytes count: Int, _ body: @escaping @Sendable (Loop) -> Void) -> Bool {
-        // The message takes something too.
+        // The message needs memory too.
         let size = count + 64
         let sum = waitingDatagrams.add(size, ordering: .relaxed).newValue
-        // A single one is never too large: whether it can be sent is the kernel's to say.
+        // A single datagram is never too large here: the kernel decides whether it can be sent.
         let isTaken =
             (sum <= Self.datagramLimit || sum == size)
             && mailbox.post(
@@ -232,7 +232,8 @@ package final class LoopPort: Sendable {
         mailbox.post(message, always: always)
     }
 
-    /// Hands a connection over, with the host that it was counted for. False if the loop has ended.
+    /// Passes a connection to the loop, with the host that it was counted for. False if the loop
+    /// has ended.
     package func adopt(_ stream: AcceptedStream, listener: Int, host: SocketAddress?) -> Bool {
         adoptions.add()
         let message = LoopMessage.adopt(stream, listener: listener, host: host)
@@ -241,32 +242,32 @@ package final class LoopPort: Sendable {
         return false
     }
 
-    /// For what a loop is told about itself: it overtakes everything else and is never refused.
+    /// Posts a message about the loop itself, which overtakes all others and is never refused.
     package func postFirst(_ message: LoopMessage) {
         _ = mailbox.post(message, always: true, first: true)
     }
 }
 
-/// How far a loop is behind with the connections that an acceptor hands to it.
+/// The number of connections that an acceptor has passed to a loop and that are not open yet.
 ///
-/// Bounded so that under a flood clients wait in the backlog, where they cost nothing, and not as
-/// descriptors in a mailbox, in front of everybody's messages.
+/// Bounded so that under a flood clients wait in the backlog, at no cost. In a mailbox they would
+/// hold descriptors and delay all other messages.
 final class PendingAdoptions: Sendable {
     private let count = Atomic(0)
     private let isAwaited = Atomic(false)
 
-    /// At this many an acceptor waits, and goes on at a quarter of it.
+    /// An acceptor waits at this number, and resumes at a quarter of it.
     private static let limit = 64
 
     var waiting: Int { count.load(ordering: .relaxed) }
     var isNone: Bool { count.load(ordering: .sequentiallyConsistent) == 0 }
 
-    /// Without asking to be told.
+    /// Whether an acceptor should wait. Unlike `mustWait`, requests no notification.
     var isMany: Bool { count.load(ordering: .relaxed) >= Self.limit }
 
     func add() { count.add(1, ordering: .sequentiallyConsistent) }
 
-    /// True if an acceptor waits for this.
+    /// Counts an opened connection. True if an acceptor waits for this one.
     func remove() -> Bool {
         let left = count.subtract(1, ordering: .sequentiallyConsistent).newValue
         guard left <= Self.limit / 4, isAwaited.load(ordering: .sequentiallyConsistent) else {
@@ -275,11 +276,11 @@ final class PendingAdoptions: Sendable {
         return isAwaited.exchange(false, ordering: .sequentiallyConsistent)
     }
 
-    /// Whether the acceptor has to wait; if so, the loop tells when it need not any more.
+    /// Whether the acceptor must wait; if so, the loop notifies it when it can resume.
     func mustWait() -> Bool {
         guard count.load(ordering: .sequentiallyConsistent) >= Self.limit else { return false }
         isAwaited.store(true, ordering: .sequentiallyConsistent)
-        // The loop may have taken the last of them before it could see that somebody waits.
+        // The loop may have opened the last of them before it could see the waiting acceptor.
         return count.load(ordering: .sequentiallyConsistent) > Self.limit / 4
     }
 }

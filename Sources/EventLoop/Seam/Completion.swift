@@ -1,4 +1,4 @@
-/// One thing that happened to one token.
+/// One event of one token, as a driver reports it.
 @usableFromInline
 package struct Completion {
     @usableFromInline package let token: Token
@@ -10,50 +10,52 @@ package struct Completion {
     }
 }
 
-/// What happened.
+/// The kind of an event, with its data.
 @usableFromInline
 package enum Event {
-    /// A connected, non-blocking descriptor, which now belongs to who pulled it.
+    /// A connected, non-blocking descriptor, which now belongs to the caller of `next()`.
     case accepted(Descriptor)
-    /// Bytes, never none, lent until the next `next()` or `wait(until:)`.
+    /// At least one byte, valid until the next `next()` or `wait(until:)`.
     case received(UnsafeRawPointer, count: Int)
-    /// The peer ended its side. The stream's last word.
+    /// The peer ended its side. The stream's last completion.
     case endOfStream
-    /// One datagram, lent with its sender until the next `next()` or `wait(until:)`.
+    /// One datagram, valid with its sender until the next `next()` or `wait(until:)`.
     case datagram(UnsafePointer<ReceivedDatagram>)
-    /// The connect succeeded, as far as the kernel says.
+    /// The connect succeeded, as far as the kernel reports.
     case connected
-    /// How many bytes of the send the kernel took; the memory is the loop's again.
+    /// The number of bytes of the send that the kernel accepted. The driver no longer uses the
+    /// memory.
     case sent(Int)
-    /// The answer to `watch`: both directions of the socket are over, with this errno, which no
-    /// other operation will report, or 0. Bytes may still be there to receive.
+    /// The answer to `watch`: both directions of the socket are over. Carries an errno that no
+    /// other operation will report, or 0. Received bytes may still be unread.
     case hungUp(Int32)
-    /// The stream was stopped. Its last word.
+    /// The stream was stopped. Its last completion.
     case stopped(StreamKind)
-    /// The descriptor is closed and no memory is in use: the token's last word.
+    /// The descriptor is closed and no memory is in use. The token's last completion.
     case closed
-    /// The operation ended with an error; for a stream, its last word.
+    /// The operation ended with an error; for a stream, its last completion.
     case failed(OperationKind, SystemError)
 
-    /// The bytes of a `received`, lent as there.
+    /// The bytes of a `received`, with the same lifetime.
     package var receivedBytes: UnsafeRawBufferPointer? {
         guard case .received(let start, let count) = self else { return nil }
         return UnsafeRawBufferPointer(start: start, count: count)
     }
 }
 
-/// A datagram where the driver has it. Errors that it may bring with it from earlier sends (ICMP)
-/// are not told: they are nobody's end.
+/// A datagram in the driver's memory. ICMP errors of earlier sends are not reported: they end no
+/// operation.
 @usableFromInline
 package struct ReceivedDatagram {
-    /// Perhaps none.
+    /// The payload, possibly empty.
     @usableFromInline package var bytes: UnsafeRawBufferPointer
-    /// The sender in the kernel's form. Behind it, if the socket is bound to every address, the one
-    /// that was asked (`AskedAddress`): a reply to the whole goes from there.
+    /// The sender in the kernel's form. If the socket is bound to every address, the local address
+    /// that was asked follows (`AskedAddress`). A reply to both parts is sent from that address.
     @usableFromInline package var sender: UnsafeRawBufferPointer
     /// The datagram was longer than the driver's buffer.
     @usableFromInline package var isTruncated: Bool
-    /// These are several datagrams of so many bytes, the last perhaps of fewer; 0: a single one.
+    /// The size of each of several datagrams in `bytes`, of which the last may be shorter; 0 for a
+    /// single one.
     @usableFromInline package var segmentSize: Int
 
     @inlinable
@@ -67,6 +69,6 @@ package struct ReceivedDatagram {
         self.segmentSize = segmentSize
     }
 
-    /// What one buffer must hold: the most that IPv4 can carry in one datagram.
+    /// The size of one buffer: the most that IPv4 can carry in one datagram.
     package static let largest = 65_507
 }

@@ -1,4 +1,4 @@
-/// A plain, non-blocking file descriptor: the only form in which one crosses the seam.
+/// A plain, non-blocking file descriptor, the only form in which a descriptor crosses the seam.
 @usableFromInline
 package struct Descriptor: Hashable, Sendable {
     @usableFromInline package let number: CInt

@@ -1,65 +1,66 @@
-/// The seam: a proactor of streams, pulled.
+/// The seam between loop and backend: operations go in, completions are pulled out.
 ///
-/// A driver takes operations and yields completions; whether the kernel is asked for readiness or
-/// for completions is its own affair. One per loop; made, used and destroyed by the loop's thread.
-/// Completions are pulled, not pushed, so nothing re-enters a driver and a loop may stop when its
-/// turn's budget is spent: the rest waits here or in the kernel.
+/// A driver decides itself whether it asks the kernel for readiness or for completions. Each loop
+/// has one, made, used and destroyed on the loop's thread. Completions are pulled, so no call
+/// re-enters a driver. A loop may stop when its turn's budget is used up: further completions stay
+/// in the driver or the kernel.
 @usableFromInline
 package protocol Driver: AnyObject {
-    /// The loop's clock, monotonic, as of the last `wait(until:)`; virtual in simulation.
+    /// The loop's monotonic clock, as of the last `wait(until:)`; virtual in simulation.
     var now: Nanoseconds { get }
 
-    /// The same clock at this moment, for what must not be early; a little dearer.
+    /// The same clock at this moment, for times that must not be early. Costs a little more than
+    /// `now`.
     var clock: Nanoseconds { get }
 
-    /// Gives `token` its descriptor. It belongs to the driver until `closed`.
+    /// Assigns a descriptor to `token`. It belongs to the driver until `closed`.
     func attach(_ descriptor: Descriptor, as token: Token)
 
-    /// Never blocks, never delivers, never fails: failures come as completions.
+    /// Starts an operation. Never blocks, delivers or fails: failures are reported as completions.
     func submit(_ operation: Operation, for token: Token)
 
-    /// As `submit(.send)`; but if the kernel takes all bytes at once, true is answered instead of a
-    /// completion. For who has nothing else to do then: most replies go this way, and nothing is
-    /// queued for them.
+    /// Like `submit(.send)`, but returns true if the kernel accepts all bytes at once; then no
+    /// completion follows. For callers that do no more than count a sent reply. Most replies are
+    /// sent this way, without a queued completion.
     func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool
 
-    /// Sends what the socket takes this moment and says how much that was: nothing of it stays
-    /// pending, and no completion follows. Not while a send is in flight. An error is told by the
-    /// next send.
+    /// Sends as much as the socket accepts at this moment and returns the number of bytes. No part
+    /// stays pending and no completion follows. Not called while a send is in flight. The next send
+    /// reports an error.
     func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int
 
-    /// Hands over what is queued and waits for at least one completion, a wake-up or the deadline
-    /// (nil: none; a deadline that has passed: do not wait). May also return with nothing. Returns
-    /// at once while completions are left to pull.
+    /// Submits queued operations and waits for at least one completion, a wake-up or the deadline.
+    /// Nil means no deadline; with a past deadline the call does not wait. May return without any
+    /// of these. Returns at once while completions are left to pull.
     func wait(until deadline: Nanoseconds?) throws(SystemError)
 
-    /// Hands over what is queued now instead of with the next `wait(until:)`. Delivers nothing.
+    /// Submits queued operations now, not with the next `wait(until:)`. Delivers nothing.
     func handOver()
 
-    /// The next completion, or nil when another `wait` is due. Its bytes are lent until the next
-    /// call.
+    /// Returns the next completion, or nil when another `wait` is due. Its bytes are valid until
+    /// the next call.
     func next() -> Completion?
 
-    /// Whether input may wait to be pulled that is in its socket no longer, where `Sockets` would
-    /// see it.
+    /// Whether the driver may hold input that has left its socket and was not pulled yet. `Sockets`
+    /// cannot see such input.
     var mayHoldInput: Bool { get }
 
-    /// The peer of the connection that the last completion brought, an `accepted`.
+    /// The peer of the last `accepted` completion's connection.
     var acceptedPeer: SocketAddress? { get }
 
-    /// Has `loop` pull what there is, as far as its turn goes; true if there was anything. Asked of
-    /// the driver only so that `Loop.pull(from:)` is compiled for its type, into its module.
+    /// Has `loop` pull completions up to its turn's budget; true if there were any. A requirement
+    /// only so that `Loop.pull(from:)` is compiled for the driver's type, in its module.
     func feed(_ loop: Loop) -> Bool
 
-    /// The only part that another thread may use.
+    /// The driver's only part that other threads may use.
     var waker: any Waker { get }
 
-    /// What it has counted; read from any thread.
+    /// The driver's counters, readable from any thread.
     var counters: DriverCounters { get }
 
-    /// Ends every operation, closes every attached descriptor, and gives back the driver's own
-    /// descriptors and buffers, since the program may keep the loop. Only the clock is asked
-    /// afterwards.
+    /// Ends every operation, closes every attached descriptor, and frees the driver's own
+    /// descriptors and buffers, since the program may keep the loop. Afterwards only the clock is
+    /// used.
     func shutDown()
 }
 
@@ -68,16 +69,16 @@ extension Driver {
     package func feed(_ loop: Loop) -> Bool { loop.pull(from: self) }
 }
 
-/// Ends a driver's wait from any thread: the one in progress, or else the next one.
+/// Ends a driver's wait from any thread: the current wait, or else the next one.
 ///
-/// Outlives its driver: a wake-up after the loop has ended is harmless, and never reaches a reused
+/// Outlives its driver. A wake-up after the loop has ended is harmless and never reaches a reused
 /// descriptor.
 @usableFromInline
 package protocol Waker: AnyObject, Sendable {
     func wake()
 }
 
-/// Nanoseconds on a loop's monotonic clock, or between two of its times. Plain, since a `Duration`
-/// conversion costs up to two hundred instructions in a hot path.
+/// Nanoseconds on a loop's monotonic clock, or between two of its times. An integer, since a
+/// `Duration` conversion costs up to two hundred instructions in a hot path.
 @usableFromInline
 package typealias Nanoseconds = Int64

@@ -1,11 +1,11 @@
 import CLinux
 import Glibc
 
-/// An errno and the call that gave it.
+/// An errno and the call that returned it.
 @usableFromInline
 package struct SystemError: Error, Hashable, Sendable {
-    /// Where the call's name lies: a literal, which never goes. A whole StaticString would make a
-    /// completion too large to be returned in registers.
+    /// The address of the call's name, a literal that is never freed. With a whole StaticString, a
+    /// completion would be too large to be returned in registers.
     private let callAddress: UInt
     @usableFromInline package let number: Int32
 
@@ -14,7 +14,7 @@ package struct SystemError: Error, Hashable, Sendable {
         callAddress = UInt(bitPattern: call.utf8Start)
     }
 
-    /// For people only, so two errors with one number are equal.
+    /// The name of the call. Not compared: two errors with the same number are equal.
     package var call: String {
         UnsafePointer<CChar>(bitPattern: callAddress).map { String(cString: $0) } ?? ""
     }
@@ -27,12 +27,12 @@ package struct SystemError: Error, Hashable, Sendable {
 }
 
 extension SystemError: CustomStringConvertible {
-    /// "EADDRINUSE".
+    /// The errno's name, such as "EADDRINUSE".
     package var name: String {
         mr_errno_name(number).map { String(cString: $0) } ?? "errno \(number)"
     }
 
-    /// "address already in use".
+    /// The errno's text, such as "address already in use".
     package var message: String { String(cString: strerror(number)).lowercased() }
 
     @usableFromInline package var description: String { "\(call): \(message) (\(name))" }

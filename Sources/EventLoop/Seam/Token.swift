@@ -1,11 +1,11 @@
-/// Names one life of one slot: never a descriptor, whose number the kernel reuses at once.
+/// A name for one use of one slot, never a descriptor, since the kernel reuses descriptor numbers
+/// at once.
 ///
-/// A completion of an earlier life carries an older generation and is dropped. In a completion
-/// backend's 64 bits of user data it takes 24 bits of slot and 32 of generation, which leaves 8 for
-/// the kind of operation.
+/// A completion for an earlier use carries an older generation and is dropped. A completion backend
+/// has 64 bits of user data: 24 bits of slot, 32 of generation, and 8 for the kind of operation.
 @usableFromInline
 package struct Token: Hashable, Sendable {
-    /// Both in one word, for a kernel's user data.
+    /// Slot and generation in one word, for a kernel's user data.
     @usableFromInline package let word: UInt64
 
     @inlinable package var slot: UInt32 { UInt32(truncatingIfNeeded: word) }
@@ -20,9 +20,9 @@ package struct Token: Hashable, Sendable {
 
     @inlinable package init(word: UInt64) { self.word = word }
 
-    /// Nobody's: its slot is never given.
+    /// A token that names no slot: this slot number is never assigned.
     @inlinable package static var none: Token { Token(word: .max) }
 
-    /// The same slot's next life.
+    /// The token of the same slot's next use.
     package var next: Token { Token(slot: slot, generation: generation &+ 1) }
 }

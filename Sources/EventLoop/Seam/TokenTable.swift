@@ -1,8 +1,8 @@
-/// What a driver knows of each token, by slot, in plain memory.
+/// A driver's state of each token, by slot, in plain memory.
 @usableFromInline
 package protocol TokenEntry {
     init()
-    /// `Token.none` while nothing is attached.
+    /// `Token.none` while no descriptor is attached.
     var token: Token { get set }
     var descriptor: CInt { get set }
 }
@@ -11,7 +11,8 @@ extension TokenEntry {
     @inlinable package var isAttached: Bool { token != .none }
 }
 
-/// Entries are moved when the table grows, so no pointer is kept across an `attach`.
+/// A table of entries by slot. Entries move when the table grows, so no pointer is kept across an
+/// `attach`.
 @usableFromInline
 package struct TokenTable<Entry: TokenEntry>: ~Copyable {
     @usableFromInline var storage = Self.allocate(capacity: 0)
@@ -65,7 +66,7 @@ package struct TokenTable<Entry: TokenEntry>: ~Copyable {
         capacity = size
     }
 
-    /// At the start of a cache line, so that no small entry lies in two.
+    /// Allocates at the start of a cache line, so that no small entry spans two.
     @usableFromInline
     static func allocate(capacity: Int) -> UnsafeMutablePointer<Entry> {
         UnsafeMutableRawPointer.allocate(

@@ -1,13 +1,13 @@
 import Glibc
 
-/// What an errno of accept(2) means for the listener.
+/// The meaning of an accept(2) errno for the listener.
 package enum AcceptError {
     /// The backlog is empty.
     case nobodyWaits
-    /// About that one connection, or about nothing: the next accept may succeed. The man page lists
-    /// the network errors that Linux passes on from the new socket.
+    /// The error concerns one connection or a signal, so the next accept may succeed. The man page
+    /// lists the network errors that Linux passes on from the new socket.
     case passing
-    /// Out of descriptors or memory, or worse: trying again at once would spin.
+    /// No descriptor or memory is free, or the error is worse. An immediate retry would spin.
     case lasting(SystemError)
 
     package init(_ number: Int32) {

@@ -1,15 +1,15 @@
 import CLinux
 import Glibc
 
-/// Which of a machine's addresses a datagram was sent to, where its socket is bound to all of them.
+/// The local address that a datagram was sent to, on a socket that is bound to all addresses.
 ///
-/// It stands behind the sender's name, so that who answers hands both over in one piece, and
-/// nothing is carried along where nobody asks for it: the address in IPv6's form (IPv4's as
-/// ::ffff:a.b.c.d), then the interface of a link-local one (`in6_pktinfo`).
+/// The address follows the sender's name in memory, so a reply passes both on in one piece. A
+/// socket bound to one address carries nothing extra. The form is `in6_pktinfo`: an IPv6 address
+/// (IPv4 as ::ffff:a.b.c.d), then the interface of a link-local address.
 package enum AskedAddress {
     static let size = MR_ASKED_SIZE
 
-    /// Where it begins behind the sender's name; nil if none is there.
+    /// The offset of the address behind the sender's name; nil if there is none.
     fileprivate static func offset(in name: UnsafeRawBufferPointer) -> Int? {
         let offset = name.count - size
         guard offset > 0 else { return nil }
@@ -21,7 +21,7 @@ package enum AskedAddress {
 }
 
 extension OutgoingDatagram {
-    /// The same to the same receiver, from whichever address the routes say; nil if it is that.
+    /// The same datagram with its source left to the routes; nil if it has no source.
     var withoutSource: OutgoingDatagram? {
         guard let offset = AskedAddress.offset(in: name) else { return nil }
         return OutgoingDatagram(
@@ -30,7 +30,7 @@ extension OutgoingDatagram {
 }
 
 extension SocketAddress {
-    /// The address that was asked, with the port of the socket; nil if none stands behind `name`.
+    /// The address that follows the sender in `name`, with the socket's port; nil if there is none.
     package init?(askedBehind name: UnsafeRawBufferPointer, port: UInt16) {
         guard let offset = AskedAddress.offset(in: name) else { return nil }
         let bytes = IPv6Bytes(
@@ -40,8 +40,8 @@ extension SocketAddress {
         self = SocketAddress.v6(bytes, port: port, scope: interface).unmapped
     }
 
-    /// In the kernel's form with the asked address behind it, in memory of its own: as a driver
-    /// hands over the sender of a datagram.
+    /// Copies the kernel's form, followed by the asked address, into newly allocated memory. This
+    /// is the form in which a driver passes on the sender of a datagram.
     package func kernelCopy(asking asked: SocketAddress) throws(SystemError)
         -> UnsafeMutableRawBufferPointer
     {
@@ -57,7 +57,7 @@ extension SocketAddress {
         return whole
     }
 
-    /// Stands for every address of the machine.
+    /// Whether this is the wildcard address, which means every address of the machine.
     package var isWildcard: Bool {
         switch unmapped {
         case .v4(let bytes, _): bytes.word == 0
@@ -66,17 +66,17 @@ extension SocketAddress {
         }
     }
 
-    /// 0:0:0:0:0:ffff::/96, in the order of the network.
+    /// The prefix 0:0:0:0:0:ffff::/96, in network order.
     private static let mappedPrefix: UInt64 = 0xFFFF << 32
 
-    /// An IPv4 address as a socket of IPv6 wants it; others as they are.
+    /// The IPv4-mapped form that an IPv6 socket needs; other addresses are unchanged.
     package var mapped: SocketAddress {
         guard case .v4(let bytes, let port) = self else { return self }
         let low = Self.mappedPrefix | UInt64(UInt32(bigEndian: bytes.word))
         return .v6(IPv6Bytes(high: 0, low: low.bigEndian), port: port, scope: 0)
     }
 
-    /// As a socket with this local address has to name it.
+    /// The form that a socket with this local address needs.
     package func named(from local: SocketAddress?) -> SocketAddress {
         switch local {
         case .v4: unmapped

@@ -1,19 +1,19 @@
 import Glibc
 
-/// What an errno of a datagram socket means for the socket.
+/// The meaning of a datagram socket's errno for the socket.
 package enum DatagramError {
-    /// Sent one by one, these may go out all the same.
+    /// Whether the datagrams of a refused bundle may still be sent one by one.
     package static func forbidsBundles(_ number: Int32) -> Bool {
         switch number {
-        // In this order: a device or a tunnel that cannot, a datagram beyond the path's size, both,
-        // a kernel that does not know it.
+        // In this order: a device or tunnel that cannot segment, a datagram beyond the path's size,
+        // both, and a kernel that does not know UDP_SEGMENT.
         case EIO, EINVAL, EMSGSIZE, EOPNOTSUPP, ENOPROTOOPT: true
         default: false
         }
     }
 
-    /// About a datagram that was sent earlier (ICMP says where it ended), about a signal, or about
-    /// this one only: the next try may succeed at once.
+    /// Whether the next attempt may succeed at once. The error concerns an earlier datagram
+    /// (reported by ICMP), a signal, or this datagram only.
     package static func isPassing(_ number: Int32) -> Bool {
         switch number {
         case ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN, ENONET, ECONNRESET,
@@ -23,14 +23,14 @@ package enum DatagramError {
         }
     }
 
-    /// As far as it can be about a datagram that was sent earlier: the one that was to be sent has
-    /// not been tried.
+    /// Whether the error may belong to an earlier datagram. Then the current one has not been
+    /// tried.
     package static func isOldNews(_ number: Int32) -> Bool {
         number != EMSGSIZE && isPassing(number)
     }
 
-    /// As far as it can be about the source that a datagram was to have: the address or its
-    /// interface is gone, for which IPv4 says ENETUNREACH and IPv6 EINVAL.
+    /// Whether the error may concern the datagram's source: its address or interface is gone. IPv4
+    /// reports ENETUNREACH for that and IPv6 EINVAL.
     package static func refusesSource(_ number: Int32) -> Bool {
         switch number {
         case EINVAL, EADDRNOTAVAIL, ENODEV, ENETUNREACH: true
@@ -38,9 +38,9 @@ package enum DatagramError {
         }
     }
 
-    /// The socket itself is of no use any more: it is no socket, not one of datagrams, or has no
-    /// peer or no way out. Any other error is the loss of a datagram, whatever it says: a firewall
-    /// (EPERM), a router (EACCES), a full queue (ENOBUFS), an address that is gone (EINVAL).
+    /// Whether the socket is unusable: not a socket, not a datagram socket, without a peer, or shut
+    /// down. Any other error is one lost datagram: a firewall (EPERM), a router (EACCES), a full
+    /// queue (ENOBUFS), an address that is gone (EINVAL).
     package static func endsSocket(_ number: Int32) -> Bool {
         switch number {
         case EBADF, ENOTSOCK, ENOSYS, ENOTCONN, EDESTADDRREQ, EPIPE, ESHUTDOWN: true

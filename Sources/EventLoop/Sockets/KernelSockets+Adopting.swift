@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// Sockets that were made elsewhere: by a service manager, a parent, or the program itself.
+/// Sockets that a service manager, a parent process or the program has made.
 extension KernelSockets {
     package func adopt(_ descriptor: Descriptor) throws(SystemError) -> BoundListener {
         let type = try integer(CInt(MR_SO_TYPE), of: descriptor)
@@ -24,7 +24,7 @@ extension KernelSockets {
         }
         _ = try remoteAddress(of: descriptor)
         try prepareAdopted(descriptor)
-        // A lingering close would block the loop.
+        // A positive SO_LINGER would block the loop in close(2).
         try set(.linger(reset: false), on: descriptor)
     }
 

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// Sockets for datagrams, and those that connect.
+/// Datagram sockets, and sockets that connect.
 extension KernelSockets {
     package func makeSocket(
         for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
@@ -27,10 +27,11 @@ extension KernelSockets {
             if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
             let isChosen = address.port != 0
             if options.reuseAddress && isChosen { try shareAddress(descriptor) }
-            // Whoever asks for a broadcast address means it.
+            // A caller that names a broadcast address intends to use it.
             try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
             if options.receiveOffload { try offloadReceives(descriptor) }
-            // None by itself: each message says its own. Only to learn whether it could.
+            // 0, since each message carries its own size. The call fails on a kernel without
+            // UDP_SEGMENT.
             if options.segmentationOffload {
                 try setInteger(0, CInt(MR_IPPROTO_UDP), CInt(MR_UDP_SEGMENT), on: descriptor)
             }
@@ -38,11 +39,12 @@ extension KernelSockets {
                 let only: CInt = options.onlyV6 ? 1 : 0
                 try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
             }
-            // Before it is bound, so that the first datagram says it too.
+            // Before bind(2), so that the first datagram carries its address too.
             if address.isWildcard { askWhoWasAsked(descriptor, address) }
             let bound = try address.withKernelForm { bind(descriptor.number, $0, $1) }
             guard bound == 0 else { throw SystemError(errno, "bind") }
-            // Only now where the kernel chooses: it might choose what somebody shares.
+            // After bind(2) when the kernel chooses the port: it could choose one that another
+            // socket shares.
             if options.reuseAddress && !isChosen { try shareAddress(descriptor) }
             return BoundListener(
                 descriptor: descriptor, address: try localAddress(of: descriptor),
@@ -57,14 +59,15 @@ extension KernelSockets {
         try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
     }
 
-    /// With each datagram comes which address it was sent to, so that the answer comes from there
-    /// and not from whichever address the routes say. A kernel that refuses serves as before.
+    /// Has the kernel report which address each datagram was sent to. A reply then comes from that
+    /// address, not from the one that the routes choose. An error is ignored: replies then follow
+    /// the routes.
     func askWhoWasAsked(_ descriptor: Descriptor, _ address: SocketAddress) {
         if case .v6 = address {
             try? setInteger(1, CInt(MR_IPPROTO_IPV6), IPV6_RECVPKTINFO, on: descriptor)
         }
-        // Of datagrams of IPv4 that come by a socket of IPv6 too: only this form tells an address
-        // that can be a source where a broadcast address was asked.
+        // Also for IPv4 datagrams on an IPv6 socket. For a broadcast, only IP_PKTINFO reports an
+        // address that can be a source.
         try? setInteger(1, 0, IP_PKTINFO, on: descriptor)
     }
 

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Socket addresses as the kernel writes them, and as people do.
+/// Conversion of socket addresses to and from the kernel's form and text.
 extension SocketAddress {
     var family: CInt {
         switch self {
@@ -10,7 +10,7 @@ extension SocketAddress {
         }
     }
 
-    /// Calls `body` with the kernel's form. A Unix name that does not fit gives ENAMETOOLONG.
+    /// Calls `body` with the kernel's form. A Unix name that does not fit throws ENAMETOOLONG.
     func withKernelForm<R>(
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> R
     ) throws(SystemError) -> R {
@@ -52,7 +52,7 @@ extension SocketAddress {
     private static func fill(
         _ storage: inout sockaddr_storage, path: [UInt8], isAbstract: Bool
     ) throws(SystemError) -> socklen_t {
-        // A zero would end a path early, and a path that begins with one is another kind of name.
+        // A zero byte would end a path early. A path that begins with one is an abstract name.
         guard isAbstract || !path.contains(0) else { throw SystemError(EINVAL, "bind") }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -69,7 +69,7 @@ extension SocketAddress {
         return socklen_t(MemoryLayout<sa_family_t>.size + (isUnnamed ? 0 : path.count + 1))
     }
 
-    /// Reads the kernel's form wherever it lies.
+    /// Reads the kernel's form from memory of any alignment.
     package init?(kernelForm bytes: UnsafeRawBufferPointer) {
         var storage = sockaddr_storage()
         let size = min(bytes.count, MemoryLayout<sockaddr_storage>.size)
@@ -79,8 +79,7 @@ extension SocketAddress {
         self.init(storage, length: socklen_t(size))
     }
 
-    /// Reads what getsockname or getpeername wrote; nil for a family that this library has no
-    /// sockets of.
+    /// Reads the output of getsockname or getpeername; nil for an unsupported address family.
     init?(_ storage: sockaddr_storage, length: socklen_t) {
         switch CInt(storage.ss_family) {
         case AF_INET:
@@ -112,10 +111,10 @@ extension SocketAddress {
         }
     }
 
-    /// A host in digits and a port; nil if the host is neither IPv4 nor IPv6. A zone
-    /// (`fe80::1%eth0`) is kept.
+    /// A numeric host and a port; nil if the host is neither IPv4 nor IPv6. A zone (`fe80::1%eth0`)
+    /// is kept.
     package init?(host: String, port: UInt16) {
-        // The kernel's functions stop at a zero, whatever follows.
+        // inet_pton stops at a zero byte and would ignore the rest.
         guard !host.utf8.contains(0) else { return nil }
         var v4 = in_addr()
         if inet_pton(AF_INET, host, &v4) == 1 {
@@ -139,7 +138,7 @@ extension SocketAddress {
         self = .v6(bytes, port: port, scope: scope)
     }
 
-    /// The host in digits, in brackets if it is IPv6; nil for Unix.
+    /// The numeric host, in brackets if it is IPv6; nil for Unix.
     package var hostText: String? {
         var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         let size = socklen_t(buffer.count)

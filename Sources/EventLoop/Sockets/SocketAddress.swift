@@ -1,21 +1,21 @@
-/// Where a socket is: an IP endpoint or a Unix name. The text forms of users' addresses are made
-/// above.
+/// The address of a socket: an IP endpoint or a Unix name. NetAPI has the text forms that users
+/// see.
 @usableFromInline
 package enum SocketAddress: Hashable, Sendable {
     /// Address bytes in network order.
     case v4(IPv4Bytes, port: UInt16)
     case v6(IPv6Bytes, port: UInt16, scope: UInt32)
-    /// A path, or without the leading `@` an abstract name. An unnamed socket has the empty path.
+    /// A path, or an abstract name without its leading `@`. An unnamed socket has the empty path.
     case unix(String, abstract: Bool)
 
-    /// A host of IPv4 as itself, also where a socket for IPv6 has written it in that form
-    /// (`::ffff:192.0.2.1`).
+    /// The IPv4 form of an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`); other addresses are
+    /// unchanged.
     package var unmapped: SocketAddress {
         guard case .v6(let bytes, let port, _) = self, let v4 = bytes.mapped else { return self }
         return .v4(v4, port: port)
     }
 
-    /// Whoever has this address on any port; nil for Unix, where everybody is the same machine.
+    /// The address without its port; nil for Unix, where every peer is on the same machine.
     package var host: SocketAddress? {
         switch unmapped {
         case .v4(let bytes, _): .v4(bytes, port: 0)
@@ -24,7 +24,7 @@ package enum SocketAddress: Hashable, Sendable {
         }
     }
 
-    /// Of one network only, so that it says nothing without the zone.
+    /// Whether the address is valid in one network only and needs a zone that is missing.
     package var lacksZone: Bool {
         guard case .v6(let bytes, _, scope: 0) = self else { return false }
         let start = UInt64(bigEndian: bytes.high) >> 48
@@ -32,7 +32,7 @@ package enum SocketAddress: Hashable, Sendable {
         return start & 0xFFC0 == 0xFE80 || start & 0xFF0F == 0xFF01 || start & 0xFF0F == 0xFF02
     }
 
-    /// The same with another port; of a Unix socket, the same.
+    /// The same address with another port; a Unix address is unchanged.
     func with(port: UInt16?) -> SocketAddress {
         guard let port else { return self }
         return switch self {
@@ -67,7 +67,7 @@ package struct IPv6Bytes: Hashable, Sendable {
         self.low = low
     }
 
-    /// The host of IPv4 that is written so.
+    /// The IPv4 address if this is an IPv4-mapped one; else nil.
     var mapped: IPv4Bytes? {
         let end = UInt64(bigEndian: low)
         guard high == 0, end >> 32 == 0xFFFF else { return nil }

@@ -1,8 +1,7 @@
 import CLinux
 import Glibc
 
-/// The file that a Unix listener leaves behind: replaced when it is dead, left alone when it is
-/// anything else.
+/// The socket file of a Unix listener. A dead socket is replaced; any other file is left alone.
 enum UnixPath {
     /// Device and inode of a socket at `path`; nil if there is none.
     static func identity(of path: String) -> PathIdentity? {
@@ -11,8 +10,9 @@ enum UnixPath {
         return PathIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     }
 
-    /// Removes a socket at `path` that nobody listens on any more. A bind over a live one would
-    /// steal its clients, so that is EADDRINUSE; what is no socket is EEXIST and left alone.
+    /// Removes a socket at `path` that has no listener. A bind over a live socket would take over
+    /// its clients, so that throws EADDRINUSE. A file that is not a socket is left alone and throws
+    /// EEXIST.
     static func makeRoom(_ path: String, _ address: SocketAddress) throws(SystemError) {
         var status = stat()
         guard lstat(path, &status) == 0 else { return }
@@ -21,20 +21,21 @@ enum UnixPath {
         guard probe >= 0 else { throw SystemError(errno, "socket") }
         defer { Glibc.close(probe) }
         let result = try address.withKernelForm { connect(probe, $0, $1) == 0 ? 0 : errno }
-        // Anything but a refusal (a full backlog gives EAGAIN) means that somebody is there.
+        // Any result but a refusal means that a listener exists. For example, a full backlog gives
+        // EAGAIN.
         guard result == ECONNREFUSED else { throw SystemError(EADDRINUSE, "bind") }
-        // Not what somebody else, who takes no part in the lock, has put there meanwhile.
+        // `ifStill`, since a process without the lock may have replaced the file.
         remove(path, ifStill: found)
     }
 
-    /// Does nothing without an identity.
+    /// Unlinks `path` if the socket there has this identity; does nothing without an identity.
     static func remove(_ path: String, ifStill identity: PathIdentity?) {
         if let identity, self.identity(of: path) == identity { unlink(path) }
     }
 
-    /// Gives a socket that was just bound its mode, from which the process's mask may have taken
-    /// something. By way of the file and not of its name, which may be somebody else's link by now
-    /// in a directory that others write to: then EEXIST.
+    /// Sets the mode of a socket that was just bound, since umask may have removed rights. The file
+    /// is changed by descriptor, not by name. In a directory that others can write to, the name may
+    /// be another process's link by now: that throws EEXIST.
     static func setMode(
         _ mode: mode_t, of path: String, ifStill identity: PathIdentity?
     ) throws(SystemError) {
@@ -49,23 +50,25 @@ enum UnixPath {
         guard chmod("/proc/self/fd/\(file)", mode) == 0 else { throw SystemError(errno, "chmod") }
     }
 
-    /// A path that means the same when the process works in another directory; nil if the present
-    /// one cannot be named.
+    /// The absolute path, which stays valid when the working directory changes. Nil if the current
+    /// directory has no name.
     static func absolute(_ path: String) -> String? {
         guard !path.hasPrefix("/") else { return path }
         guard let directory = getcwd(nil, 0) else { return nil }
         defer { free(directory) }
         let text = String(cString: directory)
-        // What lies outside of the process's root is named otherwise.
+        // For a directory outside the process's root, getcwd returns a path without a leading
+        // slash.
         return text.hasPrefix("/") ? "\(text)/\(path)" : nil
     }
 
     private static let lockTries = 200
-    /// Between two tries, in microseconds: a second in all, a thousand times what a start holds it.
+    /// Microseconds between two attempts. All attempts last one second, a thousand times as long as
+    /// a start holds the lock.
     private static let lockPause: UInt32 = 5000
 
-    /// A descriptor that holds a lock on the path's directory until it is closed; -1 where there is
-    /// none to be had, and the start goes on without.
+    /// Returns a descriptor that locks the path's directory until it is closed. Returns -1 if no
+    /// lock can be acquired; the start then continues without it.
     static func lockDirectory(of path: String) -> CInt {
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { String(path[...$0]) } ?? "."

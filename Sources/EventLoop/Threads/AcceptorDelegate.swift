@@ -1,4 +1,4 @@
-/// An acceptor has no connections of its own, so nothing is ever told to it.
+/// The delegate of an acceptor loop. It does nothing, since the loop has no connections.
 final class AcceptorDelegate: LoopDelegate, DatagramDelegate {
     func boot(_ loop: Loop) -> LoopAction { .none }
     func tick(_ loop: Loop) -> LoopTick { .never }

@@ -3,7 +3,7 @@ package struct Balancer {
     package enum Policy: Sendable {
         case roundRobin
         case leastConnections
-        /// One source address comes to the same loop, as long as that one keeps up.
+        /// Each source address gets the same loop, unless that loop is behind.
         case sourceHash
     }
 
@@ -12,8 +12,8 @@ package struct Balancer {
 
     package init(_ policy: Policy) { self.policy = policy }
 
-    /// `load` tells how many connections loop `index` has; `source` is asked for only if the policy
-    /// needs it.
+    /// Returns the index of a loop. `load` returns the number of connections of loop `index`.
+    /// `source` is called only if the policy needs it.
     package mutating func pick(
         among count: Int, load: (Int) -> Int, source: () -> SocketAddress?
     ) -> Int {
@@ -22,7 +22,7 @@ package struct Balancer {
         case .roundRobin:
             return takeTurn(count)
         case .leastConnections:
-            // Starting at a moving place spreads ties, which are the rule right after start.
+            // A moving start spreads ties, which are common right after the start.
             let start = takeTurn(count)
             var best = start
             for step in 1..<count {
@@ -43,8 +43,7 @@ package struct Balancer {
 }
 
 extension SocketAddress {
-    /// Of the host alone, the same in every process; nil for Unix peers, which have no address of
-    /// their own.
+    /// A hash of the host alone, the same in every process; nil for Unix peers, which have no host.
     fileprivate var hostHash: UInt64? {
         let word: UInt64
         switch unmapped {
@@ -52,8 +51,9 @@ extension SocketAddress {
         case .v6(let bytes, _, _): word = bytes.high ^ bytes.low.byteSwapped
         case .unix: return nil
         }
-        // Neighbours in one network differ in few bits, wherever these are: mixed down first, since
-        // a product's low bits know nothing of its factor's high ones, then by Fibonacci hashing.
+        // Addresses in one network differ in few bits, high or low. The shifts mix high bits down,
+        // since the low bits of a product do not depend on its factors' high bits. Fibonacci
+        // hashing follows.
         let mixed = word ^ (word >> 32) ^ (word >> 17)
         return (mixed &* 0x9E37_79B9_7F4A_7C15) >> 32
     }

@@ -3,12 +3,12 @@ import Glibc
 
 /// Wakes a kernel driver through an eventfd.
 ///
-/// Who may wake holds a reference, and the descriptor closes with the last one: so a late wake-up
-/// can never write to a number that the kernel has given to somebody else.
+/// Each thread that may wake holds a reference, and the descriptor closes with the last one. So a
+/// late wake-up can never write to a descriptor number that the kernel has reused.
 package final class EventWaker: Waker {
     package let descriptor: CInt
 
-    /// Stands for the waker where a driver has a token: no slot is numbered so high.
+    /// The waker's value where a driver stores tokens. No slot has so high a number.
     package static var word: UInt64 { .max }
 
     package init() throws(SystemError) {
@@ -20,19 +20,19 @@ package final class EventWaker: Waker {
 
     package func wake() {
         var one: UInt64 = 1
-        // EAGAIN means the counter is full of wake-ups already, EINTR that this one has to be
-        // written again.
+        // EAGAIN means that the counter is full of wake-ups already. After EINTR the write must be
+        // repeated.
         while Glibc.write(descriptor, &one, 8) < 0 && errno == EINTR {}
     }
 
-    /// For the driver: the wake-up has been noticed.
+    /// For the driver: clears the wake-up that it has noticed.
     package func reset() {
         var count: UInt64 = 0
         while Glibc.read(descriptor, &count, 8) < 0 && errno == EINTR {}
     }
 }
 
-/// Of a driver that has been shut down.
+/// The waker of a driver that has been shut down.
 package final class SpentWaker: Waker {
     package init() {}
     package func wake() {}

@@ -1,9 +1,9 @@
-/// Listening sockets given to others: to the next process of a restart, or to another server.
+/// Listening sockets duplicated for another process, as in a restart, or for another server.
 extension LoopGroup {
-    /// Duplicates what listens on an address, by its place in the list: none once it has begun to
-    /// close. On an error nothing is left open. From any thread.
+    /// Duplicates the listeners of one address, named by its index in the list. Returns none once
+    /// the listeners have begun to close. An error leaves no descriptor open. From any thread.
     package func duplicateListeners(_ place: Int) throws(SystemError) -> [Descriptor] {
-        // Under the lock, so that no descriptor closes, and its number is no other's, meanwhile.
+        // Under the lock, so that no descriptor can close and have its number reused.
         let result = handedOut.withLock { open -> Result<[Descriptor], SystemError> in
             var copies: [Descriptor] = []
             let listeners = open.listeners(place)
@@ -59,8 +59,8 @@ struct OpenListeners {
         entries.contains { $0.listener.descriptor == listener.descriptor && $0.isHandedOut }
     }
 
-    /// Whether it was ours alone, so that its path may go. False for one that closes already: who
-    /// asked first has seen to it.
+    /// Removes a listener that closes. Returns whether it was never handed out, so that its path
+    /// may be removed. False if it was removed already: the first caller removes the path.
     mutating func remove(_ listener: BoundListener) -> Bool {
         guard
             let index = entries.firstIndex(where: {

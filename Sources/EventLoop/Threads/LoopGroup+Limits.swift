@@ -1,6 +1,6 @@
 import Synchronization
 
-/// How many connections all loops have together, and how many each host has.
+/// Limits on the connections of all loops together and on those of each host.
 extension LoopGroup {
     package func takeRoom() -> Bool { takeRoom(behind: parked.load(ordering: .relaxed)) }
 
@@ -9,7 +9,8 @@ extension LoopGroup {
     package func takeRoomForParked() -> Bool {
         guard takeRoom(behind: 0) else { return false }
         parked.subtract(1, ordering: .relaxed)
-        // Others may have left to it what was free, and a close tells only of the first room.
+        // Other loops may have left free room to the parked connection, and `connectionClosed`
+        // notifies only of the first free place.
         if connections.load(ordering: .relaxed) < configuration.connectionLimit {
             resumeAccepting()
         }

@@ -1,9 +1,9 @@
 import CLinux
 
-/// Starting a group: one thread per loop, or, for a seed, all of them stepped by one.
+/// Starts a group: one thread per loop, or, in a simulation, all loops stepped on one thread.
 extension LoopGroup {
-    /// Starts a thread per loop, boots their handlers and begins to accept. Returns what went wrong
-    /// first; then nothing runs and nothing stays bound.
+    /// Starts a thread per loop, boots their handlers and begins to accept. Returns the first
+    /// error; then no loop runs and no address stays bound.
     package func start(_ listeners: Listeners) -> (any Error)? {
         var threads: [LoopThread] = []
         for index in 0..<loopCount {
@@ -21,13 +21,13 @@ extension LoopGroup {
         let started = threads.count
         let failure = state.wait { $0.booted == started ? .some($0.bootError) : nil }
         let isGood = failure == nil
-        // Before they run: a stop joins them.
+        // Stored before the loops run, since a stop joins these threads.
         let threadsToJoin = isGood ? threads : []
         joiner.withLock { $0.threads = threadsToJoin }
         state.update { $0.verdict = isGood ? .run : .abandon }
         if let failure {
             for thread in threads { thread.join() }
-            // Who waits for the end of loops that never came to be is told too.
+            // Callers that wait for the end of this group are notified too.
             let bodies = state.update { state in
                 state.alive = 0
                 defer { state.whenEnded = [] }
@@ -37,12 +37,13 @@ extension LoopGroup {
             return failure
         }
         post(.startAccepting)
-        // A handler may have asked for the end while it booted.
+        // A handler may have requested the stop in `onBoot`.
         if let stop = state.withLock({ $0.stop }) { post(.stopAccepting(within: stop.within)) }
         return nil
     }
 
-    /// Waits for the threads to be gone, whoever joins them. Not from one of them.
+    /// Waits for the threads' end, also if another caller joins them. Not from one of these
+    /// threads.
     package func join() {
         let threads = joiner.wait { joiner -> [LoopThread]? in
             guard !joiner.isJoining else { return nil }
@@ -90,14 +91,14 @@ extension LoopGroup {
             bootFailed(error)
             return nil
         }
-        // Another loop's failure ends the wait for its port.
+        // The error of another loop ends the wait for its port.
         let ports = state.wait { state -> Result<[LoopPort], BootAbandoned>? in
             if state.bootError != nil { return .failure(BootAbandoned()) }
             let ports = state.ports.compactMap { $0 }
             return ports.count == loopCount ? .success(ports) : nil
         }
         guard case .success(let ports) = ports else {
-            // What was posted to it is to be told that it does not run.
+            // The messages posted to this port must be answered: the loop never runs.
             let loop = Loop(
                 index: index, port: port, driver: driver, sockets: parts.sockets,
                 delegate: AcceptorDelegate(), configuration: configuration.loop,
@@ -128,8 +129,8 @@ extension LoopGroup {
 
     // MARK: One thread for all
 
-    /// Makes every loop on this thread and begins to accept. The caller turns them, in any order,
-    /// until each has ended.
+    /// Makes every loop on this thread and begins to accept. The caller runs their turns, in any
+    /// order, until each has ended.
     package func startStepped(_ listeners: Listeners) throws -> [SteppedLoop] {
         var drivers: [any Driver] = []
         var ports: [LoopPort] = []
@@ -152,7 +153,7 @@ extension LoopGroup {
     }
 }
 
-/// A loop that somebody turns by hand.
+/// A loop whose turns its caller runs.
 package final class SteppedLoop {
     package let loop: Loop
     private let group: LoopGroup
@@ -163,7 +164,7 @@ package final class SteppedLoop {
         self.group = group
     }
 
-    /// One turn. Nothing once the loop has ended.
+    /// Runs one turn; does nothing once the loop has ended.
     package func turn() {
         guard !hasEnded, !loop.asCurrent({ loop.turn() }) else { return }
         if loop.owesGoodbye {

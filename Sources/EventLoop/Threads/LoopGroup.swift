@@ -2,9 +2,9 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// The loops of one server: who accepts, who serves, and the order in which they start and stop.
+/// The loops of one server: which of them accept and serve, and the order of start and stop.
 ///
-/// Either every loop accepts (one loop, or `reusePort`), or one more loop accepts for all the
+/// Either every loop accepts (one loop, or `reusePort`), or an additional loop accepts for all the
 /// others.
 package final class LoopGroup: Sendable {
     package struct Configuration: Sendable {
@@ -12,7 +12,7 @@ package final class LoopGroup: Sendable {
         package var reusePort = false
         package var balancer = Balancer.Policy.roundRobin
         package var connectionLimit = Int.max
-        /// Connections that one host may have; nil: not counted.
+        /// The most connections of one host; nil: hosts are not counted.
         package var hostLimit: Int?
         package var pinLoops = false
         package var listen = ListenOptions()
@@ -21,7 +21,7 @@ package final class LoopGroup: Sendable {
         package init() {}
     }
 
-    /// What a group is made of; called on the loops' threads.
+    /// The parts that a group is made of, called on the loops' threads.
     package struct Parts: Sendable {
         package let sockets: any Sockets
         package let makeDriver: @Sendable () throws -> any Driver
@@ -54,7 +54,7 @@ package final class LoopGroup: Sendable {
     }
 
     struct Joiner {
-        /// Those that nobody joins yet.
+        /// Threads that no caller joins yet.
         var threads: [LoopThread] = []
         var isJoining = false
     }
@@ -71,13 +71,13 @@ package final class LoopGroup: Sendable {
     let loopCount: Int
     let state: Monitor<State>
     let connections = Atomic(0)
-    /// Accepted, and waiting for room.
+    /// Connections that were accepted and wait for room.
     let parked = Atomic(0)
     let hosts = Monitor<[SocketAddress: Int]>([:])
     let joiner = Monitor(Joiner())
     let handedOut = Monitor(OpenListeners())
 
-    /// How long a stop may take that nobody gave a limit for.
+    /// The time limit of a stop without a limit of its own.
     package static let defaultStopLimit: Nanoseconds = 10_000_000_000
 
     package init(_ configuration: Configuration, _ parts: Parts) {
@@ -92,7 +92,7 @@ package final class LoopGroup: Sendable {
     }
 
     deinit {
-        // Nobody will join them any more.
+        // No caller can join them any more.
         for thread in joiner.withLock({ $0.threads }) { thread.detach() }
     }
 
@@ -100,8 +100,8 @@ package final class LoopGroup: Sendable {
 
     // MARK: Listening
 
-    /// Binds every address, for each loop that accepts. On an error nothing stays bound, and what
-    /// was inherited is closed: it is ours from here on.
+    /// Binds every address, for each loop that accepts. An error leaves no address bound. Inherited
+    /// descriptors belong to the group from here on, so an error closes them.
     package func listen(
         on addresses: [ListenAddress]
     ) throws(ListenFailure) -> Listeners {
@@ -123,8 +123,9 @@ package final class LoopGroup: Sendable {
         }
     }
 
-    /// Before anything is bound: a number that is not open would be given to the next socket that
-    /// we make, and then be taken for what was inherited.
+    /// Checks the inherited descriptors before any bind. Otherwise the kernel could assign a number
+    /// that is not open to the group's next socket. That socket would then pass for the inherited
+    /// one.
     private func inheritedOnce(
         _ addresses: [ListenAddress], _ place: inout Int
     ) throws(SystemError) -> Set<Descriptor> {
@@ -132,7 +133,7 @@ package final class LoopGroup: Sendable {
         for wanted in addresses.indices {
             place = wanted
             guard let descriptor = addresses[wanted].inherited else { continue }
-            // Two drivers, or one twice, would close what is one.
+            // Two owners of one descriptor would both close it.
             guard inherited.insert(descriptor).inserted else { throw SystemError(EEXIST, "adopt") }
             parts.sockets.discard(try parts.sockets.duplicate(descriptor))
         }
@@ -144,7 +145,7 @@ package final class LoopGroup: Sendable {
     ) throws(SystemError) {
         var options = configuration.listen
         options.onlyV6 = wanted.onlyV6
-        // A socket for datagrams is served where it is read, so an acceptor is no place for it.
+        // A datagram socket is served on the loop that reads it, so never on an acceptor.
         let first =
             wanted.isDatagram && !configuration.reusePort
             ? place % configuration.loops : hasAcceptor ? loopCount - 1 : 0
@@ -153,13 +154,13 @@ package final class LoopGroup: Sendable {
         let pins = configuration.pinLoops && options.reusePort
         if pins { options.incomingCPU = mr_processor(0) }
         let bound = try open(wanted.address, wanted, options)
-        // A Unix path can be bound once only, so there one loop accepts for all.
+        // A Unix path can be bound only once, so one loop accepts for all.
         let isShared = options.reusePort && configuration.loops > 1
         listeners.perLoop[first].append((bound, spreads: !isShared && configuration.loops > 1))
         listeners.addresses.append(bound.address)
         handedOut.withLock { $0.add(bound, place) }
         guard isShared else { return }
-        // Port 0 gave the first listener one, and the others share it.
+        // The kernel chose the first listener's port for port 0; the others share it.
         let real = wanted.address.with(port: bound.address.port)
         for loop in 1..<configuration.loops {
             if pins { options.incomingCPU = mr_processor(CInt(loop)) }
@@ -182,7 +183,7 @@ package final class LoopGroup: Sendable {
         do throws(SystemError) {
             return try bind(address, wanted, options)
         } catch {
-            // Every address of a machine that has no IPv6, or has it switched off.
+            // The wildcard address of a machine without IPv6, or with IPv6 disabled.
             guard wanted.isAnyHost, case .v6(_, let port, _) = address,
                 error.number == EAFNOSUPPORT || error.number == EADDRNOTAVAIL
             else { throw error }
@@ -206,7 +207,7 @@ package final class LoopGroup: Sendable {
 
     // MARK: Making loops, on their own threads
 
-    /// The first half of a loop's making: what the other loops must know of it.
+    /// Makes a loop's driver and port, which the other loops need before the loop exists.
     func makePort(_ index: Int) throws -> (any Driver, LoopPort) {
         let driver = try parts.makeDriver()
         let port = Loop.port(
@@ -236,11 +237,11 @@ package final class LoopGroup: Sendable {
     /// The loops that serve connections.
     package var servingPorts: [LoopPort] { Array(ports.prefix(configuration.loops)) }
 
-    /// Asks for a graceful end. The first cause stands; a later call may only shorten the time.
+    /// Requests a graceful end. The first cause stands; a later call can only shorten the time.
     package func stop(_ cause: StopCause, within limit: Nanoseconds) {
         let (isFirst, mayBegin, isDraining) = state.update { state in
             let isFirst = state.stop == nil
-            // A drain that has not begun yet takes the shorter time when it does.
+            // A drain that has not begun yet uses the shorter time when it does.
             state.stop = (state.stop?.cause ?? cause, min(state.stop?.within ?? limit, limit))
             return (isFirst, state.verdict == .run, state.accepting.isEmpty)
         }
@@ -253,7 +254,7 @@ package final class LoopGroup: Sendable {
         for port in ports { port.postFirst(message) }
     }
 
-    /// Runs `body` when every loop has ended, on the last one's thread; at once if they have.
+    /// Runs `body` on the last loop's thread when every loop has ended; at once if they have.
     package func whenEnded(_ body: @escaping @Sendable () -> Void) {
         let isOver = state.update { state in
             if state.alive > 0 { state.whenEnded.append(body) }
@@ -262,7 +263,7 @@ package final class LoopGroup: Sendable {
         if isOver { body() }
     }
 
-    /// Waits for that, and tells why. Not from a loop's thread.
+    /// Waits until every loop has ended and returns the cause. Not from a loop's thread.
     package func waitUntilEnded() -> StopCause {
         state.wait { $0.alive == 0 ? $0.stop?.cause ?? .requested : nil }
     }
@@ -280,14 +281,14 @@ package final class LoopGroup: Sendable {
     }
 }
 
-/// Where to listen, and as what.
+/// An address to listen on, and the kind of its socket.
 package struct ListenAddress: Sendable {
     package let address: SocketAddress
     package let onlyV6: Bool
     package let isDatagram: Bool
-    /// Every address of the machine, whichever it has: without IPv6 those of IPv4 will do.
+    /// The wildcard address: without IPv6, IPv4 alone is enough.
     package let isAnyHost: Bool
-    /// A socket that is bound already.
+    /// A socket that is already bound.
     package let inherited: Descriptor?
 
     package init(
@@ -302,13 +303,13 @@ package struct ListenAddress: Sendable {
     }
 }
 
-/// Bound sockets by loop, and their addresses in the order asked for.
+/// Bound sockets by loop, and their addresses in the order requested.
 package struct Listeners: Sendable {
     package var perLoop: [[(bound: BoundListener, spreads: Bool)]]
     package var addresses: [SocketAddress] = []
 }
 
-/// Which of the addresses could not be listened on, and why.
+/// The index of the address that could not be listened on, and its error.
 package struct ListenFailure: Error {
     package let address: Int
     package let error: SystemError
@@ -332,7 +333,7 @@ extension LoopGroup: LoopOwner {
         if isLast { post(.end) }
     }
 
-    /// No loop has a connection left, and none will have one.
+    /// Whether no loop has a connection left or will get one.
     var isDrained: Bool { state.withLock { $0.undrained.isEmpty } }
 
     package func caughtUp() { resumeAccepting() }

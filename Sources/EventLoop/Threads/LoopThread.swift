@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// A thread for a loop, with every signal that is sent to the process blocked: those are for the
+/// A thread for a loop. It blocks every signal that is sent to the process, since those are for the
 /// program's own threads.
 package struct LoopThread: Sendable {
     private let thread: pthread_t
@@ -19,8 +19,8 @@ package struct LoopThread: Sendable {
         }
     }
 
-    /// Starts the thread. `name` is cut to 15 bytes. With `surroundings` it is no loop's thread,
-    /// and runs the program's own code in these.
+    /// Starts the thread. `name` is cut to 15 bytes. A thread with `surroundings` is not a loop's:
+    /// it runs the program's code under these signal and processor masks.
     package init(
         name: String, in surroundings: ThreadSurroundings? = nil,
         _ body: @escaping @Sendable () -> Void
@@ -57,12 +57,12 @@ package struct LoopThread: Sendable {
 
     package func detach() { pthread_detach(thread) }
 
-    /// Waits for its end. Once, and not from itself.
+    /// Waits for its end. Called once, and not from the thread itself.
     package func join() { pthread_join(thread, nil) }
 }
 
-/// What a thread, or a process that it spawns, inherits of the one that starts it: which signals
-/// are blocked, and which processors it may run on.
+/// The signal mask and the processor mask that a thread, or a spawned process, inherits from its
+/// creator.
 package struct ThreadSurroundings: Sendable {
     private var signals = sigset_t()
     private var processors = mr_affinity()
@@ -72,11 +72,11 @@ package struct ThreadSurroundings: Sendable {
         mr_get_affinity(&processors)
     }
 
-    /// Those of a thread that is no loop's, the last one that asked: loops block every signal and
-    /// may be bound to a processor, which is for them alone.
+    /// The masks of the last caller that was not a loop's thread. Loops block every signal, and may
+    /// be bound to a processor of their own.
     private static let program = Monitor<ThreadSurroundings?>(nil)
 
-    /// The calling thread's; on a loop, those of the program.
+    /// The calling thread's masks; on a loop's thread, those of the program.
     package static var current: ThreadSurroundings {
         program.withLock { known in
             if let known, Loop.isOnLoopThread { return known }

@@ -1,22 +1,22 @@
 import Synchronization
 
-/// What other threads hand to a loop, in the order of each caller. Bounded, and honest when it is
+/// Messages of other threads for a loop, in the order of each caller. Bounded: reports when it is
 /// full or closed.
 ///
-/// A waker call is made only by the post that finds nobody has made one since the loop last looked,
-/// so a wake-up can be neither lost nor repeated for each message.
+/// Only the first post since the loop's last `take` calls the waker. So no wake-up is lost, and
+/// none is repeated for each message.
 package final class Mailbox<Message: Sendable>: Sendable {
     package enum Outcome: Sendable {
         case accepted
-        /// Holds `capacity` messages: the loop is behind.
+        /// The mailbox holds `capacity` messages: the loop is behind.
         case full
-        /// The loop has ended and will not look again.
+        /// The loop has ended and will not read it again.
         case closed
     }
 
     private struct State {
         var messages: [Message] = []
-        /// Those that overtake the others.
+        /// Messages that overtake the others.
         var first: [Message] = []
         var isClosed = false
         var waker: (any Waker)?
@@ -32,9 +32,9 @@ package final class Mailbox<Message: Sendable>: Sendable {
         state = Monitor(State(waker: waker))
     }
 
-    /// From any thread. `always` passes by the capacity, for what must not be refused: a
-    /// descriptor, a stop. `first` overtakes every message that is not. With `counts` false a
-    /// refusal is the caller's to count.
+    /// Posts a message, from any thread. `always` ignores the capacity, for a message that must not
+    /// be refused: a descriptor, a stop. `first` overtakes every message without it. With `counts`
+    /// false the caller counts a refusal.
     package func post(
         _ message: Message, always: Bool = false, first: Bool = false, counts: Bool = true
     ) -> Outcome {
@@ -49,7 +49,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
         return outcome
     }
 
-    /// How many posts found it full, of those that are counted here.
+    /// The number of posts that found it full, if posted with `counts`.
     package var refusals: Int { refused.load(ordering: .relaxed) }
 
     private func notify() {
@@ -57,22 +57,20 @@ package final class Mailbox<Message: Sendable>: Sendable {
         state.withLock { $0.waker }?.wake()
     }
 
-    /// For the loop, when nothing is accepted any more: a port that somebody keeps holds no
-    /// descriptor.
+    /// For the loop, after `close`: a port that the program keeps then holds no descriptor.
     package func forgetWaker() {
         var waker: (any Waker)?
         state.withLock { swap(&$0.waker, &waker) }
     }
 
-    /// For the loop: false if certainly nothing is there, without taking the lock.
+    /// For the loop: false only if the mailbox is empty. Does not lock.
     package var mayHoldMessages: Bool { isNotified.load(ordering: .acquiring) }
 
-    /// For the loop: moves everything into `batch`, those that overtake first; what it held before
-    /// is dropped.
+    /// For the loop: moves all messages into `batch`, overtaking ones first. The previous contents
+    /// of `batch` are dropped.
     package func take(into batch: inout [Message]) {
         batch.removeAll(keepingCapacity: true)
-        // Before the look, not after it: a post that comes between the two wakes the loop once
-        // more.
+        // Cleared before the messages are moved: a post in between wakes the loop once more.
         isNotified.store(false, ordering: .sequentiallyConsistent)
         state.withLock { state in
             swap(&state.messages, &batch)
@@ -82,8 +80,8 @@ package final class Mailbox<Message: Sendable>: Sendable {
         }
     }
 
-    /// For the loop, while it has messages left: only those that overtake. The others stay, and
-    /// their wake-up stands.
+    /// For the loop, while it has messages left: returns only overtaking messages. The others stay,
+    /// and so does their wake-up.
     package func takeFirst() -> [Message] {
         state.withLock { state in
             defer { state.first = [] }
@@ -91,7 +89,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
         }
     }
 
-    /// For the loop: nothing is accepted from now on. Returns what was still there.
+    /// For the loop: refuses messages from now on. Returns those that were still queued.
     package func close() -> [Message] {
         state.withLock { state in
             state.isClosed = true

@@ -1,7 +1,7 @@
 import Glibc
 
-/// State behind a lock that a thread can wait on, and whose locking the thread sanitizer sees:
-/// both of which `Synchronization.Mutex` lacks.
+/// State behind a lock on which a thread can wait and whose locking the thread sanitizer sees.
+/// `Synchronization.Mutex` has neither feature.
 // @unchecked: the state is reached only under the pthread mutex.
 package final class Monitor<State>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -21,14 +21,14 @@ package final class Monitor<State>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    /// Reads or changes what nobody waits for.
+    /// Reads the state, or changes it where no thread waits for the change.
     package func withLock<R>(_ body: (inout State) throws -> R) rethrows -> R {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body(&state)
     }
 
-    /// Changes the state and lets every waiter look again.
+    /// Changes the state and wakes every waiting thread.
     package func update<R>(_ body: (inout State) throws -> R) rethrows -> R {
         pthread_mutex_lock(mutex)
         defer {
@@ -38,7 +38,7 @@ package final class Monitor<State>: @unchecked Sendable {
         return try body(&state)
     }
 
-    /// Waits until `body` gives something.
+    /// Waits until `body` returns a value.
     package func wait<R>(for body: (inout State) -> R?) -> R {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }

@@ -1,13 +1,13 @@
 import Synchronization
 
-/// Threads for work that blocks, as many as are needed up to a limit, with a bounded queue.
+/// Threads for blocking work, started on demand up to a limit, with a bounded queue.
 package final class WorkerPool: Sendable {
     package typealias Work = @Sendable () -> Void
 
     private struct State {
-        /// A slot is emptied when its work is taken: the pool keeps nothing of what has run.
+        /// A slot is set to nil when its work starts, so the pool keeps no work that has run.
         var queue: [Work?] = []
-        /// Where the queue begins: what is before it has been taken.
+        /// The index of the first queued work; slots before it are nil.
         var head = 0
         var threads = 0
         var idle = 0
@@ -37,26 +37,28 @@ package final class WorkerPool: Sendable {
     private let threadLimit: Int
     private let queueLimit: Int
     private let runsAtOnce: Bool
-    /// Of whoever makes the pool: its threads are started by loops, which block every signal and
-    /// may be bound to a processor. Blocking work would share that one, and a process that it
-    /// spawns would never hear of a signal.
+    /// The masks of the thread that makes the pool. Loops start the pool's threads, but block every
+    /// signal and may be bound to a processor. Blocking work would share that processor, and a
+    /// process that it spawns would receive no signals.
     private let surroundings = ThreadSurroundings.current
 
-    /// `runsAtOnce` is for simulations: the work is done by the caller, inside `submit`.
+    /// Makes a pool. With `runsAtOnce`, for simulations, `submit` runs the work on the caller's
+    /// thread.
     package init(threads: Int, queued: Int, runsAtOnce: Bool = false) {
         self.runsAtOnce = runsAtOnce
         threadLimit = threads
         queueLimit = queued
     }
 
-    /// From any thread: false if too much waits already, if no thread can be had, or after `stop`.
+    /// Queues work, from any thread. False if the queue is full, no thread can be started, or after
+    /// `stop`.
     package func submit(_ work: @escaping Work) -> Bool {
         guard !runsAtOnce else {
             work()
             return true
         }
-        // One decision under one lock, the thread's start included: work is not taken that nobody
-        // would ever do, nor two pieces for the same idle thread.
+        // One lock for the decision and the thread's start. So no work is queued without a thread,
+        // and no two calls count on the same idle thread.
         return state.update { state in
             guard !state.isStopped else {
                 state.refused += 1
@@ -75,15 +77,15 @@ package final class WorkerPool: Sendable {
         }
     }
 
-    /// What waits for a thread.
+    /// The number of queued closures.
     package var waiting: Int { state.withLock { $0.waiting } }
     package var refusals: Int { state.withLock { $0.refused } }
 
-    /// Work that found nobody to do it for any more.
+    /// The number of closures skipped because their connection had closed.
     package var skips: Int { skipped.load(ordering: .relaxed) }
     package func noteSkipped() { skipped.add(1, ordering: .relaxed) }
 
-    /// What waits is dropped, what runs may end by itself.
+    /// Drops queued work; work that runs continues to its end.
     package func stop() {
         var dropped: [Work?] = []
         state.update { state in
@@ -91,15 +93,15 @@ package final class WorkerPool: Sendable {
             swap(&state.queue, &dropped)
             state.head = 0
         }
-        // Here, and not under the lock: what a closure holds may ask this pool.
+        // Outside the lock: the release of a closure's captures may call this pool.
         dropped.removeAll()
     }
 
-    /// False if none can be had: then the threads that there are take the work.
+    /// Starts a thread. False if none can be started; existing threads then run the work.
     private func startThread() -> Bool {
         do throws(SystemError) {
             try LoopThread(name: "millrace-work", in: surroundings) { [state] in
-                // Counted as idle since it was asked for.
+                // The thread counts as idle from its start.
                 guard Self.runNext(state) else { return }
                 repeat { state.withLock { $0.idle += 1 } } while Self.runNext(state)
             }.detach()
@@ -109,16 +111,16 @@ package final class WorkerPool: Sendable {
         }
     }
 
-    /// A function of its own, at whose end the work is let go of, before the next is waited for.
+    /// A function of its own, so that the work is released before the wait for the next.
     private static func runNext(_ state: Monitor<State>) -> Bool {
         guard let work = next(state) else { return false }
         work()
         return true
     }
 
-    /// For an idle thread; nil when it is no longer needed.
+    /// Returns work for an idle thread; nil when the pool is stopped.
     private static func next(_ state: Monitor<State>) -> Work? {
-        // No longer idle in the moment in which it has work: who submits counts on that.
+        // Not idle from the moment at which it has work: `submit` relies on that count.
         let work: Work?? = state.wait { state in
             let work = state.isStopped ? nil : state.take()
             guard state.isStopped || work != nil else { return nil }

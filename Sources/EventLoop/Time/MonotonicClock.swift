@@ -1,6 +1,6 @@
 import Glibc
 
-/// The kernel's monotonic clock.
+/// The kernel's monotonic clock, CLOCK_MONOTONIC.
 package enum MonotonicClock {
     package static var now: Nanoseconds {
         var time = timespec()
@@ -10,7 +10,7 @@ package enum MonotonicClock {
 }
 
 extension Nanoseconds {
-    /// Saturates: a duration of centuries is as good as never.
+    /// Saturates: a duration of centuries has the effect of no deadline.
     package init(_ duration: Duration) {
         let (seconds, attoseconds) = duration.components
         let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)

@@ -1,14 +1,13 @@
-/// Deadlines in order: a 4-ary heap, with a handle per timer so that cancelling finds its place at
-/// once.
+/// Deadlines in order: a 4-ary heap, with a handle per timer so that a cancel needs no search.
 ///
-/// Equal deadlines fire in the order they were scheduled. Nothing here knows a clock.
+/// Equal deadlines fire in the order in which they were scheduled. The queue reads no clock.
 package struct TimerQueue<Payload> {
-    /// Names one scheduled timer; stale once it fired or was cancelled.
+    /// The name of one scheduled timer; stale once it has fired or was cancelled.
     package struct ID: Hashable, Sendable {
         let index: UInt32
         let generation: UInt32
 
-        /// No timer: cancelling it does nothing.
+        /// No timer: to cancel it does nothing.
         package static var none: ID { ID(index: .max, generation: 0) }
     }
 
@@ -24,7 +23,7 @@ package struct TimerQueue<Payload> {
 
     private struct Entry {
         var generation: UInt32 = 0
-        /// Where the node is in the heap.
+        /// The node's index in the heap.
         var place = 0
         var payload: Payload?
     }
@@ -50,7 +49,7 @@ package struct TimerQueue<Payload> {
         return ID(index: entry, generation: entries[Int(entry)].generation)
     }
 
-    /// False if it fired already, was cancelled, or never was.
+    /// False if the timer has fired, was cancelled, or never existed.
     @discardableResult
     package mutating func cancel(_ id: ID) -> Bool {
         guard isScheduled(id) else { return false }
@@ -63,7 +62,7 @@ package struct TimerQueue<Payload> {
             && entries[Int(id.index)].payload != nil
     }
 
-    /// Takes the earliest timer if it is due.
+    /// Removes and returns the earliest timer if it is due.
     package mutating func popDue(at now: Nanoseconds) -> Payload? {
         guard let first = heap.first, first.deadline <= now else { return nil }
         return remove(at: 0)

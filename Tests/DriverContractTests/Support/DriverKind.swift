@@ -4,24 +4,25 @@ import Glibc
 import Simulation
 import Uring
 
-/// Every driver that the contract is held against. None of its tests names one.
+/// Every driver that the contract tests run on. No test depends on one of them.
 enum DriverKind: String {
     case epoll
     case ioUring
-    /// So small that every queue runs full and every buffer is fought over.
+    /// Queues and buffers so small that both run out.
     case ioUringTiny
-    /// With what the kernels of Debian 13 and 12 have, and with what the oldest has.
+    /// With the io_uring features of the kernels of Debian 13 and 12, and of the oldest kernel with
+    /// every operation.
     case ioUringDebian13
     case ioUringDebian12
     case ioUringOldest
-    /// With no more than all kernels have.
+    /// With only the features that all supported kernels have.
     case ioUringPlain
     case ioUringPlainTiny
     case simulated
-    /// The simulated driver at its most unkind within the contract.
+    /// The simulated driver with all faults that the contract allows.
     case turbulent
 
-    /// All, or those that MILLRACE_DRIVERS names, with commas: where time is short.
+    /// All drivers, or those that MILLRACE_DRIVERS names, separated by commas, to save time.
     static let allCases: [DriverKind] = {
         guard let names = getenv("MILLRACE_DRIVERS") else { return everyOne }
         return String(cString: names).split(separator: ",").map { name in
@@ -38,7 +39,7 @@ enum DriverKind: String {
         .ioUringPlainTiny, .simulated, .turbulent,
     ]
 
-    /// Those with buffers of their own, which bound what comes in one go.
+    /// The drivers with their own buffers, whose size limits one receive.
     static var overAKernel: [DriverKind] {
         allCases.filter { $0 != .simulated && $0 != .turbulent }
     }

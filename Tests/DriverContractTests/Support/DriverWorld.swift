@@ -1,46 +1,46 @@
 import EventLoop
 
-/// A driver with the sockets and peers that belong to it: what a test of the contract is given.
-/// Each test uses it from one thread, except for `elsewhere`.
+/// A driver with its sockets and peers, for a test of the contract. Each test uses it from one
+/// thread, except for `elsewhere`.
 protocol DriverWorld: AnyObject {
     var driver: any Driver { get }
     var sockets: any Sockets { get }
-    /// The time that deadlines are told in.
+    /// The time that deadlines refer to.
     var clock: Nanoseconds { get }
 
-    /// `driver.wait(until:)`, which takes as long as it does in a loop.
+    /// Calls `driver.wait(until:)`, and takes as long as that does in a loop.
     func wait(until deadline: Nanoseconds?) throws
     /// Lets time pass without the driver.
     func pause(_ time: Nanoseconds)
-    /// Does something `count` times from outside the loop, beginning `interval` from now.
+    /// Runs `action` `count` times from outside the loop, one `interval` apart, the first after
+    /// one.
     func elsewhere(
         _ count: Int, every interval: Nanoseconds, _ action: @escaping @Sendable () -> Void)
 
     func address(_ transport: Transport) -> SocketAddress
-    /// With a small buffer it holds little of what it has not read.
+    /// With a small buffer the peer's socket holds few unread bytes.
     func connect(to address: SocketAddress, smallBuffer: Bool) throws -> any TestPeer
-    /// Takes every descriptor that is left. Only on a thread with descriptors of its own.
+    /// Opens descriptors until none is left. Only on a thread with its own descriptor table.
     func exhaustDescriptors()
     func makeRoomForDescriptors(_ count: Int)
 
-    /// What the world itself has to object to, after everything is closed.
+    /// The violations that the world itself found, read after everything is closed.
     func complaints() -> [String]
 }
 
-/// The other end of a connection. It acts in its turns, of which a test's wait gives it one each
-/// time.
+/// The other end of a connection. It acts in its turns; each wait of a test gives it one.
 protocol TestPeer: AnyObject {
-    /// How much it reads in a turn; 0, nothing.
+    /// The most bytes that it reads in a turn; 0 for none.
     var readLimit: Int { get set }
     var received: [UInt8] { get }
-    /// Bytes that its socket has taken.
+    /// The bytes that its socket has accepted.
     var sentCount: Int { get }
     var sawEndOfStream: Bool { get }
     var sawReset: Bool { get }
 
-    /// Sends in order, now or as there is room.
+    /// Sends in order, as the socket has room.
     func send(_ bytes: [UInt8])
-    /// Ends its side behind what it was told to send.
+    /// Ends its sending side after all bytes passed to `send`.
     func shutdownWrite()
     func reset()
     func close()

@@ -21,7 +21,7 @@ final class KernelPeer: TestPeer {
         descriptor = socket(family, CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC), 0)
         guard descriptor >= 0 else { throw SystemError(errno, "socket") }
         if smallBuffer {
-            // Before connect: the window is agreed on then.
+            // Before connect, which negotiates the window.
             set(SO_RCVBUF, CInt(4096))
         }
         var status = connect(to: address)

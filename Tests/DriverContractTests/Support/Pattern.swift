@@ -1,18 +1,18 @@
-/// Bytes to send, and what became of them.
+/// Bytes to send, and checks of the received ones.
 
-/// Different from any shift of itself within the lengths used here, so that a lost, doubled or
-/// exchanged byte shows.
+/// Returns bytes that differ from any shift of themselves within the lengths used here, so that a
+/// lost, repeated or swapped byte is detected.
 func pattern(_ count: Int, from start: Int = 0) -> [UInt8] {
     Array(patternTable[start..<(start + count)])
 }
 
-/// Made once: an unoptimized build takes a second for it.
+/// Created once: an unoptimized build needs a second for it.
 private let patternTable: [UInt8] = (0..<4_200_000).map {
     UInt8(truncatingIfNeeded: $0 &* 31 &+ ($0 >> 8) &* 7 &+ ($0 >> 16) &* 3)
 }
 
-/// Where two byte strings part, in words, or nil. `#expect(a == b)` looks for the shortest way from
-/// one to the other, which takes hours for a megabyte.
+/// Describes the first difference of two byte strings, or returns nil. `#expect(a == b)` computes
+/// their shortest edit script, which takes hours for a megabyte.
 func mismatch(_ seen: [UInt8]?, _ expected: [UInt8]) -> String? {
     guard let seen else { return "nothing instead of \(expected.count) bytes" }
     guard seen != expected else { return nil }

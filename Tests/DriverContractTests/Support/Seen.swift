@@ -1,10 +1,10 @@
 import EventLoop
 import Glibc
 
-/// What a token has heard.
+/// The events of one token.
 struct Seen {
     private(set) var bytes: [UInt8] = []
-    /// In words; several `received` in a row are one.
+    /// Event descriptions; several `received` in a row are one.
     private(set) var events: [String] = []
     private(set) var accepted: [Descriptor] = []
     private(set) var failures: [(kind: OperationKind, error: SystemError)] = []
@@ -55,7 +55,7 @@ struct Seen {
     }
 }
 
-/// Bytes on their way, in memory of their own until the last answer.
+/// Bytes to send, in memory of their own until the last answer.
 struct Outbox {
     private let memory: UnsafeMutableRawBufferPointer
     private var offset = 0
@@ -70,7 +70,7 @@ struct Outbox {
 
     var all: UnsafeRawBufferPointer { UnsafeRawBufferPointer(memory) }
 
-    /// What is to be sent again.
+    /// The bytes not sent yet; nil when sending is over.
     var rest: UnsafeRawBufferPointer? {
         isOver ? nil : UnsafeRawBufferPointer(rebasing: all[offset...])
     }
@@ -85,7 +85,8 @@ struct Outbox {
         }
     }
 
-    /// Whoever still reads it sends these bytes instead, and is found out.
+    /// Overwrites the memory first: a driver that still reads it sends wrong bytes, and the test
+    /// fails.
     func free() {
         if let start = memory.baseAddress { memset(start, 0xDD, memory.count) }
         memory.deallocate()

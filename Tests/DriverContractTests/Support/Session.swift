@@ -2,13 +2,13 @@ import EventLoop
 import Simulation
 import Testing
 
-/// A loop of few words over one driver: it holds both sides to the seam's rules, writes down what
-/// comes, and gives up after a time.
+/// A minimal loop over one driver. It checks both sides against the seam's rules, records all
+/// events, and gives up after a time.
 final class Session {
     let world: any DriverWorld
     private(set) var seen: [Token: Seen] = [:]
     private(set) var peers: [any TestPeer] = []
-    /// Called for each completion, after it was written down.
+    /// Called for each completion, after it was recorded.
     var onCompletion: ((Completion) -> Void)?
 
     private var rules = SeamRules()
@@ -48,10 +48,10 @@ final class Session {
         driver.submit(operation, for: token)
     }
 
-    /// Sends to the last byte, however many sends it takes.
+    /// Sends all bytes, with as many sends as that needs.
     func send(_ bytes: [UInt8], _ token: Token) { send(bytes, token, isRepeated: true) }
 
-    /// One send, whatever the answer.
+    /// Submits one send, with no further send for the rest.
     func sendOnce(_ bytes: [UInt8], _ token: Token) { send(bytes, token, isRepeated: false) }
 
     private func send(_ bytes: [UInt8], _ token: Token, isRepeated: Bool) {
@@ -60,7 +60,8 @@ final class Session {
         submit(.send(outbox.all), token)
     }
 
-    /// One send that may be answered at once; whatever the driver says is noted as its answer.
+    /// Submits one send that may be answered at once, and records that answer. Returns false if the
+    /// answer comes later.
     func sendAtOnce(_ bytes: [UInt8], _ token: Token) -> Bool {
         let outbox = Outbox(bytes, isRepeated: false)
         outboxes[token] = outbox
@@ -74,7 +75,7 @@ final class Session {
         return true
     }
 
-    /// How much the socket took.
+    /// Returns the number of bytes that the socket accepted.
     func sendNow(_ bytes: [UInt8], _ token: Token) -> Int {
         rules.sendNow(for: token)
         return bytes.withUnsafeBytes { driver.sendNow($0, for: token) }
@@ -90,12 +91,12 @@ final class Session {
         return listener
     }
 
-    /// The driver has this listener now, and closes it.
+    /// Hands the listener to the driver, which closes it.
     func attach(_ listener: BoundListener) -> Token {
         attach(release(listener))
     }
 
-    /// The test's own from now on.
+    /// Hands the listener to the test, which closes it.
     func release(_ listener: BoundListener) -> Descriptor {
         listeners.removeAll { $0.descriptor == listener.descriptor }
         return listener.descriptor
@@ -129,7 +130,8 @@ final class Session {
         return (attach(descriptor), peer)
     }
 
-    /// As `makePair`, of a peer whose end has been told; our side is still open.
+    /// Like `makePair`, but the peer has ended its side and the end was reported; our side is still
+    /// open.
     func makeEndedPair(_ transport: Transport) throws -> (token: Token, peer: any TestPeer) {
         let (token, peer) = try makePair(transport)
         submit(.receive, token)
@@ -140,7 +142,7 @@ final class Session {
 
     // MARK: Running
 
-    /// Turns until the condition holds, at most ten seconds of real time.
+    /// Runs turns until the condition holds, for at most ten seconds of real time.
     func run(until what: String, _ isDone: () -> Bool) throws {
         let end = ContinuousClock.now + .seconds(10)
         while !isDone() {
@@ -151,7 +153,7 @@ final class Session {
         }
     }
 
-    /// Turns for a time, to see that nothing more comes.
+    /// Runs turns for `time`, to check that no further event comes.
     func run(for time: Nanoseconds) throws {
         let end = world.clock + time
         while world.clock < end { try turn() }
@@ -193,7 +195,7 @@ final class Session {
         }
     }
 
-    /// Ends the peers so far; their tokens are closed.
+    /// Closes all peers so far, whose tokens are closed already.
     func forgetPeers() {
         for peer in peers { peer.close() }
         peers = []
@@ -201,7 +203,7 @@ final class Session {
 
     // MARK: Ending
 
-    /// Closes what is open and holds everything against the rules.
+    /// Closes all open tokens and checks every rule.
     func finish() throws {
         onCompletion = nil
         for token in rules.openTokens { submit(.close, token) }
@@ -218,7 +220,7 @@ final class Session {
         if !findings.isEmpty { Issue.record("\(title): \(findings.prefix(10))") }
     }
 
-    /// What the first tokens have heard, for failures.
+    /// The events of the first tokens, for failure messages.
     var summary: String {
         let lines = seen.sorted { $0.key.slot < $1.key.slot }.prefix(8).map { token, life in
             "slot \(token.slot): \(life.summary)"
@@ -231,7 +233,7 @@ final class Session {
     }
 }
 
-/// Gives `body` a session over a new world, and ends both.
+/// Runs `body` with a session over a new world, and ends both.
 func withSession(_ kind: DriverKind, _ body: (Session) throws -> Void) throws {
     try withSession(try kind.makeWorld(), body)
 }
@@ -247,7 +249,7 @@ func withSession(_ world: any DriverWorld, _ body: (Session) throws -> Void) thr
     try session.finish()
 }
 
-/// As `withSession`, on a thread with a descriptor table of its own. Returns what `body` does.
+/// Like `withSession`, but on a thread with its own descriptor table. Returns the result of `body`.
 func withOwnDescriptors<Value>(
     _ kind: DriverKind, _ body: @escaping (Session) throws -> Value
 ) throws -> Value {

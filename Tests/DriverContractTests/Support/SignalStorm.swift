@@ -1,8 +1,8 @@
 import Glibc
 import Synchronization
 
-/// Interrupts the thread that made it a thousand times a second, until it ends. The handler does
-/// nothing and system calls are not restarted, so that each shows its EINTR.
+/// Interrupts its creating thread a thousand times a second, until it ends. The handler is empty
+/// and system calls are not restarted, so that each interrupted call returns EINTR.
 final class SignalStorm: Sendable {
     private let isOver = Atomic<Bool>(false)
     private let hasStopped = Atomic<Bool>(false)
@@ -22,14 +22,14 @@ final class SignalStorm: Sendable {
         }
     }
 
-    /// Returns when no signal will come any more.
+    /// Returns when no further signal will come.
     func end() {
         isOver.store(true, ordering: .sequentiallyConsistent)
         while !hasStopped.load(ordering: .sequentiallyConsistent) { usleep(100) }
         setBlocked(true)
     }
 
-    /// The pool's threads, on which tests run, block every signal, and expect it to stay so.
+    /// The threads of the pool, which run the tests, block every signal and must keep doing so.
     private func setBlocked(_ isBlocked: Bool) {
         var signals = sigset_t()
         sigemptyset(&signals)

@@ -1,7 +1,7 @@
 import EventLoop
 import Simulation
 
-/// The simulated driver, stepped by hand so that a wait takes as long on the virtual clock as a
+/// The simulated driver, advanced by hand, so that a wait takes as long on the virtual clock as a
 /// kernel's does on the real one.
 final class SimulatedWorld: DriverWorld {
     let network: SimulatedNetwork
@@ -29,7 +29,8 @@ final class SimulatedWorld: DriverWorld {
             if let deadline, deadline <= network.now { return }
             let times = [deadline, simulated.nextReadyTime, network.nextActionTime]
             guard let next = times.compactMap({ $0 }).min() else { throw Forever() }
-            // Not from one completion to the next: with a thousand tokens that is a thousand waits.
+            // Advances by at least 20 µs: with a thousand tokens, one completion at a time would be
+            // a thousand waits.
             network.advance(to: min(max(next, network.now + 20_000), deadline ?? .max))
         }
     }
@@ -86,6 +87,6 @@ private final class SimulatedPeer: TestPeer {
     func reset() { peer.reset() }
     func close() { peer.close() }
     func takeTurn() {
-        // It acts when the network's clock moves.
+        // The peer acts when the network's clock moves.
     }
 }

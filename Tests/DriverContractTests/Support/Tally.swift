@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A count that several threads see. In a file of its own: with Synchronization imported, Swift 6.3
+/// A count that several threads use. It has its own file: with Synchronization imported, Swift 6.3
 /// cannot expand the macros of a test.
 final class Tally: Sendable {
     private let value = Atomic<Int>(0)

@@ -1,6 +1,7 @@
 import Glibc
 
-/// Threads for what a test does outside its own: no pool, whose threads other tests share.
+/// Threads for the parts of a test outside its own thread. Not from a pool, whose threads other
+/// tests share.
 // Unchecked: each closure is handed to one thread and not kept.
 private final class ThreadBody: @unchecked Sendable {
     let run: () -> Void
@@ -21,9 +22,8 @@ func startThread(_ body: @escaping () -> Void) -> pthread_t {
     return thread
 }
 
-/// Runs `body` to its end on a thread with a descriptor table of its own, empty but for the
-/// standard three. There it may take the last descriptor without failing the other tests of the
-/// process.
+/// Runs `body` to its end on a thread with its own descriptor table, empty except for the standard
+/// three. There `body` can use the last descriptor without affecting other tests of the process.
 func withOwnDescriptors<Result>(_ body: @escaping () -> Result) -> Result {
     var result: Result?
     // Not declared without _GNU_SOURCE.
@@ -42,7 +42,7 @@ func withOwnDescriptors<Result>(_ body: @escaping () -> Result) -> Result {
     return result!
 }
 
-/// Of this thread's own table.
+/// The number of open descriptors in this thread's table.
 func openDescriptorCount() -> Int {
     guard let stream = opendir("/proc/thread-self/fd") else { return -1 }
     defer { closedir(stream) }

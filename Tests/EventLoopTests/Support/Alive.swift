@@ -1,4 +1,4 @@
-/// Counts captured objects that are alive, on any thread, and calls back from their deinit.
+/// Counts the captured objects that are alive, on any thread, and calls back from their deinit.
 import EventLoop
 
 final class Alive: Sendable {
@@ -7,7 +7,7 @@ final class Alive: Sendable {
     var made: Int { counts.withLock { $0.made } }
     var count: Int { counts.withLock { $0.made - $0.gone } }
 
-    /// `leaving` runs when it is let go of, where a program's own deinit would.
+    /// `leaving` runs in its deinit, like the code of a program's own deinit.
     final class Guest: Sendable {
         private let alive: Alive
         private let leaving: @Sendable () -> Void
@@ -22,7 +22,7 @@ final class Alive: Sendable {
             alive.counts.update { $0.gone += 1 }
         }
 
-        /// For a closure that is to keep it.
+        /// Does nothing: a closure calls it to capture the object.
         func use() {}
     }
 
@@ -32,8 +32,8 @@ final class Alive: Sendable {
     }
 }
 
-/// Runs `body` on a thread of its own; false if it does not return in time. Then it is left behind:
-/// a thread that waits for a lock for ever cannot be ended.
+/// Runs `body` on its own thread; false if it does not return in time. Then the thread stays: a
+/// thread that waits for a lock forever cannot be ended.
 func returns(
     secondsMax: Int = 10, _ body: @escaping @Sendable () -> Void
 ) throws -> Bool {

@@ -1,4 +1,4 @@
-/// Counts objects that are alive, for tests of who lets go of what.
+/// Counts live objects, to test that containers free their elements.
 final class Census {
     fileprivate(set) var alive = 0
 

@@ -1,5 +1,4 @@
-/// A waker without a kernel object: a flag behind a condition, and a count of how often it was
-/// raised.
+/// A waker without a kernel object: a flag with a condition variable, and a count of its wake-ups.
 import EventLoop
 import Glibc
 
@@ -30,14 +29,14 @@ final class ConditionWaker: Waker, @unchecked Sendable {
         pthread_mutex_unlock(mutex)
     }
 
-    /// How often it was called.
+    /// The number of calls of `wake`.
     var wakes: Int {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return count
     }
 
-    /// Returns at once if it was woken since the last sleep; false if nobody wakes it in time.
+    /// Returns at once if a wake-up came since the last sleep; false if none comes in time.
     func sleep(secondsMax: Int = 30) -> Bool {
         var end = timespec()
         clock_gettime(CLOCK_REALTIME, &end)

@@ -1,4 +1,4 @@
-/// An inbound buffer beside an array that always holds the same bytes, used as a loop uses it.
+/// An inbound buffer and an array of the same bytes, used like in a loop.
 import Glibc
 
 @testable import EventLoop
@@ -8,9 +8,9 @@ struct InboundTwin: ~Copyable {
     private var model: [UInt8] = []
     private var searched = 0
     private var retired = RetiredBlocks()
-    /// The driver's memory, and what it put there.
+    /// The driver's memory, and the bytes that the driver wrote there.
     private var lent: (memory: UnsafeMutableRawBufferPointer, bytes: [UInt8])?
-    /// What was seen of blocks before `merge` replaced them.
+    /// The spans and contents of blocks before `merge` replaced them.
     private var seen: [(memory: UnsafeRawBufferPointer, bytes: [UInt8])] = []
 
     mutating func takeStep(_ trial: inout Trial) throws {
@@ -32,7 +32,7 @@ struct InboundTwin: ~Copyable {
     }
 
     private mutating func receive(_ trial: inout Trial) throws {
-        // Between two callbacks of a connection there is always a `settle`.
+        // A `settle` always comes between two callbacks of a connection.
         if buffer.isLent { try settle(&trial) }
         let size = trial.random.size(20_000)
         let bytes = trial.random.bytes(size)
@@ -97,7 +97,7 @@ struct InboundTwin: ~Copyable {
         try trial.check(buffer.base == nil && buffer.capacity == 0, "owns memory when released")
     }
 
-    /// From here on the handler has no spans and the driver has its memory back.
+    /// After this the handler's spans are invalid and the driver owns its memory again.
     private mutating func endOfCallback(_ trial: Trial) throws {
         for (memory, bytes) in seen {
             try trial.check(isSame(memory, bytes), "a retired block changed")
@@ -107,7 +107,7 @@ struct InboundTwin: ~Copyable {
         if let (memory, bytes) = lent {
             let original = UnsafeRawBufferPointer(memory)
             try trial.check(isSame(original, bytes), "the driver's memory was written to")
-            // So that a use of it after this shows.
+            // Makes a later use of the memory visible.
             if let base = memory.baseAddress { memset(base, 0xEE, memory.count) }
             memory.deallocate()
             lent = nil
@@ -135,7 +135,7 @@ func isSame(_ memory: UnsafeRawBufferPointer, _ bytes: [UInt8]) -> Bool {
     bytes.withUnsafeBytes { isEqual(memory, $0[...]) }
 }
 
-/// By memcmp(3): element by element takes minutes in a debug build.
+/// Compares with memcmp(3): a loop over the elements takes minutes in a debug build.
 func isEqual(_ one: UnsafeRawBufferPointer, _ other: Slice<UnsafeRawBufferPointer>) -> Bool {
     let other = UnsafeRawBufferPointer(rebasing: other)
     guard one.count == other.count else { return false }

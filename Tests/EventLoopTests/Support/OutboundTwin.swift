@@ -1,4 +1,4 @@
-/// An outbound queue beside an array of the bytes that no kernel has taken yet.
+/// An outbound queue and an array of the bytes that the kernel has not accepted yet.
 @testable import EventLoop
 
 struct OutboundTwin: ~Copyable {
@@ -6,7 +6,7 @@ struct OutboundTwin: ~Copyable {
     private var queue = OutboundQueue()
     private var model: [UInt8] = []
     private var inFlight: UnsafeRawBufferPointer?
-    /// A reservation that came to nothing may keep its room for the next bytes.
+    /// An unused reservation may keep its room for the next bytes.
     private var mayHoldRoom = false
 
     mutating func takeStep(_ trial: inout Trial, unusedReservations: Bool) throws {

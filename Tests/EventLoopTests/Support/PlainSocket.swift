@@ -1,5 +1,4 @@
-/// A blocking socket of the test's own, beside those of the library; closed with its last
-/// reference.
+/// A blocking socket of the test itself, closed with its last reference.
 import Glibc
 import Testing
 
@@ -19,17 +18,17 @@ final class PlainSocket {
 
     var descriptor: Descriptor { Descriptor(number) }
 
-    /// 0 or an errno.
+    /// Returns 0 or an errno.
     func connect(to address: SocketAddress) throws -> CInt {
         try address.withKernelForm { Glibc.connect(number, $0, $1) == 0 ? 0 : errno }
     }
 
-    /// 0 or an errno.
+    /// Returns 0 or an errno.
     func bind(to address: SocketAddress) throws -> CInt {
         try address.withKernelForm { Glibc.bind(number, $0, $1) == 0 ? 0 : errno }
     }
 
-    /// -1 if the option cannot be read.
+    /// Returns -1 if the option cannot be read.
     func option(_ level: CInt, _ name: CInt) -> CInt {
         var value: CInt = 0
         var size = socklen_t(MemoryLayout<CInt>.size)

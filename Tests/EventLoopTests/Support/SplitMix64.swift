@@ -1,4 +1,4 @@
-/// Where the random operations of these tests come from: the same seed draws the same on any
+/// The source of the random operations in these tests: one seed gives the same numbers on any
 /// machine.
 struct SplitMix64: RandomNumberGenerator {
     private var state: UInt64
@@ -19,16 +19,16 @@ struct SplitMix64: RandomNumberGenerator {
         return Int(next().multipliedFullWidth(by: UInt64(limit)).high)
     }
 
-    /// True so many times in a hundred.
+    /// True with a probability of `percent` in a hundred.
     mutating func happens(_ percent: Int) -> Bool { below(100) < percent }
 
-    /// By words, since a debug build takes a tenth of a microsecond for each turn of a loop.
+    /// Fills words, since a debug build needs a tenth of a microsecond for each turn of a loop.
     mutating func bytes(_ count: Int) -> [UInt8] {
         let words = (0..<(count + 7) / 8).map { _ in next() }
         return words.withUnsafeBytes { Array($0.prefix(count)) }
     }
 
-    /// Mostly a few bytes, now and then many: at most `largest`.
+    /// Usually a few bytes, sometimes many: at most `largest`.
     mutating func size(_ largest: Int) -> Int {
         switch below(10) {
         case 0..<5: below(min(64, largest) + 1)

@@ -1,4 +1,4 @@
-/// What a connection table should do, in arrays and dictionaries.
+/// A model of a connection table, made of arrays and dictionaries.
 @testable import EventLoop
 
 struct TableModel {
@@ -49,7 +49,8 @@ struct TableModel {
         dead.append(token)
     }
 
-    /// The newest and a few others: all of them, after each step, would take too long.
+    /// Compares the newest record and a few others: all of them, after each step, would take too
+    /// long.
     func compare(_ table: borrowing ConnectionTable, _ trial: Trial) throws {
         let count = table.count
         try trial.check(count == alive.count, "count \(count), not \(alive.count)")

@@ -11,10 +11,10 @@ enum TemporaryPath {
         return "/tmp/millrace-unit-\(getpid())-\(number).\(kind)"
     }
 
-    /// Without the leading zero that the kernel wants.
+    /// An abstract name, without the leading zero that the kernel expects.
     static func abstractName() -> String { String(make().dropFirst("/tmp/".count)) }
 
-    /// What lstat(2) says: a link is not followed.
+    /// The kind that lstat(2) reports: a link is not followed.
     static func kind(of path: String) -> FileKind? {
         var status = stat()
         guard lstat(path, &status) == 0 else { return nil }

@@ -1,4 +1,4 @@
-/// Real threads for tests of what several of them share.
+/// Real threads for tests of shared state.
 import EventLoop
 
 /// Starts `count` threads and returns at once; `join` waits for all of them.

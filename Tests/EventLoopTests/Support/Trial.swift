@@ -1,5 +1,5 @@
-/// One run of random operations against a model, which knows its seed and its step when a
-/// check fails.
+/// One run of random operations against a model. It reports its seed and its step when a check
+/// fails.
 struct Trial {
     let seed: UInt64
     var random: SplitMix64
@@ -14,7 +14,7 @@ struct Trial {
         random = SplitMix64(seed: seed)
     }
 
-    /// Says what is done next.
+    /// Names the next operation.
     mutating func begin(_ operation: String) {
         step += 1
         self.operation = operation
@@ -30,7 +30,7 @@ struct Trial {
     }
 }
 
-/// The model and the real thing disagree.
+/// A difference between the model and the tested type.
 struct Mismatch: Error, CustomStringConvertible {
     let description: String
 }

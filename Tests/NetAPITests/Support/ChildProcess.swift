@@ -56,7 +56,8 @@ final class ChildProcess {
         close(errors)
     }
 
-    /// As from a shell: the threads that tests run on block signals, and a child inherits that.
+    /// The signal settings of a shell: the threads that run tests block signals, and a child
+    /// inherits that.
     private static func cleanSignals() -> posix_spawnattr_t {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -111,7 +112,7 @@ final class ChildProcess {
         }
     }
 
-    /// What standard error has so far; all of it after the end.
+    /// The standard error so far; all of it after the end.
     func readErrors() -> String {
         var text = ""
         while true {
@@ -146,7 +147,8 @@ final class ChildProcess {
         return .seconds(1) * ticks / sysconf(CInt(_SC_CLK_TCK))
     }
 
-    /// Numbers under `limit` in use: higher ones it may have inherited from whoever runs the tests.
+    /// The used numbers under `limit`: the program may have inherited higher ones through the test
+    /// process.
     func descriptors(below limit: Int) -> Int {
         names(in: "/proc/\(id)/fd").compactMap { Int($0) }.count { $0 < limit }
     }

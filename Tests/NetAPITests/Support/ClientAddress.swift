@@ -1,9 +1,9 @@
-/// A server's address as connect(2) wants it, and what the kernel says about a client's socket.
+/// A server's address in the form of connect(2), and the kernel's values for a client's socket.
 import CLinux
 import Glibc
 import NetAPI
 
-/// A call of the operating system that failed where a test needs it to work.
+/// A failed system call that a test needs.
 struct SystemFailure: Error, CustomStringConvertible {
     let call: String
     let number: CInt
@@ -16,7 +16,7 @@ struct SystemFailure: Error, CustomStringConvertible {
     var description: String { "\(call): \(String(cString: strerror(number)))" }
 }
 
-/// Where a client connects to.
+/// The address that a client connects to.
 struct ClientAddress {
     private var storage = sockaddr_storage()
     private var length: socklen_t = 0
@@ -76,7 +76,8 @@ struct ClientAddress {
     }
 }
 
-/// The text of a TCP socket's own address, or of its peer's: what the other side must be told.
+/// The text of a TCP socket's own address, or of its peer's: the value that the other side must
+/// report.
 func addressText(of descriptor: CInt, peer: Bool = false) throws -> String {
     var storage = sockaddr_storage()
     var length = socklen_t(MemoryLayout<sockaddr_storage>.size)

@@ -1,4 +1,4 @@
-/// A way to take input apart, with an input and what must come of it: one row of a table.
+/// A way to parse input, with an input and the expected output: one row of a table.
 import Glibc
 import NetAPI
 import Testing
@@ -6,7 +6,7 @@ import Testing
 struct Codec: Sendable, CustomTestStringConvertible {
     let name: String
     let input: [UInt8]
-    /// What the server answers to the whole input, however it was cut.
+    /// The server's answer to the whole input, for any split.
     let output: [UInt8]
     let traffic: TestHandler.OnConnection
 
@@ -29,7 +29,7 @@ struct Codec: Sendable, CustomTestStringConvertible {
         self.init(name, Array(input.utf8), gives: Array(output.utf8), traffic)
     }
 
-    /// Sends the input in each way of cutting it, and compares.
+    /// Sends the input with each way of splitting it, and compares the answers.
     func check(_ server: TestServer) throws {
         for chunking in Chunking.all(input.count) {
             let client = try server.connect()
@@ -48,7 +48,7 @@ struct Codec: Sendable, CustomTestStringConvertible {
     }
 }
 
-/// How a client cuts what it sends.
+/// The ways in which a client splits its input.
 enum Chunking: CustomStringConvertible {
     case whole
     case drip

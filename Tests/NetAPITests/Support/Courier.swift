@@ -1,14 +1,14 @@
-/// A thread that writes to connections for their loops, in the order that it was asked.
+/// A thread that writes to connections for their loops, in the order of the requests.
 import Glibc
 import NetAPI
 
-/// Runs what it is given on a thread of its own until it is let go of.
+/// Runs closures on its own thread until it is freed.
 final class Courier: Sendable {
     private let queue = Shared<[@Sendable () -> Void]>([])
     private let isOver = Shared(false)
     private let bell: Bell
 
-    /// Wakes the thread; a semaphore, since sanitizers know what it orders.
+    /// Wakes the thread; a semaphore, since sanitizers understand its memory ordering.
     // @unchecked: the pointer never changes, and sem_t is made for several threads.
     private final class Bell: @unchecked Sendable {
         private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)

@@ -5,11 +5,11 @@ import NetAPI
 // @unchecked: one thread after the other uses it.
 final class DatagramPeer: @unchecked Sendable {
     private var descriptor: CInt
-    /// Where sends go if the socket is not connected.
+    /// The destination of sends if the socket is not connected.
     private var target: ClientAddress?
     private var buffer = [UInt8](repeating: 0, count: 70_000)
 
-    /// Connected to the server. `patience` in seconds: how long a receive waits.
+    /// Connects to the server. `patience` is the time limit of a receive, in seconds.
     init(to address: Address, patience: Int = 20) throws {
         let target = try ClientAddress(address)
         descriptor = try Self.makeSocket(target.family)
@@ -19,7 +19,7 @@ final class DatagramPeer: @unchecked Sendable {
         try setPatience(patience)
     }
 
-    /// Bound, and connected to nobody.
+    /// Binds the socket, and does not connect it.
     init(boundTo address: Address, patience: Int = 20) throws {
         let own = try ClientAddress(address)
         descriptor = try Self.makeSocket(own.family)
@@ -39,7 +39,7 @@ final class DatagramPeer: @unchecked Sendable {
         get throws { try Address(parsing: "udp" + addressText(of: descriptor).dropFirst(3)) }
     }
 
-    /// Sends to a multicast group by a network interface, and receives from anybody.
+    /// Sends to a multicast group by a network interface, and receives from any sender.
     init(sendingTo group: Address, by interface: String, patience: Int = 20) throws {
         target = try ClientAddress(group)
         descriptor = try Self.makeSocket(AF_INET)
@@ -74,7 +74,7 @@ final class DatagramPeer: @unchecked Sendable {
         guard sent == bytes.count else { throw SystemFailure("send") }
     }
 
-    /// All of them with one call: datagrams of `size` bytes, the last perhaps shorter.
+    /// Sends all bytes with one call, in datagrams of `size` bytes; the last may be shorter.
     func send(_ bytes: [UInt8], inDatagramsOf size: CInt) throws {
         try setOption(17, 103, size)
         try send(bytes)
@@ -93,8 +93,8 @@ final class DatagramPeer: @unchecked Sendable {
         var count: Int
         repeat {
             count = recv(descriptor, &buffer, buffer.count, 0)
-            // With a time limit the kernel does not go on by itself, and a ring of the same process
-            // interrupts like a signal.
+            // With SO_RCVTIMEO the kernel does not restart the call, and a ring of the same process
+            // interrupts it like a signal.
         } while count < 0 && errno == EINTR
         guard count >= 0 else { throw SystemFailure("recv") }
         return Array(buffer[..<count])

@@ -1,5 +1,4 @@
-/// Which callbacks ran, in what order, and whether that order is one that every connection must
-/// have.
+/// Records the callbacks in order, and checks the order that every connection must have.
 import NetAPI
 import Testing
 
@@ -24,7 +23,7 @@ final class EventLog: Sendable {
 
     private struct Stored {
         var entries: [Entry] = []
-        /// How many calls of each are over.
+        /// The number of returned calls of each callback.
         var returned: [Callback: Int] = [:]
     }
 
@@ -32,8 +31,8 @@ final class EventLog: Sendable {
 
     var entries: [Entry] { stored.value.entries }
 
-    /// Notes the callback before `body`, so that what this leads to comes behind it, and counts it
-    /// as over after it.
+    /// Records the callback before `body`, so that its consequences come later, and counts it as
+    /// returned after `body`.
     func during<Output>(
         _ callback: Callback, _ connection: Connection? = nil, _ body: () throws -> Output
     ) rethrows -> Output {
@@ -56,18 +55,18 @@ final class EventLog: Sendable {
     /// Every callback's name, in order.
     var callbacks: [Callback] { entries.map(\.callback) }
 
-    /// Why connections closed, in order.
+    /// The reasons of the closes, in order.
     var reasons: [String] { entries.compactMap(\.reason) }
 
-    /// Until it has returned: who waits for it looks at what it did.
+    /// Waits for the callback's return, so that a test sees its effects.
     func waitFor(_ callback: Callback, count wanted: Int = 1) throws {
         try eventually("\(callback) for the \(wanted). time") {
             stored.update { $0.returned[callback, default: 0] } >= wanted
         }
     }
 
-    /// What must hold of any server that has stopped: each connection opens once and first, closes
-    /// once and last, and `onShutdown` comes after all of that.
+    /// Checks the rules for any server that has stopped. Each connection opens once and first,
+    /// closes once and last, and `onShutdown` comes after all closes.
     func checkLives(_ location: SourceLocation = #_sourceLocation) {
         var states: [ConnectionHandle: Bool] = [:]
         var isShutDown = false

@@ -1,5 +1,5 @@
-/// Many streams at once, driven by one thread with poll(2), so that the machine's cores are left to
-/// the server.
+/// Many streams at once, driven by one thread with poll(2), so that the server has the machine's
+/// cores.
 import Glibc
 
 /// One client that sends its pattern and checks that the same comes back.
@@ -11,13 +11,14 @@ struct Flow {
     var endsAfterSending = false
     /// Sends until the server ends the stream, whenever that is.
     var mayEndEarly = false
-    /// Each send takes a random size of these.
+    /// The range of the random size of each send.
     var chunks = 65_536...65_536
     var random: SeededRandom
     private(set) var sent = 0
     private(set) var received = 0
     private(set) var end: StreamEnd?
-    /// The server has ended the stream and takes no more; what it sent before is still to be read.
+    /// True if the server has ended the stream and accepts no more; its earlier output is still to
+    /// be read.
     private(set) var isRefused = false
 
     var wantsToSend: Bool { sent < length && !isRefused }
@@ -66,7 +67,7 @@ struct Flow {
         }
     }
 
-    /// From now on only what was sent so far is expected back.
+    /// Returns a flow that expects only the bytes sent so far.
     func cutHere() -> Flow {
         var flow = Flow(client, stream: Int(pattern.stream), length: sent)
         flow.sent = sent
@@ -83,7 +84,7 @@ enum Exchange {
         try poll(&flows, receives: true, quiet: nil)
     }
 
-    /// Only sends, until nothing moved for `quiet` or all is sent: the peers of a flood.
+    /// Only sends, until no byte moved for `quiet` or all are sent: the peers of a flood.
     static func push(_ flows: inout [Flow], untilQuietFor quiet: Duration) throws {
         try poll(&flows, receives: false, quiet: quiet)
     }

@@ -1,10 +1,10 @@
-/// A door at which blocking work waits until the test opens it.
+/// A gate at which blocking work waits until the test opens it.
 import class EventLoop.Monitor
 
 final class Gate: Sendable {
     private let state = Monitor((guests: 0, isOpen: false))
 
-    /// Somebody waits, or has.
+    /// True if a thread waits, or has waited.
     var isReached: Bool { state.withLock { $0.guests > 0 } }
 
     func open() { state.update { $0.isOpen = true } }

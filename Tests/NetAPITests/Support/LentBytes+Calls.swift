@@ -1,4 +1,4 @@
-/// The calls of `LentBytes`, one for each that a handler might make while it looks at lent bytes.
+/// The calls of `LentBytes`, one for each that a handler may make while it reads lent bytes.
 import NetAPI
 
 extension LentBytes {

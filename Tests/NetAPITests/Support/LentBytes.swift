@@ -1,20 +1,19 @@
-/// A handler that borrows bytes, makes one call, and checks that the bytes are still what they
-/// were.
+/// A handler that borrows bytes, makes one call, and checks that the bytes are unchanged.
 import Glibc
 import NetAPI
 
 final class LentBytes: EventHandler {
-    /// How bytes are lent.
+    /// The call that lends the bytes.
     enum Taking: UInt8, CaseIterable, Sendable {
         case bytes, peek, next, nextCount, pairHead, pairTail, line, delimited, frame
     }
 
-    /// Where they are.
+    /// The memory of the lent bytes.
     enum Memory: UInt8, CaseIterable, Sendable {
         case fresh, kept, wrapped
     }
 
-    /// What is called meanwhile.
+    /// The call that is made meanwhile.
     enum Call: String, CaseIterable, Sendable {
         case discard, discardAll, next, nextCount, nextLine, nextDelimited, nextFrame, readInto
         case readArray, bytes, bytesAndNext, peek, readPair, integers, pointers
@@ -32,10 +31,10 @@ final class LentBytes: EventHandler {
         return bytes
     }()
 
-    /// What the handler asks for another piece with.
+    /// The byte with which the handler requests another piece.
     static let moreByte = UInt8(ascii: "+")
 
-    /// What the handlers of all loops tell the test.
+    /// The results that the handlers of all loops report to the test.
     struct Results: Sendable {
         let complaints = Shared<[String]>([])
         let done = Shared(0)
@@ -67,7 +66,7 @@ final class LentBytes: EventHandler {
         return .none
     }
 
-    /// Reads what the client wants tried; true once that and the first piece are there.
+    /// Reads the client's order; true once that and the first piece have arrived.
     private func findOrder(_ connection: Connection) throws -> Bool {
         if connection[order] != nil { return true }
         guard let first = connection.peekInteger(as: UInt8.self) else { return false }
@@ -83,7 +82,7 @@ final class LentBytes: EventHandler {
         return true
     }
 
-    /// Makes the unread bytes lie where the test wants them; true when they do.
+    /// Brings the unread bytes into the memory that the test selects; true when they are there.
     private func isReady(_ connection: Connection, _ memory: Memory) -> Bool {
         switch memory {
         case .fresh: return true
@@ -94,7 +93,7 @@ final class LentBytes: EventHandler {
                 complain("the unread bytes never wrapped")
                 return true
             }
-            // Whole pieces go, so that what is left starts with a frame.
+            // Discards whole pieces, so that the rest starts with a frame.
             let size = Self.payload.count
             if connection.buffered >= 3 * size { connection.discard(2 * size) }
             return false
@@ -125,7 +124,7 @@ final class LentBytes: EventHandler {
     private func watch(_ lent: RawSpan, _ name: String, _ connection: Connection) throws {
         let before = [UInt8](copying: lent)
         try makeCall(connection, lent)
-        // Memory that was freed is likely to be handed out again now.
+        // Freed memory is likely to be allocated again now.
         let filler = stride(from: 64, through: 16_384, by: 64).map { size in
             [UInt8](repeating: 0xEE, count: size)
         }

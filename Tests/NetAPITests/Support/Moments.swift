@@ -1,10 +1,10 @@
-/// Servers caught at awkward moments, addresses that never answer, loops kept for too long.
+/// Servers at unusual moments, addresses that never answer, loops kept too long.
 import CLinux
 import Glibc
 import NetAPI
 
 extension Server {
-    /// Starts in bounded time; false if it was asked to stop before it could serve.
+    /// Starts in bounded time; false if a stop was requested before it could serve.
     @discardableResult
     func startUnlessStopped() throws -> Bool {
         try bounded("Server.start") {
@@ -19,7 +19,7 @@ extension Server {
     }
 }
 
-/// The error's code, or what `body` says, as a word for tables.
+/// Returns the error's code, or the result of `body`, as a word for tables.
 func word(_ body: () throws -> String) -> String {
     do {
         return try body()
@@ -30,7 +30,7 @@ func word(_ body: () throws -> String) -> String {
     }
 }
 
-/// The same for a call that may suspend.
+/// Like `word`, but for a call that may suspend.
 func asyncWord(_ body: () async throws -> String) async -> String {
     do {
         return try await body()
@@ -47,7 +47,7 @@ final class LoopBox: @unchecked Sendable {
     var loop: Loop?
 }
 
-/// A listener whose backlog is full and stays so: who connects gets no answer at all.
+/// A listener whose backlog stays full: a connect gets no answer.
 final class FullBacklog: Sendable {
     enum Kind: String, CaseIterable, Sendable {
         case unix, tcp
@@ -67,7 +67,7 @@ final class FullBacklog: Sendable {
             try kind == .unix ? wanted : Address(stringLiteral: addressText(of: listener))
         let place = try ClientAddress(bound)
         var opened = [listener]
-        // One has room; those behind it make sure that it has been taken.
+        // The first fills the backlog; the others make sure of that.
         for _ in 0..<4 {
             let client = try Self.makeSocket(place.family)
             opened.append(client)

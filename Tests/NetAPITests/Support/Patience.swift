@@ -1,11 +1,11 @@
-/// How long any test waits for anything, and how it gives up: with a message, never by hanging.
+/// The time limit of every wait in the tests: a test fails with a message and never hangs.
 import Glibc
 
 /// The one timeout of this suite; `MILLRACE_TEST_PATIENCE` sets it, in seconds.
 let patience: Duration = .seconds(
     getenv("MILLRACE_TEST_PATIENCE").flatMap { Int(String(cString: $0)) } ?? 30)
 
-/// Something did not happen in time.
+/// An event that did not happen in time.
 struct Overdue: Error, CustomStringConvertible {
     let what: String
     let limit: Duration
@@ -13,7 +13,7 @@ struct Overdue: Error, CustomStringConvertible {
     var description: String { "\(what): not within \(limit)" }
 }
 
-/// A moment by which something must have happened.
+/// The moment by which an event must have happened.
 struct Deadline: Sendable {
     let limit: Duration
     private let end: ContinuousClock.Instant
@@ -25,7 +25,7 @@ struct Deadline: Sendable {
 
     var isPast: Bool { ContinuousClock.now >= end }
 
-    /// For poll(2): rounded up, 0 when it is past.
+    /// The time left for poll(2): rounded up, 0 after the deadline.
     var milliseconds: CInt {
         let left = ContinuousClock.now.duration(to: end)
         return left <= .zero ? 0 : CInt(clamping: Int(left / .milliseconds(1)) + 1)
@@ -36,7 +36,7 @@ struct Deadline: Sendable {
     }
 }
 
-/// Looks again every 2 ms until `condition` holds.
+/// Checks `condition` every 2 ms until it holds.
 func eventually(
     _ what: String, within limit: Duration = patience, _ condition: () throws -> Bool
 ) throws {
@@ -47,7 +47,7 @@ func eventually(
     }
 }
 
-/// A thread of its own for `body`; `join` waits for its result, but not for ever.
+/// Runs `body` on its own thread; `join` waits a bounded time for the result.
 final class Worker<Output: Sendable>: Sendable {
     private let outcome = Shared<Result<Output, any Error>?>(nil)
 
@@ -70,15 +70,14 @@ final class Worker<Output: Sendable>: Sendable {
     }
 }
 
-/// Runs a call that may block. If it does so for ever, its thread is left behind and the test
-/// fails.
+/// Runs a call that may block. If it never returns, its thread stays behind and the test fails.
 func bounded<Output: Sendable>(
     _ what: String, _ body: @escaping @Sendable () throws -> Output
 ) throws -> Output {
     try Worker(body).join(what)
 }
 
-/// The same for a call that may suspend.
+/// Like `bounded`, but for a call that may suspend.
 func patiently<Output: Sendable>(
     _ what: String, _ body: @escaping @Sendable () async throws -> Output
 ) async throws -> Output {
@@ -104,7 +103,7 @@ private final class ThreadBody: Sendable {
     init(_ run: @escaping @Sendable () -> Void) { self.run = run }
 }
 
-/// A detached thread.
+/// Starts a detached thread.
 func startThread(_ body: @escaping @Sendable () -> Void) {
     var thread = pthread_t()
     let box = Unmanaged.passRetained(ThreadBody(body))
@@ -120,7 +119,7 @@ func startThread(_ body: @escaping @Sendable () -> Void) {
 
 func pause(_ time: Duration) { usleep(UInt32(time / .microseconds(1))) }
 
-/// How long `body` took.
+/// Returns the time that `body` took.
 func elapsed(_ body: () throws -> Void) rethrows -> Duration {
     try ContinuousClock().measure(body)
 }

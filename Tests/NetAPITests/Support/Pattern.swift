@@ -1,5 +1,5 @@
-/// Bytes that tell which stream and which position they belong to, so that anything lost, crossed
-/// or reordered shows.
+/// Bytes that identify their stream and position, so that lost, swapped or reordered bytes are
+/// detected.
 import Glibc
 
 /// A seeded generator (SplitMix64), so that a failing run can be repeated.
@@ -20,7 +20,7 @@ struct SeededRandom: RandomNumberGenerator, Sendable {
         return z ^ (z >> 31)
     }
 
-    /// Small sizes as likely as large ones: uniform in the number of digits.
+    /// Small sizes are as likely as large ones: uniform in the number of digits.
     mutating func size(_ range: ClosedRange<Int>) -> Int {
         let low = Double(range.lowerBound)
         let high = Double(range.upperBound)
@@ -73,7 +73,7 @@ struct Pattern: Sendable {
         }
     }
 
-    /// Throws where `bytes` first differ from what belongs at `position`.
+    /// Throws at the first byte of `bytes` that differs from the pattern at `position`.
     func verify(_ bytes: UnsafeRawBufferPointer, at position: Int) throws {
         guard bytes.count > 0 else { return }
         let expected = self.bytes(bytes.count, from: position)
@@ -91,7 +91,7 @@ struct Pattern: Sendable {
     }
 }
 
-/// A byte that does not belong where it is.
+/// A byte that differs from the pattern.
 struct WrongBytes: Error, CustomStringConvertible {
     let stream: UInt64
     let position: Int

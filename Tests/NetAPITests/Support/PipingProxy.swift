@@ -18,20 +18,21 @@ func withPipes(
     try withServer(setup, handler, options: options) { try body($0, handler) }
 }
 
-/// A client and its far side, piped together.
+/// Returns a client and its far side, piped together.
 func connectThrough(
     _ proxy: TestServer, _ upstream: RawListener
 ) throws -> (client: TestClient, far: TestClient) {
     let client = try proxy.connect()
     let far = try upstream.accept()
-    // Before a byte has come through the pipe may still be in the making.
+    // Until a byte has come through, the pipe may not exist yet.
     try client.send("x")
     _ = try far.receive(exactly: 1)
     return (client, far)
 }
 
-/// The far side sends all of it and waits until the proxy's kernel has it. The client takes as
-/// little as that needs, since buffers differ from one machine to the next; returns how much.
+/// Sends all bytes from the far side and waits until the proxy's kernel has them. The client reads
+/// as little as that needs, since buffers differ between machines. Returns the number of bytes
+/// read.
 func answer(
     _ pattern: Pattern, _ size: Int, from far: TestClient, to client: TestClient
 ) throws -> Int {

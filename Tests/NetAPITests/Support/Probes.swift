@@ -1,8 +1,8 @@
-/// What this process uses: descriptors, memory, processor time.
+/// The process's descriptors, memory and processor time.
 import Glibc
 
 enum Probe {
-    /// Open descriptors, without the one that looks.
+    /// The open descriptors, without the one that this call uses.
     static var descriptors: Int { names(in: "/proc/self/fd").count - 1 }
 
     /// Threads of this process.
@@ -29,14 +29,14 @@ enum Probe {
         return (processorTime - before) / slept
     }
 
-    /// Sanitizers multiply time and memory, so figures mean nothing under them; behaviour still
-    /// does.
+    /// Sanitizers multiply time and memory, so figures are not checked under them; behaviour still
+    /// is.
     static let isSanitized = hasSymbol("__asan_init") || hasSymbol("__tsan_init")
 
     private static func hasSymbol(_ name: String) -> Bool { dlsym(nil, name) != nil }
 
-    /// Lifts the soft limit of descriptors to `count` if the hard one allows it; true if it is
-    /// there.
+    /// Raises the soft limit of descriptors to `count` if the hard one allows it; true if it is
+    /// reached.
     static func allowDescriptors(_ count: Int) -> Bool {
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
         var limit = rlimit()

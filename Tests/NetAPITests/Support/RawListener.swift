@@ -1,5 +1,4 @@
-/// The far side of a stream served by the test itself: it alone says when bytes are read, answered
-/// and cut off.
+/// The far side of a stream, served by the test itself, which decides on reads, answers and resets.
 import CLinux
 import Glibc
 import NetAPI
@@ -34,7 +33,7 @@ final class RawListener: Sendable {
     }
 }
 
-/// The descriptor of a connection that waits, closed on exec; -1 with errno.
+/// Accepts a waiting connection, with close-on-exec; returns -1 with errno on failure.
 func acceptOne(_ listener: CInt) -> CInt {
     var peer = sockaddr_storage()
     var length: UInt32 = 0
@@ -42,8 +41,8 @@ func acceptOne(_ listener: CInt) -> CInt {
 }
 
 extension TestClient {
-    /// Waits until the other kernel has all that was sent. A reset discards what has not arrived
-    /// yet, and nothing of what has.
+    /// Waits until the other kernel has all sent bytes. A reset discards bytes that have not
+    /// arrived yet, and none that have.
     func waitUntilAcknowledged() throws {
         let deadline = Deadline()
         while true {
@@ -54,16 +53,16 @@ extension TestClient {
         }
     }
 
-    /// Sends all of it, waits until it has arrived, and resets the stream.
+    /// Sends all bytes, waits until they have arrived, and resets the stream.
     func sendAndReset(_ bytes: [UInt8]) throws {
         try send(bytes)
         try waitUntilAcknowledged()
         reset()
     }
 
-    /// Sends until nothing more is taken or `limit` is reached, to a peer that does not read;
-    /// returns how much the other kernel has. Nobody may be sending when a reset comes: who sends
-    /// would be told of it, and who receives would see a clean end.
+    /// Sends to a peer that does not read, until no more bytes are accepted or `limit` is reached.
+    /// Returns the number of bytes that the other kernel has. A later reset must not meet a send in
+    /// progress: the send would get the error, and the receive a clean end.
     @discardableResult
     func fill(_ pattern: Pattern, atMost limit: Int = 12 << 20) throws -> Int {
         var flows = [Flow(self, stream: Int(pattern.stream), length: limit)]
@@ -71,7 +70,7 @@ extension TestClient {
         return flows[0].sent - Int(try unacknowledged)
     }
 
-    /// Bytes that the other kernel does not have yet.
+    /// The bytes that the other kernel does not have yet.
     private var unacknowledged: CInt {
         get throws {
             var count: CInt = 0

@@ -1,5 +1,5 @@
 /// The README's first example, compiled. The lines between the marks are those of the README.
-// example: begin
+// example: begin echo
 import NetAPI
 
 struct Echo: EventHandler {
@@ -11,9 +11,9 @@ struct Echo: EventHandler {
 
 // example: end
 
-/// A test target has no top-level code, so the last statement lives here.
+/// A test target has no top-level code, so the last statement is in a function.
 func runReadmeEcho() -> Never {
-    // example: begin
+    // example: begin echo
     Server.main(
         Echo(), listen: "tcp://127.0.0.1:9000",
         options: Options(backend: .automatic, loops: .perCore))

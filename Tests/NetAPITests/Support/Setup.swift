@@ -1,5 +1,5 @@
-/// Where every behaviour must hold: each backend, with one loop and with several. And how a test
-/// gets a server there.
+/// The setups in which every behaviour must hold, each backend with one loop and with several, and
+/// helpers that run a server in one.
 import NetAPI
 import Testing
 
@@ -11,11 +11,12 @@ struct Setup: Sendable, CustomTestStringConvertible {
     static let all = backends.flatMap { backend in
         [1, 2].map { Setup(backend: backend, loops: $0) }
     }
-    /// For what depends on how bytes are received: also with what older kernels have for that.
+    /// For tests that depend on the way of receiving: also with the io_uring features of older
+    /// kernels.
     static let receiving = (backends + [.ioUringDebian12, .ioUringPlain]).flatMap { backend in
         [1, 2].map { Setup(backend: backend, loops: $0) }
     }
-    /// For what has nothing to do with how many loops there are.
+    /// For tests that do not depend on the number of loops.
     static let single = all.filter { $0.loops == 1 }
     static let several = all.filter { $0.loops > 1 }
 
@@ -46,8 +47,8 @@ struct TestServer: Sendable {
     }
 }
 
-/// Starts a server, runs `body` and stops the server, each in bounded time; then checks what must
-/// hold of any handler.
+/// Starts a server, runs `body` and stops the server, each in bounded time. Then checks the rules
+/// for any handler.
 func withServer<Output>(
     _ setup: Setup, _ handler: TestHandler = TestHandler(), listen: [Address] = [anyPort],
     options: Options? = nil, location: SourceLocation = #_sourceLocation,
@@ -60,7 +61,7 @@ func withServer<Output>(
     return output
 }
 
-/// The same for a handler of another type.
+/// Like `withServer`, but for a handler of another type.
 func serve<Output>(_ server: Server, _ body: (TestServer) throws -> Output) throws -> Output {
     try bounded("Server.start") { try server.start() }
     let result = Result { try body(TestServer(server: server)) }
@@ -69,7 +70,7 @@ func serve<Output>(_ server: Server, _ body: (TestServer) throws -> Output) thro
     return try result.get()
 }
 
-/// For bodies that suspend.
+/// Like `withServer`, but for a body that suspends.
 func withAsyncServer<Output: Sendable>(
     _ setup: Setup, _ handler: TestHandler, options: Options? = nil,
     _ body: (TestServer) async throws -> Output

@@ -1,7 +1,7 @@
-/// A value behind a lock, for what callbacks tell a test.
+/// A value behind a lock, for results of callbacks.
 import Glibc
 
-// A pthread mutex, because the thread sanitizer knows nothing of Swift's `Mutex` and would report
+// A pthread mutex, because the thread sanitizer does not know Swift's `Mutex` and would report
 // every use. @unchecked: the value is reached only under it.
 final class Shared<Value: Sendable>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

@@ -17,7 +17,7 @@ enum TemporaryPath {
         return lstat(path, &status) == 0
     }
 
-    /// Makes a file with `text` in it.
+    /// Creates a file that contains `text`.
     static func write(_ text: String, to path: String) throws {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw SystemFailure("open \(path)") }

@@ -1,4 +1,4 @@
-/// What a client can expect to receive: bytes, silence, or one of two ends.
+/// A client's receives: bytes, silence, or one of two ends.
 import Glibc
 
 /// How a stream ended.
@@ -17,7 +17,7 @@ enum Reception {
     case end(StreamEnd)
 }
 
-/// The stream ended before all had come.
+/// The stream ended before all bytes had come.
 struct EndedEarly: Error, CustomStringConvertible {
     let received: Int
     let expected: Int
@@ -27,7 +27,7 @@ struct EndedEarly: Error, CustomStringConvertible {
 }
 
 extension TestClient {
-    /// Takes what is there.
+    /// Reads the bytes that are there.
     func receiveSome(_ buffer: UnsafeMutableRawBufferPointer) throws -> Reception {
         while true {
             let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
@@ -42,7 +42,8 @@ extension TestClient {
         }
     }
 
-    /// Takes pieces until `enough` of the total says so, or the end comes.
+    /// Reads pieces until `limit` bytes have come, which returns nil, or until the end, which is
+    /// returned.
     private func receive(
         atMost limit: Int, _ what: () -> String, _ take: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> StreamEnd? {
@@ -92,7 +93,7 @@ extension TestClient {
         return (String(decoding: bytes, as: UTF8.self), end)
     }
 
-    /// Compares `count` bytes on the fly: for streams too large to keep.
+    /// Receives `count` bytes and compares them at once: for streams too large to keep.
     func receive(_ pattern: Pattern, exactly count: Int, from start: Int = 0) throws {
         var position = start
         let end = try receive(atMost: count, { "received \(position - start) of \(count) bytes" }) {
@@ -102,7 +103,7 @@ extension TestClient {
         if let end { throw EndedEarly(received: position - start, expected: count, end: end) }
     }
 
-    /// The same up to the end, which is returned with the number of bytes.
+    /// Like `receive`, but up to the end, which is returned with the number of bytes.
     func receiveUntilEnd(_ pattern: Pattern) throws -> (count: Int, end: StreamEnd) {
         var position = 0
         let end = try receive(atMost: 1 << 40, { "the end, after \(position) bytes" }) {
@@ -112,7 +113,7 @@ extension TestClient {
         return (position, end ?? .clean)
     }
 
-    /// The end, with nothing before it.
+    /// Receives the end, with no bytes before it.
     func receiveEnd() throws -> StreamEnd {
         let (bytes, end) = try receiveUntilEnd(atMost: 1 << 20)
         guard bytes.isEmpty else {
@@ -121,12 +122,12 @@ extension TestClient {
         return end
     }
 
-    /// True if nothing at all comes for `time`.
+    /// True if no byte comes for `time`.
     func staysSilent(for time: Duration) throws -> Bool {
         try !poll(for: POLLIN, Deadline(time))
     }
 
-    /// Sends and receives the same again.
+    /// Sends bytes and checks that the same bytes come back.
     func roundTrip(_ bytes: [UInt8]) throws -> Bool {
         try send(bytes)
         return try receive(exactly: bytes.count) == bytes

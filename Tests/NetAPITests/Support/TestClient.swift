@@ -28,7 +28,7 @@ final class TestClient: Sendable {
         }
     }
 
-    /// The side that a listener of the test's own has accepted.
+    /// The side that the test's own listener has accepted.
     init(accepted: CInt) { descriptor = accepted }
 
     deinit { close() }
@@ -50,10 +50,10 @@ final class TestClient: Sendable {
         return value
     }
 
-    /// As the server should see it in `remoteAddress`.
+    /// The value that the server's `remoteAddress` must have.
     var localText: String { get throws { try addressText(of: descriptor) } }
 
-    /// True if the events came, false if `deadline` did first.
+    /// True if the events came before `deadline`.
     func poll(for events: CInt, _ deadline: Deadline) throws -> Bool {
         var entry = pollfd(fd: descriptor, events: Int16(events), revents: 0)
         while true {
@@ -72,7 +72,7 @@ final class TestClient: Sendable {
 
     // MARK: Sending
 
-    /// Takes what the kernel has room for now; 0 if that is nothing.
+    /// Sends the bytes that the kernel has room for now; returns 0 if it has none.
     func sendSome(_ bytes: UnsafeRawBufferPointer) throws -> Int {
         while true {
             let flags = CInt(MR_MSG_NOSIGNAL)
@@ -83,7 +83,7 @@ final class TestClient: Sendable {
         }
     }
 
-    /// All of it, each chunk by a send of its own.
+    /// Sends all bytes, each chunk with a separate send.
     func send(_ bytes: [UInt8], chunk: Int = .max) throws {
         let deadline = Deadline()
         try bytes.withUnsafeBytes { all in
@@ -104,7 +104,7 @@ final class TestClient: Sendable {
         try send(Array(text.utf8), chunk: chunk)
     }
 
-    /// One byte per segment, as the slowest of peers would.
+    /// Sends one byte per segment, like the slowest of peers.
     func drip(_ bytes: [UInt8], every gap: Duration = .microseconds(300)) throws {
         for byte in bytes {
             try send([byte])
@@ -130,7 +130,7 @@ final class TestClient: Sendable {
 }
 
 extension TestClient {
-    /// Sends until the server has closed, which is an error.
+    /// Sends until the server has closed, which makes a send fail.
     func sendUntilRefused() throws {
         let deadline = Deadline()
         while true {

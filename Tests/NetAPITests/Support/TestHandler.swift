@@ -1,5 +1,4 @@
-/// A handler made of closures, so that a test states only what it is about; it echoes unless told
-/// otherwise.
+/// A handler made of closures, so that a test sets only those that it needs; it echoes by default.
 import NetAPI
 
 struct TestHandler: EventHandler, Sendable {
@@ -11,7 +10,7 @@ struct TestHandler: EventHandler, Sendable {
         return .none
     }
 
-    /// Takes nothing, so what comes stays unread.
+    /// Reads nothing, so that input stays unread.
     static let ignore: OnConnection = { _ in .none }
 
     let log = EventLog()
@@ -53,7 +52,7 @@ struct TestHandler: EventHandler, Sendable {
     }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
-        // Noted when the closure has run: who waits for it looks at what that did.
+        // Recorded after the closure has run, so that a waiting test sees its effects.
         defer { log.add(.close, connection, reason: reason) }
         return close(connection, reason)
     }

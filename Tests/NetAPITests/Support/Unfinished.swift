@@ -1,4 +1,4 @@
-/// How much work a handler has asked for and not been told of, and a handler that counts it.
+/// The number of a handler's jobs without a result yet, and a handler that counts them.
 import Glibc
 import NetAPI
 
@@ -17,8 +17,8 @@ final class Unfinished: Sendable {
 
     func end() { counts.update { $0.now -= 1 } }
 
-    /// Offloads each line and answers with it. A client's end is answered by one, in order behind
-    /// all that it asked for.
+    /// Offloads each line and answers with it. A client's end is answered by another job, in order
+    /// after all its lines.
     func handler(
         _ work: @escaping @Sendable () -> Void = {},
         answer: @escaping @Sendable ([UInt8]) -> [UInt8] = { $0 + [0x0A] }
@@ -49,7 +49,7 @@ final class Unfinished: Sendable {
 }
 
 extension TestClient {
-    /// Sends what the kernel takes, until it has taken nothing for `quiet`; returns how much.
+    /// Sends until the kernel has accepted nothing for `quiet`; returns the number of bytes sent.
     func push(_ bytes: [UInt8], untilQuietFor quiet: Duration) throws -> Int {
         let deadline = Deadline()
         return try bytes.withUnsafeBytes { all in

@@ -2,35 +2,35 @@ import Glibc
 import NetAPI
 import Simulation
 
-/// What became of one connection, as its handler saw it.
+/// The record of one connection, from its handler's point of view.
 // Unchecked: stepped by one thread.
 final class Account: @unchecked Sendable {
     let peer: Int?
     var opens = 0
     var closes = 0
-    /// Bytes taken from the connection; each was compared with the peer's pattern.
+    /// Bytes read from the connection; each was compared with the peer's pattern.
     var taken = 0
-    /// The handler leaves nothing unread of what it is shown.
+    /// True if the handler reads all bytes that each callback offers.
     var takesEverything = false
-    /// Everything written while the connection was open.
+    /// All bytes written while the connection was open.
     var written: [UInt8] = []
     var reason: CloseReason?
-    /// The handler has ended its side.
+    /// True if the handler has ended its side.
     var hasEnded = false
-    /// The handler ended it in a way that may lose bytes.
+    /// True if the handler ended the connection in a way that may lose bytes.
     var isAborted = false
     var mistakes: [String] = []
-    /// One end of a pipe, or waiting to be.
+    /// True for one end of a pipe, and for a connection that waits to become one.
     var isPiped = false
-    /// Whose bytes it is sent, by a pipe.
+    /// The connection whose bytes a pipe sends to this one.
     var source: Account?
-    /// Promises of `sent` closures, and how many were told.
+    /// The `sent` closures passed to writes, and how many of them were called.
     var promises = 0
     var tellings = 0
 
     init(peer: Int?) { self.peer = peer }
 
-    /// Whether the close was one that promises every byte.
+    /// True if the close guarantees that every byte is sent.
     var isGraceful: Bool {
         switch reason {
         case .local, .peer, .shutdown, .handlerError: !isAborted
@@ -47,13 +47,13 @@ final class Ledger: @unchecked Sendable {
     var shutdowns = 0
     var boots = 0
     var datagramAccounts: [DatagramAccount] = []
-    /// Replies to datagrams that have to leave or to be counted as dropped.
+    /// Replies to datagrams that must be sent or counted as dropped.
     var dueReplies = 0
     /// Datagrams for which the handler threw.
     var refusedDatagrams = 0
 
-    /// A connection's account, made when it opens. Who was reset before it was accepted has no
-    /// address any more, so nobody knows which peer that was.
+    /// Returns a connection's account when it opens. A connection that was reset before it was
+    /// accepted has no address, so its peer is unknown.
     func open(port: UInt16?) -> Account {
         let found = port.flatMap { port in
             peers.firstIndex { $0.peer.localAddress?.port == port }
@@ -65,9 +65,9 @@ final class Ledger: @unchecked Sendable {
     }
 }
 
-/// The bytes that a peer sends: different for each peer and place, so that a byte out of place
-/// shows. Cut from one table, since debug builds make bytes one by one far too slowly for thousands
-/// of seeds.
+/// The bytes that a peer sends: different for each peer and place, so that a misplaced byte is
+/// detected. Cut from one table: debug builds make single bytes far too slowly for thousands of
+/// seeds.
 enum PeerPattern {
     private static let table: [UInt8] = {
         var random = SeededRandom(seed: 0xB17E)

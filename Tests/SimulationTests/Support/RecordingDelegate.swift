@@ -1,10 +1,10 @@
 import EventLoop
 
-/// What a handler is told, in order, and what a test has it do then.
+/// Records a handler's callbacks in order, and runs the test's closures in them.
 final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     enum Told: Equatable {
         case opened
-        /// With all that was unread: it leaves nothing.
+        /// With all unread bytes, which it reads.
         case traffic([UInt8])
         case writable
         case peerEnded
@@ -18,11 +18,11 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     var onWritable: Deed?
     var onWillWrite: Deed?
     private(set) var lastOpened: Token?
-    /// Goodbyes of the loop.
+    /// The number of shutdown callbacks.
     private(set) var shutDowns = 0
     private var told: [Token: [Told]] = [:]
 
-    /// What was told of a connection since the last call.
+    /// Returns a connection's callbacks since the last call.
     func take(_ token: Token) -> [Told] { told.removeValue(forKey: token) ?? [] }
 
     private func note(_ event: Told, _ connection: ConnectionReference) -> Loop {
@@ -61,7 +61,7 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
         return .none
     }
 
-    /// Not noted: it is asked only while the loop is told that there is something to ask.
+    /// Not recorded: it is called only while the loop's `handlerWantsWillWrite` is set.
     func willWrite(_ connection: ConnectionReference) -> LoopAction {
         onWillWrite?(connection.pointee.loop.takeUnretainedValue(), connection)
         return .none

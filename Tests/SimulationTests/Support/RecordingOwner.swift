@@ -1,6 +1,6 @@
 import EventLoop
 
-/// Who started a loop, as far as that one can tell: counts connections and keeps what it hears.
+/// A loop's owner: counts connections and records the loop's reports.
 final class RecordingOwner: LoopOwner {
     enum Heard: Equatable {
         case stopRequested(String)
@@ -22,16 +22,16 @@ final class RecordingOwner: LoopOwner {
 
     private let state = Monitor(State())
 
-    /// Connections alive.
+    /// The number of live connections.
     var alive: Int { state.withLock { $0.alive } }
 
-    /// As many as may be.
+    /// The number of live connections that is allowed.
     var limit: Int {
         get { state.withLock { $0.limit } }
         set { state.withLock { $0.limit = newValue } }
     }
 
-    /// What it heard since the last call.
+    /// Returns the reports since the last call.
     func take() -> [Heard] {
         state.withLock { state in
             defer { state.heard = [] }

@@ -1,15 +1,15 @@
-/// The UDP side of a run: who sends what, what the handler was shown, and what came back.
+/// The UDP side of a run: the datagrams that peers sent, that the handler got, and that came back.
 import EventLoop
 import NetAPI
 import Simulation
 
-/// Datagrams by their bytes: how often.
+/// The number of datagrams, by their bytes.
 typealias Tally = [[UInt8]: Int]
 
 /// The account of one peer with a UDP socket.
 final class DatagramAccount {
     let peer: SimulatedDatagramPeer
-    /// The address that it asks, and that is to answer.
+    /// The address that it sends to, and that must answer.
     let target: SocketAddress
     var sent: Tally = [:]
     var shown: Tally = [:]
@@ -47,7 +47,7 @@ extension Ledger {
             for _ in 0..<random.below(6) {
                 let delay = random.within(Nanoseconds(0)...1_000_000_000)
                 let size = random.pick([0, 1, 50, 50, 1_200])
-                // A burst, as what offloads are for.
+                // A burst, the case that offloads are made for.
                 for number in 0..<random.pick([1, 1, 2, 20]) {
                     let bytes = Array(PeerPattern.bytes(index, from: number * 10, count: size))
                     account.sent[bytes, default: 0] += 1
@@ -61,7 +61,7 @@ extension Ledger {
         datagramAccounts.first { $0.peer.address.port == port }
     }
 
-    /// What must hold of all of them together. `statistics` are those of the end.
+    /// Checks all accounts together, against the server's final `statistics`.
     func checkDatagrams(_ statistics: Statistics, isFaulty: Bool) -> [String] {
         var found: [String] = []
         for (index, account) in datagramAccounts.enumerated() {
@@ -86,7 +86,7 @@ extension Ledger {
     }
 }
 
-/// Answers once, not at all, or with more than one call to the kernel takes.
+/// Answers once, not at all, or with more datagrams than one system call sends.
 extension SeedHandler: DatagramHandler {
     func onDatagram(_ datagram: Datagram) throws -> Action {
         let bytes = Array(copying: datagram.bytes)
@@ -103,7 +103,7 @@ extension SeedHandler: DatagramHandler {
         let count = random.pick([0, 1, 1, 1, 2, bytes.count > 100 ? 3 : 100])
         for _ in 0..<count { datagram.reply(bytes) }
         account.replies[bytes, default: 0] += count
-        // A socket that is closing takes nothing any more.
+        // A socket that is closing accepts no reply.
         if !datagram.loop.isStopping { ledger.dueReplies += count }
         return .none
     }

@@ -1,8 +1,8 @@
 import NetAPI
 import Simulation
 
-/// A handler that does, by its seed, all that handlers do: echoes at once or in parts, pauses,
-/// replies and closes, throws, aborts, writes more than it should.
+/// A handler that does, by its seed, everything that handlers do. It echoes at once or in parts,
+/// pauses, replies and closes, throws, aborts, and writes more than it should.
 final class SeedHandler: EventHandler {
     enum Habit: CaseIterable {
         case echo
@@ -26,7 +26,7 @@ final class SeedHandler: EventHandler {
     private let habits: [Habit]
     private let habit = PerConnection<Habit?>(nil)
     private let account = PerConnection<Account?>(nil)
-    /// Waits for another connection to be piped to.
+    /// A connection that waits for another one to be piped to.
     private var unpaired: Connection?
 
     init(seed: UInt64, ledger: Ledger, habits: [Habit]) {
@@ -72,7 +72,7 @@ final class SeedHandler: EventHandler {
         case .echo, .greetThenEcho, .flooding: echo(connection, connection.buffered)
         case .partialEcho: echoPart(connection)
         case .offloading: answerLater(connection)
-        // Of a target of which nothing is piped on.
+        // Input of a pipe's target, which is not piped on.
         case .piping: connection.discardAll()
         case .pausingEcho:
             echo(connection, connection.buffered)
@@ -108,7 +108,7 @@ final class SeedHandler: EventHandler {
     func onHalfClose(_ connection: Connection) -> Action {
         let account = account(connection)
         if account.closes != 0 { account.mistakes.append("half-close after close") }
-        // In the middle of what a pipe brings.
+        // A reply would be mixed with the bytes of the pipe.
         if account.isPiped { return .none }
         write(connection, [1, 2, 3])
         return random.happens(700) ? .close : .none
@@ -123,7 +123,7 @@ final class SeedHandler: EventHandler {
         return .none
     }
 
-    // MARK: What it does
+    // MARK: Actions
 
     private func account(_ connection: Connection) -> Account {
         guard let account = connection[account] else {
@@ -137,8 +137,8 @@ final class SeedHandler: EventHandler {
         connection.write(bytes)
     }
 
-    /// Before the write: a large piece may be at the peer when that returns. After a close or
-    /// `shutdownWrite` nothing is taken, and nothing may be expected.
+    /// Called before the write: a large piece may be at the peer when the write returns. After a
+    /// close or `shutdownWrite` a write is dropped, and no bytes may be expected.
     private func note(_ bytes: [UInt8], _ account: Account, _ connection: Connection) {
         if connection.isOpen && !account.hasEnded { account.written += bytes }
     }
@@ -174,7 +174,7 @@ final class SeedHandler: EventHandler {
         account.taken += copy.count
     }
 
-    /// From elsewhere, behind whatever is written by then.
+    /// Writes from outside the loop, after all bytes written by then.
     private func promise(_ connection: Connection) {
         guard random.happens(100) else { return }
         let account = account(connection)
@@ -184,7 +184,7 @@ final class SeedHandler: EventHandler {
 
     // MARK: Pipes
 
-    /// Every second connection is joined to the one before it, in one direction or in both.
+    /// Joins every second connection to the one before it, in one direction or in both.
     private func pair(_ connection: Connection) {
         account(connection).isPiped = true
         guard let other = unpaired, other.isOpen else {
@@ -208,7 +208,7 @@ final class SeedHandler: EventHandler {
     private func echoPart(_ connection: Connection) {
         echo(connection, random.below(connection.buffered + 1))
         guard connection.buffered > 0 else { return }
-        // Nobody else would call again for what is left.
+        // No other event would call the handler for the remaining bytes.
         let handle = connection.handle
         if random.happens(500) {
             handle.wake()

@@ -1,17 +1,17 @@
 import EventLoop
 import Simulation
 
-/// The clients of a run: each with a plan of its own.
+/// A client of a run, with its own plan.
 struct SeedPeer {
     enum Ending: CaseIterable {
-        /// Ends its side when all is sent, reads to the end.
+        /// Ends its side after all bytes are sent, and reads to the end.
         case halfClose
         /// Waits for the server's end, then closes.
         case wait
-        /// Leaves without reading the rest.
+        /// Closes without reading the rest.
         case close
         case reset
-        /// Never ends: a byte now and then, whatever the server does.
+        /// Never ends: sends a byte now and then, whether the server reads or not.
         case drip
     }
 
@@ -19,7 +19,7 @@ struct SeedPeer {
     let ending: Ending
     let total: Int
 
-    /// It reads whatever comes until the end, so it must get everything.
+    /// True if it reads until the end, so that it must receive every byte.
     var isPolite: Bool { ending == .halfClose || ending == .wait }
 
     static func connect(
@@ -53,7 +53,7 @@ struct SeedPeer {
         return SeedPeer(peer: peer, ending: ending, total: all)
     }
 
-    /// Enough for twice the time that a server lingers; a stop waits longer for who still sends.
+    /// Enough for twice the server's linger time; a stop waits longer for a peer that still sends.
     private static let mostDrips = 60
 
     private static func drip(

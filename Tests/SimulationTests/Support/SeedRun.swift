@@ -2,8 +2,8 @@ import EventLoop
 import NetAPI
 import Simulation
 
-/// A whole server on the simulated network, from its start to its end, everything drawn from one
-/// seed.
+/// A whole server on the simulated network, from its start to its end, with everything drawn from
+/// one seed.
 final class SeedRun {
     let seed: UInt64
     private var random: SeededRandom
@@ -13,11 +13,11 @@ final class SeedRun {
     private var loops: [SteppedLoop] = []
     private var server: Server?
     private var hasFaultyNetwork = false
-    /// Draws of its own, so that runs with datagrams treat their streams as those without.
+    /// A separate generator, so that streams behave the same in runs with and without datagrams.
     private var datagramRandom: SeededRandom
     private let hasDatagrams: Bool
     private let hasFaultyDatagrams: Bool
-    /// Its datagrams come by a socket that has every address.
+    /// True if the datagram socket is bound to all addresses.
     private let isBoundToAll: Bool
     private var stopTime: Nanoseconds = 0
     private(set) var mistakes: [String] = []
@@ -62,7 +62,7 @@ final class SeedRun {
         if random.happens(150) { network.descriptorLimit = network.openDescriptors.count + 9 }
         stopTime = network.now + random.within(Nanoseconds(0)...3_000_000_000)
         network.schedule(after: stopTime - network.now) { [self] in
-            // Longer than the slowest link needs: at the deadline bytes may be lost.
+            // Longer than the slowest link needs: bytes may be lost at the deadline.
             server?.requestStop(within: .seconds(3_600))
         }
         turnUntilEnded()
@@ -138,7 +138,7 @@ final class SeedRun {
         return true
     }
 
-    /// What is on its way still arrives.
+    /// Delivers everything still in transit.
     private func drainPeers() {
         for _ in 0..<100_000 {
             guard let time = network.nextActionTime else { return }
@@ -184,18 +184,19 @@ final class SeedRun {
                     + "\(peer.peer.lostCount), ended \((network.now - stopTime) / 1_000_000) ms "
                     + "after the stop")
         }
-        // The end came behind these bytes, and must not have overtaken any.
+        // The peer's end came after its bytes, and must not be delivered before any of them.
         if account.takesEverything, peer.ending == .halfClose, case .peer = account.reason,
             account.taken != peer.total
         {
             mistakes.append("\(name): was shown \(account.taken) of \(peer.total) bytes")
         }
-        // Who goes on sending to a server that has closed, and has all that was written, may be.
+        // A peer that still sends to a closed server may be reset after it has received all bytes.
         let sentAll = account.taken == peer.total
         if peer.peer.sawReset && sentAll { mistakes.append("\(name): reset") }
     }
 
-    /// What a pipe brought: everything if both ended as they should, and no clean end if not.
+    /// Checks the output of a pipe: complete if both ends closed normally, and without a clean end
+    /// if not.
     private func checkPiped(_ peer: SeedPeer, _ account: Account, _ name: String) {
         guard let source = account.source, let index = source.peer else { return }
         let total = ledger.peers[index].total

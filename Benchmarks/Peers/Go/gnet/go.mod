@@ -2,7 +2,7 @@ module gnet-echo
 
 go 1.17
 
-// The newest that Debian 12's Go 1.19 compiles: later ones use functions of Go 1.20.
+// The newest version that Debian 12's Go 1.19 compiles: later ones use functions of Go 1.20.
 require github.com/panjf2000/gnet/v2 v2.5.7
 
 require (

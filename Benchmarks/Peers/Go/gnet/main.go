@@ -15,7 +15,7 @@ type server struct {
 	gnet.BuiltinEventEngine
 }
 
-// The socket listens already; of port 0 only the kernel knows what became.
+// OnBoot runs when the socket listens already. For port 0 only the kernel knows the port.
 func (s *server) OnBoot(engine gnet.Engine) gnet.Action {
 	listener, err := engine.Dup()
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *server) OnTraffic(connection gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// Without the line that gnet logs at each start.
+// warnings is a logger without the line that gnet logs at each start.
 type warnings struct{}
 
 func (warnings) Debugf(string, ...interface{}) {}

@@ -1,13 +1,13 @@
-// SIGTERM and SIGINT for programs whose threads must not be interrupted, and the line that tells
-// scripts where a server listens.
+// SIGTERM and SIGINT for programs whose threads must not be interrupted, and the line with a
+// server's address, which scripts read.
 import Glibc
 
-/// The two signals that end a server. Made before the first thread, so that all threads inherit the
-/// mask.
+/// The two signals that end a server. Must be made before the first thread, so that all threads
+/// inherit the mask.
 public struct TerminationSignals: Sendable {
     private let set: sigset_t
 
-    /// Blocks them from now on.
+    /// Blocks delivery of both signals.
     public init() {
         var set = sigset_t()
         sigemptyset(&set)
@@ -17,7 +17,7 @@ public struct TerminationSignals: Sendable {
         self.set = set
     }
 
-    /// Blocks the calling thread until one comes.
+    /// Blocks the calling thread until one of them comes.
     public func wait() {
         var set = set
         var number: CInt = 0
@@ -25,13 +25,13 @@ public struct TerminationSignals: Sendable {
     }
 }
 
-/// Unbuffered, so that whoever waits on a pipe gets the line now.
+/// Prints the address unbuffered, so that a script that waits on a pipe gets the line at once.
 public func announce(port: Int) {
     let line = "listening on tcp://127.0.0.1:\(port)\n"
     _ = line.withCString { write(STDOUT_FILENO, $0, strlen($0)) }
 }
 
-/// The program's two arguments; ends the program with status 2 unless they are numbers.
+/// Returns the program's two arguments; ends the program with status 2 unless they are numbers.
 public func portAndLoops() -> (port: Int, loops: Int) {
     let arguments = CommandLine.arguments
     guard arguments.count == 3, let port = UInt16(arguments[1]), let loops = Int(arguments[2]),

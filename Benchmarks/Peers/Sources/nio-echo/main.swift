@@ -1,5 +1,5 @@
-// An echo server on SwiftNIO, as its own example has it: written as it comes, flushed once for
-// what one read brought.
+// An echo server on SwiftNIO, like in its own example: it writes each piece as it comes, and
+// flushes once for all bytes of one read.
 import NIOCore
 import NIOPosix
 import Signals

@@ -1,4 +1,4 @@
-// SwiftNIO's HTTP/1.1 pipeline with a greeting behind it, as benchmarks ask for it.
+// SwiftNIO's HTTP/1.1 pipeline with a handler that sends the usual greeting of benchmarks.
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -41,8 +41,8 @@ let server = try ServerBootstrap(group: group)
     .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
     .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-            // The pipeline's own help with pipelined requests answers one after the other, each
-            // with a flush; the handler above keeps their order without it.
+            // SwiftNIO's assistance answers pipelined requests one after the other, each with a
+            // flush. The handler above keeps their order without it.
             try channel.pipeline.syncOperations.configureHTTPServerPipeline(
                 withPipeliningAssistance: false)
             try channel.pipeline.syncOperations.addHandler(Plaintext())

@@ -1,4 +1,4 @@
-// An echo server every connection of which has a time-out armed, to see what timers cost.
+// An echo server with a time-out armed on every connection, to measure the cost of timers.
 import Glibc
 import NetAPI
 

@@ -1,5 +1,5 @@
-// What the io_uring servers share around their rings. In a header alone, so that only who includes
-// it needs liburing.
+// Code that the io_uring servers share around their rings. It is only a header, so that only the
+// servers that include it need liburing.
 #ifndef RING_H
 #define RING_H
 
@@ -31,11 +31,11 @@ static inline void open_ring(struct io_uring *ring, unsigned setup, unsigned sub
         .cq_entries = completions,
     };
     check(io_uring_queue_init_params(submissions, ring, &parameters), "io_uring_setup");
-    // Saves a look-up of the descriptor at each entry.
+    // Saves a lookup of the descriptor at each io_uring_enter.
     check(io_uring_register_ring_fd(ring), "io_uring_register");
 }
 
-/// Hands over what is queued until an entry is free, and gives that.
+/// Returns a free entry; submits the queued ones until there is one.
 static inline struct io_uring_sqe *free_entry(struct io_uring *ring) {
     struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
     while (sqe == NULL) {
@@ -46,8 +46,8 @@ static inline struct io_uring_sqe *free_entry(struct io_uring *ring) {
     return sqe;
 }
 
-/// Hands over what is queued and waits for a completion; perhaps there is none: a signal, or a
-/// kernel that is too busy for now, is no failure.
+/// Submits the queued entries and waits for a completion. There may be none: EINTR (a signal),
+/// EBUSY and EAGAIN (a busy kernel) are no failures.
 static inline void wait_for_completion(struct io_uring *ring) {
     int result = io_uring_submit_and_wait(ring, 1);
     if (result != -EINTR && result != -EBUSY && result != -EAGAIN) {
@@ -55,7 +55,7 @@ static inline void wait_for_completion(struct io_uring *ring) {
     }
 }
 
-/// Of buffer group 0, empty.
+/// Returns the empty buffer ring of group 0.
 static inline struct io_uring_buf_ring *open_buffer_ring(struct io_uring *ring, unsigned buffers) {
     struct io_uring_buf_ring *opened = pages(buffers * sizeof(struct io_uring_buf));
     struct io_uring_buf_reg registration = {

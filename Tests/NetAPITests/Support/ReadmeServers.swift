@@ -1,0 +1,56 @@
+/// The README's examples of servers and clients, compiled. The lines between two marks are those
+/// of the README; the lines that an example needs around it stand outside the marks.
+import NetAPI
+
+private struct Printer: EventHandler {
+    func onTraffic(_ connection: Connection) -> Action {
+        print(String(decoding: connection.next()))
+        return .none
+    }
+}
+
+func readmeClient() async throws {
+    // example: begin client
+    let client = try Client(Printer())
+    try client.start()
+    let handle = try await client.connect(to: "tcp://127.0.0.1:9000", timeout: .seconds(3))
+    try await handle.send(Array("hello\n".utf8))
+    // example: end
+}
+
+func readmeRestart(_ old: Server) throws {
+    // example: begin restart
+    let sockets = try old.duplicateListeners(of: "tcp://127.0.0.1:9000")
+    let new = try Server(Echo(), listen: sockets.map { Address.inherited($0) })
+    try new.start()
+    old.stop(within: .seconds(5))
+    try new.run(stoppingOn: .interrupt, .terminate)
+    // example: end
+}
+
+private final class Numbered: EventHandler {
+    var calls = 0
+
+    func onTraffic(_ connection: Connection) -> Action {
+        calls += 1
+        connection.discardAll()
+        connection.write("call \(calls)\r\n")
+        return .none
+    }
+}
+
+func readmePerLoop() -> Never {
+    // example: begin per-loop
+    Server.main(
+        listen: "tcp://127.0.0.1:9000", options: Options(loops: .perCore, reusePort: true)
+    ) { Numbered() }
+    // example: end
+}
+
+func readmeStatistics(_ server: Server) {
+    // example: begin statistics
+    for (index, loop) in server.loopStatistics.enumerated() {
+        print("loop \(index): \(loop.open) open, \(loop.bytesIn) bytes in")
+    }
+    // example: end
+}
