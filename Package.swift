@@ -18,37 +18,50 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0")
     ],
     targets: [
-        .target(name: "CLinux"),
-        .target(name: "EventLoop", dependencies: ["CLinux"], swiftSettings: strict),
+        // Names of targets are global in a package graph, so every target but the product's has
+        // the package's name in front. The folders have short names.
+        .target(name: "CMillraceLinux", path: "Sources/CLinux"),
+        .target(
+            name: "MillraceEventLoop", dependencies: ["CMillraceLinux"], path: "Sources/EventLoop",
+            swiftSettings: strict),
         // Linked statically, so that a built server needs no liburing.so at run time.
         .target(
-            name: "CURing", dependencies: ["CLinux"],
+            name: "CMillraceURing", dependencies: ["CMillraceLinux"], path: "Sources/CURing",
             linkerSettings: [.linkedLibrary(":liburing.a")]),
-        .target(name: "Epoll", dependencies: ["EventLoop", "CLinux"], swiftSettings: strict),
         .target(
-            name: "Uring", dependencies: ["EventLoop", "CURing", "CLinux"],
-            swiftSettings: strict),
+            name: "MillraceEpoll", dependencies: ["MillraceEventLoop", "CMillraceLinux"],
+            path: "Sources/Epoll", swiftSettings: strict),
+        .target(
+            name: "MillraceUring",
+            dependencies: ["MillraceEventLoop", "CMillraceURing", "CMillraceLinux"],
+            path: "Sources/Uring", swiftSettings: strict),
         .target(
             name: "NetAPI",
             dependencies: [
-                "EventLoop", "Epoll", "Uring", "CLinux",
+                "MillraceEventLoop", "MillraceEpoll", "MillraceUring", "CMillraceLinux",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
         // The third driver: a script or a seed replaces the kernel. Not part of the product.
-        .target(name: "Simulation", dependencies: ["EventLoop"], swiftSettings: strict),
+        .target(
+            name: "MillraceSimulation", dependencies: ["MillraceEventLoop"],
+            path: "Sources/Simulation", swiftSettings: strict),
 
         .testTarget(
-            name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: strict),
+            name: "EventLoopTests", dependencies: ["MillraceEventLoop"], swiftSettings: strict),
         .testTarget(
             name: "DriverContractTests",
-            dependencies: ["EventLoop", "Epoll", "Uring", "Simulation", "CLinux"],
+            dependencies: [
+                "MillraceEventLoop", "MillraceEpoll", "MillraceUring", "MillraceSimulation",
+                "CMillraceLinux",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["EventLoop", "NetAPI", "Simulation"], swiftSettings: strict),
+            dependencies: ["MillraceEventLoop", "NetAPI", "MillraceSimulation"],
+            swiftSettings: strict),
         .testTarget(
-            name: "NetAPITests", dependencies: ["NetAPI", "EventLoop", "CLinux"],
+            name: "NetAPITests", dependencies: ["NetAPI", "MillraceEventLoop", "CMillraceLinux"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

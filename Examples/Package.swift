@@ -12,6 +12,7 @@ let package = Package(
     name: "millrace-examples",
     dependencies: [
         .package(name: "millrace", path: ".."),
+        .package(path: "Tests/neighbour"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     ],
     targets: [
@@ -67,6 +68,12 @@ let package = Package(
         .executableTarget(
             name: "soak-server", dependencies: ["ServerCommand", netAPI, argumentParser],
             path: "Tests/soak-server", swiftSettings: strict),
+
+        // A program beside a package whose targets have the same names as folders of the library.
+        .target(
+            name: "Consumer",
+            dependencies: [netAPI, .product(name: "Neighbour", package: "neighbour")],
+            path: "Tests/consumer", swiftSettings: strict),
 
         // Code that several tests share: inputs for codec and server, and running a program.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),

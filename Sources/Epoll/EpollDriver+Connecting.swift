@@ -1,5 +1,5 @@
-internal import EventLoop
 import Glibc
+internal import MillraceEventLoop
 
 /// Connecting: a connect starts at once, and completes on EPOLLOUT, EPOLLHUP or EPOLLERR.
 extension EpollDriver {

@@ -1,6 +1,6 @@
-import CLinux
-internal import EventLoop
+import CMillraceLinux
 import Glibc
+internal import MillraceEventLoop
 
 /// Datagrams: one call receives several, and each is delivered as a completion of its own.
 extension EpollDriver {

@@ -1,6 +1,6 @@
-import CLinux
-internal import EventLoop
+import CMillraceLinux
 import Glibc
+internal import MillraceEventLoop
 
 /// Sending: each send is tried at once, and again when the socket has room.
 extension EpollDriver {

@@ -1,6 +1,6 @@
-import CLinux
-package import EventLoop
+import CMillraceLinux
 import Glibc
+package import MillraceEventLoop
 
 /// The readiness backend: level-triggered epoll, one registration per descriptor.
 ///
@@ -105,7 +105,7 @@ package final class EpollDriver: Driver {
         return take(bytes, count, entry)
     }
 
-    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
+    package func trySend(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
         guard let entry = entries.find(token), !entry.pointee.isFull else { return 0 }
         precondition(entry.pointee.pendingSend == nil, "two sends in flight")
         let result = mr_send(entry.pointee.descriptor, bytes.baseAddress, bytes.count)
@@ -117,7 +117,7 @@ package final class EpollDriver: Driver {
     }
 
     /// Does nothing: `submit` makes its calls at once.
-    package func handOver() {}
+    package func flushSubmissions() {}
 
     /// Always false: `next()` returns a stream's bytes as soon as it has received them.
     package var mayHoldInput: Bool { false }
@@ -164,14 +164,14 @@ package final class EpollDriver: Driver {
                 eventIndex &+= 1
                 let count = mr_recv(entry.pointee.descriptor, scratch, Self.receiveCapacity)
                 if count > 0 { return received(token, count) }
-                return receiveEnded(entry, token, count) ?? nextOfAny()
+                return receiveEnded(entry, token, count) ?? nextSlow()
             }
         }
-        return nextOfAny()
+        return nextSlow()
     }
 
     @inline(never)
-    private func nextOfAny() -> Completion? {
+    private func nextSlow() -> Completion? {
         if !ready.isEmpty {
             servedReady.toggle()
             if servedReady { return ready.popFirst() }

@@ -1,5 +1,5 @@
-import CLinux
-internal import EventLoop
+import CMillraceLinux
+internal import MillraceEventLoop
 
 /// The driver's state of one token: its descriptor, its operations and its registration. It is
 /// packed into half a cache line because every request touches it.

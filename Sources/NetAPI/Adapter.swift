@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 /// The adapter between a loop and a user's handler: translates events, and the handler's answers.
 ///
@@ -23,12 +23,12 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
         self.server = server
     }
 
-    func boot(_ loop: EventLoop.Loop) throws -> LoopAction {
+    func boot(_ loop: LoopCore) throws -> LoopAction {
         guard isPrimary else { return .none }
         return try loops.onBoot(Loop(core: loop)).asked
     }
 
-    func tick(_ loop: EventLoop.Loop) throws -> LoopTick {
+    func tick(_ loop: LoopCore) throws -> LoopTick {
         guard isPrimary else { return .never }
         return try loops.onTick(Loop(core: loop)).next
     }
@@ -50,7 +50,7 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
         try handler.onHalfClose(Connection(connection)).asked
     }
 
-    func willWrite(_ connection: ConnectionReference) throws -> LoopAction {
+    func preWrite(_ connection: ConnectionReference) throws -> LoopAction {
         try handler.preWrite(Connection(connection)).asked
     }
 
@@ -58,7 +58,7 @@ final class Adapter<Handler: EventHandler>: ServerLoopDelegate {
         handler.onClose(Connection(connection), CloseReason(cause)).asked
     }
 
-    func shutDown(_ loop: EventLoop.Loop) {
+    func shutDown(_ loop: LoopCore) {
         if isPrimary { loops.onShutdown(server) }
     }
 
@@ -78,7 +78,7 @@ private final class DatagramAdapter<Handler: DatagramHandler>: DatagramDelegate 
     deinit { for place in places { place?.release() } }
 
     func datagram(
-        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: EventLoop.Loop, socket index: Int
+        _ datagram: UnsafePointer<ReceivedDatagram>, on loop: LoopCore, socket index: Int
     ) throws -> LoopAction {
         if index < places.count, let place = places[index] {
             return try handler.onDatagram(Datagram(datagram, loop, place)).asked
@@ -87,12 +87,12 @@ private final class DatagramAdapter<Handler: DatagramHandler>: DatagramDelegate 
     }
 
     private func makePlace(
-        _ index: Int, _ loop: EventLoop.Loop
+        _ index: Int, _ loop: LoopCore
     ) -> Unmanaged<DatagramPlace> {
         while places.count <= index { places.append(nil) }
         let place = Unmanaged.passRetained(
             DatagramPlace(
-                port: loop.port, index: index,
+                remote: loop.remote, index: index,
                 localAddress: Address(loop.boundAddress(index), isDatagram: true)))
         places[index] = place
         return place

@@ -1,5 +1,5 @@
-internal import EventLoop
 internal import Glibc
+internal import MillraceEventLoop
 
 /// The address of a listener or a socket: `tcp://host:port`, `tcp4://`, `tcp6://`, `udp://`,
 /// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`.

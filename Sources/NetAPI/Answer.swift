@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 /// The result for which an async call waits. The loop or the cancellation of its task sets it once,
 /// whichever comes first.

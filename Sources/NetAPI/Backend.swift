@@ -1,7 +1,7 @@
-internal import Epoll
-internal import EventLoop
 internal import Glibc
-internal import Uring
+internal import MillraceEpoll
+internal import MillraceEventLoop
+internal import MillraceUring
 
 /// The kernel interface that a server runs on. Only this file knows which backends there are.
 public struct Backend: Sendable, Hashable, CustomStringConvertible {

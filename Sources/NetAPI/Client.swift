@@ -1,5 +1,5 @@
-internal import EventLoop
 internal import Glibc
+internal import MillraceEventLoop
 internal import Synchronization
 
 /// A client that connects out, with the same handlers and options as a server.
@@ -100,13 +100,13 @@ public final class Client: Sendable {
     }
 
     /// Runs `body` on the next loop in turn, or returns the reason for which it cannot.
-    private func onNextLoop(_ body: @escaping @Sendable (EventLoop.Loop) -> Void) -> NetError? {
-        let ports = core.group?.servingPorts ?? []
-        guard !ports.isEmpty else { return .closed }
-        let port = ports[turn.add(1, ordering: .relaxed).oldValue % ports.count]
-        return switch port.post(.run(body)) {
+    private func onNextLoop(_ body: @escaping @Sendable (LoopCore) -> Void) -> NetError? {
+        let remotes = core.group?.servingRemotes ?? []
+        guard !remotes.isEmpty else { return .closed }
+        let remote = remotes[turn.add(1, ordering: .relaxed).oldValue % remotes.count]
+        return switch remote.post(.run(body)) {
         case .accepted: nil
-        case .full: .overloaded(loop: port.index, capacity: port.mailbox.capacity)
+        case .full: .overloaded(loop: remote.index, capacity: remote.mailbox.capacity)
         case .closed: .closed
         }
     }
@@ -130,7 +130,7 @@ extension Loop {
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
     ) {
         guard let target = address.socketAddress else {
-            return core.refuse { try? done(.failure(.invalidAddress(address.description))) }
+            return core.failConnect { try? done(.failure(.invalidAddress(address.description))) }
         }
         core.connect(
             to: target, isDatagram: address.isDatagram, timeout: Nanoseconds(timeout), as: name
@@ -151,7 +151,7 @@ extension Connection {
         to address: Address, timeout: Duration = .seconds(10),
         then: @escaping (Connection, Connection) throws -> Void
     ) {
-        _ = withCore { $0.awaitOther(record) }
+        _ = withCore { $0.holdForConnect(record) }
         loop.connect(to: address, timeout: timeout) { result in
             defer { _ = withCore { $0.otherCame(record) } }
             do {

@@ -1,6 +1,6 @@
-internal import CLinux
-internal import EventLoop
+internal import CMillraceLinux
 internal import Glibc
+internal import MillraceEventLoop
 
 /// Lines, delimiters and frames, over input that arrives in pieces of any size. Call these methods
 /// on the connection's loop. Returned bytes are valid until the callback returns.
@@ -61,7 +61,7 @@ extension Connection {
         }
         let total = header + Int(announced)
         guard let frame = withCore({ $0.take(record, total) }) ?? nil else {
-            _ = withCore { $0.await(record, total) }
+            _ = withCore { $0.expectInput(record, total) }
             return nil
         }
         return lend(UnsafeRawBufferPointer(rebasing: frame.dropFirst(header)))
@@ -72,8 +72,8 @@ extension Connection {
     /// delimiter proves nothing about another.
     private func find(_ delimiter: UnsafePointer<UInt8>, _ size: Int, key: UInt) -> Int? {
         guard isCurrent, buffered >= size else { return nil }
-        let isAgain = record.pointee.inbound.searchKey == key
-        let searched = isAgain ? record.pointee.inbound.searched : 0
+        let isAgain = record.inbound.searchKey == key
+        let searched = isAgain ? record.inbound.searched : 0
         guard let unread = withCore({ $0.peek(record, buffered) }) ?? nil,
             let base = unread.baseAddress
         else { return nil }
@@ -84,11 +84,11 @@ extension Connection {
             ? UnsafeRawPointer(memchr(base + start, CInt(delimiter[0]), unread.count - start))
             : mr_memmem(base + start, UInt(unread.count - start), delimiter, UInt(size))
         guard let found else {
-            record.pointee.inbound.searched = unread.count
-            record.pointee.inbound.searchKey = key
+            record.inbound.searched = unread.count
+            record.inbound.searchKey = key
             return nil
         }
-        record.pointee.inbound.searched = 0
+        record.inbound.searched = 0
         return found - base + size
     }
 }

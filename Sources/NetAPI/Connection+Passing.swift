@@ -1,5 +1,5 @@
-internal import CLinux
-internal import EventLoop
+internal import CMillraceLinux
+internal import MillraceEventLoop
 
 /// Bytes that are passed on without a look at them: to another connection, or from a file. Call
 /// these methods on the connection's loop.
@@ -53,7 +53,7 @@ extension Connection {
         // No file is larger, and sums of the queued lengths cannot overflow.
         let most = 1 << 60
         guard (0...most).contains(offset), (0...most - offset).contains(count),
-            record.pointee.outbound.fileCount <= most - count
+            record.outbound.fileCount <= most - count
         else {
             throw .invalidOption(
                 "offset or count", "\(offset), \(count)", "give a part of the file")

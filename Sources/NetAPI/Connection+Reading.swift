@@ -1,15 +1,15 @@
-public import EventLoop
+public import MillraceEventLoop
 
 /// Reading, on the connection's loop. Returned spans are lent: they stay valid until the callback
 /// returns, whichever methods it calls meanwhile.
 extension Connection {
     /// The number of unread bytes.
-    public var buffered: Int { isCurrent ? record.pointee.inbound.count : 0 }
+    public var buffered: Int { isCurrent ? record.inbound.count : 0 }
 
     /// All unread bytes in one piece, lent. They stay unread.
     public var bytes: RawSpan {
         @_lifetime(borrow self)
-        get { lend(withCore { $0.peek(record, record.pointee.inbound.count) } ?? nil) }
+        get { lend(withCore { $0.peek(record, record.inbound.count) } ?? nil) }
     }
 
     /// All unread bytes in at most two pieces, which are never copied together. They stay unread.
@@ -18,7 +18,7 @@ extension Connection {
         get {
             guard isCurrent else { return ReadPair(head: lend(nil), tail: lend(nil)) }
             return ReadPair(
-                head: lend(record.pointee.inbound.front), tail: lend(record.pointee.inbound.back))
+                head: lend(record.inbound.front), tail: lend(record.inbound.back))
         }
     }
 
@@ -80,7 +80,7 @@ extension Connection {
     public func withUnsafeBytes<R>(
         _ body: (UnsafeRawBufferPointer) throws -> R
     ) rethrows -> R {
-        let bytes = withCore { $0.peek(record, record.pointee.inbound.count) } ?? nil
+        let bytes = withCore { $0.peek(record, record.inbound.count) } ?? nil
         return try body(bytes ?? UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
@@ -109,7 +109,7 @@ extension Connection {
 
     /// Indicates that requests may be consumed. False at the limit of unfinished jobs: the methods
     /// that consume a request then return nil, so that a loop over requests ends.
-    var takesMore: Bool { isCurrent && !record.pointee.flags.contains(.workFull) }
+    var takesMore: Bool { isCurrent && !record.flags.contains(.workFull) }
 
     // MARK: Lending
 
@@ -125,7 +125,7 @@ extension Connection {
     private func copy(
         into target: UnsafeMutableRawBufferPointer, _ amount: Int, from offset: Int = 0
     ) {
-        let (front, back) = (record.pointee.inbound.front, record.pointee.inbound.back)
+        let (front, back) = (record.inbound.front, record.inbound.back)
         let fromFront = max(0, min(amount, front.count - offset))
         if fromFront > 0 {
             target.copyMemory(from: .init(rebasing: front[offset..<offset + fromFront]))

@@ -1,4 +1,4 @@
-public import EventLoop
+public import MillraceEventLoop
 
 /// Writing, on the connection's loop. Bytes are copied once, gathered, and sent together when the
 /// callback returns. A piece of 16 KiB or more with nothing before it goes to the socket at once,
@@ -113,9 +113,9 @@ extension Connection {
 
     /// The number of bytes written but not yet accepted by the kernel. An empty datagram counts as
     /// one. The marks and the limit count 256 more for each datagram.
-    public var outboundBuffered: Int { isCurrent ? record.pointee.outbound.count : 0 }
+    public var outboundBuffered: Int { isCurrent ? record.outbound.count : 0 }
 
     /// Indicates whether the handler should write more: false above
     /// `Options.Limits.outboundHighMark`, until `onWritable`; and after a close.
-    public var isWritable: Bool { isCurrent && record.pointee.isWritable }
+    public var isWritable: Bool { isCurrent && record.isWritable }
 }

@@ -1,4 +1,7 @@
-public import EventLoop
+public import MillraceEventLoop
+
+/// The loop below the public `Loop`.
+@usableFromInline typealias LoopCore = MillraceEventLoop.Loop
 
 /// One connection, confined to its loop: use it in callbacks, or in closures that its loop runs. On
 /// other threads use `handle`.
@@ -11,26 +14,26 @@ public struct Connection: Hashable {
 
     package init(_ record: ConnectionReference) {
         self.record = record
-        token = record.pointee.token
+        token = record.token
     }
 
     /// Indicates whether the slot still belongs to this connection.
     @inlinable @inline(__always)
-    var isCurrent: Bool { record.pointee.token == token }
+    var isCurrent: Bool { record.token == token }
 
-    var core: EventLoop.Loop? {
-        isCurrent ? record.pointee.loop.takeUnretainedValue() : nil
+    var core: LoopCore? {
+        isCurrent ? record.loop.takeUnretainedValue() : nil
     }
 
     /// Runs `body` with the loop, without reference counting; nil after the close.
     @inlinable @inline(__always)
-    func withCore<R>(_ body: (EventLoop.Loop) -> R) -> R? {
+    func withCore<R>(_ body: (LoopCore) -> R) -> R? {
         guard isCurrent else { return nil }
-        return record.pointee.loop._withUnsafeGuaranteedRef { body($0) }
+        return record.loop._withUnsafeGuaranteedRef { body($0) }
     }
 
     var details: ConnectionDetails? {
-        isCurrent ? record.pointee.details?.takeUnretainedValue() : nil
+        isCurrent ? record.details?.takeUnretainedValue() : nil
     }
 }
 
@@ -42,7 +45,7 @@ extension Connection: Sendable {}
 extension Connection {
     /// The Sendable form, for other threads and tasks.
     public var handle: ConnectionHandle {
-        ConnectionHandle(port: core?.port, token: token)
+        ConnectionHandle(remote: core?.remote, token: token)
     }
 
     /// The loop on which the connection lives. After the close it may be read on a loop's thread
@@ -50,7 +53,7 @@ extension Connection {
     public var loop: Loop {
         // A connection stays on its loop's thread, so after its end that thread still identifies
         // the loop.
-        guard let core = core ?? EventLoop.Loop.current else {
+        guard let core = core ?? LoopCore.current else {
             preconditionFailure("a connection that has closed was asked for its loop elsewhere")
         }
         return Loop(core: core)
@@ -61,7 +64,7 @@ extension Connection {
 
     /// Indicates whether the connection is open: true until `close()`, an error or the peer's end
     /// of stream closes it.
-    public var isOpen: Bool { isCurrent && record.pointee.state == .open }
+    public var isOpen: Bool { isCurrent && record.state == .open }
 
     /// Indicates whether a listener accepted the connection; false after the close.
     public var isAccepted: Bool { details?.isAccepted ?? false }
@@ -76,7 +79,7 @@ extension Connection {
     /// Unix peer usually has no name.
     public var remoteAddress: Address { Address(details?.remoteAddress, isDatagram: isDatagram) }
 
-    var isDatagram: Bool { isCurrent && record.pointee.isDatagram }
+    var isDatagram: Bool { isCurrent && record.isDatagram }
 
     /// An object of the program, kept until the close. `PerConnection` is typed and faster.
     public var context: AnyObject? {
@@ -100,7 +103,7 @@ extension Connection {
     /// Closes at once: unsent bytes are dropped and the peer receives a reset. `onClose` runs
     /// later, never inside this call.
     public func abort() {
-        guard isCurrent && !record.pointee.isOver else { return }
+        guard isCurrent && !record.isOver else { return }
         _ = withCore { $0.abort(record, .local) }
     }
 
@@ -156,7 +159,7 @@ extension Connection {
     /// has no such option, and `.invalidOption` for an impossible value. Throws `.closed` after the
     /// close, and `.system` for another error of the kernel.
     public func set(_ option: SocketOption) throws(NetError) {
-        guard let core, !record.pointee.isOver else { throw .closed }
+        guard let core, !record.isOver else { throw .closed }
         do throws(SystemError) {
             try core.set(try option.translated(), on: record)
         } catch {
@@ -170,9 +173,9 @@ extension Connection {
     @discardableResult
     public func schedule(
         after delay: Duration, _ body: @escaping (Connection) throws -> Void
-    ) -> Timer {
-        guard let core, !record.pointee.isOver else { return Timer(core: nil) }
-        return Timer(
+    ) -> ScheduledTimer {
+        guard let core, !record.isOver else { return ScheduledTimer(core: nil) }
+        return ScheduledTimer(
             core: core.schedule(after: Nanoseconds(delay), for: record) { try body(self) })
     }
 }

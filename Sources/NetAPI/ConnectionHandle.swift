@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 /// The Sendable form of a connection, for use on any thread and in tasks.
 ///
@@ -7,15 +7,15 @@ internal import EventLoop
 /// bounded. A full mailbox refuses a call: the call returns false or throws `.overloaded`, and
 /// `Statistics.refusedPosts` counts it. `close()` and `abort()` are accepted even then.
 public struct ConnectionHandle: Sendable, Hashable {
-    let port: LoopPort?
+    let remote: LoopRemote?
     let token: Token
 
     public static func == (one: ConnectionHandle, other: ConnectionHandle) -> Bool {
-        one.port === other.port && one.token == other.token
+        one.remote === other.remote && one.token == other.token
     }
 
     public func hash(into hasher: inout Hasher) {
-        hasher.combine(port.map(ObjectIdentifier.init))
+        hasher.combine(remote.map(ObjectIdentifier.init))
         hasher.combine(token)
     }
 
@@ -163,21 +163,21 @@ public struct ConnectionHandle: Sendable, Hashable {
     @discardableResult
     private func post(
         always: Bool = false,
-        _ body: @escaping @Sendable (EventLoop.Loop, ConnectionReference?) -> Void,
+        _ body: @escaping @Sendable (LoopCore, ConnectionReference?) -> Void,
         refused: (NetError) -> Void = { _ in }
     ) -> Bool {
-        guard let port else {
+        guard let remote else {
             refused(.closed)
             return false
         }
         let token = token
         let message = LoopMessage.run { loop in
             let record = loop.find(token)
-            body(loop, record?.pointee.state == .open ? record : nil)
+            body(loop, record?.state == .open ? record : nil)
         }
-        switch port.post(message, always: always) {
+        switch remote.post(message, always: always) {
         case .accepted: return true
-        case .full: refused(.overloaded(loop: port.index, capacity: port.mailbox.capacity))
+        case .full: refused(.overloaded(loop: remote.index, capacity: remote.mailbox.capacity))
         case .closed: refused(.closed)
         }
         return false

@@ -1,16 +1,16 @@
-internal import EventLoop
 internal import Glibc
+internal import MillraceEventLoop
 
 /// One datagram, lent until `onDatagram` returns: the compiler refuses to let it escape.
 public struct Datagram: ~Escapable {
     let received: UnsafePointer<ReceivedDatagram>
     // Both outlive the callback, and are not reference-counted for each datagram.
-    let core: Unmanaged<EventLoop.Loop>
+    let core: Unmanaged<LoopCore>
     let place: Unmanaged<DatagramPlace>
 
     @_lifetime(immortal)
     init(
-        _ received: UnsafePointer<ReceivedDatagram>, _ core: EventLoop.Loop,
+        _ received: UnsafePointer<ReceivedDatagram>, _ core: LoopCore,
         _ place: Unmanaged<DatagramPlace>
     ) {
         self.received = received
@@ -86,13 +86,13 @@ public struct Datagram: ~Escapable {
 
 /// The place of a datagram socket, made once for each.
 final class DatagramPlace: Sendable {
-    let port: LoopPort
+    let remote: LoopRemote
     /// The index among the sockets that its loop listens on.
     let index: Int
     let localAddress: Address
 
-    init(port: LoopPort, index: Int, localAddress: Address) {
-        self.port = port
+    init(remote: LoopRemote, index: Int, localAddress: Address) {
+        self.remote = remote
         self.index = index
         self.localAddress = localAddress
     }
@@ -126,11 +126,11 @@ public struct DatagramSocket: Sendable, Hashable {
         guard address.isDatagram, let target = address.socketAddress,
             let name = try? target.named(from: place.localAddress.socketAddress).kernelCopy()
         else {
-            place.port.counters.datagramRefusals.add()
+            place.remote.counters.datagramRefusals.add()
             return false
         }
         let index = place.index
-        if let loop = EventLoop.Loop.current, loop.port === place.port {
+        if let loop = LoopCore.current, loop.remote === place.remote {
             defer { name.deallocate() }
             bytes.withUnsafeBytes {
                 loop.sendDatagram($0, to: UnsafeRawBufferPointer(name), socket: index)
@@ -139,7 +139,7 @@ public struct DatagramSocket: Sendable, Hashable {
         }
         let receiver = Array(name)
         name.deallocate()
-        return place.port.send(bytes: bytes.count) { loop in
+        return place.remote.send(bytes: bytes.count) { loop in
             bytes.withUnsafeBytes { bytes in
                 receiver.withUnsafeBytes { loop.sendDatagram(bytes, to: $0, socket: index) }
             }
@@ -162,14 +162,14 @@ public struct DatagramSocket: Sendable, Hashable {
             throw .invalidAddress(group.description)
         }
         let index = place.index
-        if let loop = EventLoop.Loop.current, loop.port === place.port {
+        if let loop = LoopCore.current, loop.remote === place.remote {
             do throws(SystemError) {
                 return try loop.joinGroup(target, interface: interface, socket: index)
             } catch {
                 throw NetError(joining: group, interface, error)
             }
         }
-        place.port.run { loop in
+        place.remote.run { loop in
             try? loop.joinGroup(target, interface: interface, socket: index)
         }
     }

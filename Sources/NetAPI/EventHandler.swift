@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 // The interface that a user implements: three small protocols and the return values of their
 // callbacks.
@@ -58,7 +58,7 @@ extension EventHandler {
     public func preWrite(_ connection: Connection) throws -> Action {
         // Reached only if the handler has no `preWrite` of its own: the loop need not call it
         // again.
-        connection.core?.handlerWantsWillWrite = false
+        connection.core?.handlerWantsPreWrite = false
         return .none
     }
 }

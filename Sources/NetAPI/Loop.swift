@@ -1,8 +1,8 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 /// One event loop, for use on its own thread.
 public struct Loop {
-    let core: EventLoop.Loop
+    let core: LoopCore
 }
 
 @available(*, unavailable, message: "a Loop stays on its thread: send loop.handle instead")
@@ -13,7 +13,7 @@ extension Loop {
     public var index: Int { core.index }
 
     /// The Sendable form, for other threads and tasks.
-    public var handle: LoopHandle { LoopHandle(port: core.port) }
+    public var handle: LoopHandle { LoopHandle(remote: core.remote) }
 
     /// The server to which this loop belongs.
     public var server: Server {
@@ -38,8 +38,10 @@ extension Loop {
     /// `body` may capture values of this loop that are not Sendable. An error of `body` stops the
     /// server. Returns a timer that can cancel it.
     @discardableResult
-    public func schedule(after delay: Duration, _ body: @escaping () throws -> Void) -> Timer {
-        Timer(core: core.schedule(after: Nanoseconds(delay), body))
+    public func schedule(after delay: Duration, _ body: @escaping () throws -> Void)
+        -> ScheduledTimer
+    {
+        ScheduledTimer(core: core.schedule(after: Nanoseconds(delay), body))
     }
 
     /// Runs `body` on this loop after each `period`, at least a millisecond, until cancelled. Each
@@ -47,14 +49,16 @@ extension Loop {
     /// blocked runs `body` once for all periods that it missed. An error of `body` stops the
     /// server.
     @discardableResult
-    public func schedule(every period: Duration, _ body: @escaping () throws -> Void) -> Timer {
+    public func schedule(every period: Duration, _ body: @escaping () throws -> Void)
+        -> ScheduledTimer
+    {
         let nanoseconds = max(1_000_000, Nanoseconds(period))
-        return Timer(core: core.schedule(after: nanoseconds, every: nanoseconds, body))
+        return ScheduledTimer(core: core.schedule(after: nanoseconds, every: nanoseconds, body))
     }
 }
 
 /// A scheduled closure of a loop; for use on that loop only.
-public final class Timer {
+public final class ScheduledTimer {
     private let core: LoopTimer?
 
     init(core: LoopTimer?) { self.core = core }
@@ -63,17 +67,17 @@ public final class Timer {
     public func cancel() { core?.cancel() }
 }
 
-@available(*, unavailable, message: "a Timer stays on its loop")
-extension Timer: Sendable {}
+@available(*, unavailable, message: "a ScheduledTimer stays on its loop")
+extension ScheduledTimer: Sendable {}
 
 /// The Sendable form of a loop, for other threads.
 public struct LoopHandle: Sendable {
-    let port: LoopPort
+    let remote: LoopRemote
 
     /// Runs `body` on the loop, in the order of each caller. Returns false, and `body` does not
     /// run, if the loop has stopped or its mailbox is full.
     @discardableResult
     public func execute(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
-        port.run { body(Loop(core: $0)) }
+        remote.run { body(Loop(core: $0)) }
     }
 }

@@ -1,5 +1,5 @@
-internal import EventLoop
 internal import Glibc
+internal import MillraceEventLoop
 
 /// An error, with its cause and its remedy in words.
 public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStringConvertible {

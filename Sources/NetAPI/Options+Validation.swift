@@ -1,5 +1,5 @@
-internal import CLinux
-internal import EventLoop
+internal import CMillraceLinux
+internal import MillraceEventLoop
 
 /// The checks of every value before anything is bound. An error names the wrong value and the valid
 /// ones.
@@ -124,7 +124,7 @@ extension Loops {
 }
 
 extension Options.Balancer {
-    fileprivate var policy: EventLoop.Balancer.Policy {
+    fileprivate var policy: MillraceEventLoop.Balancer.Policy {
         switch self {
         case .roundRobin: .roundRobin
         case .leastConnections: .leastConnections

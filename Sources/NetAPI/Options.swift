@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 /// The configuration of a server or a client. Every value has a default.
 ///

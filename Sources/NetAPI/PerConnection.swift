@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 internal import Synchronization
 
 /// A typed variable of which every connection has its own copy. Declare it in the handler:
@@ -33,7 +33,7 @@ public final class PerConnection<Value>: Sendable {
     /// Returns the existing box without reference counting: the connection keeps its details.
     @inline(__always)
     private func madeBox(for connection: Connection) -> AnyObject? {
-        guard connection.isCurrent, let details = connection.record.pointee.details else {
+        guard connection.isCurrent, let details = connection.record.details else {
             return nil
         }
         return details._withUnsafeGuaranteedRef { $0.box(of: number) }

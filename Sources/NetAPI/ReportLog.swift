@@ -1,6 +1,6 @@
-internal import EventLoop
 internal import Glibc
 internal import Logging
+internal import MillraceEventLoop
 
 /// The log lines for the reports of the loops: at once for the first of its kind, then at most one
 /// in ten seconds.

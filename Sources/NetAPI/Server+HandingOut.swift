@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 /// A restart without a gap: the next server gets the listening sockets before this one stops.
 extension Server {

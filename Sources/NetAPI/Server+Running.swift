@@ -1,6 +1,6 @@
-internal import EventLoop
 internal import Glibc
 internal import Logging
+internal import MillraceEventLoop
 
 /// Running and stopping a server, and the signals of a program.
 extension Server {
@@ -41,7 +41,7 @@ extension Server {
     }
 
     private func run(stoppingOn signals: [Signal]) throws(NetError) -> StopReason {
-        if EventLoop.Loop.isOnLoopThread {
+        if LoopCore.isOnLoopThread {
             throw NetError(
                 .unsupported, "run() waits for the loops, so a loop cannot call it",
                 "call it on a thread of your own")
@@ -71,7 +71,7 @@ extension Server {
     /// will.
     public func stop(within limit: Duration = .seconds(10)) {
         requestStop(within: limit)
-        if EventLoop.Loop.isOnLoopThread {
+        if LoopCore.isOnLoopThread {
             logger.warning("stop() on a loop does not wait; use requestStop(), or return .shutdown")
             return
         }
@@ -88,7 +88,7 @@ extension Server {
             whenEnded { continuation.resume() }
         }
         // The loops have reported that they are about to end.
-        if !EventLoop.Loop.isOnLoopThread { group?.join() }
+        if !LoopCore.isOnLoopThread { group?.join() }
     }
 
     /// Requests the stop that `stop(within:)` describes, and returns at once. Callable from any

@@ -1,4 +1,4 @@
-package import EventLoop
+package import MillraceEventLoop
 
 /// The life of a server. `DESIGN.md` lists the effect of each call in each state.
 enum ServerState {
@@ -43,7 +43,7 @@ extension Server {
         case .ours: _ = try startLoops()
         case .another(let group):
             // Called in `onBoot`: the server is about to run.
-            if EventLoop.Loop.isOnLoopThread { return }
+            if LoopCore.isOnLoopThread { return }
             guard group.waitUntilBooted() else { throw .hasFailed }
             if group.stopCause != nil { throw .hasStopped }
         case .stopped: throw .hasStopped

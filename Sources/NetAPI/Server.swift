@@ -1,5 +1,5 @@
-package import EventLoop
 internal import Logging
+package import MillraceEventLoop
 
 /// A server that listens on its addresses and serves them with a handler.
 ///
@@ -184,7 +184,7 @@ public final class Server: Sendable {
     /// The counters of the loops, summed when read.
     public var statistics: Statistics {
         var statistics = Statistics()
-        for port in group?.ports ?? [] { statistics.add(port) }
+        for remote in group?.remotes ?? [] { statistics.add(remote) }
         statistics.offloadsWaiting = workers.waiting
         statistics.offloadRefusals += workers.refusals
         statistics.offloadsSkipped = workers.skips
@@ -194,9 +194,9 @@ public final class Server: Sendable {
     /// The counters of each loop, the serving loops first; then, if there is one, those of the
     /// acceptor. `offloadsWaiting` and `offloadsSkipped` count in `statistics` only.
     public var loopStatistics: [Statistics] {
-        (group?.ports ?? []).map { port in
+        (group?.remotes ?? []).map { remote in
             var statistics = Statistics()
-            statistics.add(port)
+            statistics.add(remote)
             return statistics
         }
     }
@@ -204,8 +204,8 @@ public final class Server: Sendable {
     /// Runs `body` for every open connection, each on its own loop, and returns at once. A loop
     /// whose mailbox is full is skipped and counted in `Statistics.refusedPosts`.
     public func forEachConnection(_ body: @escaping @Sendable (Connection) -> Void) {
-        for port in group?.servingPorts ?? [] {
-            port.run { loop in loop.forEachOpen { body(Connection($0)) } }
+        for remote in group?.servingRemotes ?? [] {
+            remote.run { loop in loop.forEachOpen { body(Connection($0)) } }
         }
     }
 

@@ -1,6 +1,6 @@
-internal import CLinux
-internal import EventLoop
+internal import CMillraceLinux
 internal import Glibc
+internal import MillraceEventLoop
 
 /// A signal that can stop a server.
 public struct Signal: Sendable, Hashable, CustomStringConvertible {

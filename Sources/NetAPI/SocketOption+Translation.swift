@@ -1,5 +1,5 @@
-internal import EventLoop
 internal import Glibc
+internal import MillraceEventLoop
 
 /// The translation of public options into the kernel's units. Values that do not fit are refused
 /// here.

@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 /// The counters of a server since its start, summed over its loops when read. Each is exact for its
 /// loop. Values read while the server works are of slightly different moments.
@@ -78,8 +78,8 @@ public struct Statistics: Sendable {
     /// Loops that ended because the kernel refused to serve them.
     public var failedLoops = 0
 
-    mutating func add(_ port: LoopPort) {
-        let counters = port.counters
+    mutating func add(_ remote: LoopRemote) {
+        let counters = remote.counters
         accepted += counters.accepted.current
         open += counters.open
         lingering += counters.lingering.current
@@ -92,11 +92,11 @@ public struct Statistics: Sendable {
         balancerFallBacks += counters.balancerFallBacks.current
         readPauses += counters.readPauses.current
         offloadPauses += counters.workPauses.current
-        offloadRefusals += counters.workRefusals.current
+        offloadRefusals += counters.offloadRefusals.current
         overflowCloses += counters.inboundOverflows.current + counters.outboundOverflows.current
         timeouts += counters.timeouts.current
         staleCompletions += counters.staleCompletions.current
-        staleCompletions += port.driverCounters.staleCompletions.current
+        staleCompletions += remote.driverCounters.staleCompletions.current
         hostRefusals += counters.hostRefusals.current
         slowTurns += counters.slowTurns.current
         longestTurn = max(longestTurn, .nanoseconds(counters.longestTurn.current))
@@ -107,10 +107,10 @@ public struct Statistics: Sendable {
         coalescedReceives += counters.coalescedReceives.current
         datagramDrops += counters.datagramDrops.current + counters.datagramRefusals.current
         datagramErrors += counters.datagramErrors.current
-        kernelEntries += port.driverCounters.kernelEntries.current
-        bufferStarvations += port.driverCounters.bufferStarvations.current
-        completionOverflows += port.driverCounters.completionOverflows.current
-        refusedPosts += port.mailbox.refusals
+        kernelEntries += remote.driverCounters.kernelEntries.current
+        bufferStarvations += remote.driverCounters.bufferStarvations.current
+        completionOverflows += remote.driverCounters.completionOverflows.current
+        refusedPosts += remote.mailbox.refusals
         failedLoops += counters.driverErrors.current
     }
 }

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// An event that owns its bytes, while it waits in a driver to be delivered.
 package enum QueuedEvent {

@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 
 /// One end of a simulated TCP stream. The rules are the same for a server and for its peer, so they
 /// are written once. Servers often get the effect of close and reset on unread bytes wrong.

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// The faults of a simulated driver, and how often they occur. The seam allows a driver all of them
 /// except `stale`.

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// A client of the simulated network, which records the bytes that it sent, received and lost.
 ///

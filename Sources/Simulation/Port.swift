@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// A simulated driver's state of one attached token.
 final class Port {

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// A driver that delivers exactly the completions of a test's script, and records the requests. It
 /// is for unit tests of the loop with event orders that no kernel produces on demand.
@@ -88,7 +88,7 @@ package final class ScriptedDriver: Driver {
         requests.append(request)
     }
 
-    package func handOver() {}
+    package func flushSubmissions() {}
 
     /// Never answers at once: the script has the answer.
     package func send(_ bytes: UnsafeRawPointer, _ count: Int, for token: Token) -> Bool {
@@ -96,8 +96,8 @@ package final class ScriptedDriver: Driver {
         return false
     }
 
-    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
-        rules.sendNow(for: token)
+    package func trySend(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
+        rules.trySend(for: token)
         return 0
     }
 

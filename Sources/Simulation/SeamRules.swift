@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// The rules of the seam for the loop and the driver, checked on each call across it.
 ///
@@ -107,13 +107,13 @@ package struct SeamRules {
         lives[token] = life
     }
 
-    package mutating func sendNow(for token: Token) {
+    package mutating func trySend(for token: Token) {
         guard let life = lives[token] else {
-            return loop("sendNow on a token that is not attached", token)
+            return loop("trySend on a token that is not attached", token)
         }
-        if life.isClosing { loop("sendNow after close", token) }
-        if life.sending != nil { loop("sendNow while a send is in flight", token) }
-        if life.hasShutDown { loop("sendNow after shutdownWrite", token) }
+        if life.isClosing { loop("trySend after close", token) }
+        if life.sending != nil { loop("trySend while a send is in flight", token) }
+        if life.hasShutDown { loop("trySend after shutdownWrite", token) }
     }
 
     package mutating func deliver(_ completion: Completion) {

@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 
 /// Datagrams of the simulated network: bound sockets, and peers that send to them.
 

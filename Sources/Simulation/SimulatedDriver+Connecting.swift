@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 
 /// Connecting to a listener of the same simulated network.
 extension SimulatedDriver {

@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 
 /// The work of the simulated driver: when each operation completes, with how many bytes, or not at
 /// all.

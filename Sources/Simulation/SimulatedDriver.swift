@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 
 /// The third driver: deterministic, without its own kernel, thread or clock, and with the faults of
 /// its plan. Each loop has one, and any number of them share a network.
@@ -127,15 +127,15 @@ package final class SimulatedDriver: Driver {
         return true
     }
 
-    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
-        rules.sendNow(for: token)
+    package func trySend(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
+        rules.trySend(for: token)
         guard let port = ports[token], canTakeAtOnce(bytes.prefix(1), port) else { return 0 }
         let part = UnsafeRawBufferPointer(rebasing: bytes.prefix(random.within(1...bytes.count)))
         guard case .taken(let count)? = port.endpoint?.write(part) else { return 0 }
         return count
     }
 
-    package func handOver() {}
+    package func flushSubmissions() {}
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {
         endLoan()

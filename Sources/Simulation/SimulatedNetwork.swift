@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 
 /// A host's network without a kernel: a clock that moves only on request, descriptors, listeners,
 /// and peers that connect to them. The same seed and the same calls give the same run.

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// The socket of a simulated descriptor.
 final class SimulatedSocket {

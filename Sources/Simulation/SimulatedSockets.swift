@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 
 /// The `Sockets` of the simulated network, for all calls off the hot path.
 package final class SimulatedSockets: Sockets {

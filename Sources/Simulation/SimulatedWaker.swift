@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 import Synchronization
 
 /// A waker that counts its calls and leaves a mark for the next wait. It is atomic, so that a test

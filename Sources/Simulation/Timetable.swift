@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// Scheduled actions by virtual time, in a binary heap. Actions of the same time run in the order
 /// in which they were added.

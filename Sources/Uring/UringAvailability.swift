@@ -1,7 +1,7 @@
-internal import CLinux
-internal import CURing
-internal import EventLoop
+internal import CMillraceLinux
+internal import CMillraceURing
 import Glibc
+internal import MillraceEventLoop
 
 /// Finds out whether io_uring can be used on this machine, by using it.
 ///

@@ -1,6 +1,6 @@
-internal import CURing
-internal import EventLoop
+internal import CMillraceURing
 import Glibc
+internal import MillraceEventLoop
 
 /// Turns the kernel's completions into completions for the loop, operation by operation.
 ///

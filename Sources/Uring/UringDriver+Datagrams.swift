@@ -1,6 +1,6 @@
-internal import CURing
-internal import EventLoop
+internal import CMillraceURing
 import Glibc
+internal import MillraceEventLoop
 
 /// Datagrams: a multishot receive into separate buffers, so that streams and datagrams do not
 /// starve each other. Each buffer holds the largest datagram with its sender.

@@ -1,6 +1,6 @@
-internal import CURing
-package import EventLoop
+internal import CMillraceURing
 import Glibc
+package import MillraceEventLoop
 
 /// Turns the loop's operations into submissions.
 extension UringDriver {
@@ -38,7 +38,7 @@ extension UringDriver {
         guard count < Self.largeSend, let entry = entries.find(token),
             entry.pointee.sendError.isNone, !entry.pointee.state.contains(.sendArmed),
             let submission = mr_submission(ring)
-        else { return sendRest(UnsafeRawBufferPointer(start: bytes, count: count), token) }
+        else { return sendSlow(UnsafeRawBufferPointer(start: bytes, count: count), token) }
         prepareSend(entry, bytes, count, submission)
         return false
     }
@@ -47,8 +47,8 @@ extension UringDriver {
     /// while they are in the cache, and their memory can be reused at once. That gains more than
     /// the kernel entry costs.
     @inline(never)
-    private func sendRest(_ bytes: UnsafeRawBufferPointer, _ token: Token) -> Bool {
-        let count = bytes.count < Self.largeSend ? 0 : sendNow(bytes, for: token)
+    private func sendSlow(_ bytes: UnsafeRawBufferPointer, _ token: Token) -> Bool {
+        let count = bytes.count < Self.largeSend ? 0 : trySend(bytes, for: token)
         if count == bytes.count { return true }
         if count > 0 {
             answer(token, .sent(count))
@@ -58,7 +58,7 @@ extension UringDriver {
         return false
     }
 
-    package func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
+    package func trySend(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
         guard let entry = entries.find(token), entry.pointee.sendError.isNone else { return 0 }
         precondition(!entry.pointee.state.contains(.sendArmed), "two sends in flight")
         let count = Glibc.send(

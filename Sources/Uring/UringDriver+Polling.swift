@@ -1,7 +1,7 @@
-internal import CLinux
-internal import CURing
-internal import EventLoop
+internal import CMillraceLinux
+internal import CMillraceURing
 import Glibc
+internal import MillraceEventLoop
 
 /// Polling, for operations that must be bounded: a multishot poll, and one accept4(2) or recv(2)
 /// per event.

@@ -1,6 +1,6 @@
-internal import CURing
-package import EventLoop
+internal import CMillraceURing
 import Glibc
+package import MillraceEventLoop
 
 /// The completion backend. Multishot receives use buffers that the kernel picks from a ring, sends
 /// keep their memory until they complete, and each turn has one kernel entry.
@@ -170,7 +170,7 @@ package final class UringDriver: Driver {
         if !failedCancels.isEmpty { repeatFailedCancels() }
         if !later.isEmpty { takeLaterTries() }
         let isBehind = mr_has_completions(ring)
-        if !starved.isEmpty { feedStarved(isBehind) }
+        if !starved.isEmpty { resumeStarved(isBehind) }
         let overflows = mr_has_overflow(ring)
         if overflows { counters.completionOverflows.add() }
         if isBehind && !overflows {
@@ -189,7 +189,7 @@ package final class UringDriver: Driver {
         while let token = later.popFirst() { ready.append(.attempt(token)) }
     }
 
-    package func handOver() {
+    package func flushSubmissions() {
         guard isOpen else { return }
         // The next wait reports an error that persists.
         if mr_unsubmitted(ring) > 0 { _ = submitOnly() }
@@ -245,11 +245,11 @@ package final class UringDriver: Driver {
                 if let completion = plainSend(entry, token) { return completion }
             }
         }
-        return nextOfAny()
+        return nextSlow()
     }
 
     @inline(never)
-    private func nextOfAny() -> Completion? {
+    private func nextSlow() -> Completion? {
         if !ready.isEmpty {
             servedReady.toggle()
             if servedReady, let completion = nextReady() { return completion }
@@ -308,7 +308,7 @@ package final class UringDriver: Driver {
 
     /// Arms waiting receives, at most as many as buffers are known to be free. Without a free
     /// buffer a receive fails at once, even with nothing to receive.
-    private func feedStarved(_ isBehind: Bool) {
+    private func resumeStarved(_ isBehind: Bool) {
         var left = isBehind ? min(returned, Int(sizes.buffers)) : Int(sizes.buffers)
         returned = 0
         while left > 0, let token = starved.popFirst() {

@@ -1,4 +1,4 @@
-internal import EventLoop
+internal import MillraceEventLoop
 
 /// The driver's state of one token: its descriptor, and its streams and operations in flight. Four
 /// fit into a cache line.

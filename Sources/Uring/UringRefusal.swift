@@ -1,5 +1,5 @@
-package import EventLoop
 import Glibc
+package import MillraceEventLoop
 
 /// The reason why io_uring cannot be used, as text for people.
 package struct UringRefusal: Sendable {

@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of accepting: each connection is accepted once, and an error can be recovered

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of large numbers: more operations than a queue holds, more tokens than an array

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of closing: one last event, and no old event for a reused slot or descriptor.

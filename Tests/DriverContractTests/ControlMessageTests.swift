@@ -1,6 +1,6 @@
-import CLinux
-import EventLoop
+import CMillraceLinux
 import Glibc
+import MillraceEventLoop
 import Testing
 
 /// Tests of reading a datagram's control messages, in orders and forms that a test cannot get from

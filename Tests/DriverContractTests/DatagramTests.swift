@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of receiving datagrams: each comes once and in order, also when a stop comes

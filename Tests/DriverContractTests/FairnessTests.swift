@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of fairness: one source of completions does not starve the others.

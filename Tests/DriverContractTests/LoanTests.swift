@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of pulling: lent bytes do not change, and no completion is lost when pulling
@@ -51,7 +51,7 @@ extension DriverContract {
                     let before = Array(bytes)
                     if looks == 0 { for (other, _) in others { session.submit(.receive, other) } }
                     looks += 1
-                    session.driver.handOver()
+                    session.driver.flushSubmissions()
                     #expect(before.elementsEqual(bytes), "lent bytes changed under their reader")
                 }
                 try session.run(until: "all has come") {

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of sending: one send in flight, one answer, every byte in its place.
@@ -55,13 +55,13 @@ extension DriverContract {
             }
         }
 
-        /// `sendNow(_:for:)` leaves neither bytes for later nor an answer.
+        /// `trySend(_:for:)` leaves neither bytes for later nor an answer.
         @Test(arguments: DriverKind.allCases, Transport.allCases)
         func whatIsSentNowIsBeforeTheNextSend(
             _ kind: DriverKind, _ transport: Transport
         ) throws {
             try sendToAReaderThatRests(kind, transport, most: 60_000) { session, token, part in
-                let taken = session.sendNow(part.bytes, token)
+                let taken = session.trySend(part.bytes, token)
                 // These bytes may include the refused ones, which must not arrive twice.
                 session.sendOnce(pattern(1 + part.count / 2, from: part.offset + taken), token)
                 return taken
@@ -114,7 +114,7 @@ extension DriverContract {
                 let (token, peer) = try session.makePair()
                 peer.reset()
                 try session.run(for: 5_000_000)
-                for _ in 0..<3 { #expect(session.sendNow(pattern(20_000), token) == 0) }
+                for _ in 0..<3 { #expect(session.trySend(pattern(20_000), token) == 0) }
                 session.sendOnce(pattern(100), token)
                 try session.run(until: "the send is answered") { !session.isSending(token) }
                 #expect(session.seen[token]?.failures.map(\.kind) == [.send])

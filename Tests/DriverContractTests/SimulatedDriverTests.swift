@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// Tests of the simulated driver: it keeps the contract for every seed, repeats itself, and detects

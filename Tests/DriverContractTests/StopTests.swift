@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of stopping: one answer, no lost byte, and no event until the next receive.

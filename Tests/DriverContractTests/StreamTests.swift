@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of receiving: bytes in order, then the end or a reset, once.

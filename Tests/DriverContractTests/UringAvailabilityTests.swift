@@ -1,9 +1,9 @@
-/// Tests of io_uring's availability check in a process that has no free descriptor for a moment.
-import EventLoop
 import Glibc
+/// Tests of io_uring's availability check in a process that has no free descriptor for a moment.
+import MillraceEventLoop
 import Testing
 
-@testable import Uring
+@testable import MillraceUring
 
 @Suite struct UringAvailabilityTests {
     /// The limit belongs to the process, so the test runs in another process.

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of waiting: a wait ends with a completion, a wake-up or the deadline, and only

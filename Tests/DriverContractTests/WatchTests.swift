@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 import Testing
 
 /// Contract tests of watching: a reset is reported once although no receive is active, and no other

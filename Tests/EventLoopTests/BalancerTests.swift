@@ -1,7 +1,7 @@
 /// Tests of the choice of a loop: in turn, least loaded, or always the same for one source.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct BalancerTests {
     // MARK: In turns

@@ -1,7 +1,7 @@
 /// Tests of a connection record's memory layout, and of the flags that repeat its state.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct ConnectionRecordTests {
     private func makeRecord() -> ConnectionRecord {

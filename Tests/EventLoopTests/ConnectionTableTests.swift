@@ -1,7 +1,7 @@
 /// Tests of slots: the order in which they are reused, and that a stale token finds no record.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct ConnectionTableTests {
     private static let chunk = 256
@@ -41,7 +41,7 @@ import Testing
             let allocated = table.allocate()
             let record = try #require(allocated)
             #expect(UInt(bitPattern: record) % 64 == 0)
-            record.pointee.state = .open
+            record.state = .open
         }
     }
 
@@ -49,20 +49,20 @@ import Testing
         var table = makeTable()
         var records: [ConnectionReference] = []
         for _ in 0..<Self.chunk { records.append(try open(&table)) }
-        #expect(records.map { $0.pointee.token.slot } == Array(0..<UInt32(Self.chunk)))
+        #expect(records.map { $0.token.slot } == Array(0..<UInt32(Self.chunk)))
         var random = SplitMix64(seed: 3)
         records.shuffle(using: &random)
-        let order = records.map { $0.pointee.token.slot }
+        let order = records.map { $0.token.slot }
         for record in records { table.release(record) }
         var reused: [UInt32] = []
-        for _ in 0..<Self.chunk { reused.append(try open(&table).pointee.token.slot) }
+        for _ in 0..<Self.chunk { reused.append(try open(&table).token.slot) }
         #expect(reused == order)
     }
 
     @Test func aStaleTokenFindsNothing() throws {
         var table = makeTable()
         let record = try open(&table)
-        let token = record.pointee.token
+        let token = record.token
         let found = table.find(token)
         #expect(found == record)
         table.release(record)
@@ -70,19 +70,19 @@ import Testing
         #expect(gone == nil)
         // Until the slot is reused, which happens after all other slots of its chunk.
         var next = try open(&table)
-        while next.pointee.token.slot != token.slot { next = try open(&table) }
+        while next.token.slot != token.slot { next = try open(&table) }
         #expect(next == record, "a record never moves")
-        #expect(next.pointee.token.generation == token.generation &+ 1)
-        let (old, new) = (table.find(token), table.find(next.pointee.token))
+        #expect(next.token.generation == token.generation &+ 1)
+        let (old, new) = (table.find(token), table.find(next.token))
         #expect(old == nil && new == next)
     }
 
     @Test func generationsComeRound() throws {
         var table = makeTable()
         let record = try open(&table)
-        record.pointee.token = Token(slot: record.pointee.token.slot, generation: .max)
+        record.token = Token(slot: record.token.slot, generation: .max)
         table.release(record)
-        #expect(record.pointee.token.generation == 0)
+        #expect(record.token.generation == 0)
     }
 
     @Test func aTableThatGetsOldMemoryDoesNotKnowItsTokens() throws {
@@ -91,14 +91,14 @@ import Testing
             var first = makeTable()
             for _ in 0..<Self.chunk {
                 let record = try open(&first)
-                old[record] = record.pointee.token
+                old[record] = record.token
             }
         }
         var second = makeTable()
         for _ in 0..<Self.chunk {
             let record = try open(&second)
             guard let token = old[record] else { continue }
-            #expect(record.pointee.token != token, "a new life under an old name")
+            #expect(record.token != token, "a new life under an old name")
             let found = second.find(token)
             #expect(found == nil)
         }
@@ -118,14 +118,14 @@ import Testing
     @Test func aReleasedRecordIsBlank() throws {
         var table = makeTable()
         let record = try open(&table)
-        record.pointee.flags = [.paused, .dirty]
-        record.pointee.sentTotal = 5
-        record.pointee.descriptor = Descriptor(7)
-        let slot = record.pointee.token.slot
+        record.flags = [.paused, .dirty]
+        record.sentTotal = 5
+        record.descriptor = Descriptor(7)
+        let slot = record.token.slot
         table.release(record)
-        #expect(record.pointee.state == .free && record.pointee.flags == .notOpen)
-        #expect(record.pointee.sentTotal == 0 && record.pointee.descriptor == Descriptor(-1))
-        #expect(record.pointee.token.slot == slot)
+        #expect(record.state == .free && record.flags == .notOpen)
+        #expect(record.sentTotal == 0 && record.descriptor == Descriptor(-1))
+        #expect(record.token.slot == slot)
     }
 
     @Test func listsTheTokensWanted() throws {
@@ -134,9 +134,9 @@ import Testing
         var all: Set<Token> = []
         for number in 0..<1000 {
             let record = try open(&table)
-            record.pointee.state = number % 3 == 0 ? .lingering : .open
-            all.insert(record.pointee.token)
-            if number % 3 == 0 { wanted.insert(record.pointee.token) }
+            record.state = number % 3 == 0 ? .lingering : .open
+            all.insert(record.token)
+            if number % 3 == 0 { wanted.insert(record.token) }
         }
         let lingering = table.tokens { $0.state == .lingering }
         #expect(lingering.count == wanted.count && Set(lingering) == wanted)
@@ -158,13 +158,13 @@ import Testing
         var records: [ConnectionReference] = []
         for number in 0..<Self.chunk * 20 {
             let record = try open(&table)
-            #expect(record.pointee.token.slot == UInt32(number))
+            #expect(record.token.slot == UInt32(number))
             records.append(record)
         }
         #expect(Set(records).count == Self.chunk * 20)
         for record in records {
-            let found = table.find(record.pointee.token)
-            #expect(found == record, "slot \(record.pointee.token.slot) moved")
+            let found = table.find(record.token)
+            #expect(found == record, "slot \(record.token.slot) moved")
         }
         let count = table.count
         #expect(count == Self.chunk * 20)
@@ -173,7 +173,7 @@ import Testing
     private func open(_ table: inout ConnectionTable) throws -> ConnectionReference {
         let allocated = table.allocate()
         let record = try #require(allocated)
-        record.pointee.state = .open
+        record.state = .open
         return record
     }
 }

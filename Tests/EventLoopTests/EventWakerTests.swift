@@ -3,7 +3,7 @@
 import Glibc
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct EventWakerTests {
     @Test func aWakeUpLastsUntilItIsReset() throws {

@@ -1,7 +1,7 @@
 /// Tests of the hot path's queue against an array, which is slower but easy to verify.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct FifoTests {
     @Test(arguments: Trial.seeds)

@@ -1,7 +1,7 @@
 /// Tests of the connection limit that all loops of a group share.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct GroupLimitTests {
     private func group(limit: Int) -> LoopGroup {

@@ -1,7 +1,7 @@
 /// Tests of unread bytes: their storage, their order, and the release of their memory.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct InboundBufferTests {
     @Test(arguments: Trial.seeds)

@@ -1,6 +1,6 @@
 /// Tests that a message's captured objects are freed with the message, and never under the
 /// mailbox's lock: their deinit may post.
-import EventLoop
+import MillraceEventLoop
 import Testing
 
 @Suite struct MailboxReleaseTests {

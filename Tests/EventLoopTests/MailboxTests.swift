@@ -3,7 +3,7 @@
 import Glibc
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct MailboxTests {
     private let waker = ConditionWaker()

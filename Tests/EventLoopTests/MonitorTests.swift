@@ -1,7 +1,7 @@
 /// Tests of state that threads wait for.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct MonitorTests {
     private struct Refusal: Error {}

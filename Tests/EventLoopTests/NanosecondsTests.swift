@@ -1,7 +1,7 @@
 /// Tests of durations in nanoseconds.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct NanosecondsTests {
     private static let exact: [(Duration, Nanoseconds)] = [

@@ -2,7 +2,7 @@
 /// the pool.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct OutboundQueueTests {
     @Test(arguments: Trial.seeds)
@@ -28,15 +28,15 @@ import Testing
     @Test func bytesAppendedDoNotMoveWhatIsInFlight() throws {
         var queue = OutboundQueue()
         append(pattern(1000), to: &queue)
-        let flying = try takeOff(&queue)
+        let flying = try nextToSend(&queue)
         for round in 0..<50 {
             append(pattern(5000, from: round), to: &queue)
             #expect(Array(flying) == pattern(1000))
-            let again = queue.takeOff(pool)
+            let again = queue.nextToSend(pool)
             #expect(again == nil)
         }
         queue.complete(400, pool)
-        let rest = try takeOff(&queue)
+        let rest = try nextToSend(&queue)
         #expect(rest.baseAddress == flying.baseAddress.map { $0 + 400 })
         #expect(Array(rest.prefix(600)) == Array(pattern(1000)[400...]))
         queue.clear(pool)
@@ -46,14 +46,14 @@ import Testing
     @Test func theRestFollowsWhereThePartEnded() throws {
         var queue = OutboundQueue()
         append(pattern(100_000), to: &queue)
-        let first = try takeOff(&queue)
+        let first = try nextToSend(&queue)
         #expect(first.count == Chunk.standardCapacity)
         queue.complete(1000, pool)
-        let second = try takeOff(&queue)
+        let second = try nextToSend(&queue)
         #expect(second.baseAddress == first.baseAddress.map { $0 + 1000 })
         #expect(second.count == Chunk.standardCapacity - 1000)
         queue.complete(second.count, pool)
-        let third = try takeOff(&queue)
+        let third = try nextToSend(&queue)
         #expect(Array(third) == Array(pattern(100_000)[Chunk.standardCapacity...]))
         queue.complete(third.count, pool)
         #expect(queue.isEmpty && !queue.isInFlight)
@@ -63,10 +63,10 @@ import Testing
     @Test func nothingTakenIsSentAgain() throws {
         var queue = OutboundQueue()
         append(pattern(50_000), to: &queue)
-        let first = try takeOff(&queue)
+        let first = try nextToSend(&queue)
         queue.complete(0, pool)
         #expect(queue.count == 50_000 && !queue.isInFlight)
-        let second = try takeOff(&queue)
+        let second = try nextToSend(&queue)
         #expect(first.baseAddress == second.baseAddress && first.count == second.count)
         queue.clear(pool)
     }
@@ -74,7 +74,7 @@ import Testing
     @Test func emptyHasNothingToTakeOff() {
         var queue = OutboundQueue()
         append([], to: &queue)
-        let taken = queue.takeOff(pool)
+        let taken = queue.nextToSend(pool)
         #expect(taken == nil && queue.isEmpty && !queue.isInFlight)
         #expect(pool.inUse == 0)
     }
@@ -85,12 +85,12 @@ import Testing
     func aSmallRestLeavesItsStandardChunk(rest: Int) throws {
         var queue = OutboundQueue()
         append(pattern(Chunk.standardCapacity), to: &queue)
-        let flying = try takeOff(&queue)
+        let flying = try nextToSend(&queue)
         queue.complete(flying.count - rest, pool)
         #expect(pool.inUse == 1)
         let standard = pool.takeStandard()
         #expect(UnsafeRawPointer(standard.bytes) == flying.baseAddress, "not back in the pool")
-        let next = try takeOff(&queue)
+        let next = try nextToSend(&queue)
         #expect(Array(next) == pattern(rest, from: Chunk.standardCapacity - rest))
         pool.give(standard)
         queue.complete(rest, pool)
@@ -100,10 +100,10 @@ import Testing
     @Test func aSmallRestStaysInFrontOfMore() throws {
         var queue = OutboundQueue()
         append(pattern(Chunk.standardCapacity + 100), to: &queue)
-        let flying = try takeOff(&queue)
+        let flying = try nextToSend(&queue)
         queue.complete(flying.count - 10, pool)
         #expect(pool.inUse == 2)
-        let next = try takeOff(&queue)
+        let next = try nextToSend(&queue)
         #expect(next.baseAddress == flying.baseAddress.map { $0 + flying.count - 10 })
         queue.clear(pool)
         #expect(pool.inUse == 0)
@@ -112,9 +112,9 @@ import Testing
     @Test func aLargeRestStaysWhereItIs() throws {
         var queue = OutboundQueue()
         append(pattern(Chunk.standardCapacity), to: &queue)
-        let flying = try takeOff(&queue)
+        let flying = try nextToSend(&queue)
         queue.complete(flying.count - 16_385, pool)
-        let next = try takeOff(&queue)
+        let next = try nextToSend(&queue)
         #expect(next.baseAddress == flying.baseAddress.map { $0 + flying.count - 16_385 })
         queue.clear(pool)
     }
@@ -122,11 +122,11 @@ import Testing
     @Test func bytesFollowASmallRest() throws {
         var queue = OutboundQueue()
         append(pattern(60_000), to: &queue)
-        let flying = try takeOff(&queue)
+        let flying = try nextToSend(&queue)
         queue.complete(flying.count - 16_000, pool)
         append(pattern(30_000, from: 60_000), to: &queue)
         var sent: [UInt8] = []
-        while let bytes = queue.takeOff(pool) {
+        while let bytes = queue.nextToSend(pool) {
             sent += Array(bytes)
             queue.complete(bytes.count, pool)
         }
@@ -147,7 +147,7 @@ import Testing
         queue.commit(capacity, pool)
         #expect(queue.count == capacity + 10)
         var sent: [UInt8] = []
-        while let bytes = queue.takeOff(pool) {
+        while let bytes = queue.nextToSend(pool) {
             sent += Array(bytes)
             queue.complete(bytes.count, pool)
         }
@@ -158,13 +158,13 @@ import Testing
     @Test func reservesWhileTheFrontIsInFlight() throws {
         var queue = OutboundQueue()
         append(pattern(10), to: &queue)
-        let flying = try takeOff(&queue)
+        let flying = try nextToSend(&queue)
         let room = queue.reserve(20, pool)
         room.copyBytes(from: pattern(20, from: 10))
         queue.commit(20, pool)
         #expect(Array(flying) == pattern(10))
         queue.complete(10, pool)
-        let next = try takeOff(&queue)
+        let next = try nextToSend(&queue)
         #expect(Array(next) == pattern(20, from: 10))
         queue.clear(pool)
     }
@@ -174,12 +174,12 @@ import Testing
         _ = queue.reserve(200_000, pool)
         queue.commit(0, pool)
         #expect(queue.isEmpty == true)
-        let nothing = queue.takeOff(pool)
+        let nothing = queue.nextToSend(pool)
         #expect(nothing == nil && !queue.isInFlight)
         _ = queue.reserve(300_000, pool)
         queue.commit(0, pool)
         append(pattern(5), to: &queue)
-        let taken = try takeOff(&queue)
+        let taken = try nextToSend(&queue)
         #expect(Array(taken) == pattern(5))
         queue.complete(5, pool)
         #expect(queue.isEmpty && pool.inUse == 0)
@@ -190,7 +190,7 @@ import Testing
         append(pattern(40_000), to: &queue)
         _ = queue.reserve(30_000, pool)
         queue.commit(0, pool)
-        let flying = try takeOff(&queue)
+        let flying = try nextToSend(&queue)
         queue.complete(flying.count - 10_000, pool)
         #expect(queue.count == 10_000)
         queue.clear(pool)
@@ -202,7 +202,7 @@ import Testing
         append(pattern(40_000), to: &queue)
         _ = queue.reserve(30_000, pool)
         queue.commit(0, pool)
-        let flying = try takeOff(&queue)
+        let flying = try nextToSend(&queue)
         queue.complete(flying.count, pool)
         #expect(queue.isEmpty == true)
         #expect(pool.inUse == 0)
@@ -213,8 +213,8 @@ import Testing
         bytes.withUnsafeBytes { queue.append($0, pool) }
     }
 
-    private func takeOff(_ queue: inout OutboundQueue) throws -> UnsafeRawBufferPointer {
-        let bytes = queue.takeOff(pool)
+    private func nextToSend(_ queue: inout OutboundQueue) throws -> UnsafeRawBufferPointer {
+        let bytes = queue.nextToSend(pool)
         return try #require(bytes)
     }
 

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct PendingAdoptionTests {
     @Test func anAcceptorWaitsFromSixtyFourUntilSixteen() {

@@ -1,7 +1,7 @@
 import Glibc
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct SendErrorTests {
     @Test func whatWasMetIsTheAnswerToOneSendAndTheEnd() {

@@ -2,7 +2,7 @@
 import Glibc
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct SystemErrorTests {
     @Test func saysWhatHappened() {

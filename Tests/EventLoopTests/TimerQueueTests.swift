@@ -1,7 +1,7 @@
 /// Tests of the timer queue against a list that is searched from end to end.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct TimerQueueTests {
     private struct Plan {

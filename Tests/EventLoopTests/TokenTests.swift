@@ -1,7 +1,7 @@
 /// Tests of tokens in one word, the form that a kernel returns.
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 @Suite struct TokenTests {
     @Test(arguments: [

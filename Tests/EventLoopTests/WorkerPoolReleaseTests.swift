@@ -1,6 +1,6 @@
 /// Tests that a job's captured objects are freed after it ran or was dropped. Their deinit may call
 /// the pool, so that is never under the pool's lock.
-import EventLoop
+import MillraceEventLoop
 import Testing
 
 @Suite struct WorkerPoolReleaseTests {

@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 import Testing
 
 /// Tests of the threads for blocking work: as many as needed, a bounded queue, and an end.

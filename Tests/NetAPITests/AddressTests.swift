@@ -1,5 +1,5 @@
 /// Tests of addresses: the kernel's real ones, from `onOpen` to `onClose`.
-import CLinux
+import CMillraceLinux
 import Glibc
 import NetAPI
 import Testing

@@ -1,6 +1,6 @@
 /// Tests of a connection that connects to others: it pauses until the last connect succeeds or
 /// fails.
-import CLinux
+import CMillraceLinux
 import Glibc
 import NetAPI
 import Testing

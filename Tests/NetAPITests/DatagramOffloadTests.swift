@@ -1,6 +1,6 @@
 /// Tests of many datagrams in one piece between the kernel and a loop: handlers and peers see them
 /// as they were sent.
-import CLinux
+import CMillraceLinux
 import Glibc
 import NetAPI
 import Testing

@@ -155,13 +155,20 @@ import Testing
         let resets = Shared(0)
         let threads = (0..<4).map { _ in
             Worker {
+                let clock = ContinuousClock()
+                var begun = clock.now
                 while let client = try? TestClient(to: address) {
                     // A client that is reset may notice it when it sends.
                     _ = try? client.send("x")
+                    // A new connection has 100 ms for its first bytes. On a busy machine a client
+                    // may need longer.
+                    let isInTime = clock.now - begun < .milliseconds(90)
                     let (text, end) = try client.receiveOne()
                     if text == "x" { served.update { $0 += 1 } }
                     if case .reset = end { resets.update { $0 += 1 } }
-                    #expect(text == "x" || end != .clean, "an end in place of an answer")
+                    #expect(
+                        text == "x" || end != .clean || !isInTime, "an end in place of an answer")
+                    begun = clock.now
                 }
             }
         }

@@ -17,7 +17,7 @@ import Testing
         private let handles: Shared<[LoopHandle]>
         private var loop: Loop?
         private var connections: [Connection] = []
-        private var timer: NetAPI.Timer?
+        private var timer: ScheduledTimer?
         private var server: Server?
         private var ticks = 0
 

@@ -1,7 +1,7 @@
 /// Tests that loops are bound to processors that the process may use, with any set of them.
-import CLinux
-import EventLoop
+import CMillraceLinux
 import Glibc
+import MillraceEventLoop
 import NetAPI
 import Testing
 

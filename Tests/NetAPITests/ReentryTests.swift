@@ -6,7 +6,7 @@ import Testing
     /// Owns a timer whose closure holds it, and cancels the timer in its deinit.
     private final class Session {
         private let gone: Shared<Int>
-        var timer: NetAPI.Timer?
+        var timer: ScheduledTimer?
 
         init(_ gone: Shared<Int>) { self.gone = gone }
 

@@ -86,7 +86,7 @@ import Testing
     func aRepeatingTimerRepeatsUntilCancelled(_ setup: Setup) throws {
         let words = try onLoop(setup, expecting: 6) { loop, words in
             // Used on this loop's thread only.
-            nonisolated(unsafe) var timer: Timer?
+            nonisolated(unsafe) var timer: ScheduledTimer?
             timer = loop.schedule(every: .milliseconds(10)) {
                 words.update { $0.append("tick") }
                 if words.value.count == 5 {
@@ -170,7 +170,7 @@ import Testing
 
     /// The results of many timers; confined to their loop.
     private final class Tally {
-        var timers: [Timer] = []
+        var timers: [ScheduledTimer] = []
         var due: [ContinuousClock.Instant] = []
         var fired: [UInt8] = []
         var early = 0

@@ -1,6 +1,6 @@
 /// Tests of a Unix listener's file: replaced when dead, refused when it is anything else, removed
 /// when it is ours.
-import CLinux
+import CMillraceLinux
 import Glibc
 import NetAPI
 import Testing

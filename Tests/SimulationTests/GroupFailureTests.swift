@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// A group of loops in which one driver fails: the handler's callbacks and their order.
@@ -48,7 +48,7 @@ import Testing
         let address = SocketAddress.unix("/elsewhere", abstract: false)
         for loop in 0..<2 { pair.turn(loop) }
         // Opens a connection of the second loop.
-        _ = pair.group.servingPorts[1].run { loop in
+        _ = pair.group.servingRemotes[1].run { loop in
             loop.connect(to: address, isDatagram: true, timeout: 1_000_000_000) { _ in }
         }
         pair.turn(1)

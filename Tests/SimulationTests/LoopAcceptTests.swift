@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// Accepting when the kernel reports errors, when the server is full, and when it stops.
@@ -32,7 +32,7 @@ import Testing
                 #expect(stage.owner.take() == [.backOff(EMFILE, retryIn: delay)])
                 #expect(waitOut(delay, stage) == [.accept(listener)])
             }
-            #expect(stage.port.counters.acceptBackOffs.current == 7)
+            #expect(stage.remote.counters.acceptBackOffs.current == 7)
             stage.turn((listener, .accepted(try stage.makeDescriptor())))
             #expect(stage.turn((listener, failure(ENFILE))) == [])
             #expect(stage.owner.take() == [.backOff(ENFILE, retryIn: .milliseconds(20))])
@@ -147,18 +147,18 @@ import Testing
             }
             try accept(64)
             #expect(stage.others.map(\.load).sorted() == [0, 0, 64])
-            #expect(stage.port.counters.balancerFallBacks.current == 0)
+            #expect(stage.remote.counters.balancerFallBacks.current == 0)
             // Each goes to the least loaded of the other loops.
             try accept(100)
             #expect(stage.others.map(\.load).sorted() == [50, 50, 64])
-            #expect(stage.port.counters.balancerFallBacks.current == 100)
-            #expect(stage.port.counters.acceptorWaits.current == 0)
+            #expect(stage.remote.counters.balancerFallBacks.current == 100)
+            #expect(stage.remote.counters.acceptorWaits.current == 0)
             // Until all other loops have 64.
             try accept(27)
             let last = stage.turn((listener, .accepted(try stage.makeDescriptor())))
             #expect(last == [.stop(.accept, listener)])
             #expect(stage.others.map(\.load) == [64, 64, 64])
-            #expect(stage.port.counters.acceptorWaits.current == 1)
+            #expect(stage.remote.counters.acceptorWaits.current == 1)
         }
     }
 

@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// Connections that break in one direction while the other still carries data.
@@ -79,7 +79,7 @@ import Testing
             #expect(told.all == ["reset EPIPE"])
             #expect(stage.write([3], to: token) == [])
             stage.turn(token) { loop, connection in
-                #expect(connection.pointee.isWritable == false)
+                #expect(connection.isWritable == false)
                 [UInt8]([4]).withUnsafeBytes { loop.write(connection, $0) { told.note($0) } }
             }
             #expect(stage.turn((token, .endOfStream)) == [.close(token)])
@@ -155,7 +155,7 @@ import Testing
         try withStage { stage in
             let token = try stage.open()
             stage.driver.duringWait = {
-                stage.port.run { loop in loop.find(token).map { loop.write($0, [1]) } }
+                stage.remote.run { loop in loop.find(token).map { loop.write($0, [1]) } }
             }
             let requests = stage.turn((token, .endOfStream))
             #expect(requests == [.send([1], token)])

@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// A connection's end when answers come late, and the handling of still later completions.
@@ -40,13 +40,13 @@ import Testing
         }
     }
 
-    /// Runs a flush after a send in flight. The only callback is `willWrite`, before each flush.
+    /// Runs a flush after a send in flight. The only callback is `preWrite`, before each flush.
     private func flush(
         _ token: Token, _ stage: Stage, _ deed: @escaping RecordingDelegate.Deed
     ) -> [Stage.Request] {
         stage.write([1, 2, 3], to: token)
-        stage.loop.handlerWantsWillWrite = true
-        stage.delegate.onWillWrite = deed
+        stage.loop.handlerWantsPreWrite = true
+        stage.delegate.onPreWrite = deed
         return stage.turn(token) { $0.flushNow($1) }
     }
 
@@ -176,7 +176,7 @@ import Testing
                 (first, .endOfStream), (first, .failed(.receive, SystemError(EIO, "recv"))),
                 (first, .accepted(accepted)), (first, .closed))
             #expect(requests == [])
-            #expect(stage.port.counters.staleCompletions.current == 7)
+            #expect(stage.remote.counters.staleCompletions.current == 7)
             #expect(!stage.isOpen(accepted))
             #expect(stage.delegate.take(first) == [])
             for heir in heirs { #expect(stage.delegate.take(heir) == []) }
@@ -241,7 +241,7 @@ import Testing
                 ])
             #expect(stage.owner.alive == 0)
             #expect(stage.loop.chunks.inUse == 0)
-            let isTaken = stage.port.run { _ in }
+            let isTaken = stage.remote.run { _ in }
             #expect(!isTaken)
             let goesOnLater = stage.loop.turn()
             #expect(!goesOnLater)

@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// Outgoing connects when the kernel is slow, fails or answers too late.

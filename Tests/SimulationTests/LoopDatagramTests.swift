@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// A connected datagram socket, in orders and with errors that a test cannot get from a kernel.
@@ -47,15 +47,15 @@ import Testing
                 #expect(again == [.send(bytes, token)])
                 #expect(stage.turn((token, .sent(bytes.count))) == [])
             }
-            #expect(stage.port.counters.datagramDrops.current == 0)
-            #expect(stage.port.counters.bytesOut.current == 2 * bytes.count)
+            #expect(stage.remote.counters.datagramDrops.current == 0)
+            #expect(stage.remote.counters.bytesOut.current == 2 * bytes.count)
             // A second failure counts against the datagram itself. The next datagram has its own
             // retry.
             stage.write([2], to: token)
             stage.write([3], to: token)
             #expect(stage.turn((token, failure(.send, number))) == [.send([2], token)])
             #expect(stage.turn((token, failure(.send, number))) == [.send([3], token)])
-            #expect(stage.port.counters.datagramDrops.current == 1)
+            #expect(stage.remote.counters.datagramDrops.current == 1)
             #expect(stage.turn((token, failure(.send, number))) == [.send([3], token)])
             #expect(stage.turn((token, .sent(1))) == [])
         }
@@ -81,8 +81,8 @@ import Testing
             let next = stage.turn((token, failure(.send, number)))
             #expect(next == [.send([2], token)])
             #expect(stage.turn((token, .sent(1))) == [])
-            #expect(stage.port.counters.datagramDrops.current == 1)
-            #expect(stage.port.counters.bytesOut.current == 1)
+            #expect(stage.remote.counters.datagramDrops.current == 1)
+            #expect(stage.remote.counters.bytesOut.current == 1)
             #expect(stage.delegate.take(token) == [])
         }
     }
@@ -112,7 +112,7 @@ import Testing
                 stage.turn(after: 1)
                 #expect(stage.turn() == [.receiveDatagrams(token)])
             }
-            #expect(stage.port.counters.datagramDrops.current == 4)
+            #expect(stage.remote.counters.datagramDrops.current == 4)
             #expect(stage.delegate.take(token) == [])
             // After a long time a failure counts as the first again.
             stage.turn(after: .milliseconds(1_000))
@@ -124,7 +124,7 @@ import Testing
     func aReceiveThatTellsOfTheSocketEndsIt(_ number: Int32) throws {
         try withConnected { stage, token in
             #expect(stage.turn((token, failure(.datagrams, number))) == [.close(token)])
-            #expect(stage.port.counters.datagramDrops.current == 0)
+            #expect(stage.remote.counters.datagramDrops.current == 0)
         }
     }
 
@@ -143,7 +143,7 @@ import Testing
             #expect(stage.turn((token, .sent(0))) == [.send([1, 2], token)])
             #expect(stage.turn((token, .sent(2))) == [.send([], token)])
             #expect(stage.turn((token, .sent(0))) == [])
-            #expect(stage.loop.find(token)?.pointee.outbound.isEmpty == true)
+            #expect(stage.loop.find(token)?.outbound.isEmpty == true)
         }
     }
 
@@ -200,7 +200,7 @@ import Testing
     @Test func closuresOfOneTurnStayApart() throws {
         try withConnected { stage, token in
             for byte: UInt8 in 1...3 {
-                _ = stage.port.run { loop in
+                _ = stage.remote.run { loop in
                     guard let connection = loop.find(token) else { return }
                     loop.write(connection, [byte])
                     loop.write(connection, [byte])
@@ -220,10 +220,10 @@ import Testing
         configuration.outboundLimit = 100_000
         try withConnected(configuration) { stage, token in
             for _ in 0..<389 { stage.write([], to: token) }
-            #expect(stage.port.counters.outboundOverflows.current == 0)
+            #expect(stage.remote.counters.outboundOverflows.current == 0)
             var requests: [Stage.Request] = []
             for _ in 0..<2 { requests += stage.write([], to: token) }
-            #expect(stage.port.counters.outboundOverflows.current > 0)
+            #expect(stage.remote.counters.outboundOverflows.current > 0)
             #expect(requests.contains(.close(token)))
         }
     }
@@ -236,15 +236,15 @@ import Testing
         try withConnected(configuration) { stage, token in
             let connection = try #require(stage.loop.find(token))
             for _ in 0..<38 { stage.write([], to: token) }
-            #expect(connection.pointee.isWritable == true)
+            #expect(connection.isWritable == true)
             stage.write([], to: token)
-            #expect(connection.pointee.isWritable == false)
+            #expect(connection.isWritable == false)
             for left in (19..<39).reversed() {
                 #expect(stage.delegate.take(token) == [], "\(left) are left")
                 stage.turn((token, .sent(0)))
             }
             #expect(stage.delegate.take(token) == [.writable])
-            #expect(connection.pointee.isWritable == true)
+            #expect(connection.isWritable == true)
             for _ in 0..<19 { stage.turn((token, .sent(0))) }
         }
     }

@@ -1,5 +1,5 @@
-import EventLoop
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// Time-outs of a loop that was held up: a peer whose bytes have arrived is not silent.

@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// The effect of a stop on connections, by the clock: when each closes, and when the loop reports
@@ -182,7 +182,7 @@ import Testing
             let late = try stage.makeStream()
             // After the end message, in the same batch.
             stage.owner.connectionAdded()
-            _ = stage.port.post(.end)
+            _ = stage.remote.post(.end)
             #expect(stage.turn(message: .adopt(late, listener: 0, host: nil)) == [])
             #expect(stage.delegate.shutDowns == 1)
             #expect(stage.driver.isShutDown)

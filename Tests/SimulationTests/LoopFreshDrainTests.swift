@@ -1,5 +1,5 @@
-import EventLoop
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// A stop soon after a connection was made, whose first bytes may be in transit.

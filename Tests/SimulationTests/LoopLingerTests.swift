@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// A descriptor after its handler's last callback: how long it stays open, and for which peers.
@@ -22,7 +22,7 @@ import Testing
         stage.turn((token, .received([1])))
         #expect(stage.close(token) == [.shutdownWrite(token)])
         #expect(stage.delegate.take(token) == [.traffic([1]), .closed("local")])
-        #expect(stage.port.counters.lingering.current == 1)
+        #expect(stage.remote.counters.lingering.current == 1)
         return token
     }
 
@@ -54,8 +54,8 @@ import Testing
             stage.turn(after: quiet)
             #expect(stage.close(token) == [.close(token)])
             #expect(stage.delegate.take(token) == [.closed("local")])
-            #expect(stage.port.counters.lingering.current == 0)
-            #expect(stage.port.counters.open == 0)
+            #expect(stage.remote.counters.lingering.current == 0)
+            #expect(stage.remote.counters.open == 0)
         }
     }
 
@@ -66,7 +66,7 @@ import Testing
             let descriptor = try #require(stage.network.openDescriptors.last)
             // The handler is finished and `open` does not count the connection, but its descriptor
             // needs a slot.
-            #expect(stage.port.counters.open == 0)
+            #expect(stage.remote.counters.open == 0)
             #expect(stage.owner.alive == 1)
             #expect(stage.loop.slotsInUse == 1)
             #expect(stage.turn(after: quiet - 1) == [])
@@ -75,10 +75,10 @@ import Testing
             #expect(stage.turn(after: 1) == [])
             #expect(stage.turn() == [.close(token)])
             #expect(!stage.network.resetsOnClose(descriptor))
-            #expect(stage.port.counters.lingering.current == 0)
+            #expect(stage.remote.counters.lingering.current == 0)
             #expect(stage.turn((token, .closed)) == [])
             #expect(stage.delegate.take(token) == [])
-            #expect(stage.port.counters.open == 0)
+            #expect(stage.remote.counters.open == 0)
             #expect(stage.owner.alive == 0)
             #expect(stage.loop.slotsInUse == 0)
         }
@@ -93,7 +93,7 @@ import Testing
                 #expect(stage.turn((token, end)) == [.close(token)])
                 #expect(stage.turn((token, .closed)) == [])
                 #expect(stage.delegate.take(token) == [])
-                #expect(stage.port.counters.lingering.current == 0)
+                #expect(stage.remote.counters.lingering.current == 0)
                 #expect(stage.loop.slotsInUse == 0)
             }
         }
@@ -188,7 +188,7 @@ import Testing
             #expect(stage.turn((token, .closed)) == [])
             #expect(stage.owner.take() == [.drained])
             #expect(stage.delegate.take(token) == [])
-            #expect(stage.port.counters.lingering.current == 0)
+            #expect(stage.remote.counters.lingering.current == 0)
         }
     }
 
@@ -199,7 +199,7 @@ import Testing
             stage.driver.waitError = SystemError(ENOMEM, "wait")
             _ = stage.loop.turn()
             #expect(stage.delegate.take(token) == [])
-            #expect(stage.port.counters.lingering.current == 0)
+            #expect(stage.remote.counters.lingering.current == 0)
             #expect(stage.loop.slotsInUse == 0)
         }
     }

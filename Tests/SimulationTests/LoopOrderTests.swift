@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// The callbacks and requests of one connection, with completions in an order that a test cannot
@@ -43,7 +43,7 @@ import Testing
         arguments: [true, false])
     func refilledRelief(asksBeforeWriting: Bool) throws {
         try withStage(congestible) { stage in
-            stage.loop.handlerWantsWillWrite = asksBeforeWriting
+            stage.loop.handlerWantsPreWrite = asksBeforeWriting
             let token = try makeThrottled(stage)
             #expect(stage.turn((token, .stopped(.receive))) == [.watch(token)])
             let long = long
@@ -162,7 +162,7 @@ import Testing
             stage.pause(paused)
             stage.turn((paused, .received([1])))
             stage.delegate.onTraffic = { loop, connection, _ in
-                guard connection.pointee.token == other else { return }
+                guard connection.token == other else { return }
                 if let connection = loop.find(paused) { loop.resumeReading(connection) }
             }
             stage.turn(
@@ -196,7 +196,7 @@ import Testing
     @Test("a write during a flight waits for the answer", arguments: [true, false])
     func oneFlight(asksBeforeWriting: Bool) throws {
         try withStage { stage in
-            stage.loop.handlerWantsWillWrite = asksBeforeWriting
+            stage.loop.handlerWantsPreWrite = asksBeforeWriting
             let token = try stage.open()
             #expect(stage.write([1, 2, 3], to: token) == [.send([1, 2, 3], token)])
             #expect(stage.write([4], to: token) == [])
@@ -204,7 +204,7 @@ import Testing
             #expect(stage.turn((token, .sent(3))) == [.send([4, 5], token)])
             #expect(stage.turn((token, .sent(2))) == [])
             #expect(stage.loop.chunks.inUse == 0)
-            #expect(stage.port.counters.bytesOut.current == 5)
+            #expect(stage.remote.counters.bytesOut.current == 5)
         }
     }
 

@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// Pipes when one side is slow, ends or breaks in the middle.
@@ -109,7 +109,7 @@ import Testing
     @Test("a source that is cut: its target gets what came, and then a reset, not an end")
     func cutSource() throws {
         try withPipe { stage, source, target in
-            let descriptor = try #require(stage.loop.find(target)).pointee.descriptor
+            let descriptor = try #require(stage.loop.find(target)).descriptor
             let failure = QueuedEvent.failed(.receive, SystemError(ECONNRESET, "recv"))
             let requests = stage.turn((source, .received([1])), (source, failure))
             #expect(requests == [.send([1], target), .close(source)])
@@ -194,9 +194,9 @@ import Testing
             stage.turn((source, .received(long)))
             stage.turn((target, .received(long)))
             for _ in 0..<80 { stage.turn(after: .milliseconds(10)) }
-            #expect(stage.port.counters.timeouts.current == 0)
+            #expect(stage.remote.counters.timeouts.current == 0)
             for _ in 0..<5 { stage.turn(after: .milliseconds(10)) }
-            #expect(stage.port.counters.timeouts.current == 2)
+            #expect(stage.remote.counters.timeouts.current == 2)
         }
     }
 }

@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// Unread bytes when the library itself stops reading, and how reading resumes.
@@ -102,11 +102,11 @@ import Testing
     func messageBudget() throws {
         try withStage { stage in
             let ran = Runs()
-            for _ in 0..<1_000 { stage.port.run { _ in ran.add() } }
+            for _ in 0..<1_000 { stage.remote.run { _ in ran.add() } }
             stage.turn()
             #expect((1...256).contains(ran.count))
             let before = ran.count
-            stage.port.postFirst(.stopAccepting(within: .milliseconds(1_000)))
+            stage.remote.postFirst(.stopAccepting(within: .milliseconds(1_000)))
             #expect(stage.owner.take() == [])
             stage.turn()
             #expect(stage.owner.take() == [.acceptingStopped])
@@ -123,12 +123,12 @@ import Testing
             for _ in 0..<40 {
                 stage.owner.connectionAdded()
                 let stream = try stage.makeStream()
-                #expect(stage.port.adopt(stream, listener: 0, host: nil))
+                #expect(stage.remote.adopt(stream, listener: 0, host: nil))
             }
             stage.turn()
-            #expect((1...16).contains(stage.port.counters.open))
+            #expect((1...16).contains(stage.remote.counters.open))
             for _ in 0..<3 { stage.turn() }
-            #expect(stage.port.counters.open == 40)
+            #expect(stage.remote.counters.open == 40)
         }
     }
 
@@ -138,14 +138,14 @@ import Testing
             for _ in 0..<20 {
                 stage.owner.connectionAdded()
                 let stream = try stage.makeStream()
-                #expect(stage.port.adopt(stream, listener: 0, host: nil))
+                #expect(stage.remote.adopt(stream, listener: 0, host: nil))
             }
-            stage.port.postFirst(.stopAccepting(within: .milliseconds(1_000)))
-            stage.port.postFirst(.drain(within: .milliseconds(1_000)))
+            stage.remote.postFirst(.stopAccepting(within: .milliseconds(1_000)))
+            stage.remote.postFirst(.drain(within: .milliseconds(1_000)))
             stage.turn()
             #expect(stage.owner.take() == [.acceptingStopped])
             stage.turn()
-            #expect(stage.port.counters.opened.current == 20)
+            #expect(stage.remote.counters.opened.current == 20)
         }
     }
 }

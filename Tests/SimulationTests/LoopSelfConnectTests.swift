@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// A socket that is assigned the port that it connects to is connected to itself.
@@ -105,7 +105,7 @@ import Testing
                     stage.network.establish(descriptor, with: address)
                 }
                 // More messages than one turn handles, ahead of the give-up message.
-                for _ in 0..<300 { _ = stage.port.run { _ in } }
+                for _ in 0..<300 { _ = stage.remote.run { _ in } }
                 name.giveUp()
                 #expect(stage.turn((token, .connected)) == [.close(token)])
                 #expect(outcomes.withLock { $0.count } == 1)

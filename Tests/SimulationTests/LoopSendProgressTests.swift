@@ -1,5 +1,5 @@
-import EventLoop
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// Time-outs of a peer with undelivered output. Bytes that its host accepts from the kernel count
@@ -31,7 +31,7 @@ import Testing
     }
 
     /// Whether a time-out has passed. An open connection then still waits for its bytes to go out.
-    private func hasTimedOut(_ stage: Stage) -> Bool { stage.port.counters.timeouts.current > 0 }
+    private func hasTimedOut(_ stage: Stage) -> Bool { stage.remote.counters.timeouts.current > 0 }
 
     /// The milliseconds until the time-out closes the connection.
     private func timeUntilClosed(_ stage: Stage) -> Int? {

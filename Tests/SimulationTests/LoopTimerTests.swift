@@ -1,5 +1,5 @@
-import EventLoop
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// The times at which a loop's timers run, to the nanosecond, and the cost of many timers.

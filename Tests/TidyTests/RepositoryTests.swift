@@ -10,6 +10,23 @@ import Testing
         }
     }
 
+    @Test("the consumer of the examples names every public type, so that none is ambiguous")
+    func consumer() throws {
+        let path = "Examples/Tests/consumer/Consumer.swift"
+        let consumer = try #require(Repository.files.first { $0.path == path })
+        let named = Set(consumer.code.flatMap(\.words))
+        let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "actor", "typealias"]
+        var types: Set<Substring> = []
+        for file in Repository.files where file.isUnder("Sources/NetAPI") {
+            for words in file.code.map(\.words) where words.first == "public" {
+                guard let kind = words.firstIndex(where: kinds.contains) else { continue }
+                types.formUnion(words[(kind + 1)...].prefix(1))
+            }
+        }
+        #expect(types.count > 30)
+        #expect(types.subtracting(named) == [])
+    }
+
     /// Checks that the walk finds these files: a walk from the wrong folder would report no
     /// finding.
     @Test(arguments: [

@@ -1,16 +1,16 @@
 /// The modules under Sources and the imports that each may have.
 extension Rule {
-    /// Each module with the modules that it may import. A new module needs a row here.
+    /// Each folder under Sources with the modules that it may import. A new one needs a row here.
     private static let mayImport: [String: Set<String>] = [
-        "EventLoop": ["CLinux"],
-        "Epoll": ["CLinux", "EventLoop"],
-        "Uring": ["CLinux", "CURing", "EventLoop"],
-        "Simulation": ["EventLoop"],
-        "NetAPI": ["CLinux", "EventLoop", "Logging"],
+        "EventLoop": ["CMillraceLinux"],
+        "Epoll": ["CMillraceLinux", "MillraceEventLoop"],
+        "Uring": ["CMillraceLinux", "CMillraceURing", "MillraceEventLoop"],
+        "Simulation": ["MillraceEventLoop"],
+        "NetAPI": ["CMillraceLinux", "MillraceEventLoop", "Logging"],
     ]
     /// The one file that names the backends.
     private static let backendFile = "Sources/NetAPI/Backend.swift"
-    private static let backends: Set<String> = ["Epoll", "Uring"]
+    private static let backends: Set<String> = ["MillraceEpoll", "MillraceUring"]
     private static let system: Set<String> = ["Glibc", "Synchronization"]
 
     static let arrows = Rule(

@@ -120,17 +120,19 @@ struct RuleExample: Sendable, CustomStringConvertible {
 
     private static let rooms: [RuleExample] = [
         RuleExample(
-            .arrows, "Sources/EventLoop/A/A.swift", bad: "import Glibc\nimport Epoll", at: 2,
-            good: "import CLinux\nimport Synchronization\n// import Epoll"),
+            .arrows, "Sources/EventLoop/A/A.swift", bad: "import Glibc\nimport MillraceEpoll",
+            at: 2,
+            good: "import CMillraceLinux\nimport Synchronization\n// import MillraceEpoll"),
         RuleExample(
-            .arrows, "Sources/NetAPI/Server.swift", bad: "package import Epoll", at: 1,
-            good: "internal import EventLoop\npublic import struct Logging.Logger"),
+            .arrows, "Sources/NetAPI/Server.swift", bad: "package import MillraceEpoll", at: 1,
+            good: "internal import MillraceEventLoop\npublic import struct Logging.Logger"),
         RuleExample(
-            .arrows, "Sources/NetAPI/Backend.swift", bad: "import Epoll\nimport Simulation", at: 2,
-            good: "import Epoll\n"),
+            .arrows, "Sources/NetAPI/Backend.swift",
+            bad: "import MillraceEpoll\nimport MillraceSimulation", at: 2,
+            good: "import MillraceEpoll\n"),
         RuleExample(
             .arrows, "Sources/Epoll/A.swift", bad: "@_exported import Foundation", at: 1,
-            good: "internal import EventLoop\nlet a = \"import Foundation\""),
+            good: "internal import MillraceEventLoop\nlet a = \"import Foundation\""),
         RuleExample(
             .noBackendConditions, "Sources/NetAPI/A.swift",
             bad: "#if DEBUG\n#elseif canImport(Uring)\n#endif", at: 2,

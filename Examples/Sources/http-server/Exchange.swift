@@ -32,7 +32,7 @@ final class Exchange {
     /// The body that `/echo` returns; empty for other requests.
     @exclusivity(unchecked) var body: [UInt8] = []
     @exclusivity(unchecked) var owed: Owed?
-    @exclusivity(unchecked) var timer: Timer?
+    @exclusivity(unchecked) var timer: ScheduledTimer?
     /// The value of `isBusy` that was last set on the connection.
     @exclusivity(unchecked) var isBusy = false
     @exclusivity(unchecked) var requests = 0

@@ -172,7 +172,7 @@ package final class ChunkPool {
 
     @inline(__always)
     func give(_ chunk: UnsafeMutablePointer<Chunk>) {
-        guard chunk.pointee.isStandard else { return giveRare(chunk) }
+        guard chunk.pointee.isStandard else { return giveSlow(chunk) }
         giveStandard(chunk)
     }
 
@@ -180,7 +180,13 @@ package final class ChunkPool {
     @inlinable
     @inline(__always)
     func giveStandard(_ chunk: UnsafeMutablePointer<Chunk>) {
-        guard freeCount < limit else { return giveRare(chunk) }
+        guard freeCount < limit else { return giveSlow(chunk) }
+        push(chunk)
+    }
+
+    @inlinable
+    @inline(__always)
+    func push(_ chunk: UnsafeMutablePointer<Chunk>) {
         chunk.pointee.next = free
         free = chunk
         freeCount &+= 1
@@ -188,15 +194,10 @@ package final class ChunkPool {
 
     @usableFromInline
     @inline(never)
-    func giveRare(_ chunk: UnsafeMutablePointer<Chunk>) {
+    func giveSlow(_ chunk: UnsafeMutablePointer<Chunk>) {
         if !chunk.pointee.hasFile {
             chunk.pointee.unseal()
-            if chunk.pointee.isStandard && freeCount < most {
-                chunk.pointee.next = free
-                free = chunk
-                freeCount &+= 1
-                return
-            }
+            if chunk.pointee.isStandard && freeCount < most { return push(chunk) }
         }
         destroy(chunk)
         // One chunk less is in use than before, so the loop frees few.

@@ -70,7 +70,7 @@ extension OutboundQueue {
 
     /// Returns the next datagram in one block and marks it in flight. Nil if none is complete or
     /// one is in flight.
-    mutating func takeOffDatagram(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
+    mutating func nextDatagramToSend(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
         guard !isInFlight, datagramCount > 0, let front = first else { return nil }
         let whole = front.pointee.isSealed ? front : joinFront(front, pool)
         shape = .inFlight

@@ -121,7 +121,7 @@ package struct OutboundQueue: ~Copyable {
     /// Returns the next bytes to send, marked in flight. Nil if there are none or some are in
     /// flight.
     @inline(__always)
-    package mutating func takeOff(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
+    package mutating func nextToSend(_ pool: ChunkPool) -> UnsafeRawBufferPointer? {
         guard !isInFlight, let front = first else { return nil }
         if front.pointee.count == 0 && !makeFront(pool) { return nil }
         guard let first else { return nil }

@@ -10,6 +10,8 @@ package struct ConnectionRecord: ~Copyable {
     /// The token of the record's current use.
     @usableFromInline package internal(set) var token: Token
     @usableFromInline var storedState = ConnectionState.free
+    /// The number of the listener or datagram socket that has the slot.
+    var listener: UInt16 = 0
     @usableFromInline package internal(set) var flags: ConnectionFlags = .notOpen
     @usableFromInline package internal(set) var loop: Unmanaged<Loop>
     @usableFromInline package var inbound = InboundBuffer()
@@ -26,14 +28,13 @@ package struct ConnectionRecord: ~Copyable {
     /// at the last check.
     var sendQueue: Int32 = 0
     var timer = TimerQueue<TimerAction>.ID.none
-    /// The number of bytes sent, at least while a `sent` closure waits. The marks of `awaitedSends`
+    /// The number of bytes sent, at least while a `sent` closure waits. The marks of `promises`
     /// refer to it.
     var sentTotal = 0
     /// The unread input that the handler waits for, which may exceed the inbound cap. Valid while
-    /// `.awaiting`.
-    package var awaited = 0
-    /// Bytes discarded since the close began. On an open datagram socket: the callback that
-    /// gathered its last bytes.
+    /// `.expectingInput`.
+    package var expectedInput = 0
+    /// Bytes discarded since the close began.
     var discarded = 0
     /// The time of the last check of `sendQueue`.
     var sendQueueChecked: Nanoseconds = 0
@@ -60,10 +61,6 @@ package struct ConnectionRecord: ~Copyable {
         self.token = token
     }
 }
-
-/// The reference to a record in the loop's code and the public API.
-@usableFromInline
-package typealias ConnectionReference = UnsafeMutablePointer<ConnectionRecord>
 
 /// The states of a connection, in order. `DESIGN.md` draws them.
 @usableFromInline
@@ -119,7 +116,7 @@ package struct ConnectionFlags: OptionSet, Sendable {
     /// Bytes are reserved in the outbound queue and being filled in.
     @inlinable static var reserving: Self { Self(rawValue: 1 << 14) }
     /// A `sent` closure waits for bytes to be sent.
-    @inlinable static var sendAwaited: Self { Self(rawValue: 1 << 15) }
+    @inlinable static var hasPromises: Self { Self(rawValue: 1 << 15) }
     /// `onTraffic` is due for a wake-up.
     static let wakeDue = ConnectionFlags(rawValue: 1 << 16)
     /// `preWrite` is running, which may write although the connection is closing.
@@ -131,13 +128,13 @@ package struct ConnectionFlags: OptionSet, Sendable {
     /// That other connection accepts no more bytes now.
     @inlinable static var pipeFull: Self { Self(rawValue: 1 << 20) }
     /// Waits for a connection that the handler has requested.
-    @inlinable static var awaitingOther: Self { Self(rawValue: 1 << 21) }
+    @inlinable static var connectingOut: Self { Self(rawValue: 1 << 21) }
     /// The handler reports that it is busy, so a stop waits for it.
     static let busy = ConnectionFlags(rawValue: 1 << 22)
     /// In a state other than `open`. A flag, so that one test covers the common case.
     @inlinable static var notOpen: Self { Self(rawValue: 1 << 23) }
     /// The handler waits for more input than has arrived: see `awaited`.
-    @inlinable static var awaiting: Self { Self(rawValue: 1 << 24) }
+    @inlinable static var expectingInput: Self { Self(rawValue: 1 << 24) }
     /// This connection's blocking work is at its limit.
     @inlinable package static var workFull: Self { Self(rawValue: 1 << 25) }
     /// No more bytes can be sent, after a reset or another error, which is the cause of the coming
@@ -156,17 +153,17 @@ package struct ConnectionFlags: OptionSet, Sendable {
 
     /// Reasons not to read.
     static let notReading: ConnectionFlags = [
-        .paused, .throttled, .pipeFull, .workFull, .awaitingOther,
+        .paused, .throttled, .pipeFull, .workFull, .connectingOut,
     ]
     /// Reasons that may last as long as the peer or the program chooses.
     static let pauses: ConnectionFlags = [.paused, .throttled, .pipeFull, .workFull]
     /// Reasons why fresh input needs more than a callback.
     @inlinable static var needsReceived: Self {
-        [.notOpen, .paused, .throttled, .pipeFull, .workFull, .awaitingOther, .piped]
+        [.notOpen, .paused, .throttled, .pipeFull, .workFull, .connectingOut, .piped]
     }
     /// Reasons why a completed send needs more than a count.
     @inlinable static var needsSent: Self {
-        [.notOpen, .sendAwaited, .throttled, .congested, .writeEnded, .datagrams, .reserving]
+        [.notOpen, .hasPromises, .throttled, .congested, .writeEnded, .datagrams, .reserving]
     }
     /// Reasons why a write needs more than a copy.
     static let needsWrite: ConnectionFlags = [.notOpen, .writeEnded, .datagrams, .reserving]
@@ -197,7 +194,7 @@ package final class ConnectionDetails {
     /// An empty datagram is current, which the byte count does not show.
     @exclusivity(unchecked) var holdsEmptyDatagram = false
     /// The number of requested connections that it waits for.
-    @exclusivity(unchecked) var awaitedOthers: Int32 = 0
+    @exclusivity(unchecked) var pendingConnects: Int32 = 0
     /// The number of timers at which fired ones are dropped.
     @exclusivity(unchecked) var timersToSweep: Int32 = 8
     /// Blocking work; nil until the first.
@@ -212,11 +209,13 @@ package final class ConnectionDetails {
     /// Timers of the handler, cancelled at close.
     @exclusivity(unchecked) var timers: [LoopTimer] = []
     /// Promises in order, each called when `sentTotal` reaches its mark.
-    @exclusivity(unchecked) var awaitedSends: [(mark: Int, tell: SendResult)] = []
+    @exclusivity(unchecked) var promises: [(mark: Int, tell: SendResult)] = []
     /// The host that this connection was counted for.
     @exclusivity(unchecked) var countedHost: SocketAddress?
     @exclusivity(unchecked) package internal(set) var remoteAddress: SocketAddress?
     @exclusivity(unchecked) package var localAddress: SocketAddress?
+    /// On a datagram socket: the callback that gathered the last bytes.
+    @exclusivity(unchecked) var gatheredIn = 0
     /// The time of a datagram socket's last receive failure; 0: none.
     @exclusivity(unchecked) var receiveFailed: Nanoseconds = 0
 
@@ -228,15 +227,6 @@ package final class ConnectionDetails {
 
 /// Called once: with nil when the kernel has all bytes, or with the cause when it never will.
 package typealias SendResult = (CloseCause?) -> Void
-
-extension ConnectionRecord {
-    /// Defined here, since other modules would compare the flags through a witness table.
-    package var isWritable: Bool { state == .open && !flags.contains(.congested) }
-    package var isDatagram: Bool { flags.contains(.datagrams) }
-
-    /// Whether the handler's part is over, or will be when the running callback returns.
-    package var isOver: Bool { state == .lingering || state == .closing }
-}
 
 extension ConnectionDetails {
     func cancelTimers() {

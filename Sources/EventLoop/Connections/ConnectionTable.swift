@@ -35,7 +35,7 @@ package struct ConnectionTable: ~Copyable {
         guard token.slot < capacity else { return nil }
         let record = record(token.slot)
         // A vacant slot already has the token of its next use, which no caller knows yet.
-        return record.pointee.token == token ? record : nil
+        return record.token == token ? record : nil
     }
 
     /// Starts a new use of a slot; nil when all slots are in use.
@@ -48,9 +48,9 @@ package struct ConnectionTable: ~Copyable {
 
     /// Ends the use of a slot: its token finds no record from now on.
     mutating func release(_ record: ConnectionReference) {
-        precondition(record.pointee.state != .free, "a slot was freed twice")
-        let token = record.pointee.token
-        record.pointee = ConnectionRecord(loop: record.pointee.loop, token: token.next)
+        precondition(record.state != .free, "a slot was freed twice")
+        let token = record.token
+        record.pointee = ConnectionRecord(loop: record.loop, token: token.next)
         count -= 1
         vacant.append(token.slot)
     }
@@ -60,8 +60,8 @@ package struct ConnectionTable: ~Copyable {
     func tokens(where isWanted: (borrowing ConnectionRecord) -> Bool) -> [Token] {
         (0..<UInt32(capacity)).compactMap { slot in
             let record = record(slot)
-            guard record.pointee.state != .free, isWanted(record.pointee) else { return nil }
-            return record.pointee.token
+            guard record.state != .free, isWanted(record.pointee) else { return nil }
+            return record.token
         }
     }
 

@@ -5,13 +5,13 @@ import Glibc
 extension Loop {
     /// Sends the written bytes, then closes. The first cause stands.
     package func close(_ connection: ConnectionReference, _ cause: CloseCause) {
-        guard connection.pointee.state == .open else { return }
-        connection.pointee.state = .finishing
-        connection.pointee.lastSent = now
-        connection.pointee.flags.subtract(.notReading)
-        connection.pointee.flags.subtract([.trafficDue, .wakeDue, .workDue, .endDue])
+        guard connection.state == .open else { return }
+        connection.state = .finishing
+        connection.lastSent = now
+        connection.flags.subtract(.notReading)
+        connection.flags.subtract([.trafficDue, .wakeDue, .workDue, .endDue])
         if !isCurrent(connection) { enqueue(connection) }
-        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
+        guard let details = connection.details?.takeUnretainedValue() else { return }
         details.cause = details.cause ?? cause
         // Last, since it releases closures of the program.
         details.work?.drop()
@@ -19,21 +19,21 @@ extension Loop {
 
     /// Closes with a reset, without the unsent bytes.
     package func abort(_ connection: ConnectionReference, _ cause: CloseCause) {
-        switch connection.pointee.state {
+        switch connection.state {
         case .open: close(connection, cause)
         case .finishing, .lingering: enqueue(connection)
         case .connecting: return abandonConnect(connection, SystemError(ECANCELED, "connect"))
         case .closing, .free, .listening: return
         }
-        connection.pointee.flags.insert(.aborting)
+        connection.flags.insert(.aborting)
     }
 
     /// Ends our side after the written bytes; the peer may continue.
     package func shutdownWrite(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open,
-            !connection.pointee.flags.contains(.writeEnded)
+        guard connection.state == .open,
+            !connection.flags.contains(.writeEnded)
         else { return }
-        connection.pointee.flags.insert(.writeEnded)
+        connection.flags.insert(.writeEnded)
         enqueue(connection)
     }
 
@@ -41,73 +41,73 @@ extension Loop {
     @usableFromInline
     @inline(never)
     func enqueue(_ connection: ConnectionReference) {
-        guard !connection.pointee.flags.contains(.queued) else { return }
-        connection.pointee.flags.insert(.queued)
-        attention.append(connection.pointee.token)
+        guard !connection.flags.contains(.queued) else { return }
+        connection.flags.insert(.queued)
+        pending.append(connection.token)
     }
 
     /// Does all work that a connection's state and flags require. May be called at any time outside
     /// a callback.
     @usableFromInline
     @inline(never)
-    func attend(_ connection: ConnectionReference) {
-        if connection.pointee.state == .open { tellWhatIsDue(connection) }
-        if connection.pointee.flags.contains(.dirty) { flush(connection) }
-        switch connection.pointee.state {
+    func process(_ connection: ConnectionReference) {
+        if connection.state == .open { tellWhatIsDue(connection) }
+        if connection.flags.contains(.dirty) { flush(connection) }
+        switch connection.state {
         case .open:
             updateReading(connection)
-            if connection.pointee.inbound.base != nil { connection.pointee.inbound.settle() }
-            if connection.pointee.flags.contains(.writeEnded)
-                && connection.pointee.outbound.isEmpty
+            if connection.inbound.base != nil { connection.inbound.settle() }
+            if connection.flags.contains(.writeEnded)
+                && connection.outbound.isEmpty
             {
                 sendEnd(connection)
                 closeIfBothEnded(connection)
             }
         case .finishing: finish(connection)
         case .lingering:
-            if connection.pointee.flags.contains(.aborting) { beginClosing(connection) }
+            if connection.flags.contains(.aborting) { beginClosing(connection) }
         case .connecting, .closing, .free, .listening: break
         }
     }
 
     private func tellWhatIsDue(_ connection: ConnectionReference) {
-        if connection.pointee.flags.contains(.workDue) { startWork(connection) }
-        if connection.pointee.flags.contains(.piped) { passOnUnread(connection) }
-        let flags = connection.pointee.flags
+        if connection.flags.contains(.workDue) { startWork(connection) }
+        if connection.flags.contains(.piped) { passOnUnread(connection) }
+        let flags = connection.flags
         let isReading = flags.isDisjoint(with: .notReading)
         if flags.contains(.piped) {
-            connection.pointee.flags.subtract([.wakeDue, .trafficDue])
+            connection.flags.subtract([.wakeDue, .trafficDue])
         } else if flags.contains(.wakeDue) || (flags.contains(.trafficDue) && isReading) {
-            connection.pointee.flags.subtract([.wakeDue, .trafficDue])
+            connection.flags.subtract([.wakeDue, .trafficDue])
             callback(connection) { try $0.traffic(connection) }
             if flags.contains(.datagrams) { setHoldsEmptyDatagram(connection, false) }
         }
         // The callback may have closed, paused or congested the connection.
-        if connection.pointee.state == .open && connection.pointee.flags.contains(.endDue)
-            && connection.pointee.flags.isDisjoint(with: .notReading)
+        if connection.state == .open && connection.flags.contains(.endDue)
+            && connection.flags.isDisjoint(with: .notReading)
         {
-            connection.pointee.flags.remove(.endDue)
+            connection.flags.remove(.endDue)
             tellPeerEnded(connection)
         }
     }
 
     func sendEnd(_ connection: ConnectionReference) {
-        guard connection.pointee.flags.isDisjoint(with: [.endSent, .datagrams]) else { return }
-        connection.pointee.flags.insert(.endSent)
-        driver.submit(.shutdownWrite, for: connection.pointee.token)
+        guard connection.flags.isDisjoint(with: [.endSent, .datagrams]) else { return }
+        connection.flags.insert(.endSent)
+        driver.submit(.shutdownWrite, for: connection.token)
     }
 
     private func finish(_ connection: ConnectionReference) {
-        if !connection.pointee.flags.isDisjoint(with: [.aborting, .broken]) {
+        if !connection.flags.isDisjoint(with: [.aborting, .broken]) {
             return beginClosing(connection)
         }
-        connection.pointee.discarded += connection.pointee.inbound.count
-        connection.pointee.inbound.release()
+        connection.discarded += connection.inbound.count
+        connection.inbound.release()
         updateReading(connection)
-        guard connection.pointee.outbound.isEmpty else { return armTimer(connection) }
-        if connection.pointee.flags.contains(.resetsAtEnd) { return resetWhenTaken(connection) }
+        guard connection.outbound.isEmpty else { return armTimer(connection) }
+        if connection.flags.contains(.resetsAtEnd) { return resetWhenTaken(connection) }
         // A datagram socket has no end to send or to wait for.
-        if !connection.pointee.flags.isDisjoint(with: [.peerEnded, .datagrams]) {
+        if !connection.flags.isDisjoint(with: [.peerEnded, .datagrams]) {
             return beginClosing(connection)
         }
         if isTaken(connection) { beginClosing(connection) } else { linger(connection) }
@@ -118,9 +118,9 @@ extension Loop {
     /// Resets the connection once the peer's host has all bytes, since a reset destroys undelivered
     /// ones. A Unix socket's peer keeps sent bytes and is not notified of a reset.
     func resetWhenTaken(_ connection: ConnectionReference) {
-        let left = sockets.unacknowledged(connection.pointee.descriptor)
+        let left = sockets.unacknowledged(connection.descriptor)
         guard left > 0 else {
-            connection.pointee.flags.insert(.aborting)
+            connection.flags.insert(.aborting)
             return beginClosing(connection)
         }
         noteSendQueue(connection, left)
@@ -132,56 +132,56 @@ extension Loop {
     @inline(never)
     func beginClosing(_ connection: ConnectionReference, _ cause: CloseCause? = nil) {
         precondition(
-            connection.pointee.state != .closing && depth == 0, "closing inside a callback")
-        let wasLingering = connection.pointee.state == .lingering
-        connection.pointee.state = .closing
-        timers.cancel(connection.pointee.timer)
+            connection.state != .closing && depth == 0, "closing inside a callback")
+        let wasLingering = connection.state == .lingering
+        connection.state = .closing
+        timers.cancel(connection.timer)
         if wasLingering {
-            port.counters.lingering.add(-1)
+            counters.lingering.add(-1)
         } else {
             tellClosed(connection, cause)
         }
-        if connection.pointee.flags.contains(.aborting) {
-            sockets.resetOnClose(connection.pointee.descriptor)
+        if connection.flags.contains(.aborting) {
+            sockets.resetOnClose(connection.descriptor)
         }
-        driver.submit(.close, for: connection.pointee.token)
+        driver.submit(.close, for: connection.token)
     }
 
     /// Ends the handler's part and releases the objects that it has stored here.
     func tellClosed(_ connection: ConnectionReference, _ cause: CloseCause?) {
-        guard let owned = connection.pointee.details else { return }
+        guard let owned = connection.details else { return }
         let details = owned.takeUnretainedValue()
         let final = details.cause ?? cause ?? .local
         details.work?.drop()
         pipeBroken(connection, final)
         details.cause = final
         details.cancelTimers()
-        failAwaitedSends(connection, final)
-        if connection.pointee.flags.contains(.opened) {
+        failPromises(connection, final)
+        if connection.flags.contains(.opened) {
             callback(connection) { $0.closed(connection, final) }
         }
-        connection.pointee.inbound.release()
-        port.counters.closed.add()
+        connection.inbound.release()
+        counters.closed.add()
         // The host is counted until the descriptor is closed.
-        if let host = details.countedHost { closingHosts[connection.pointee.token] = host }
-        connection.pointee.details = nil
+        if let host = details.countedHost { closingHosts[connection.token] = host }
+        connection.details = nil
         // The connection already reads as closed: objects freed here may use it.
         owned.release()
     }
 
     /// Handles `closed`, the driver's last completion for a token.
     func closed(_ connection: ConnectionReference) {
-        if connection.pointee.state == .listening { return listenerClosed(connection) }
-        precondition(connection.pointee.state == .closing, "closed without being asked")
-        connection.pointee.outbound.clear(chunks)
+        if connection.state == .listening { return listenerClosed(connection) }
+        precondition(connection.state == .closing, "closed without being asked")
+        connection.outbound.clear(chunks)
         if configuration.countsHosts,
-            let host = closingHosts.removeValue(forKey: connection.pointee.token)
+            let host = closingHosts.removeValue(forKey: connection.token)
         {
             owner.hostDisconnected(host)
         }
         // A connect that did not succeed still has its details.
-        let details = connection.pointee.details
-        connection.pointee.details = nil
+        let details = connection.details
+        connection.details = nil
         table.release(connection)
         details?.release()
         owner.connectionClosed()

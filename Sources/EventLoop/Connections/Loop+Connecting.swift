@@ -31,7 +31,7 @@ package final class ConnectName: Sendable {
     private struct State {
         var isGivenUp = false
         /// The socket in use at the moment.
-        var place: (port: LoopPort, token: Token)?
+        var place: (remote: LoopRemote, token: Token)?
     }
 
     private let state = Monitor(State())
@@ -40,19 +40,19 @@ package final class ConnectName: Sendable {
 
     /// Cancels the connect, from any thread: no connection results from it.
     package func giveUp() {
-        let port = state.withLock { state in
+        let remote = state.withLock { state in
             state.isGivenUp = true
-            return state.place?.port
+            return state.place?.remote
         }
-        _ = port?.post(.run { $0.giveUpConnecting(self) }, always: true)
+        _ = remote?.post(.run { $0.giveUpConnecting(self) }, always: true)
     }
 
     package var isGivenUp: Bool { state.withLock { $0.isGivenUp } }
 
     fileprivate var token: Token? { state.withLock { $0.place?.token } }
 
-    fileprivate func isAt(_ token: Token, of port: LoopPort) {
-        state.withLock { $0.place = (port, token) }
+    fileprivate func isAt(_ token: Token, of remote: LoopRemote) {
+        state.withLock { $0.place = (remote, token) }
     }
 }
 
@@ -87,43 +87,43 @@ extension Loop {
             try startConnecting(address, isDatagram, attempt)
         } catch {
             let failure = error
-            refuse { try? done(.failure(failure)) }
+            failConnect { try? done(.failure(failure)) }
         }
     }
 
     /// Abandons a connect that its caller has cancelled.
     fileprivate func giveUpConnecting(_ name: ConnectName) {
         guard let connection = name.token.flatMap({ table.find($0) }),
-            connection.pointee.state == .connecting
+            connection.state == .connecting
         else { return }
         abandonConnect(connection, SystemError(ECANCELED, "connect"))
     }
 
     /// Reports a failure soon, but not inside the call that failed.
-    package func refuse(_ tell: @escaping () -> Void) {
-        refusals.append(tell)
+    package func failConnect(_ tell: @escaping () -> Void) {
+        failedConnects.append(tell)
         // A loop that has ended runs no further turn.
-        if hasEnded && !isTellingLast { tellLastRefusals() }
+        if hasEnded && !isTellingLast { reportLastFailedConnects() }
     }
 
     /// Reports the failures queued now. A closure that connects again waits for the next round.
-    func tellRefusals() {
-        let due = refusals
-        refusals = []
+    func reportFailedConnects() {
+        let due = failedConnects
+        failedConnects = []
         for tell in due { runClosure(for: nil) { _ in tell() } }
     }
 
     /// Reports failures without a next round. Bounded, since a closure may connect again after each
     /// failure.
-    func tellLastRefusals() {
+    func reportLastFailedConnects() {
         isTellingLast = true
         defer { isTellingLast = false }
         var rounds = 0
-        while !refusals.isEmpty && rounds < 100 {
+        while !failedConnects.isEmpty && rounds < 100 {
             rounds += 1
-            tellRefusals()
+            reportFailedConnects()
         }
-        refusals = []
+        failedConnects = []
     }
 
     private func startConnecting(
@@ -141,20 +141,20 @@ extension Loop {
         }
         let details = ConnectionDetails(isAccepted: false, remoteAddress: address)
         details.attempt = attempt
-        connection.pointee.details = Unmanaged.passRetained(details)
-        connection.pointee.descriptor = descriptor
-        connection.pointee.state = .connecting
-        connection.pointee.flags.insert(.readsAhead)
-        if isDatagram { connection.pointee.flags.insert(.datagrams) }
+        connection.details = Unmanaged.passRetained(details)
+        connection.descriptor = descriptor
+        connection.state = .connecting
+        connection.flags.insert(.readsAhead)
+        if isDatagram { connection.flags.insert(.datagrams) }
         owner.connectionAdded()
-        port.counters.opened.add()
-        driver.attach(descriptor, as: connection.pointee.token)
+        counters.opened.add()
+        driver.attach(descriptor, as: connection.token)
         armTimer(connection)
         submitConnect(connection)
         guard let name = attempt.name else { return }
-        name.isAt(connection.pointee.token, of: port)
+        name.isAt(connection.token, of: remote)
         // A cancel before `isAt` found no port to post to.
-        if name.isGivenUp { refuse { self.giveUpConnecting(name) } }
+        if name.isGivenUp { failConnect { self.giveUpConnecting(name) } }
     }
 
     /// Makes a connection of a stream that was connected elsewhere. On an error the descriptor
@@ -174,39 +174,39 @@ extension Loop {
     }
 
     /// Pauses a connection until the one that it has requested is open: its bytes and its end wait.
-    package func awaitOther(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open else { return }
-        connection.pointee.flags.insert(.awaitingOther)
-        connection.pointee.details?.takeUnretainedValue().awaitedOthers += 1
+    package func holdForConnect(_ connection: ConnectionReference) {
+        guard connection.state == .open else { return }
+        connection.flags.insert(.connectingOut)
+        connection.details?.takeUnretainedValue().pendingConnects += 1
         updateReading(connection)
     }
 
     package func otherCame(_ connection: ConnectionReference) {
-        guard connection.pointee.flags.contains(.awaitingOther),
-            let details = connection.pointee.details?.takeUnretainedValue()
+        guard connection.flags.contains(.connectingOut),
+            let details = connection.details?.takeUnretainedValue()
         else { return }
-        details.awaitedOthers -= 1
-        guard details.awaitedOthers == 0 else { return }
-        connection.pointee.flags.remove(.awaitingOther)
+        details.pendingConnects -= 1
+        guard details.pendingConnects == 0 else { return }
+        connection.flags.remove(.connectingOut)
         updateReading(connection)
         enqueue(connection)
     }
 
     private func submitConnect(_ connection: ConnectionReference) {
-        guard let name = connection.pointee.details?.takeUnretainedValue().attempt?.address,
+        guard let name = connection.details?.takeUnretainedValue().attempt?.address,
             let start = name.baseAddress
         else { return }
         driver.submit(
             .connect(UnsafeRawPointer(start), length: UInt32(name.count)),
-            for: connection.pointee.token)
+            for: connection.token)
     }
 
     func connected(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .connecting,
-            let details = connection.pointee.details?.takeUnretainedValue()
+        guard connection.state == .connecting,
+            let details = connection.details?.takeUnretainedValue()
         else { return }
         // A kernel may report success of a connect that had not even begun (a full backlog).
-        guard let remote = try? sockets.remoteAddress(of: connection.pointee.descriptor) else {
+        guard let remote = try? sockets.remoteAddress(of: connection.descriptor) else {
             return connectFailed(connection, SystemError(goneAtOnce(details), "connect"))
         }
         if case .unix(let path, _) = remote, path.isEmpty {
@@ -220,17 +220,17 @@ extension Loop {
             return abandonConnect(connection, SystemError(ECANCELED, "connect"))
         }
         details.attempt = nil
-        if !connection.pointee.flags.contains(.datagrams) {
-            sockets.prepare(connection.pointee.descriptor, configuration.stream)
+        if !connection.flags.contains(.datagrams) {
+            sockets.prepare(connection.descriptor, configuration.stream)
         }
-        connection.pointee.state = .open
-        connection.pointee.lastProgress = now
+        connection.state = .open
+        connection.lastProgress = now
         armTimer(connection)
         callback(connection) { delegate in
             try attempt.done(.success(connection))
             // Closed by the caller of the connect: the handler gets no callback.
-            guard connection.pointee.state == .open else { return .none }
-            connection.pointee.flags.insert(.opened)
+            guard connection.state == .open else { return .none }
+            connection.flags.insert(.opened)
             return try delegate.opened(connection)
         }
         updateReading(connection)
@@ -247,10 +247,10 @@ extension Loop {
     private func isSelfConnected(
         _ connection: ConnectionReference, _ remote: SocketAddress
     ) -> Bool {
-        guard remote.port != nil, !connection.pointee.flags.contains(.datagrams) else {
+        guard remote.port != nil, !connection.flags.contains(.datagrams) else {
             return false
         }
-        let local = try? sockets.localAddress(of: connection.pointee.descriptor)
+        let local = try? sockets.localAddress(of: connection.descriptor)
         return local == remote
     }
 
@@ -261,46 +261,46 @@ extension Loop {
         _ connection: ConnectionReference, _ remote: SocketAddress, _ attempt: ConnectAttempt
     ) {
         // With a reset, so that no remaining TCP state keeps the port in use.
-        sockets.resetOnClose(connection.pointee.descriptor)
+        sockets.resetOnClose(connection.descriptor)
         guard attempt.selfConnects < Self.mostSelfConnects, attempt.name?.isGivenUp != true else {
             return abandonConnect(connection, SystemError(ECONNREFUSED, "connect"))
         }
-        connection.pointee.details?.takeUnretainedValue().attempt = nil
-        connection.pointee.state = .closing
-        timers.cancel(connection.pointee.timer)
-        port.counters.closed.add()
-        driver.submit(.close, for: connection.pointee.token)
+        connection.details?.takeUnretainedValue().attempt = nil
+        connection.state = .closing
+        timers.cancel(connection.timer)
+        counters.closed.add()
+        driver.submit(.close, for: connection.token)
         connect(
             to: remote, isDatagram: false, deadline: attempt.deadline,
             selfConnects: attempt.selfConnects + 1, as: attempt.name, attempt.done)
     }
 
     func connectFailed(_ connection: ConnectionReference, _ error: SystemError) {
-        guard connection.pointee.state == .connecting,
-            let attempt = connection.pointee.details?.takeUnretainedValue().attempt
+        guard connection.state == .connecting,
+            let attempt = connection.details?.takeUnretainedValue().attempt
         else { return }
         guard error.number == EAGAIN else { return abandonConnect(connection, error) }
         // The deadline has a timer of its own.
         let time = min(now + Self.retryTime, attempt.deadline)
-        timers.schedule(at: time, .connectAgain(connection.pointee.token))
+        timers.schedule(at: time, .connectAgain(connection.token))
     }
 
     func connectAgain(_ connection: ConnectionReference) {
-        if connection.pointee.state == .connecting { submitConnect(connection) }
+        if connection.state == .connecting { submitConnect(connection) }
     }
 
     /// Reports the failure to the caller and closes the descriptor. Without `onOpen` there is no
     /// `onClose`.
     func abandonConnect(_ connection: ConnectionReference, _ error: SystemError) {
-        guard let details = connection.pointee.details?.takeUnretainedValue(),
+        guard let details = connection.details?.takeUnretainedValue(),
             let attempt = details.attempt
         else { return }
-        connection.pointee.state = .closing
-        timers.cancel(connection.pointee.timer)
-        port.counters.closed.add()
+        connection.state = .closing
+        timers.cancel(connection.timer)
+        counters.closed.add()
         // An error of the closure has no connection to close.
         runClosure(for: nil) { _ in try? attempt.done(.failure(error)) }
-        driver.submit(.close, for: connection.pointee.token)
+        driver.submit(.close, for: connection.token)
     }
 }
 

@@ -4,15 +4,15 @@ import Glibc
 extension Loop {
     /// The next check by the connection's only timer, which is moved at checks, not at each event.
     private func deadline(of connection: ConnectionReference) -> Nanoseconds? {
-        switch connection.pointee.state {
+        switch connection.state {
         case .open: return openDeadline(connection)
         case .finishing:
             // Bytes received meanwhile are discarded and are no progress.
             return isWaitingForPeer(connection)
                 ? now + Self.acknowledgementTime
-                : seen(connection.pointee.lastSent) + configuration.closeTimeout
+                : seen(connection.lastSent) + configuration.closeTimeout
         case .lingering: return nextLook(at: connection)
-        case .connecting: return connection.pointee.details?.takeUnretainedValue().attempt?.deadline
+        case .connecting: return connection.details?.takeUnretainedValue().attempt?.deadline
         case .closing, .free, .listening: return nil
         }
     }
@@ -21,19 +21,19 @@ extension Loop {
     /// anew at each check. Output may begin to wait between two checks, so without waiting output
     /// the next check comes after a quarter of the write time-out.
     private func openDeadline(_ connection: ConnectionReference) -> Nanoseconds? {
-        if connection.pointee.flags.contains(.broken) { return brokenDeadline(connection) }
+        if connection.flags.contains(.broken) { return brokenDeadline(connection) }
         var deadline: Nanoseconds?
         func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
         if let idle = configuration.idleTimeout {
-            add((isHeldByOthers(connection) ? now : seen(connection.pointee.lastProgress)) + idle)
+            add((isHeldByOthers(connection) ? now : seen(connection.lastProgress)) + idle)
         }
         if let read = configuration.readTimeout {
             // A paused connection misses no input.
-            add((isAwaitingInput(connection) ? seen(connection.pointee.lastReceived) : now) + read)
+            add((isAwaitingInput(connection) ? seen(connection.lastReceived) : now) + read)
         }
         if let write = configuration.writeTimeout {
-            let isOwed = !connection.pointee.outbound.isEmpty
-            add(isOwed ? seen(connection.pointee.lastSent) + write : now + max(1, write / 4))
+            let isOwed = !connection.outbound.isEmpty
+            add(isOwed ? seen(connection.lastSent) + write : now + max(1, write / 4))
         }
         return deadline
     }
@@ -47,8 +47,8 @@ extension Loop {
     /// The deadline of a broken connection. After a reset the kernel has little left to receive;
     /// after another error the peer may continue for ever.
     private func brokenDeadline(_ connection: ConnectionReference) -> Nanoseconds {
-        let isHeldUp = connection.pointee.flags.contains(.pipeFull)
-        return (isHeldUp ? now : connection.pointee.lastSent) + configuration.closeTimeout
+        let isHeldUp = connection.flags.contains(.pipeFull)
+        return (isHeldUp ? now : connection.lastSent) + configuration.closeTimeout
     }
 
     /// Whether the server works, or a pipe's target is full, which has time-outs of its own. False
@@ -56,12 +56,12 @@ extension Loop {
     /// earlier answer is not read.
     private func isHeldByOthers(_ connection: ConnectionReference) -> Bool {
         !awaitsPeer(connection)
-            && (connection.pointee.flags.contains(.pipeFull) || isWorking(connection))
+            && (connection.flags.contains(.pipeFull) || isWorking(connection))
     }
 
     /// The peer's turn: the connection is read, and no blocking work is pending.
     private func isAwaitingInput(_ connection: ConnectionReference) -> Bool {
-        connection.pointee.flags.isDisjoint(with: .notReading) && !hasWork(connection)
+        connection.flags.isDisjoint(with: .notReading) && !hasWork(connection)
     }
 
     /// Whether unread bytes show that the peer is not silent. That excuse ends after
@@ -69,7 +69,7 @@ extension Loop {
     private func hasInputComing(
         _ connection: ConnectionReference, since deadline: Nanoseconds
     ) -> Bool {
-        connection.pointee.state == .open && now < deadline + Self.patienceWithOthers
+        connection.state == .open && now < deadline + Self.patienceWithOthers
             && hasUnread(connection)
     }
 
@@ -77,21 +77,21 @@ extension Loop {
 
     /// All bytes are sent, and a reset waits until the peer's host has them, with recent progress.
     private func isWaitingForPeer(_ connection: ConnectionReference) -> Bool {
-        connection.pointee.state == .finishing
-            && connection.pointee.flags.contains(.resetsAtEnd)
-            && connection.pointee.outbound.isEmpty
-            && connection.pointee.lastSent + configuration.closeTimeout > now
+        connection.state == .finishing
+            && connection.flags.contains(.resetsAtEnd)
+            && connection.outbound.isEmpty
+            && connection.lastSent + configuration.closeTimeout > now
     }
 
     /// The shortest time between two checks, for any time-out.
     private static var shortestLook: Nanoseconds { 1_000_000 }
 
     func armTimer(_ connection: ConnectionReference) {
-        timers.cancel(connection.pointee.timer)
+        timers.cancel(connection.timer)
         guard let deadline = deadline(of: connection) else { return }
         let check = min(deadline, nextSendQueueCheck(connection) ?? deadline)
-        connection.pointee.timer = timers.schedule(
-            at: max(check, now + Self.shortestLook), .connection(connection.pointee.token))
+        connection.timer = timers.schedule(
+            at: max(check, now + Self.shortestLook), .connection(connection.token))
     }
 
     /// After a slow callback or a stopped process, a loop sees an expired deadline before the
@@ -99,26 +99,26 @@ extension Loop {
     /// follows a wait, which brings those events.
     func deadlinePassed(_ connection: ConnectionReference, isSecondLook: Bool) {
         if isWaitingForPeer(connection) { return resetWhenTaken(connection) }
-        if connection.pointee.state == .lingering { return lookAtLingering(connection) }
+        if connection.state == .lingering { return lookAtLingering(connection) }
         checkSendQueue(connection)
         guard let deadline = deadline(of: connection) else { return }
         guard deadline <= now else { return armTimer(connection) }
-        if connection.pointee.state == .connecting {
+        if connection.state == .connecting {
             return abandonConnect(connection, SystemError(ETIMEDOUT, "connect"))
         }
         guard isSecondLook, !hasInputComing(connection, since: deadline) else {
-            connection.pointee.timer = timers.schedule(
-                at: now + Self.shortestLook, .overdue(connection.pointee.token))
+            connection.timer = timers.schedule(
+                at: now + Self.shortestLook, .overdue(connection.token))
             return
         }
-        switch connection.pointee.state {
+        switch connection.state {
         case .open:
-            port.counters.timeouts.add()
+            counters.timeouts.add()
             close(connection, .timeout)
         case .finishing:
             // The unsent bytes will not arrive, and the stream must not look complete.
-            port.counters.timeouts.add()
-            connection.pointee.details?.takeUnretainedValue().cause = .timeout
+            counters.timeouts.add()
+            connection.details?.takeUnretainedValue().cause = .timeout
             abort(connection, .timeout)
         case .connecting, .lingering, .closing, .free, .listening: break
         }

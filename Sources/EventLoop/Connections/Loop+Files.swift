@@ -8,21 +8,21 @@ extension Loop {
         _ connection: ConnectionReference, _ file: consuming FilePart
     ) throws(SystemError) {
         // Each piece would be too long for a datagram.
-        guard !connection.pointee.flags.contains(.datagrams) else {
+        guard !connection.flags.contains(.datagrams) else {
             throw SystemError(EOPNOTSUPP, "sendfile")
         }
         guard acceptsWrites(connection), file.left > 0 else { return }
         precondition(
-            !connection.pointee.flags.contains(.reserving),
+            !connection.flags.contains(.reserving),
             "sendFile inside write(reserving:) on the same connection")
-        if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
-        connection.pointee.outbound.append(file, chunks)
+        if connection.outbound.isEmpty { connection.lastSent = now }
+        connection.outbound.append(file, chunks)
         wrote(connection)
     }
 
     /// The promised bytes cannot be sent, and the stream must not look complete.
     func fileFailed(_ connection: ConnectionReference, _ error: Int32) {
-        connection.pointee.outbound.clearFileError()
+        connection.outbound.clearFileError()
         abort(connection, .reset(SystemError(error, "pread")))
     }
 }

@@ -16,17 +16,17 @@ extension Loop {
     /// discarded. False, for another check later, while input may be queued behind the current
     /// completion.
     func isTaken(_ connection: ConnectionReference) -> Bool {
-        let descriptor = connection.pointee.descriptor
-        return connection.pointee.lastReceived + Self.quietTime <= now && !isBehind
+        let descriptor = connection.descriptor
+        return connection.lastReceived + Drain.quietTime <= now && !isBehind
             && !driver.mayHoldInput
-            && connection.pointee.discarded == 0
+            && connection.discarded == 0
             && sockets.unacknowledged(descriptor) == 0 && !sockets.hasUnread(descriptor)
     }
 
     func linger(_ connection: ConnectionReference) {
-        connection.pointee.state = .lingering
-        connection.pointee.lingerStart = now
-        port.counters.lingering.add()
+        connection.state = .lingering
+        connection.lingerStart = now
+        counters.lingering.add()
         // Before the end is sent, as in a close without lingering: a peer that has seen our end
         // finds the connection closed here too.
         tellClosed(connection, nil)
@@ -36,14 +36,14 @@ extension Loop {
 
     /// The next check: soon at first, then less and less often, but not after the end of lingering.
     func nextLook(at connection: ConnectionReference) -> Nanoseconds {
-        let passed = now - connection.pointee.lingerStart
-        let look = max(Self.quietTime, min(passed / 2, Self.longestLook))
+        let passed = now - connection.lingerStart
+        let look = max(Drain.quietTime, min(passed / 2, Self.longestLook))
         return min(now + look, lingerEnd(of: connection))
     }
 
     private func lingerEnd(of connection: ConnectionReference) -> Nanoseconds {
-        let (since, limit) = (connection.pointee.lingerStart, configuration.lingerTimeout)
-        return min(max(since, connection.pointee.lastReceived), since + limit) + limit
+        let (since, limit) = (connection.lingerStart, configuration.lingerTimeout)
+        return min(max(since, connection.lastReceived), since + limit) + limit
     }
 
     func lookAtLingering(_ connection: ConnectionReference) {

@@ -60,15 +60,15 @@ extension Loop {
     /// previous one. An error of either closure closes the connection. After the close no closure
     /// is called.
     package func offload(_ connection: ConnectionReference, _ job: Offload) {
-        guard connection.pointee.state == .open,
-            let details = connection.pointee.details?.takeUnretainedValue()
+        guard connection.state == .open,
+            let details = connection.details?.takeUnretainedValue()
         else { return }
         let work = details.work ?? ConnectionWork()
         details.work = work
         let count = work.count
         if count >= configuration.workLimit {
             guard count < configuration.workLimit + Self.workExcess else {
-                port.counters.workRefusals.add()
+                counters.offloadRefusals.add()
                 return close(connection, .handlerError(OffloadRefused()))
             }
         }
@@ -76,30 +76,30 @@ extension Loop {
         if count + 1 >= configuration.workLimit { pauseForWork(connection) }
         guard work.current == nil, !work.isRefusing else { return }
         // Not inside this call, since a refusal is reported by a closure of the same handler.
-        connection.pointee.flags.insert(.workDue)
+        connection.flags.insert(.workDue)
         enqueue(connection)
     }
 
     /// Whether there is room for another job under the limit.
     package func canOffload(_ connection: ConnectionReference) -> Bool {
-        connection.pointee.state == .open && !connection.pointee.flags.contains(.workFull)
+        connection.state == .open && !connection.flags.contains(.workFull)
     }
 
     /// Pauses reading, since input causes more work than is done.
     private func pauseForWork(_ connection: ConnectionReference) {
-        guard connection.pointee.flags.isDisjoint(with: [.workFull, .broken]) else { return }
-        connection.pointee.flags.insert(.workFull)
-        port.counters.workPauses.add()
+        guard connection.flags.isDisjoint(with: [.workFull, .broken]) else { return }
+        connection.flags.insert(.workFull)
+        counters.workPauses.add()
         updateReading(connection)
     }
 
     /// Submits the next job to the pool. Jobs that it refuses are refused to the handler, in order.
     func startWork(_ connection: ConnectionReference) {
-        connection.pointee.flags.remove(.workDue)
-        guard let work = connection.pointee.details?.takeUnretainedValue().work else { return }
-        let token = connection.pointee.token
+        connection.flags.remove(.workDue)
+        guard let work = connection.details?.takeUnretainedValue().work else { return }
+        let token = connection.token
         var left = work.jobs.count
-        while left > 0, work.current == nil, connection.pointee.state == .open,
+        while left > 0, work.current == nil, connection.state == .open,
             let job = work.jobs.popFirst()
         {
             left -= 1
@@ -112,7 +112,7 @@ extension Loop {
             }
         }
         // Jobs added by a refusal's closure: an immediate submit would be refused again and again.
-        if work.current == nil && work.jobs.count > 0 && connection.pointee.state == .open {
+        if work.current == nil && work.jobs.count > 0 && connection.state == .open {
             timers.schedule(at: now + Self.refusedWorkTime, .workAgain(token))
         }
         resumeAfterWork(connection, work)
@@ -120,34 +120,34 @@ extension Loop {
 
     private func submit(_ job: Offload, of token: Token, _ work: ConnectionWork) -> Bool {
         guard let workers = configuration.workers else { return false }
-        let (port, run, mark) = (port, job.run, work.mark)
+        let (remote, run, mark) = (remote, job.run, work.mark)
         return workers.submit {
             guard !mark.isGone.load(ordering: .relaxed) else { return workers.noteSkipped() }
             let result = run()
-            _ = port.post(.run { loop in loop.workEnded(token, result) }, always: true)
+            _ = remote.post(.run { loop in loop.workEnded(token, result) }, always: true)
         }
     }
 
     private func workEnded(_ token: Token, _ result: OffloadResult) {
-        guard let connection = table.find(token), connection.pointee.state == .open,
-            let work = connection.pointee.details?.takeUnretainedValue().work,
+        guard let connection = table.find(token), connection.state == .open,
+            let work = connection.details?.takeUnretainedValue().work,
             let job = work.current
         else { return }
         work.current = nil
-        connection.pointee.lastSent = now
+        connection.lastSent = now
         runClosure(for: token) { _ in try job.done(result) }
         // The closure may have closed the connection, but a slot is never freed inside a closure.
-        guard connection.pointee.state == .open else { return }
+        guard connection.state == .open else { return }
         startWork(connection)
     }
 
     /// Resumes reading at half of the limit. Reports an end that waited for the last job.
     private func resumeAfterWork(_ connection: ConnectionReference, _ work: ConnectionWork) {
-        guard connection.pointee.state == .open else { return }
-        if connection.pointee.flags.contains(.workFull)
+        guard connection.state == .open else { return }
+        if connection.flags.contains(.workFull)
             && work.count <= configuration.workLimit / 2
         {
-            connection.pointee.flags.remove(.workFull)
+            connection.flags.remove(.workFull)
             // The handler stopped reading in the middle of its input.
             showUnread(connection)
         }
@@ -156,12 +156,12 @@ extension Loop {
 
     /// Has the connection's end and the drain checked again after the server's own work.
     func workDone(_ connection: ConnectionReference) {
-        if connection.pointee.flags.contains(.endDue) { enqueue(connection) }
+        if connection.flags.contains(.endDue) { enqueue(connection) }
         if case .draining = phase { drainDeadline = now }
     }
 
     func hasWork(_ connection: ConnectionReference) -> Bool {
-        let work = connection.pointee.details?.takeUnretainedValue().work
+        let work = connection.details?.takeUnretainedValue().work
         return work.map { $0.count > 0 } ?? false
     }
 

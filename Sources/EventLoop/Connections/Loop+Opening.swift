@@ -22,13 +22,13 @@ extension Loop {
         sockets.prepare(descriptor, configuration.stream)
         let details = ConnectionDetails(isAccepted: listener != nil, remoteAddress: stream.peer)
         details.countedHost = host
-        connection.pointee.details = Unmanaged.passRetained(details)
-        connection.pointee.descriptor = descriptor
-        connection.pointee.state = .open
-        connection.pointee.flags.insert(listener == nil ? [.opened, .readsAhead] : .opened)
-        connection.pointee.lastReceived = now
-        port.counters.opened.add()
-        driver.attach(descriptor, as: connection.pointee.token)
+        connection.details = Unmanaged.passRetained(details)
+        connection.descriptor = descriptor
+        connection.state = .open
+        connection.flags.insert(listener == nil ? [.opened, .readsAhead] : .opened)
+        connection.lastReceived = now
+        counters.opened.add()
+        driver.attach(descriptor, as: connection.token)
         armTimer(connection)
         callback(connection) { try $0.opened(connection) }
         // Inside a closure of the program, the callback's writes are not flushed yet.
@@ -40,9 +40,9 @@ extension Loop {
 
     /// The address of our side, read from the kernel once.
     package func localAddress(of connection: ConnectionReference) -> SocketAddress? {
-        guard let details = connection.pointee.details?.takeUnretainedValue() else { return nil }
+        guard let details = connection.details?.takeUnretainedValue() else { return nil }
         if details.localAddress == nil {
-            details.localAddress = try? sockets.localAddress(of: connection.pointee.descriptor)
+            details.localAddress = try? sockets.localAddress(of: connection.descriptor)
         }
         return details.localAddress
     }
@@ -50,6 +50,6 @@ extension Loop {
     package func set(
         _ option: StreamOption, on connection: ConnectionReference
     ) throws(SystemError) {
-        try sockets.set(option, on: connection.pointee.descriptor)
+        try sockets.set(option, on: connection.descriptor)
     }
 }

@@ -7,25 +7,25 @@ extension Loop {
     /// Sends all unread and future bytes of `source` to `target`, and its end too. The handler of
     /// `source` gets no more input.
     package func pipe(_ source: ConnectionReference, to target: ConnectionReference) {
-        guard source.pointee.state == .open, target.pointee.state == .open,
-            let details = source.pointee.details?.takeUnretainedValue(),
-            let targetDetails = target.pointee.details?.takeUnretainedValue()
+        guard source.state == .open, target.state == .open,
+            let details = source.details?.takeUnretainedValue(),
+            let targetDetails = target.details?.takeUnretainedValue()
         else { return }
         precondition(
-            source.pointee.loop.toOpaque() == target.pointee.loop.toOpaque(),
+            source.loop.toOpaque() == target.loop.toOpaque(),
             "a pipe between connections of two loops: connect with connection.connect(to:)")
         if let before = details.pipeTarget.flatMap({ table.find($0) }) {
-            let others = before.pointee.details?.takeUnretainedValue()
-            others?.pipeSources.removeAll { $0 == source.pointee.token }
-            if before.pointee.state == .open, before != target { endTarget(before) }
+            let others = before.details?.takeUnretainedValue()
+            others?.pipeSources.removeAll { $0 == source.token }
+            if before.state == .open, before != target { endTarget(before) }
         }
-        details.pipeTarget = target.pointee.token
-        targetDetails.pipeSources.append(source.pointee.token)
-        source.pointee.flags.insert(.piped)
+        details.pipeTarget = target.token
+        targetDetails.pipeSources.append(source.token)
+        source.flags.insert(.piped)
         passOnEmptyDatagram(source)
-        source.pointee.flags.subtract([.trafficDue, .wakeDue, .pipeFull, .throttled])
+        source.flags.subtract([.trafficDue, .wakeDue, .pipeFull, .throttled])
         // An end that the handler knows already must reach the target too.
-        if source.pointee.flags.contains(.peerEnded) { source.pointee.flags.insert(.endDue) }
+        if source.flags.contains(.peerEnded) { source.flags.insert(.endDue) }
         updateReading(source)
         // Not inside the callback, which may still read these bytes.
         enqueue(source)
@@ -33,8 +33,8 @@ extension Loop {
 
     /// The target of a pipe while it accepts writes.
     private func target(of source: ConnectionReference) -> ConnectionReference? {
-        guard let token = source.pointee.details?.takeUnretainedValue().pipeTarget,
-            let target = table.find(token), target.pointee.state == .open
+        guard let token = source.details?.takeUnretainedValue().pipeTarget,
+            let target = table.find(token), target.state == .open
         else { return nil }
         return target
     }
@@ -42,16 +42,16 @@ extension Loop {
     /// Writes fresh bytes to the target; dropped if the target accepts none.
     func passOn(_ source: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard let target = target(of: source) else { return }
-        if target.pointee.flags.contains(.datagrams) {
+        if target.flags.contains(.datagrams) {
             writeWhole(target) { write(target, bytes) }
         } else {
             write(target, bytes)
             // At once, since further bytes may follow in the same turn.
-            if depth == 0 && target.pointee.flags.contains(.dirty) { flush(target) }
+            if depth == 0 && target.flags.contains(.dirty) { flush(target) }
         }
         // The write has marked the target as congested, so `relieve` will follow.
-        if target.pointee.outbound.memory > pipeMark(of: source) {
-            source.pointee.flags.insert(.pipeFull)
+        if target.outbound.memory > pipeMark(of: source) {
+            source.flags.insert(.pipeFull)
             updateReading(source)
         }
     }
@@ -59,14 +59,14 @@ extension Loop {
     /// The most bytes that may wait in the target. After a reset the kernel's remaining input
     /// cannot grow and holds a descriptor, so more of it is read at once.
     private func pipeMark(of source: ConnectionReference) -> Int {
-        source.pointee.flags.contains(.broken)
+        source.flags.contains(.broken)
             ? max(configuration.outboundHighMark, configuration.outboundLimit / 2)
             : configuration.outboundHighMark
     }
 
     /// Passes on bytes that were unread when the pipe was made.
     func passOnUnread(_ source: ConnectionReference) {
-        guard source.pointee.inbound.count > 0 else { return }
+        guard source.inbound.count > 0 else { return }
         passOn(source, takeAll(source))
         if depth == 0 && !retired.isEmpty { retired.free() }
     }
@@ -80,11 +80,11 @@ extension Loop {
 
     /// Resumes the sources of a target that has caught up.
     func reliefForPipe(_ target: ConnectionReference) {
-        for token in target.pointee.details?.takeUnretainedValue().pipeSources ?? [] {
-            guard let source = table.find(token), source.pointee.flags.contains(.pipeFull) else {
+        for token in target.details?.takeUnretainedValue().pipeSources ?? [] {
+            guard let source = table.find(token), source.flags.contains(.pipeFull) else {
                 continue
             }
-            source.pointee.flags.remove(.pipeFull)
+            source.flags.remove(.pipeFull)
             updateReading(source)
             enqueue(source)
         }
@@ -96,7 +96,7 @@ extension Loop {
     func pipeEnded(_ source: ConnectionReference) {
         guard let target = target(of: source) else {
             close(source, .peer)
-            if depth == 0 { attend(source) }
+            if depth == 0 { process(source) }
             return
         }
         endTarget(target)
@@ -107,7 +107,7 @@ extension Loop {
     /// was cut.
     private func endTarget(_ target: ConnectionReference) {
         guard !isFed(target) else { return }
-        if target.pointee.flags.contains(.resetsAtEnd) {
+        if target.flags.contains(.resetsAtEnd) {
             return close(target, .reset(SystemError(ECONNRESET, "recv")))
         }
         shutdownWrite(target)
@@ -118,32 +118,32 @@ extension Loop {
     /// Handles the end of the target's peer: no more answers will come, so our side of each source
     /// ends. Bytes that the sources still bring are sent.
     func endSources(of target: ConnectionReference) {
-        for token in target.pointee.details?.takeUnretainedValue().pipeSources ?? [] {
+        for token in target.details?.takeUnretainedValue().pipeSources ?? [] {
             if let source = table.find(token) { shutdownWrite(source) }
         }
     }
 
     /// Whether a source may still bring bytes for this target.
     func isFed(_ target: ConnectionReference) -> Bool {
-        let sources = target.pointee.details?.takeUnretainedValue().pipeSources ?? []
+        let sources = target.details?.takeUnretainedValue().pipeSources ?? []
         return sources.contains { token in
             guard let source = table.find(token) else { return false }
-            return !source.pointee.flags.contains(.peerEnded)
-                || source.pointee.flags.contains(.endDue)
+            return !source.flags.contains(.peerEnded)
+                || source.flags.contains(.endDue)
         }
     }
 
     /// Closes the other connections of a pipe once their bytes are sent. If the closing one was
     /// cut, they are reset: a stream that merely ended would look complete.
     func pipeBroken(_ connection: ConnectionReference, _ cause: CloseCause) {
-        guard let details = connection.pointee.details?.takeUnretainedValue(),
+        guard let details = connection.details?.takeUnretainedValue(),
             details.pipeTarget != nil || !details.pipeSources.isEmpty
         else { return }
         let isMoving =
-            !connection.pointee.flags.contains(.peerEnded)
-            && connection.pointee.lastReceived + Self.quietTime > now
+            !connection.flags.contains(.peerEnded)
+            && connection.lastReceived + Drain.quietTime > now
         let isCut =
-            cause.isCut || connection.pointee.flags.contains(.aborting)
+            cause.isCut || connection.flags.contains(.aborting)
             || (cause.isShutdown && isMoving)
         let (target, sources) = (details.pipeTarget, details.pipeSources)
         details.pipeTarget = nil
@@ -152,21 +152,21 @@ extension Loop {
             if let source = table.find(token) { follow(source, isCut, cause) }
         }
         guard let target = target.flatMap({ table.find($0) }),
-            let targetDetails = target.pointee.details?.takeUnretainedValue()
+            let targetDetails = target.details?.takeUnretainedValue()
         else { return }
-        targetDetails.pipeSources.removeAll { $0 == connection.pointee.token }
+        targetDetails.pipeSources.removeAll { $0 == connection.token }
         if targetDetails.pipeSources.isEmpty {
             follow(target, isCut, cause)
-        } else if target.pointee.state == .open {
-            if isCut { target.pointee.flags.insert(.resetsAtEnd) }
+        } else if target.state == .open {
+            if isCut { target.flags.insert(.resetsAtEnd) }
             endTarget(target)
         }
     }
 
     private func follow(_ other: ConnectionReference, _ isCut: Bool, _ cause: CloseCause) {
-        guard other.pointee.state == .open else { return }
+        guard other.state == .open else { return }
         close(other, isCut ? cause : .peer)
-        if isCut { other.pointee.flags.insert(.resetsAtEnd) }
+        if isCut { other.flags.insert(.resetsAtEnd) }
     }
 }
 

@@ -4,50 +4,50 @@ extension Loop {
     /// Handles all input except fresh bytes for a handler that has read everything before.
     @usableFromInline
     @inline(never)
-    func receivedRest(
+    func receivedSlow(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) {
-        guard connection.pointee.state == .open else {
+        guard connection.state == .open else {
             return discard(bytes.count, of: connection)
         }
-        if connection.pointee.flags.contains(.piped) {
+        if connection.flags.contains(.piped) {
             passOnUnread(connection)
             return passOn(connection, bytes)
         }
-        if !connection.pointee.flags.isDisjoint(with: .notReading) {
+        if !connection.flags.isDisjoint(with: .notReading) {
             // Late bytes of a stream that is being stopped: kept in order, shown after the pause.
-            connection.pointee.inbound.append(bytes)
-            connection.pointee.flags.insert(.trafficDue)
+            connection.inbound.append(bytes)
+            connection.flags.insert(.trafficDue)
             return
         }
-        if connection.pointee.inbound.count == 0 {
-            connection.pointee.inbound.lend(bytes)
+        if connection.inbound.count == 0 {
+            connection.inbound.lend(bytes)
         } else {
-            connection.pointee.inbound.append(bytes)
+            connection.inbound.append(bytes)
         }
         // This call also shows kept bytes, for which `onTraffic` was due.
-        connection.pointee.flags.remove(.trafficDue)
+        connection.flags.remove(.trafficDue)
         callback(connection) { try $0.traffic(connection) }
     }
 
     /// Counts discarded input. After our end, input is read only so that no reset destroys our last
     /// bytes.
     private func discard(_ count: Int, of connection: ConnectionReference) {
-        connection.pointee.discarded += count
-        if connection.pointee.state == .lingering
-            && connection.pointee.discarded > configuration.lingerLimit
+        connection.discarded += count
+        if connection.state == .lingering
+            && connection.discarded > configuration.lingerLimit
         {
             beginClosing(connection)
         }
     }
 
     func peerEnded(_ connection: ConnectionReference) {
-        connection.pointee.flags.subtract([.receiving, .stopping])
-        connection.pointee.flags.insert(.peerEnded)
-        switch connection.pointee.state {
+        connection.flags.subtract([.receiving, .stopping])
+        connection.flags.insert(.peerEnded)
+        switch connection.state {
         case .open:
             endOfInput(connection)
-            if !connection.pointee.flags.contains(.queued) { updateReading(connection) }
+            if !connection.flags.contains(.queued) { updateReading(connection) }
         case .lingering: beginClosing(connection)
         case .finishing, .closing, .free, .listening, .connecting: break
         }
@@ -56,61 +56,61 @@ extension Loop {
     /// Reports the peer's end after all input before it has been shown.
     private func endOfInput(_ connection: ConnectionReference) {
         let waits = ConnectionFlags.notReading.union(.trafficDue)
-        if connection.pointee.flags.isDisjoint(with: waits) {
+        if connection.flags.isDisjoint(with: waits) {
             tellPeerEnded(connection)
         } else {
-            connection.pointee.flags.insert(.endDue)
+            connection.flags.insert(.endDue)
             enqueue(connection)
         }
     }
 
     func tellPeerEnded(_ connection: ConnectionReference) {
-        if connection.pointee.flags.contains(.piped) { passOnUnread(connection) }
-        if connection.pointee.flags.contains(.broken) { return endBroken(connection) }
-        if connection.pointee.flags.contains(.piped) { return pipeEnded(connection) }
+        if connection.flags.contains(.piped) { passOnUnread(connection) }
+        if connection.flags.contains(.broken) { return endBroken(connection) }
+        if connection.flags.contains(.piped) { return pipeEnded(connection) }
         if configuration.allowHalfClosure {
             callback(connection) { try $0.peerEnded(connection) }
             return closeIfBothEnded(connection)
         }
         // A peer that has only ended its side still waits for an answer, or for a pipe's bytes.
-        if isWorking(connection) { return awaitWork(connection) }
+        if isWorking(connection) { return deferEnd(connection) }
         if isFed(connection) {
-            connection.pointee.flags.insert(.endDue)
+            connection.flags.insert(.endDue)
             return endSources(of: connection)
         }
         close(connection, .peer)
-        attend(connection)
+        process(connection)
     }
 
     /// Keeps the end until the work is done. A busy handler may wait for input that will not come,
     /// so it is notified.
-    private func awaitWork(_ connection: ConnectionReference) {
-        connection.pointee.flags.insert(.endDue)
-        guard isBusy(connection), !connection.pointee.flags.contains(.endShown) else { return }
-        connection.pointee.flags.insert(.endShown)
+    private func deferEnd(_ connection: ConnectionReference) {
+        connection.flags.insert(.endDue)
+        guard isBusy(connection), !connection.flags.contains(.endShown) else { return }
+        connection.flags.insert(.endShown)
         callback(connection) { try $0.peerEnded(connection) }
     }
 
     /// Closes a connection with half-closure once both sides have ended.
     func closeIfBothEnded(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open,
-            connection.pointee.flags.isSuperset(of: [.peerEnded, .writeEnded]),
-            !connection.pointee.flags.contains(.endDue)
+        guard connection.state == .open,
+            connection.flags.isSuperset(of: [.peerEnded, .writeEnded]),
+            !connection.flags.contains(.endDue)
         else { return }
         close(connection, .peer)
-        if depth == 0 { attend(connection) }
+        if depth == 0 { process(connection) }
     }
 
     /// Handles a failed receive: no more input will come. Earlier input is shown first.
     func receiveFailed(_ connection: ConnectionReference, _ error: SystemError) {
-        connection.pointee.flags.subtract([.receiving, .stopping])
-        if connection.pointee.flags.contains(.datagrams) {
+        connection.flags.subtract([.receiving, .stopping])
+        if connection.flags.contains(.datagrams) {
             return datagramReceiveFailed(connection, error)
         }
-        connection.pointee.flags.insert(.peerEnded)
-        switch connection.pointee.state {
+        connection.flags.insert(.peerEnded)
+        switch connection.state {
         case .open:
-            connection.pointee.flags.insert(.endDue)
+            connection.flags.insert(.endDue)
             breakOff(connection, error)
         case .finishing, .lingering: beginClosing(connection, .reset(error))
         case .closing, .free, .listening, .connecting: break
@@ -123,58 +123,58 @@ extension Loop {
     /// error is still read and shown, even during a pause. Then the connection closes with that
     /// error.
     func breakOff(_ connection: ConnectionReference, _ error: SystemError) {
-        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
+        guard let details = connection.details?.takeUnretainedValue() else { return }
         if details.cause == nil { details.cause = .reset(error) }
         // Unread bytes were not shown because the library itself had paused reading.
-        let wasPausedByUs = !connection.pointee.flags.isDisjoint(with: [.throttled, .workFull])
+        let wasPausedByUs = !connection.flags.isDisjoint(with: [.throttled, .workFull])
         if wasPausedByUs { showUnread(connection) }
-        connection.pointee.flags.insert([.broken, .writeEnded, .endSent, .congested])
-        connection.pointee.flags.subtract(.pauses)
-        connection.pointee.lastSent = now
+        connection.flags.insert([.broken, .writeEnded, .endSent, .congested])
+        connection.flags.subtract(.pauses)
+        connection.lastSent = now
         armTimer(connection)
-        failAwaitedSends(connection, .reset(error))
+        failPromises(connection, .reset(error))
         reliefForPipe(connection)
         updateReading(connection)
         // After a peer's end no further event will come.
-        let hasEnded = connection.pointee.flags.contains(.peerEnded)
-        if hasEnded { connection.pointee.flags.insert(.endDue) }
+        let hasEnded = connection.flags.contains(.peerEnded)
+        if hasEnded { connection.flags.insert(.endDue) }
         enqueue(connection)
     }
 
     private func endBroken(_ connection: ConnectionReference) {
         close(connection, .peer)
-        attend(connection)
+        process(connection)
     }
 
     /// Handles a hang-up without a receive: a reset, or the end of both sides, which has no error.
     func hungUp(_ connection: ConnectionReference, _ number: Int32) {
         // Without an error no further event can come, so the connection stays marked as watched.
-        guard connection.pointee.state == .open, number != 0 else { return }
-        connection.pointee.flags.remove(.watching)
+        guard connection.state == .open, number != 0 else { return }
+        connection.flags.remove(.watching)
         breakOff(connection, SystemError(number, "recv"))
     }
 
     /// Watches a connection that is not read, or whose peer has ended its side and waits for an
     /// answer. Otherwise the loss of the peer would go unnoticed.
     private func watch(_ connection: ConnectionReference) {
-        guard connection.pointee.flags.isDisjoint(with: [.watching, .datagrams, .broken]),
-            !connection.pointee.flags.isDisjoint(with: ConnectionFlags.pauses.union(.peerEnded))
+        guard connection.flags.isDisjoint(with: [.watching, .datagrams, .broken]),
+            !connection.flags.isDisjoint(with: ConnectionFlags.pauses.union(.peerEnded))
         else { return }
-        connection.pointee.flags.insert(.watching)
-        driver.submit(.watch, for: connection.pointee.token)
+        connection.flags.insert(.watching)
+        driver.submit(.watch, for: connection.token)
     }
 
     func receiveStopped(_ connection: ConnectionReference) {
-        connection.pointee.flags.subtract([.receiving, .stopping])
+        connection.flags.subtract([.receiving, .stopping])
         updateReading(connection)
     }
 
     /// Starts or stops the receive stream, according to the connection's state. A stopped stream is
     /// started again only after its last completion.
     func updateReading(_ connection: ConnectionReference) {
-        let flags = connection.pointee.flags
+        let flags = connection.flags
         let isWanted: Bool
-        switch connection.pointee.state {
+        switch connection.state {
         case .open:
             isWanted = flags.isDisjoint(with: ConnectionFlags.notReading.union(.peerEnded))
         case .finishing, .lingering: isWanted = !flags.contains(.peerEnded)
@@ -185,18 +185,18 @@ extension Loop {
             // Unread bytes are shown first, which may cause another pause.
             guard !flags.contains(.trafficDue) else { return enqueue(connection) }
             if isDatagram && isReceiveHeldBack(connection) { return }
-            connection.pointee.flags.insert(.receiving)
-            connection.pointee.flags.remove(.watching)
+            connection.flags.insert(.receiving)
+            connection.flags.remove(.watching)
             // After a pause the read time-out starts anew.
-            connection.pointee.lastReceived = now
-            driver.submit(isDatagram ? .receiveDatagrams : .receive, for: connection.pointee.token)
+            connection.lastReceived = now
+            driver.submit(isDatagram ? .receiveDatagrams : .receive, for: connection.token)
         } else if !isWanted && flags.contains(.receiving) && !flags.contains(.stopping)
             && !flags.contains(.peerEnded)
         {
-            connection.pointee.flags.insert(.stopping)
+            connection.flags.insert(.stopping)
             driver.submit(
-                .stop(isDatagram ? .datagrams : .receive), for: connection.pointee.token)
-        } else if !isWanted && !flags.contains(.receiving) && connection.pointee.state == .open {
+                .stop(isDatagram ? .datagrams : .receive), for: connection.token)
+        } else if !isWanted && !flags.contains(.receiving) && connection.state == .open {
             watch(connection)
         }
     }
@@ -204,32 +204,32 @@ extension Loop {
     /// Called when the library no longer pauses reading. The handler is called for its unread bytes
     /// before more are read.
     func showUnread(_ connection: ConnectionReference) {
-        if connection.pointee.inbound.count > 0 { connection.pointee.flags.insert(.trafficDue) }
+        if connection.inbound.count > 0 { connection.flags.insert(.trafficDue) }
         enqueue(connection)
     }
 
     // MARK: For the public API
 
     package func pauseReading(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open, !connection.pointee.flags.contains(.broken)
+        guard connection.state == .open, !connection.flags.contains(.broken)
         else { return }
-        connection.pointee.flags.insert(.paused)
+        connection.flags.insert(.paused)
         updateReading(connection)
     }
 
     package func resumeReading(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open,
-            connection.pointee.flags.contains(.paused)
+        guard connection.state == .open,
+            connection.flags.contains(.paused)
         else { return }
-        connection.pointee.flags.remove(.paused)
+        connection.flags.remove(.paused)
         updateReading(connection)
         // Bytes or an end from the pause are shown by the loop, not inside this call.
         enqueue(connection)
     }
 
     package func wake(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open else { return }
-        connection.pointee.flags.insert(.wakeDue)
+        guard connection.state == .open else { return }
+        connection.flags.insert(.wakeDue)
         enqueue(connection)
     }
 
@@ -240,12 +240,12 @@ extension Loop {
     package func peek(
         _ connection: ConnectionReference, _ count: Int
     ) -> UnsafeRawBufferPointer? {
-        guard count >= 0, count <= connection.pointee.inbound.count else { return nil }
-        if count > connection.pointee.inbound.front.count {
-            connection.pointee.inbound.merge(&retired)
+        guard count >= 0, count <= connection.inbound.count else { return nil }
+        if count > connection.inbound.front.count {
+            connection.inbound.merge(&retired)
         }
         return UnsafeRawBufferPointer(
-            start: connection.pointee.inbound.front.baseAddress, count: count)
+            start: connection.inbound.front.baseAddress, count: count)
     }
 
     /// Like `peek`, and consumes the bytes.
@@ -260,32 +260,32 @@ extension Loop {
     @inlinable
     @inline(__always)
     package func takeAll(_ connection: ConnectionReference) -> UnsafeRawBufferPointer {
-        guard connection.pointee.inbound.isLent, !connection.pointee.flags.contains(.awaiting)
+        guard connection.inbound.isLent, !connection.flags.contains(.expectingInput)
         else { return takeAllKept(connection) }
         if !isCurrent(connection) { enqueue(connection) }
-        return connection.pointee.inbound.takeLent()
+        return connection.inbound.takeLent()
     }
 
     @usableFromInline
     @inline(never)
     func takeAllKept(_ connection: ConnectionReference) -> UnsafeRawBufferPointer {
-        if connection.pointee.inbound.isWrapped { connection.pointee.inbound.merge(&retired) }
-        let bytes = connection.pointee.inbound.front
+        if connection.inbound.isWrapped { connection.inbound.merge(&retired) }
+        let bytes = connection.inbound.front
         consume(connection, bytes.count)
         return bytes
     }
 
     @inline(__always)
     package func consume(_ connection: ConnectionReference, _ count: Int) {
-        connection.pointee.inbound.consume(count)
-        connection.pointee.flags.remove(.awaiting)
+        connection.inbound.consume(count)
+        connection.flags.remove(.expectingInput)
         // Outside its own callback no other code would free the memory.
         if !isCurrent(connection) { enqueue(connection) }
     }
 
     /// Notes that the handler needs `count` bytes to continue: the inbound cap makes room for them.
-    package func await(_ connection: ConnectionReference, _ count: Int) {
-        connection.pointee.awaited = count
-        connection.pointee.flags.insert(.awaiting)
+    package func expectInput(_ connection: ConnectionReference, _ count: Int) {
+        connection.expectedInput = count
+        connection.flags.insert(.expectingInput)
     }
 }

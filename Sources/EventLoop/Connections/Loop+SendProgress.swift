@@ -7,14 +7,14 @@
 extension Loop {
     /// Whether bytes wait until the peer reads more. Datagrams do not wait.
     func awaitsPeer(_ connection: ConnectionReference) -> Bool {
-        !connection.pointee.outbound.isEmpty
-            && connection.pointee.flags.isDisjoint(with: [.datagrams, .broken])
+        !connection.outbound.isEmpty
+            && connection.flags.isDisjoint(with: [.datagrams, .broken])
     }
 
     /// The longest time without progress while bytes wait for the peer; nil: no limit, or no bytes.
     private func progressTimeout(_ connection: ConnectionReference) -> Nanoseconds? {
         guard awaitsPeer(connection) else { return nil }
-        switch connection.pointee.state {
+        switch connection.state {
         case .open:
             return [configuration.idleTimeout, configuration.writeTimeout].compactMap { $0 }.min()
         case .finishing: return configuration.closeTimeout
@@ -28,16 +28,16 @@ extension Loop {
 
     func checkSendQueue(_ connection: ConnectionReference) {
         guard progressTimeout(connection) != nil else { return }
-        noteSendQueue(connection, sockets.sendQueue(connection.pointee.descriptor))
+        noteSendQueue(connection, sockets.sendQueue(connection.descriptor))
     }
 
     /// Stores the queue's length. That counts as progress unless an earlier check, since the last
     /// progress, found the same length. The first check counts, since it has no length to compare.
     func noteSendQueue(_ connection: ConnectionReference, _ count: Int) {
         let count = Int32(clamping: count)
-        let isChecked = connection.pointee.sendQueueChecked >= connection.pointee.lastSent
-        if !isChecked || count != connection.pointee.sendQueue { connection.pointee.lastSent = now }
-        connection.pointee.sendQueue = count
-        connection.pointee.sendQueueChecked = now
+        let isChecked = connection.sendQueueChecked >= connection.lastSent
+        if !isChecked || count != connection.sendQueue { connection.lastSent = now }
+        connection.sendQueue = count
+        connection.sendQueueChecked = now
     }
 }

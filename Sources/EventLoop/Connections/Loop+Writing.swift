@@ -13,12 +13,12 @@ extension Loop {
     package func write(
         _ connection: ConnectionReference, _ bytes: UnsafeRawPointer, _ count: Int
     ) {
-        guard connection.pointee.flags.isDisjoint(with: .needsWrite), isCurrent(connection),
+        guard connection.flags.isDisjoint(with: .needsWrite), isCurrent(connection),
             UInt(bitPattern: count &- 1) < shortReply,
-            let room = connection.pointee.outbound.appendFirst(count, chunks)
-        else { return writeRest(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
-        connection.pointee.lastSent = now
-        connection.pointee.flags.insert(.dirty)
+            let room = connection.outbound.appendFirst(count, chunks)
+        else { return writeSlow(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
+        connection.lastSent = now
+        connection.flags.insert(.dirty)
         // Last, so that the copy is a tail call and no register is saved for later.
         room.copyMemory(from: bytes, byteCount: count)
     }
@@ -26,20 +26,20 @@ extension Loop {
     /// Handles all writes except the first, short piece of a reply in its own connection's
     /// callback.
     @inline(never)
-    private func writeRest(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
+    private func writeSlow(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard acceptsWrites(connection) else { return }
         guard bytes.count > 0 else { return writeNothing(connection) }
         precondition(
-            !connection.pointee.flags.contains(.reserving),
+            !connection.flags.contains(.reserving),
             "a write inside write(reserving:) on the same connection")
         let bytes = sendAhead(connection, bytes)
         guard bytes.count > 0 else { return }
-        if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
-        if connection.pointee.flags.contains(.datagrams) {
+        if connection.outbound.isEmpty { connection.lastSent = now }
+        if connection.flags.contains(.datagrams) {
             separate(connection)
-            connection.pointee.outbound.gather(bytes, chunks)
+            connection.outbound.gather(bytes, chunks)
         } else {
-            connection.pointee.outbound.append(bytes, chunks)
+            connection.outbound.append(bytes, chunks)
         }
         wrote(connection)
     }
@@ -49,13 +49,13 @@ extension Loop {
     private func sendAhead(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) -> UnsafeRawBufferPointer {
-        guard bytes.count > OutboundQueue.largePiece, connection.pointee.outbound.isIdle,
-            !handlerWantsWillWrite, connection.pointee.flags.isDisjoint(with: .needsSent)
+        guard bytes.count > OutboundQueue.largePiece, connection.outbound.isIdle,
+            !handlerWantsPreWrite, connection.flags.isDisjoint(with: .needsSent)
         else { return bytes }
-        let count = driver.sendNow(bytes, for: connection.pointee.token)
+        let count = driver.trySend(bytes, for: connection.token)
         guard count > 0 else { return bytes }
-        connection.pointee.lastSent = now
-        port.counters.bytesOut.add(count)
+        connection.lastSent = now
+        counters.bytesOut.add(count)
         return UnsafeRawBufferPointer(rebasing: bytes[count...])
     }
 
@@ -67,81 +67,81 @@ extension Loop {
     package func reserve(
         _ connection: ConnectionReference, _ capacity: Int
     ) -> UnsafeMutableRawBufferPointer? {
-        guard connection.pointee.state == .open,
-            connection.pointee.flags.isDisjoint(with: [.writeEnded, .datagrams])
-        else { return reserveRest(connection, capacity) }
+        guard connection.state == .open,
+            connection.flags.isDisjoint(with: [.writeEnded, .datagrams])
+        else { return reserveSlow(connection, capacity) }
         guard mayReserve(capacity, connection) else { return nil }
-        return connection.pointee.outbound.reserve(capacity, chunks)
+        return connection.outbound.reserve(capacity, chunks)
     }
 
     @inline(__always)
     private func mayReserve(_ capacity: Int, _ connection: ConnectionReference) -> Bool {
         precondition(
-            !connection.pointee.flags.contains(.reserving),
+            !connection.flags.contains(.reserving),
             "write(reserving:) inside write(reserving:) on the same connection")
         // One chunk is available regardless of the limit.
         let most = max(Chunk.standardCapacity, configuration.outboundLimit)
         guard capacity <= min(most, Self.largestReservation) else {
-            port.counters.outboundOverflows.add()
+            counters.outboundOverflows.add()
             abort(connection, .outboundOverflow)
             return false
         }
-        connection.pointee.flags.insert(.reserving)
+        connection.flags.insert(.reserving)
         return true
     }
 
     /// For datagrams, for `preWrite` of a closing connection, and for connections that accept no
     /// writes.
     @inline(never)
-    private func reserveRest(
+    private func reserveSlow(
         _ connection: ConnectionReference, _ capacity: Int
     ) -> UnsafeMutableRawBufferPointer? {
         guard acceptsWrites(connection) else { return nil }
-        let isDatagram = connection.pointee.flags.contains(.datagrams)
-        if isDatagram && !connection.pointee.flags.contains(.reserving) { separate(connection) }
+        let isDatagram = connection.flags.contains(.datagrams)
+        if isDatagram && !connection.flags.contains(.reserving) { separate(connection) }
         guard mayReserve(capacity, connection) else { return nil }
-        guard isDatagram else { return connection.pointee.outbound.reserve(capacity, chunks) }
-        return connection.pointee.outbound.reserveGathered(capacity, chunks)
+        guard isDatagram else { return connection.outbound.reserve(capacity, chunks) }
+        return connection.outbound.reserveGathered(capacity, chunks)
     }
 
     package func commit(_ connection: ConnectionReference, _ count: Int) {
-        connection.pointee.flags.remove(.reserving)
-        if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
-        connection.pointee.outbound.commit(count, chunks)
+        connection.flags.remove(.reserving)
+        if connection.outbound.isEmpty { connection.lastSent = now }
+        connection.outbound.commit(count, chunks)
         if count > 0 { wrote(connection) }
     }
 
     func acceptsWrites(_ connection: ConnectionReference) -> Bool {
-        let flags = connection.pointee.flags
-        if connection.pointee.state == .open { return !flags.contains(.writeEnded) }
-        return flags.contains(.preWriting) && connection.pointee.state == .finishing
+        let flags = connection.flags
+        if connection.state == .open { return !flags.contains(.writeEnded) }
+        return flags.contains(.preWriting) && connection.state == .finishing
     }
 
     func wrote(_ connection: ConnectionReference) {
         judgeBacklog(connection)
-        guard !connection.pointee.flags.contains(.dirty) else { return }
-        connection.pointee.flags.insert(.dirty)
+        guard !connection.flags.contains(.dirty) else { return }
+        connection.flags.insert(.dirty)
         if !isCurrent(connection) { enqueue(connection) }
     }
 
     /// Checks the marks and the limit after more bytes were queued.
     @inline(__always)
     func judgeBacklog(_ connection: ConnectionReference) {
-        guard connection.pointee.outbound.backlog > configuration.outboundHighMark else { return }
+        guard connection.outbound.backlog > configuration.outboundHighMark else { return }
         congest(connection)
     }
 
     private func congest(_ connection: ConnectionReference) {
-        connection.pointee.flags.insert(.congested)
-        guard connection.pointee.outbound.memory > configuration.outboundLimit else { return }
-        port.counters.outboundOverflows.add()
+        connection.flags.insert(.congested)
+        guard connection.outbound.memory > configuration.outboundLimit else { return }
+        counters.outboundOverflows.add()
         abort(connection, .outboundOverflow)
     }
 
     /// Sends the gathered bytes now, not when the callback has returned.
     package func flushNow(_ connection: ConnectionReference) {
         flush(connection)
-        driver.handOver()
+        driver.flushSubmissions()
     }
 
     /// Sends the gathered bytes.
@@ -149,13 +149,13 @@ extension Loop {
 
     @usableFromInline
     @inline(never)
-    func flushRest(_ connection: ConnectionReference) {
+    func flushSlow(_ connection: ConnectionReference) {
         precondition(
-            !connection.pointee.flags.contains(.reserving), "flush inside write(reserving:)")
-        if handlerWantsWillWrite && !connection.pointee.flags.contains(.preWriting) {
+            !connection.flags.contains(.reserving), "flush inside write(reserving:)")
+        if handlerWantsPreWrite && !connection.flags.contains(.preWriting) {
             askBeforeWriting(connection)
         }
-        connection.pointee.flags.remove(.dirty)
+        connection.flags.remove(.dirty)
         guard isSending(connection) else { return }
         sendNext(connection)
         throttleIfCongested(connection)
@@ -163,46 +163,46 @@ extension Loop {
 
     /// Throttles between the marks too: a handler that must not write must not be shown more input.
     private func throttleIfCongested(_ connection: ConnectionReference) {
-        let isFull = connection.pointee.outbound.backlog > configuration.outboundHighMark
+        let isFull = connection.outbound.backlog > configuration.outboundHighMark
         let isStillCongested =
-            connection.pointee.flags.contains(.congested)
-            && connection.pointee.outbound.backlog > configuration.outboundLowMark
+            connection.flags.contains(.congested)
+            && connection.outbound.backlog > configuration.outboundLowMark
         if isFull || isStillCongested { throttle(connection) }
     }
 
     @inline(never)
     private func askBeforeWriting(_ connection: ConnectionReference) {
-        guard !connection.pointee.outbound.isEmpty, isSending(connection) else { return }
-        connection.pointee.flags.insert(.preWriting)
-        callback(connection) { try $0.willWrite(connection) }
-        connection.pointee.flags.remove(.preWriting)
+        guard !connection.outbound.isEmpty, isSending(connection) else { return }
+        connection.flags.insert(.preWriting)
+        callback(connection) { try $0.preWrite(connection) }
+        connection.flags.remove(.preWriting)
     }
 
     /// Whether gathered bytes are to be sent. False after an abort, even in the callback that
     /// called it.
     func isSending(_ connection: ConnectionReference) -> Bool {
-        !connection.pointee.flags.contains(.aborting)
-            && (connection.pointee.state == .open || connection.pointee.state == .finishing)
+        !connection.flags.contains(.aborting)
+            && (connection.state == .open || connection.state == .finishing)
     }
 
     func sendNext(_ connection: ConnectionReference) {
-        if connection.pointee.flags.contains(.datagrams) { return sendNextDatagram(connection) }
-        guard let bytes = connection.pointee.outbound.takeOff(chunks) else {
-            if let error = connection.pointee.outbound.fileError { fileFailed(connection, error) }
+        if connection.flags.contains(.datagrams) { return sendNextDatagram(connection) }
+        guard let bytes = connection.outbound.nextToSend(chunks) else {
+            if let error = connection.outbound.fileError { fileFailed(connection, error) }
             return
         }
-        driver.submit(.send(bytes), for: connection.pointee.token)
+        driver.submit(.send(bytes), for: connection.token)
     }
 
     /// Pauses reading until the peer has read its output. This bounds output that the peer's own
     /// input causes. Not for a connection that we made: if the peer did the same, both would wait
     /// for ever. Not for the source of a pipe, since its output has another cause.
     private func throttle(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open,
-            connection.pointee.flags.isDisjoint(with: [.throttled, .readsAhead, .piped, .broken])
+        guard connection.state == .open,
+            connection.flags.isDisjoint(with: [.throttled, .readsAhead, .piped, .broken])
         else { return }
-        connection.pointee.flags.insert([.throttled, .congested])
-        port.counters.readPauses.add()
+        connection.flags.insert([.throttled, .congested])
+        counters.readPauses.add()
         updateReading(connection)
     }
 
@@ -210,88 +210,88 @@ extension Loop {
     @usableFromInline
     @inline(never)
     func sentPart(_ connection: ConnectionReference, _ count: Int) {
-        guard connection.pointee.flags.isDisjoint(with: [.notOpen, .datagrams]) else {
-            return sentRest(connection, count)
+        guard connection.flags.isDisjoint(with: [.notOpen, .datagrams]) else {
+            return sentSlow(connection, count)
         }
         streamSent(connection, count)
     }
 
     @inline(never)
-    private func sentRest(_ connection: ConnectionReference, _ count: Int) {
-        guard connection.pointee.state != .closing else { return }
-        if connection.pointee.flags.contains(.datagrams) { return datagramSent(connection, count) }
+    private func sentSlow(_ connection: ConnectionReference, _ count: Int) {
+        guard connection.state != .closing else { return }
+        if connection.flags.contains(.datagrams) { return datagramSent(connection, count) }
         streamSent(connection, count)
     }
 
     @inline(__always)
     private func streamSent(_ connection: ConnectionReference, _ count: Int) {
-        connection.pointee.lastSent = now
-        connection.pointee.outbound.complete(count, chunks)
-        connection.pointee.sentTotal += count
-        port.counters.bytesOut.add(count)
+        connection.lastSent = now
+        connection.outbound.complete(count, chunks)
+        connection.sentTotal += count
+        counters.bytesOut.add(count)
         wentOut(connection)
     }
 
     /// Runs after a part was sent, or a datagram was sent or dropped.
     @inline(__always)
     func wentOut(_ connection: ConnectionReference) {
-        if connection.pointee.flags.contains(.sendAwaited) { tellSent(connection) }
-        if !connection.pointee.outbound.isEmpty && isSending(connection) { sendNext(connection) }
-        if connection.pointee.outbound.backlog <= configuration.outboundLowMark {
-            if !connection.pointee.flags.isDisjoint(with: [.throttled, .congested]) {
+        if connection.flags.contains(.hasPromises) { tellSent(connection) }
+        if !connection.outbound.isEmpty && isSending(connection) { sendNext(connection) }
+        if connection.outbound.backlog <= configuration.outboundLowMark {
+            if !connection.flags.isDisjoint(with: [.throttled, .congested]) {
                 relieve(connection)
             }
-            if connection.pointee.outbound.isEmpty
-                && (connection.pointee.flags.contains(.writeEnded)
-                    || connection.pointee.state == .finishing)
+            if connection.outbound.isEmpty
+                && (connection.flags.contains(.writeEnded)
+                    || connection.state == .finishing)
             {
-                attend(connection)
+                process(connection)
             }
         }
     }
 
     func relieve(_ connection: ConnectionReference) {
-        guard connection.pointee.state == .open, !connection.pointee.flags.contains(.broken)
+        guard connection.state == .open, !connection.flags.contains(.broken)
         else { return }
-        let wasThrottled = connection.pointee.flags.contains(.throttled)
-        let wasCongested = connection.pointee.flags.contains(.congested)
-        connection.pointee.flags.subtract([.throttled, .congested])
+        let wasThrottled = connection.flags.contains(.throttled)
+        let wasCongested = connection.flags.contains(.congested)
+        connection.flags.subtract([.throttled, .congested])
         // Unread bytes are shown before more are read, and both callbacks may fill the queue again.
         // Otherwise each relief would leave more bytes unread.
         if wasThrottled { showUnread(connection) }
         guard wasCongested else { return }
         reliefForPipe(connection)
         callback(connection) { try $0.writable(connection) }
-        if connection.pointee.inbound.count == 0 { connection.pointee.flags.remove(.trafficDue) }
+        if connection.inbound.count == 0 { connection.flags.remove(.trafficDue) }
     }
 
     package func readsAhead(_ connection: ConnectionReference) -> Bool {
-        connection.pointee.flags.contains(.readsAhead)
+        connection.flags.contains(.readsAhead)
     }
 
     /// Sets whether reading continues regardless of unsent bytes.
     package func setReadsAhead(_ connection: ConnectionReference, _ isOn: Bool) {
         guard isOn else {
-            connection.pointee.flags.remove(.readsAhead)
+            connection.flags.remove(.readsAhead)
             return throttleIfCongested(connection)
         }
-        connection.pointee.flags.insert(.readsAhead)
-        guard connection.pointee.flags.contains(.throttled) else { return }
-        connection.pointee.flags.remove(.throttled)
+        connection.flags.insert(.readsAhead)
+        guard connection.flags.contains(.throttled) else { return }
+        connection.flags.remove(.throttled)
         showUnread(connection)
     }
 
     /// Ends only the writing side: bytes that the peer has sent are read to their end.
     func sendFailed(_ connection: ConnectionReference, _ error: SystemError) {
-        guard connection.pointee.state != .closing else { return }
-        if connection.pointee.flags.contains(.datagrams) {
+        guard connection.state != .closing else { return }
+        if connection.flags.contains(.datagrams) {
             return datagramSendFailed(connection, error)
         }
-        connection.pointee.outbound.complete(0, chunks)
-        guard connection.pointee.state == .open else {
+        connection.outbound.complete(0, chunks)
+        guard connection.state == .open else {
             return beginClosing(connection, .reset(error))
         }
-        connection.pointee.outbound.clear(chunks)
+        connection.outbound.clear(chunks)
         breakOff(connection, error)
     }
 
@@ -303,7 +303,7 @@ extension Loop {
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer,
         tell: @escaping SendResult
     ) {
-        guard let details = connection.pointee.details, acceptsWrites(connection) else {
+        guard let details = connection.details, acceptsWrites(connection) else {
             return tell(.local)
         }
         write(connection, bytes)
@@ -316,28 +316,28 @@ extension Loop {
         _ tell: @escaping SendResult
     ) {
         let mark =
-            connection.pointee.sentTotal + connection.pointee.outbound.count
-            + connection.pointee.outbound.fileCount
-        if connection.pointee.outbound.isEmpty { return tell(nil) }
-        details.awaitedSends.append((mark, tell))
-        connection.pointee.flags.insert(.sendAwaited)
+            connection.sentTotal + connection.outbound.count
+            + connection.outbound.fileCount
+        if connection.outbound.isEmpty { return tell(nil) }
+        details.promises.append((mark, tell))
+        connection.flags.insert(.hasPromises)
     }
 
     func tellSent(_ connection: ConnectionReference) {
-        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
-        let total = connection.pointee.sentTotal
-        let reached = details.awaitedSends.prefix { $0.mark <= total }
-        details.awaitedSends.removeFirst(reached.count)
-        if details.awaitedSends.isEmpty { connection.pointee.flags.remove(.sendAwaited) }
+        guard let details = connection.details?.takeUnretainedValue() else { return }
+        let total = connection.sentTotal
+        let reached = details.promises.prefix { $0.mark <= total }
+        details.promises.removeFirst(reached.count)
+        if details.promises.isEmpty { connection.flags.remove(.hasPromises) }
         for promise in reached { runClosure(for: nil) { _ in promise.tell(nil) } }
     }
 
-    func failAwaitedSends(_ connection: ConnectionReference, _ cause: CloseCause) {
-        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
-        let promises = details.awaitedSends
+    func failPromises(_ connection: ConnectionReference, _ cause: CloseCause) {
+        guard let details = connection.details?.takeUnretainedValue() else { return }
+        let promises = details.promises
         guard !promises.isEmpty else { return }
-        details.awaitedSends = []
-        connection.pointee.flags.remove(.sendAwaited)
+        details.promises = []
+        connection.flags.remove(.hasPromises)
         for promise in promises { runClosure(for: nil) { _ in promise.tell(cause) } }
     }
 }

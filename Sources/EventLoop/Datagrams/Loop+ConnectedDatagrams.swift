@@ -9,34 +9,34 @@ extension Loop {
     func receivedDatagram(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) {
-        connection.pointee.lastReceived = now
-        port.counters.datagramsIn.add()
-        port.counters.bytesIn.add(bytes.count)
-        guard connection.pointee.state == .open else { return }
-        if connection.pointee.flags.contains(.piped) { return passOn(connection, bytes) }
-        connection.pointee.inbound.release()
-        if !connection.pointee.flags.isDisjoint(with: .notReading) {
+        connection.lastReceived = now
+        counters.datagramsIn.add()
+        counters.bytesIn.add(bytes.count)
+        guard connection.state == .open else { return }
+        if connection.flags.contains(.piped) { return passOn(connection, bytes) }
+        connection.inbound.release()
+        if !connection.flags.isDisjoint(with: .notReading) {
             // Only the latest datagram is kept during a pause, as if the socket had room for one.
-            if connection.pointee.flags.contains(.trafficDue) { port.counters.datagramDrops.add() }
-            connection.pointee.inbound.append(bytes)
-            connection.pointee.flags.insert(.trafficDue)
+            if connection.flags.contains(.trafficDue) { counters.datagramDrops.add() }
+            connection.inbound.append(bytes)
+            connection.flags.insert(.trafficDue)
             return setHoldsEmptyDatagram(connection, bytes.count == 0)
         }
-        connection.pointee.inbound.lend(bytes)
+        connection.inbound.lend(bytes)
         if bytes.count == 0 { setHoldsEmptyDatagram(connection, true) }
         callback(connection) { try $0.traffic(connection) }
         if bytes.count == 0 { setHoldsEmptyDatagram(connection, false) }
-        if connection.pointee.state == .open { connection.pointee.inbound.release() }
+        if connection.state == .open { connection.inbound.release() }
     }
 
     func setHoldsEmptyDatagram(_ connection: ConnectionReference, _ holds: Bool) {
-        connection.pointee.details?.takeUnretainedValue().holdsEmptyDatagram = holds
+        connection.details?.takeUnretainedValue().holdsEmptyDatagram = holds
     }
 
     /// Whether an empty datagram is current, or arrived during a pause. True only once: the caller
     /// passes it on.
     package func takeEmptyDatagram(_ connection: ConnectionReference) -> Bool {
-        guard let details = connection.pointee.details?.takeUnretainedValue(),
+        guard let details = connection.details?.takeUnretainedValue(),
             details.holdsEmptyDatagram
         else { return false }
         details.holdsEmptyDatagram = false
@@ -46,17 +46,17 @@ extension Loop {
     /// Counts any error that does not end the socket as a lost datagram. One error may repeat with
     /// each attempt, so repeated attempts wait.
     func datagramReceiveFailed(_ connection: ConnectionReference, _ error: SystemError) {
-        guard let details = connection.pointee.details?.takeUnretainedValue() else { return }
-        switch connection.pointee.state {
+        guard let details = connection.details?.takeUnretainedValue() else { return }
+        switch connection.state {
         case .finishing
-        where !DatagramError.endsSocket(error.number) && !connection.pointee.outbound.isEmpty:
+        where !DatagramError.endsSocket(error.number) && !connection.outbound.isEmpty:
             // Queued datagrams are still sent.
-            port.counters.datagramDrops.add()
+            counters.datagramDrops.add()
         case .open where DatagramError.endsSocket(error.number), .finishing, .lingering:
-            connection.pointee.flags.insert(.peerEnded)
+            connection.flags.insert(.peerEnded)
             beginClosing(connection, .reset(error))
         case .open:
-            port.counters.datagramDrops.add()
+            counters.datagramDrops.add()
             let failed = details.receiveFailed
             let since = failed == 0 ? .max : now - failed
             details.receiveFailed = now
@@ -64,14 +64,14 @@ extension Loop {
             details.holdsReceiving = since < 2 * Self.receiveRetryTime
             guard details.holdsReceiving else { return updateReading(connection) }
             timers.schedule(
-                at: now + Self.receiveRetryTime, .receiveAgain(connection.pointee.token))
+                at: now + Self.receiveRetryTime, .receiveAgain(connection.token))
         case .closing, .free, .listening, .connecting: break
         }
     }
 
     /// Whether receiving waits after repeated failures.
     func isReceiveHeldBack(_ connection: ConnectionReference) -> Bool {
-        guard let details = connection.pointee.details?.takeUnretainedValue() else { return false }
+        guard let details = connection.details?.takeUnretainedValue() else { return false }
         return details.holdsReceiving && now < details.receiveFailed + Self.receiveRetryTime
     }
 
@@ -80,15 +80,15 @@ extension Loop {
     /// Handles an empty write: ignored on a stream, an empty datagram if no bytes join it.
     @inline(never)
     package func writeNothing(_ connection: ConnectionReference) {
-        guard connection.pointee.flags.contains(.datagrams), acceptsWrites(connection) else {
+        guard connection.flags.contains(.datagrams), acceptsWrites(connection) else {
             return
         }
         precondition(
-            !connection.pointee.flags.contains(.reserving),
+            !connection.flags.contains(.reserving),
             "a write inside write(reserving:) on the same connection")
         separate(connection)
-        if connection.pointee.outbound.isEmpty { connection.pointee.lastSent = now }
-        connection.pointee.outbound.gather(UnsafeRawBufferPointer(start: nil, count: 0), chunks)
+        if connection.outbound.isEmpty { connection.lastSent = now }
+        connection.outbound.gather(UnsafeRawBufferPointer(start: nil, count: 0), chunks)
         wrote(connection)
     }
 
@@ -97,7 +97,7 @@ extension Loop {
     package func writeWhole(
         _ connection: ConnectionReference, tell: SendResult? = nil, _ body: () -> Void
     ) {
-        guard let details = connection.pointee.details?.takeUnretainedValue(),
+        guard let details = connection.details?.takeUnretainedValue(),
             acceptsWrites(connection)
         else {
             tell?(.local)
@@ -112,10 +112,10 @@ extension Loop {
     /// Completes a datagram that another callback or closure has gathered.
     func separate(_ connection: ConnectionReference) {
         // Writes in `preWrite` join the datagram that it was called for.
-        guard !connection.pointee.flags.contains(.preWriting) else { return }
-        if connection.pointee.discarded != entry { endDatagram(connection) }
+        guard !connection.flags.contains(.preWriting) else { return }
+        if connection.details?.takeUnretainedValue().gatheredIn != entry { endDatagram(connection) }
         // Set last: `endDatagram` may have called the handler.
-        connection.pointee.discarded = entry
+        connection.details?.takeUnretainedValue().gatheredIn = entry
     }
 
     /// A number for the running callback or closure: each of them increases one of these counters.
@@ -125,22 +125,22 @@ extension Loop {
 
     /// Completes the gathered datagram, so that later writes do not join it. Ignored on a stream.
     package func endDatagram(_ connection: ConnectionReference) {
-        if connection.pointee.flags.isSuperset(of: [.datagrams, .dirty]) { flush(connection) }
+        if connection.flags.isSuperset(of: [.datagrams, .dirty]) { flush(connection) }
     }
 
     /// Sends the gathered datagram, or the one queued before it.
     func sendNextDatagram(_ connection: ConnectionReference) {
-        connection.pointee.outbound.seal()
+        connection.outbound.seal()
         // Only a sealed datagram has its fixed cost added to its bytes.
         judgeBacklog(connection)
-        guard let bytes = connection.pointee.outbound.takeOffDatagram(chunks) else { return }
-        driver.submit(.send(bytes), for: connection.pointee.token)
+        guard let bytes = connection.outbound.nextDatagramToSend(chunks) else { return }
+        driver.submit(.send(bytes), for: connection.token)
     }
 
     func datagramSent(_ connection: ConnectionReference, _ count: Int) {
-        connection.pointee.lastSent = now
-        connection.pointee.sentTotal += connection.pointee.outbound.completeDatagram(count, chunks)
-        port.counters.bytesOut.add(count)
+        connection.lastSent = now
+        connection.sentTotal += connection.outbound.completeDatagram(count, chunks)
+        counters.bytesOut.add(count)
         wentOut(connection)
     }
 
@@ -149,17 +149,17 @@ extension Loop {
     /// more.
     func datagramSendFailed(_ connection: ConnectionReference, _ error: SystemError) {
         if DatagramError.isOldNews(error.number), isSending(connection),
-            connection.pointee.outbound.tryDatagramAgain()
+            connection.outbound.tryDatagramAgain()
         {
             return sendNextDatagram(connection)
         }
-        let size = connection.pointee.outbound.dropDatagram(chunks)
+        let size = connection.outbound.dropDatagram(chunks)
         guard !DatagramError.endsSocket(error.number) else {
             return beginClosing(connection, .reset(error))
         }
-        port.counters.datagramDrops.add()
-        connection.pointee.lastSent = now
-        connection.pointee.sentTotal += size
+        counters.datagramDrops.add()
+        connection.lastSent = now
+        connection.sentTotal += size
         wentOut(connection)
     }
 }

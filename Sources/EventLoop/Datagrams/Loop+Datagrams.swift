@@ -18,7 +18,7 @@ extension Loop {
         of datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
     ) {
         let (whole, size) = (datagram.pointee.bytes, datagram.pointee.segmentSize)
-        port.counters.coalescedReceives.add()
+        counters.coalescedReceives.add()
         var piece = datagram.pointee
         for start in stride(from: 0, to: whole.count, by: size) {
             let end = min(start + size, whole.count)
@@ -32,7 +32,7 @@ extension Loop {
     private func single(
         _ datagram: UnsafePointer<ReceivedDatagram>, on record: ConnectionReference
     ) {
-        guard record.pointee.state == .listening else {
+        guard record.state == .listening else {
             return receivedDatagram(record, datagram.pointee.bytes)
         }
         counters.datagramsIn.add()
@@ -43,7 +43,7 @@ extension Loop {
         do {
             let action = try delegates._withUnsafeGuaranteedRef {
                 try $0.datagrams.datagram(
-                    datagram, on: self, socket: record.pointee.discarded)
+                    datagram, on: self, socket: Int(record.listener))
             }
             if action == .shutdown { shutdownAsked() }
         } catch {
@@ -59,12 +59,12 @@ extension Loop {
     /// Counts and reports the error: there is no connection to close.
     @inline(never)
     private func datagramHandlerFailed(_ error: any Error) {
-        port.counters.datagramErrors.add()
+        counters.datagramErrors.add()
         owner.report(.datagramHandlerFailed("\(error)"))
     }
 
     func datagramsStopped(_ record: ConnectionReference) {
-        if record.pointee.state == .listening {
+        if record.state == .listening {
             acceptStopped(record)
         } else {
             receiveStopped(record)
@@ -72,7 +72,7 @@ extension Loop {
     }
 
     func datagramsFailed(_ record: ConnectionReference, _ error: SystemError) {
-        if record.pointee.state == .listening {
+        if record.state == .listening {
             acceptFailed(error, on: record)
         } else {
             receiveFailed(record, error)
@@ -103,7 +103,7 @@ extension Loop {
         guard !outbox.append(bytes, to: name) else { return }
         flushDatagrams(index, outbox)
         // Larger than an empty outbox: no network transports it either.
-        if !outbox.append(bytes, to: name) { port.counters.datagramDrops.add() }
+        if !outbox.append(bytes, to: name) { counters.datagramDrops.add() }
     }
 
     private func outbox(of index: Int) -> DatagramOutbox {
@@ -147,12 +147,12 @@ extension Loop {
 
     private func flushDatagrams(_ index: Int, _ outbox: DatagramOutbox) {
         let flushed = outbox.flush(sockets, on: listeners[index].bound.descriptor)
-        port.counters.bytesOut.add(flushed.bytes)
-        port.counters.datagramsOut.add(flushed.sent)
-        if flushed.dropped > 0 { port.counters.datagramDrops.add(flushed.dropped) }
-        if flushed.bundles > 0 { port.counters.segmentedSends.add(flushed.bundles) }
+        counters.bytesOut.add(flushed.bytes)
+        counters.datagramsOut.add(flushed.sent)
+        if flushed.dropped > 0 { counters.datagramDrops.add(flushed.dropped) }
+        if flushed.bundles > 0 { counters.segmentedSends.add(flushed.bundles) }
         if flushed.refusedBundles > 0 {
-            port.counters.segmentationFallBacks.add(flushed.refusedBundles)
+            counters.segmentationFallBacks.add(flushed.refusedBundles)
         }
     }
 

@@ -53,10 +53,10 @@ extension Loop {
             guard let record = table.allocate() else {
                 return owner.report(.slotsExhausted(loop: index))
             }
-            record.pointee.state = .listening
-            record.pointee.discarded = listener
-            listeners[listener].token = record.pointee.token
-            driver.attach(listeners[listener].bound.descriptor, as: record.pointee.token)
+            record.state = .listening
+            record.listener = UInt16(listener)
+            listeners[listener].token = record.token
+            driver.attach(listeners[listener].bound.descriptor, as: record.token)
         case .backingOff, .full: break
         case .accepting, .stopping, .emptying, .closing, .closed: return
         }
@@ -67,7 +67,7 @@ extension Loop {
     }
 
     func accepted(_ descriptor: Descriptor, on record: ConnectionReference) {
-        let listener = record.pointee.discarded
+        let listener = Int(record.listener)
         // Too late to be served: all loops may be drained already.
         guard listeners[listener].state != .closing else { return sockets.discard(descriptor) }
         listeners[listener].backOff = Listener.shortestBackOff
@@ -88,7 +88,7 @@ extension Loop {
 
     private func pauseAccepting(_ listener: Int) {
         guard listeners[listener].state == .accepting else { return }
-        port.counters.acceptPauses.add()
+        counters.acceptPauses.add()
         owner.report(.acceptPaused(listener: listener))
         stopStream(of: listener)
     }
@@ -96,7 +96,7 @@ extension Loop {
     /// Leaves clients in the backlog until the loop has opened the connections passed to it.
     private func waitForLoop(_ target: Int, _ listener: Int) {
         guard listeners[listener].state == .accepting else { return }
-        port.counters.acceptorWaits.add()
+        counters.acceptorWaits.add()
         owner.report(.acceptorWaits(loop: target))
         stopStream(of: listener)
     }
@@ -110,8 +110,8 @@ extension Loop {
         return behind.count == targets.count ? behind.first : nil
     }
 
-    private func isBehind(_ target: LoopPort) -> Bool {
-        target !== port && target.adoptions.mustWait()
+    private func isBehind(_ target: LoopRemote) -> Bool {
+        target !== remote && target.adoptions.mustWait()
     }
 
     private func stopStream(of listener: Int) {
@@ -128,18 +128,18 @@ extension Loop {
 
     /// Passes a stream that is already counted to a loop.
     private func place(_ stream: AcceptedStream, listener: Int) {
-        port.counters.accepted.add()
+        counters.accepted.add()
         // A linger time inherited from the listener would block the loop in close(2).
         if listeners[listener].bound.isInherited {
             try? sockets.set(.linger(reset: false), on: stream.descriptor)
         }
         let host = configuration.countsHosts ? stream.peer?.host : nil
         if let host, !owner.hostConnected(host) {
-            port.counters.hostRefusals.add()
+            counters.hostRefusals.add()
             return refuse(stream)
         }
-        let target = listeners[listener].spreads ? target(for: stream) : port
-        guard target !== port else { return open(stream, listener: listener, host: host) }
+        let target = listeners[listener].spreads ? target(for: stream) : remote
+        guard target !== remote else { return open(stream, listener: listener, host: host) }
         guard !target.adopt(stream, listener: listener, host: host) else { return }
         if let host { owner.hostDisconnected(host) }
         refuse(stream)
@@ -150,24 +150,24 @@ extension Loop {
         owner.connectionClosed()
     }
 
-    private func target(for stream: AcceptedStream) -> LoopPort {
+    private func target(for stream: AcceptedStream) -> LoopRemote {
         let index = balancer.pick(
             among: targets.count, load: { targets[$0].load }, source: { stream.peer })
         guard targets[index].adoptions.isMany else { return targets[index] }
         // A loop that is behind must not delay clients: its next connections go to other loops.
         let others = targets.filter { !$0.adoptions.isMany }
         guard let other = others.min(by: { $0.load < $1.load }) else { return targets[index] }
-        port.counters.balancerFallBacks.add()
+        counters.balancerFallBacks.add()
         return other
     }
 
     func acceptFailed(_ error: SystemError, on record: ConnectionReference) {
-        let listener = record.pointee.discarded
+        let listener = Int(record.listener)
         if listeners[listener].isStopping { return finishStopping(listener) }
         let delay = listeners[listener].backOff
         listeners[listener].backOff = min(delay * 2, Listener.longestBackOff)
         listeners[listener].state = .backingOff
-        port.counters.acceptBackOffs.add()
+        counters.acceptBackOffs.add()
         owner.report(.acceptBackOff(error, listener: listener, retryIn: delay))
         timers.schedule(at: now + delay, .acceptAgain(listener))
     }
@@ -224,7 +224,7 @@ extension Loop {
     }
 
     func acceptStopped(_ record: ConnectionReference) {
-        let listener = record.pointee.discarded
+        let listener = Int(record.listener)
         if listeners[listener].isStopping { return finishStopping(listener) }
         listeners[listener].state = .full
         // A connection may have closed before the stream had stopped.
@@ -312,9 +312,8 @@ extension Loop {
     }
 
     func listenerClosed(_ record: ConnectionReference) {
-        let listener = record.pointee.discarded
+        let listener = Int(record.listener)
         listeners[listener].state = .closed
-        record.pointee.discarded = 0
         table.release(record)
         checkAcceptingStopped()
     }

@@ -22,32 +22,32 @@ extension Loop {
         if depth == 0 { return leave(connection, action, driver) }
         apply(action, to: connection)
         // A nested callback may have closed the connection while it was the current one.
-        if connection.pointee.flags.contains(.notOpen) { enqueue(connection) }
+        if connection.flags.contains(.notOpen) { enqueue(connection) }
     }
 
     @usableFromInline
     @inline(never)
     func settle(_ connection: ConnectionReference) {
-        connection.pointee.inbound.settle()
-        let isAwaiting = connection.pointee.flags.contains(.awaiting)
-        let cap = max(configuration.inboundLimit, isAwaiting ? connection.pointee.awaited : 0)
-        if connection.pointee.inbound.count > cap { judgeUnread(connection) }
+        connection.inbound.settle()
+        let isAwaiting = connection.flags.contains(.expectingInput)
+        let cap = max(configuration.inboundLimit, isAwaiting ? connection.expectedInput : 0)
+        if connection.inbound.count > cap { judgeUnread(connection) }
     }
 
     /// Closes a connection with too many unread bytes. That is the handler's fault only if it was
     /// shown all of them and only the handler prevents their consumption. While the library itself
     /// pauses reading, the excess is at most one receive.
     private func judgeUnread(_ connection: ConnectionReference) {
-        let flags = connection.pointee.flags
+        let flags = connection.flags
         let isPausedByUs = !flags.isDisjoint(with: [
-            .trafficDue, .throttled, .workFull, .awaitingOther, .piped,
+            .trafficDue, .throttled, .workFull, .connectingOut, .piped,
         ])
-        guard connection.pointee.state == .open, !isPausedByUs else { return }
+        guard connection.state == .open, !isPausedByUs else { return }
         // Bytes received before a reset are shown as long as the handler consumes them.
         if flags.contains(.broken) { return close(connection, .peer) }
         let isAboutToPause = flags.contains(.congested) && !flags.contains(.readsAhead)
         guard !isAboutToPause else { return }
-        port.counters.inboundOverflows.add()
+        counters.inboundOverflows.add()
         close(connection, .inboundOverflow)
     }
 

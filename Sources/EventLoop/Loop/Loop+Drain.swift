@@ -7,29 +7,23 @@ enum LoopPhase: Equatable {
     case running
     /// This loop accepts no more.
     case acceptedLast
-    /// With the start, and the deadline at which all connections are aborted.
-    case draining(since: Nanoseconds, deadline: Nanoseconds)
+    case draining(Drain)
     /// No connection is left; waits for the other loops.
     case drained
     case ended
 }
 
 extension Loop {
-    /// A peer that was silent for this long is not in the middle of a request.
-    static var quietTime: Nanoseconds { 20_000_000 }
-    /// A peer that has just connected, and has received no bytes yet, may be about to send. Its
-    /// first bytes need an additional round trip.
-    private static var firstByteTime: Nanoseconds { 100_000_000 }
-
     /// Starts the drain. A second request may shorten the time, not lengthen it.
     func drain(within limit: Nanoseconds) {
         switch phase {
         case .running, .acceptedLast:
             // The time for emptying the backlogs counts too.
             let deadline = max(now, (stopHeard ?? now) + limit)
-            phase = .draining(since: now, deadline: deadline)
-        case .draining(let since, let deadline):
-            phase = .draining(since: since, deadline: min(deadline, now + limit))
+            phase = .draining(Drain(since: now, deadline: deadline))
+        case .draining(var drain):
+            drain.deadline = min(drain.deadline, now + limit)
+            phase = .draining(drain)
         // No deadline is set: without a connection to check, the loop would not sleep until the
         // others end.
         case .drained, .ended: return
@@ -43,80 +37,55 @@ extension Loop {
     }
 
     package func isBusy(_ connection: ConnectionReference) -> Bool {
-        connection.pointee.flags.contains(.busy)
+        connection.flags.contains(.busy)
     }
 
     package func setBusy(_ connection: ConnectionReference, _ isBusy: Bool) {
-        guard isBusy != connection.pointee.flags.contains(.busy) else { return }
+        guard isBusy != connection.flags.contains(.busy) else { return }
         if isBusy {
-            connection.pointee.flags.insert(.busy)
+            connection.flags.insert(.busy)
         } else {
             // The peer's time-outs start anew, but a drain need not wait again.
-            if !isStopping { connection.pointee.lastReceived = now }
-            connection.pointee.flags.remove(.busy)
-            connection.pointee.flags.remove(.endShown)
+            if !isStopping { connection.lastReceived = now }
+            connection.flags.remove(.busy)
+            connection.flags.remove(.endShown)
             workDone(connection)
         }
     }
 
     func advanceDrain() {
-        guard case .draining(let since, let deadline) = phase else { return }
-        if let due = drainDeadline, due <= now { lookAtConnections(since, deadline) }
+        guard case .draining(let drain) = phase else { return }
+        if let due = drainDeadline, due <= now { applyDrain(drain) }
         // Connections passed to this loop and not opened yet are served too.
-        guard table.count == 0, port.adoptions.isNone else { return }
+        guard table.count == 0, remote.adoptions.isNone else { return }
         drainDeadline = nil
         phase = .drained
         owner.drained(index)
     }
 
-    /// Closes quiet connections and sets the time of the next check.
-    private func lookAtConnections(_ since: Nanoseconds, _ deadline: Nanoseconds) {
-        // The first half of the time is for peers that still send, the second half for the last
-        // bytes of output.
-        let patience = since + (deadline - since) / 2
-        drainDeadline = now < deadline ? deadline : nil
+    /// Does what the drain decides about each connection and sets the time of the next check.
+    private func applyDrain(_ drain: Drain) {
+        drainDeadline = now < drain.deadline ? drain.deadline : nil
         for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
             guard let connection = table.find(token) else { continue }
-            let quietAt = quietTime(of: connection, since)
-            if connection.pointee.state == .connecting {
-                abandonConnect(connection, SystemError(ECANCELED, "connect"))
-            } else if now >= deadline {
-                // The kernel has all output of a lingering connection and delivers it after a
-                // close.
-                if connection.pointee.state == .lingering {
-                    beginClosing(connection)
-                } else {
-                    abort(connection, .shutdown)
-                }
-            } else if connection.pointee.state == .open {
-                let end = min(patience, quietAt)
-                if now < patience && now >= quietAt && hasUnread(connection) {
-                    drainDeadline = min(drainDeadline ?? .max, now + Self.quietTime)
-                } else if now >= end {
-                    close(connection, .shutdown)
-                } else {
-                    drainDeadline = min(drainDeadline ?? end, end)
-                }
+            let facts = Drain.Facts(
+                state: connection.state, lastReceived: connection.lastReceived,
+                lastSent: connection.lastSent, isWorking: isWorking(connection))
+            switch drain.decision(about: facts, now: now, hasUnread: hasUnread(connection)) {
+            case .wait(let time): drainDeadline = min(drainDeadline ?? time, time)
+            case .close: close(connection, .shutdown)
+            case .abort: abort(connection, .shutdown)
+            case .release: beginClosing(connection)
             }
         }
-    }
-
-    private func quietTime(
-        of connection: ConnectionReference, _ since: Nanoseconds
-    ) -> Nanoseconds {
-        guard !isWorking(connection) else { return .max }
-        let moved = connection.pointee.lastProgress
-        let quietAt = max(since, moved) + Self.quietTime
-        let isNew = connection.pointee.lastSent == 0
-        return isNew ? max(quietAt, moved + Self.firstByteTime) : quietAt
     }
 
     /// Whether a silent peer may have sent bytes that this loop has not pulled. Possible reasons
     /// are a slow callback, other connections, no free buffer, or the turn's budget.
     func hasUnread(_ connection: ConnectionReference) -> Bool {
         if isBehind { return true }
-        return connection.pointee.flags.isDisjoint(with: .notReading)
-            && sockets.hasUnread(connection.pointee.descriptor)
+        return connection.flags.isDisjoint(with: .notReading)
+            && sockets.hasUnread(connection.descriptor)
     }
 
     /// Calls `onShutdown` and releases everything. Later posts are refused.
@@ -145,7 +114,7 @@ extension Loop {
     private func endQuietly() {
         phase = .ended
         closeMailbox()
-        tellLastRefusals()
+        reportLastFailedConnects()
         for stream in listeners.flatMap(\.parked) { sockets.discard(stream.descriptor) }
         letGo()
     }
@@ -158,15 +127,15 @@ extension Loop {
             if case .handler(let timer) = action { timer.cancel() }
         }
         driver.shutDown()
-        port.mailbox.forgetWaker()
+        remote.mailbox.forgetWaker()
     }
 
     private func closeMailbox() {
         let left = takeLeftMessages()
-        for message in left + port.mailbox.close() {
+        for message in left + remote.mailbox.close() {
             switch message {
             case .adopt(let stream, _, let host):
-                _ = port.adoptions.remove()
+                _ = remote.adoptions.remove()
                 if let host { owner.hostDisconnected(host) }
                 sockets.discard(stream.descriptor)
                 owner.connectionClosed()
@@ -179,7 +148,7 @@ extension Loop {
     /// Closes every connection with the error and stops the server: the kernel refuses to serve
     /// this loop.
     func driverFailed(_ error: SystemError) {
-        port.counters.driverErrors.add()
+        counters.driverErrors.add()
         owner.report(.driverFailed(error, loop: index))
         // No new connection begins. Memory that the driver still uses is freed after its
         // `shutDown`.
@@ -209,8 +178,8 @@ extension Loop {
         let tokens = table.tokens(where: { $0.state != .listening })
         for token in tokens {
             guard let connection = table.find(token) else { continue }
-            if connection.pointee.state == .connecting { abandonConnect(connection, error) }
-            if connection.pointee.state != .closing { beginClosing(connection, .reset(error)) }
+            if connection.state == .connecting { abandonConnect(connection, error) }
+            if connection.state != .closing { beginClosing(connection, .reset(error)) }
         }
         return tokens
     }
@@ -218,7 +187,7 @@ extension Loop {
     /// Frees connections without `closed`, since the driver has ended.
     private func forgetConnections(_ tokens: [Token]) {
         for token in tokens {
-            if let connection = table.find(token), connection.pointee.state == .closing {
+            if let connection = table.find(token), connection.state == .closing {
                 closed(connection)
             }
         }
@@ -234,7 +203,7 @@ extension Loop {
         phase = .ended
         let tokens = cutConnections(SystemError(ECANCELED, "connect"))
         closeMailbox()
-        tellLastRefusals()
+        reportLastFailedConnects()
         letGo()
         replaceDelegate(by: delegate.rest)
         forgetConnections(tokens)

@@ -7,7 +7,7 @@
 extension Loop {
     /// Pulls completions up to the turn's budget. True if there were any.
     @inlinable
-    func pull<D: Driver>(from driver: D) -> Bool {
+    func processCompletions<D: Driver>(from driver: D) -> Bool {
         var left = configuration.completionsPerTurn
         while left > 0, let completion = driver.next() {
             left &-= 1
@@ -32,12 +32,12 @@ extension Loop {
         _ connection: ConnectionReference, _ bytes: UnsafeRawPointer, _ count: Int,
         _ driver: some Driver
     ) {
-        connection.pointee.lastReceived = now
+        connection.lastReceived = now
         counters.bytesIn.add(count)
-        guard connection.pointee.flags.isDisjoint(with: .needsReceived),
-            connection.pointee.inbound.base == nil
-        else { return receivedRest(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
-        connection.pointee.inbound.lendFirst(bytes, count)
+        guard connection.flags.isDisjoint(with: .needsReceived),
+            connection.inbound.base == nil
+        else { return receivedSlow(connection, UnsafeRawBufferPointer(start: bytes, count: count)) }
+        connection.inbound.lendFirst(bytes, count)
         traffic(connection, driver)
     }
 
@@ -68,12 +68,12 @@ extension Loop {
         _ connection: ConnectionReference, _ action: LoopAction, _ driver: some Driver
     ) {
         // Most handlers read everything.
-        if connection.pointee.inbound.base != nil { settle(connection) }
+        if connection.inbound.base != nil { settle(connection) }
         if !retired.isEmpty { retired.free() }
         if action != .none { apply(action, to: connection) }
-        if connection.pointee.flags.contains(.dirty) { flush(connection, driver) }
-        if connection.pointee.flags.contains(.notOpen) && connection.pointee.state != .closing {
-            attend(connection)
+        if connection.flags.contains(.dirty) { flush(connection, driver) }
+        if connection.flags.contains(.notOpen) && connection.state != .closing {
+            process(connection)
         }
     }
 
@@ -81,26 +81,26 @@ extension Loop {
     @inlinable
     @inline(__always)
     func flush(_ connection: ConnectionReference, _ driver: some Driver) {
-        guard !handlerWantsWillWrite, connection.pointee.flags.isDisjoint(with: .needsSent),
-            let (bytes, count) = connection.pointee.outbound.single
-        else { return flushRest(connection) }
-        connection.pointee.flags.remove(.dirty)
-        connection.pointee.lastSent = now
+        guard !handlerWantsPreWrite, connection.flags.isDisjoint(with: .needsSent),
+            let (bytes, count) = connection.outbound.single
+        else { return flushSlow(connection) }
+        connection.flags.remove(.dirty)
+        connection.lastSent = now
         // No check of the marks: above the high mark, `congested` excludes this path.
-        guard driver.send(bytes, count, for: connection.pointee.token) else {
-            return connection.pointee.outbound.singleTookOff()
+        guard driver.send(bytes, count, for: connection.token) else {
+            return connection.outbound.singleTookOff()
         }
-        connection.pointee.outbound.completeSingle(chunks)
+        connection.outbound.completeSingle(chunks)
         counters.bytesOut.add(count)
     }
 
     @inlinable
     @inline(__always)
     func sent(_ connection: ConnectionReference, _ count: Int) {
-        guard connection.pointee.flags.isDisjoint(with: .needsSent),
-            connection.pointee.outbound.completeWhole(count, chunks)
+        guard connection.flags.isDisjoint(with: .needsSent),
+            connection.outbound.completeWhole(count, chunks)
         else { return sentPart(connection, count) }
-        connection.pointee.lastSent = now
+        connection.lastSent = now
         counters.bytesOut.add(count)
     }
 }

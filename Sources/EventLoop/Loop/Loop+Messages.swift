@@ -8,16 +8,16 @@ extension Loop {
     static var turnBudget: Nanoseconds { 1_000_000 }
 
     func takeMessages() {
-        guard hasMessagesLeft || port.mailbox.mayHoldMessages else { return }
+        guard hasMessagesLeft || remote.mailbox.mayHoldMessages else { return }
         takeSomeMessages()
     }
 
     @inline(never)
     private func takeSomeMessages() {
         if hasMessagesLeft {
-            for message in port.mailbox.takeFirst() { handle(message) }
+            for message in remote.mailbox.takeFirst() { handle(message) }
         } else {
-            port.mailbox.take(into: &messages)
+            remote.mailbox.take(into: &messages)
         }
         let end = driver.clock + Self.turnBudget
         var left = Self.messageBudget
@@ -55,12 +55,12 @@ extension Loop {
         switch message {
         case .adopt(let stream, let listener, let host):
             open(stream, listener: listener, host: host)
-            if port.adoptions.remove() { owner.caughtUp() }
+            if remote.adoptions.remove() { owner.caughtUp() }
         case .run(let body): runClosure(for: nil) { body($0) }
         case .startAccepting: startAccepting()
         case .resumeAccepting:
             // Cleared before the check: room freed after it posts another request.
-            port.isResuming.store(false, ordering: .sequentiallyConsistent)
+            remote.isResuming.store(false, ordering: .sequentiallyConsistent)
             resumeAccepting()
         case .stopAccepting(let limit): stopAccepting(within: limit)
         case .drain(let limit): drain(within: limit)

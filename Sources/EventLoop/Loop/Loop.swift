@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 
 /// One event loop: the driver, its connections, and the turn that serves them.
 ///
@@ -8,8 +8,8 @@ import CLinux
 @usableFromInline
 package final class Loop {
     package let index: Int
-    package let port: LoopPort
-    // The port's counters, which the port keeps alive; stored here for the hot path.
+    package let remote: LoopRemote
+    // The remote's counters, which the remote keeps alive; stored here for the hot path.
     @usableFromInline
     @exclusivity(unchecked) unowned(unsafe) let counters: LoopCounters
     @usableFromInline package let configuration: LoopConfiguration
@@ -18,7 +18,7 @@ package final class Loop {
     let shortReply: UInt
     package let sockets: any Sockets
     /// The loops that connections accepted here may go to, including this one.
-    let targets: [LoopPort]
+    let targets: [LoopRemote]
     // The owner outlives its loops: it joins their threads.
     unowned(unsafe) let owner: any LoopOwner
 
@@ -34,7 +34,7 @@ package final class Loop {
     @exclusivity(unchecked) package let chunks = ChunkPool()
     @exclusivity(unchecked) var timers = TimerQueue<TimerAction>()
     /// Connections with pending work, handled after the current callback or message.
-    @exclusivity(unchecked) var attention = Fifo<Token>(capacity: 64)
+    @exclusivity(unchecked) var pending = Fifo<Token>(capacity: 64)
     @usableFromInline
     @exclusivity(unchecked) package var retired = RetiredBlocks()
     /// The number of running callbacks: above one only when a handler flushes and has a `preWrite`.
@@ -50,7 +50,7 @@ package final class Loop {
     @exclusivity(unchecked) package var now: Nanoseconds
     /// False once a handler turns out to have no `preWrite`.
     @usableFromInline
-    @exclusivity(unchecked) package var handlerWantsWillWrite = true
+    @exclusivity(unchecked) package var handlerWantsPreWrite = true
     @exclusivity(unchecked) var listeners: [Listener] = []
     @exclusivity(unchecked) var hasDatagramsToSend = false
     /// Outboxes of open sockets by listener index, each made with the first datagram to send.
@@ -60,7 +60,7 @@ package final class Loop {
     @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
     /// Results of connects that failed before they began. Reported from the loop, not inside the
     /// call.
-    @exclusivity(unchecked) var refusals: [() -> Void] = []
+    @exclusivity(unchecked) var failedConnects: [() -> Void] = []
     @exclusivity(unchecked) var isTellingLast = false
     @exclusivity(unchecked) var balancer: Balancer
     @exclusivity(unchecked) var phase = LoopPhase.running {
@@ -95,14 +95,14 @@ package final class Loop {
 
     /// Makes a loop, on its own thread. The loop accepts on `listeners` and closes them.
     package init(
-        index: Int, port: LoopPort, driver: any Driver, sockets: any Sockets,
+        index: Int, remote: LoopRemote, driver: any Driver, sockets: any Sockets,
         delegate: any LoopDelegate, configuration: LoopConfiguration,
-        listeners: [(bound: BoundListener, spreads: Bool)], targets: [LoopPort],
+        listeners: [(bound: BoundListener, spreads: Bool)], targets: [LoopRemote],
         balancer: Balancer.Policy, owner: any LoopOwner
     ) {
         self.index = index
-        self.port = port
-        counters = port.counters
+        self.remote = remote
+        counters = remote.counters
         self.driver = driver
         self.sockets = sockets
         delegates = .passRetained(Delegates(delegate))
@@ -132,11 +132,11 @@ package final class Loop {
         old.release()
     }
 
-    /// Makes the port for a loop with this driver, before the loop, since other loops need it.
-    package static func port(
+    /// Makes the remote end of a loop with this driver, before the loop, since other loops need it.
+    package static func remote(
         index: Int, capacity: Int, driver: any Driver
-    ) -> LoopPort {
-        LoopPort(index: index, capacity: capacity, driver: driver)
+    ) -> LoopRemote {
+        LoopRemote(index: index, capacity: capacity, driver: driver)
     }
 
     /// Connections in any state but free, and listeners.
@@ -155,7 +155,7 @@ package final class Loop {
     package func forEachOpen(_ body: (ConnectionReference) -> Void) {
         guard table.count > 0 else { return }
         for token in table.tokens(where: { $0.state == .open }) {
-            if let connection = table.find(token), connection.pointee.state == .open {
+            if let connection = table.find(token), connection.state == .open {
                 body(connection)
             }
         }
@@ -182,12 +182,12 @@ package final class Loop {
     /// Runs one turn, in the steps that `DESIGN.md` numbers. False once the loop has ended.
     package func turn() -> Bool {
         guard !hasEnded else { return false }
-        port.counters.turns.add()
+        counters.turns.add()
         let start = lastLook ?? driver.clock
         var isBusy = runDueTimers()
-        isBusy = isBusy || !refusals.isEmpty || !attention.isEmpty
-        if !refusals.isEmpty { tellRefusals() }
-        attend()
+        isBusy = isBusy || !failedConnects.isEmpty || !pending.isEmpty
+        if !failedConnects.isEmpty { reportFailedConnects() }
+        processPending()
         flushDatagrams()
         if isBusy { noteLag(since: start) }
         do throws(SystemError) {
@@ -200,8 +200,8 @@ package final class Loop {
         // Before the completions: a message may be for a connection that ends in this turn.
         takeMessages()
         guard !hasEnded else { return false }
-        let hadEvents = driver.feed(self)
-        attend()
+        let hadEvents = driver.processCompletions(for: self)
+        processPending()
         if emptyingCount > 0 { emptyBacklogs() }
         let end = noteLag(since: now)
         if hadEvents && configuration.busyPoll > 0 { busyUntil = end + configuration.busyPoll }
@@ -213,7 +213,7 @@ package final class Loop {
 
     /// The next deadline: in the past if work is due already, nil if none will be due.
     package func waitDeadline() -> Nanoseconds? {
-        if !attention.isEmpty || !refusals.isEmpty || port.mailbox.mayHoldMessages
+        if !pending.isEmpty || !failedConnects.isEmpty || remote.mailbox.mayHoldMessages
             || hasMessagesLeft
         {
             return now
@@ -237,8 +237,8 @@ package final class Loop {
         guard lag > Self.longTurn else { return end }
         heldUp = (now, end)
         guard lag > configuration.slowTurn else { return end }
-        port.counters.slowTurns.add()
-        port.counters.longestTurn.raise(to: Int(lag))
+        counters.slowTurns.add()
+        counters.longestTurn.raise(to: Int(lag))
         owner.report(.slowTurn(loop: index, lag))
         return end
     }
@@ -269,19 +269,19 @@ package final class Loop {
     @usableFromInline
     @inline(never)
     func stale(_ completion: Completion) {
-        port.counters.staleCompletions.add()
+        counters.staleCompletions.add()
         if case .accepted(let descriptor) = completion.event { sockets.discard(descriptor) }
     }
 
-    private func attend() {
+    private func processPending() {
         // Connections queued meanwhile wait for the next round, so a handler that wakes itself
         // cannot block the loop.
-        var left = attention.count
-        while left > 0, let token = attention.popFirst() {
+        var left = pending.count
+        while left > 0, let token = pending.popFirst() {
             left -= 1
             if let connection = table.find(token) {
-                connection.pointee.flags.remove(.queued)
-                attend(connection)
+                connection.flags.remove(.queued)
+                process(connection)
             }
         }
     }

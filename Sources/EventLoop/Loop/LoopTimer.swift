@@ -56,7 +56,7 @@ extension Loop {
         for connection: ConnectionReference? = nil, _ body: @escaping () throws -> Void
     ) -> LoopTimer {
         let timer = LoopTimer(
-            loop: self, period: period, connection: connection?.pointee.token, body: body)
+            loop: self, period: period, connection: connection?.token, body: body)
         guard !hasEnded else {
             timer.cancel()
             return timer
@@ -64,7 +64,7 @@ extension Loop {
         // From this moment, not from the turn's start, so that the timer is never early.
         timer.deadline = driver.clock + max(0, delay)
         timer.id = timers.schedule(at: timer.deadline, .handler(timer))
-        if let details = connection?.pointee.details?.takeUnretainedValue() {
+        if let details = connection?.details?.takeUnretainedValue() {
             details.add(timer)
         }
         return timer

@@ -60,7 +60,7 @@ package enum LoopTick: Sendable {
     case shutdown
 }
 
-/// Receives a loop's events on its thread. No event is delivered inside another, except `willWrite`
+/// Receives a loop's events on its thread. No event is delivered inside another, except `preWrite`
 /// when a handler flushes.
 @usableFromInline
 package protocol LoopDelegate: AnyObject {
@@ -70,7 +70,7 @@ package protocol LoopDelegate: AnyObject {
     func traffic(_ connection: ConnectionReference) throws -> LoopAction
     func writable(_ connection: ConnectionReference) throws -> LoopAction
     func peerEnded(_ connection: ConnectionReference) throws -> LoopAction
-    func willWrite(_ connection: ConnectionReference) throws -> LoopAction
+    func preWrite(_ connection: ConnectionReference) throws -> LoopAction
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction
     /// The delegate for datagrams of the loop's own sockets; read once.
     var datagrams: any DatagramDelegate { get }
@@ -101,65 +101,6 @@ package final class Delegates {
     }
 }
 
-/// The object that started the loops. Called from their threads.
-package protocol LoopOwner: AnyObject, Sendable {
-    func stopRequested(_ cause: StopCause)
-    /// Whether another server accepts on this socket too, or may do so.
-    func isHandedOut(_ listener: BoundListener) -> Bool
-    /// Called when a listener is about to close. False if its path must stay, since another server
-    /// has the socket.
-    func listenerCloses(_ listener: BoundListener) -> Bool
-    /// Called when a loop that an acceptor waited for has caught up.
-    func caughtUp()
-    /// Called when this loop accepts no more and its backlogs are empty.
-    func acceptingStopped(_ loop: Int)
-    /// Called when this loop has no connection left.
-    func drained(_ loop: Int)
-    /// Reports a degraded state that an operator should see.
-    func report(_ event: LoopReport)
-    /// Counts one more connection, if the limit leaves room for it and for those that are parked.
-    func takeRoom() -> Bool
-    /// Called when an accepted connection found no room. It has priority over connections accepted
-    /// later on any loop, so that its wait ends.
-    func connectionParked()
-    /// Like `takeRoom`, but for a parked connection, which is then no longer parked.
-    func takeRoomForParked() -> Bool
-    /// Counts a parked connection that is served regardless of the limit.
-    func parkedConnectionAdded()
-    /// Counts one more connection, regardless of the limit.
-    func connectionAdded()
-    func connectionClosed()
-    /// Counts one more connection of a host. False, without counting, if the host is at its limit.
-    func hostConnected(_ host: SocketAddress) -> Bool
-    func hostDisconnected(_ host: SocketAddress)
-    /// Whether a connection that is yet to be accepted would have room.
-    var hasRoom: Bool { get }
-}
-
-package enum StopCause: Sendable {
-    case requested
-    case shutdownAction
-    case failed(any Error)
-}
-
-package enum LoopReport: Sendable {
-    case acceptBackOff(SystemError, listener: Int, retryIn: Nanoseconds)
-    case acceptPaused(listener: Int)
-    /// This loop opens connections more slowly than they are passed to it: accepting waits for it.
-    case acceptorWaits(loop: Int)
-    case driverFailed(SystemError, loop: Int)
-    case slotsExhausted(loop: Int)
-    case datagramHandlerFailed(String)
-    /// Callbacks ran for this long.
-    case slowTurn(loop: Int, Nanoseconds)
-    /// A loop runs on epoll, although io_uring was preferred; with the reason in words.
-    case backendFellBack(String)
-    /// A loop's ring has fewer entries than configured.
-    case ringShrunk(entries: Int)
-    /// A minimum wait is configured, but this kernel does not support one.
-    case minimumWaitIgnored
-}
-
 /// A message of another thread to a loop.
 package enum LoopMessage: Sendable {
     /// A new connection, with the host that it was counted for, if hosts are counted.
@@ -176,7 +117,7 @@ package enum LoopMessage: Sendable {
 }
 
 /// The part of a loop that other threads use.
-package final class LoopPort: Sendable {
+package final class LoopRemote: Sendable {
     package let index: Int
     package let mailbox: Mailbox<LoopMessage>
     package let counters = LoopCounters()

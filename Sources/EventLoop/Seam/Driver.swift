@@ -27,7 +27,7 @@ package protocol Driver: AnyObject {
     /// Sends as much as the socket accepts at this moment and returns the number of bytes. No part
     /// stays pending and no completion follows. Not called while a send is in flight. The next send
     /// reports an error.
-    func sendNow(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int
+    func trySend(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int
 
     /// Submits queued operations and waits for at least one completion, a wake-up or the deadline.
     /// Nil means no deadline; with a past deadline the call does not wait. May return without any
@@ -35,7 +35,7 @@ package protocol Driver: AnyObject {
     func wait(until deadline: Nanoseconds?) throws(SystemError)
 
     /// Submits queued operations now, not with the next `wait(until:)`. Delivers nothing.
-    func handOver()
+    func flushSubmissions()
 
     /// Returns the next completion, or nil when another `wait` is due. Its bytes are valid until
     /// the next call.
@@ -48,9 +48,10 @@ package protocol Driver: AnyObject {
     /// The peer of the last `accepted` completion's connection.
     var acceptedPeer: SocketAddress? { get }
 
-    /// Has `loop` pull completions up to its turn's budget; true if there were any. A requirement
-    /// only so that `Loop.pull(from:)` is compiled for the driver's type, in its module.
-    func feed(_ loop: Loop) -> Bool
+    /// Has `loop` process completions up to its turn's budget; true if there were any. A requirement
+    /// only so that `Loop.processCompletions(from:)` is compiled for the driver's type, in its
+    /// module.
+    func processCompletions(for loop: Loop) -> Bool
 
     /// The driver's only part that other threads may use.
     var waker: any Waker { get }
@@ -66,7 +67,7 @@ package protocol Driver: AnyObject {
 
 extension Driver {
     @inlinable
-    package func feed(_ loop: Loop) -> Bool { loop.pull(from: self) }
+    package func processCompletions(for loop: Loop) -> Bool { loop.processCompletions(from: self) }
 }
 
 /// Ends a driver's wait from any thread: the current wait, or else the next one.

@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// An errno and the call that returned it.

@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// The local address that a datagram was sent to, on a socket that is bound to all addresses.

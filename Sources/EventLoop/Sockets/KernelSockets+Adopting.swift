@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// Sockets that a service manager, a parent process or the program has made.

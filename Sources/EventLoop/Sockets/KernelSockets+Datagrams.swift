@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// Datagram sockets, and sockets that connect.

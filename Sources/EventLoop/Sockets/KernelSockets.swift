@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// The kernel's sockets, for both backends.

@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// The buffer for the peer's address that accept4(2) returns.

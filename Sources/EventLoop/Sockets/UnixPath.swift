@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// The socket file of a Unix listener. A dead socket is replaced; any other file is left alone.

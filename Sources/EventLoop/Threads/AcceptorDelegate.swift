@@ -6,7 +6,7 @@ final class AcceptorDelegate: LoopDelegate, DatagramDelegate {
     func traffic(_ connection: ConnectionReference) -> LoopAction { .none }
     func writable(_ connection: ConnectionReference) -> LoopAction { .none }
     func peerEnded(_ connection: ConnectionReference) -> LoopAction { .none }
-    func willWrite(_ connection: ConnectionReference) -> LoopAction { .none }
+    func preWrite(_ connection: ConnectionReference) -> LoopAction { .none }
     func closed(_ connection: ConnectionReference, _ cause: CloseCause) -> LoopAction { .none }
     func shutDown(_ loop: Loop) {}
     var rest: any LoopDelegate { self }

@@ -56,7 +56,7 @@ package final class LoopCounters: Sendable {
     /// Pauses of reading because a connection's blocking work was at its limit.
     package let workPauses = Counter()
     /// Connections closed because one callback submitted far more blocking work than the limit.
-    package let workRefusals = Counter()
+    package let offloadRefusals = Counter()
     package let timeouts = Counter()
     package let staleCompletions = Counter()
     package let driverErrors = Counter()

@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// Wakes a kernel driver through an eventfd.

@@ -1,5 +1,5 @@
 /// Listening sockets duplicated for another process, as in a restart, or for another server.
-extension LoopGroup {
+extension LoopGroup: ListenerOwner {
     /// Duplicates the listeners of one address, named by its index in the list. Returns none once
     /// the listeners have begun to close. An error leaves no descriptor open. From any thread.
     package func duplicateListeners(_ place: Int) throws(SystemError) -> [Descriptor] {

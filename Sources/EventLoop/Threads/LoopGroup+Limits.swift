@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Limits on the connections of all loops together and on those of each host.
-extension LoopGroup {
+extension LoopGroup: ConnectionLimits {
     package func takeRoom() -> Bool { takeRoom(behind: parked.load(ordering: .relaxed)) }
 
     package func connectionParked() { parked.add(1, ordering: .relaxed) }

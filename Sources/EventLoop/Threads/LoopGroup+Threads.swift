@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 
 /// Starts a group: one thread per loop, or, in a simulation, all loops stepped on one thread.
 extension LoopGroup {
@@ -82,33 +82,33 @@ extension LoopGroup {
         _ index: Int, _ listeners: [(bound: BoundListener, spreads: Bool)]
     ) -> Loop? {
         let driver: any Driver
-        let port: LoopPort
+        let remote: LoopRemote
         do {
-            (driver, port) = try makePort(index)
-            state.update { $0.ports[index] = port }
+            (driver, remote) = try makeRemote(index)
+            state.update { $0.remotes[index] = remote }
         } catch {
             discard(Listeners(perLoop: [listeners]))
             bootFailed(error)
             return nil
         }
-        // The error of another loop ends the wait for its port.
-        let ports = state.wait { state -> Result<[LoopPort], BootAbandoned>? in
+        // The error of another loop ends the wait for its remote end.
+        let remotes = state.wait { state -> Result<[LoopRemote], BootAbandoned>? in
             if state.bootError != nil { return .failure(BootAbandoned()) }
-            let ports = state.ports.compactMap { $0 }
-            return ports.count == loopCount ? .success(ports) : nil
+            let remotes = state.remotes.compactMap { $0 }
+            return remotes.count == loopCount ? .success(remotes) : nil
         }
-        guard case .success(let ports) = ports else {
-            // The messages posted to this port must be answered: the loop never runs.
+        guard case .success(let remotes) = remotes else {
+            // The messages posted to this remote end must be answered: the loop never runs.
             let loop = Loop(
-                index: index, port: port, driver: driver, sockets: parts.sockets,
+                index: index, remote: remote, driver: driver, sockets: parts.sockets,
                 delegate: AcceptorDelegate(), configuration: configuration.loop,
-                listeners: listeners, targets: [port], balancer: configuration.balancer,
+                listeners: listeners, targets: [remote], balancer: configuration.balancer,
                 owner: self)
             loop.asCurrent { loop.abandon() }
             state.update { $0.booted += 1 }
             return nil
         }
-        let loop = makeLoop(index, driver, ports, listeners)
+        let loop = makeLoop(index, driver, remotes, listeners)
         do {
             try loop.asCurrent { try loop.boot() }
             state.update { $0.booted += 1 }
@@ -133,19 +133,21 @@ extension LoopGroup {
     /// order, until each has ended.
     package func startStepped(_ listeners: Listeners) throws -> [SteppedLoop] {
         var drivers: [any Driver] = []
-        var ports: [LoopPort] = []
+        var remotes: [LoopRemote] = []
         for index in 0..<loopCount {
-            let (driver, port) = try makePort(index)
+            let (driver, remote) = try makeRemote(index)
             drivers.append(driver)
-            ports.append(port)
+            remotes.append(remote)
         }
-        let all = ports
+        let all = remotes
         state.update { state in
-            state.ports = all
+            state.remotes = all
             state.booted = all.count
             state.verdict = .run
         }
-        let loops = ports.indices.map { makeLoop($0, drivers[$0], ports, listeners.perLoop[$0]) }
+        let loops = remotes.indices.map {
+            makeLoop($0, drivers[$0], remotes, listeners.perLoop[$0])
+        }
         for loop in loops { try loop.asCurrent { try loop.boot() } }
         post(.startAccepting)
         if let stop = state.withLock({ $0.stop }) { post(.stopAccepting(within: stop.within)) }

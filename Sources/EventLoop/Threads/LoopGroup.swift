@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 import Synchronization
 
@@ -43,7 +43,7 @@ package final class LoopGroup: Sendable {
 
     struct State {
         var verdict = Verdict.undecided
-        var ports: [LoopPort?]
+        var remotes: [LoopRemote?]
         var booted = 0
         var bootError: (any Error)?
         var stop: (cause: StopCause, within: Nanoseconds)?
@@ -87,7 +87,7 @@ package final class LoopGroup: Sendable {
         loopCount = configuration.loops + (needsAcceptor ? 1 : 0)
         state = Monitor(
             State(
-                ports: Array(repeating: nil, count: loopCount),
+                remotes: Array(repeating: nil, count: loopCount),
                 accepting: Set(0..<loopCount), undrained: Set(0..<loopCount), alive: loopCount))
     }
 
@@ -207,35 +207,35 @@ package final class LoopGroup: Sendable {
 
     // MARK: Making loops, on their own threads
 
-    /// Makes a loop's driver and port, which the other loops need before the loop exists.
-    func makePort(_ index: Int) throws -> (any Driver, LoopPort) {
+    /// Makes a loop's driver and remote end, which the other loops need before the loop exists.
+    func makeRemote(_ index: Int) throws -> (any Driver, LoopRemote) {
         let driver = try parts.makeDriver()
-        let port = Loop.port(
+        let remote = Loop.remote(
             index: index, capacity: configuration.loop.mailboxCapacity, driver: driver)
-        return (driver, port)
+        return (driver, remote)
     }
 
     func makeLoop(
-        _ index: Int, _ driver: any Driver, _ ports: [LoopPort],
+        _ index: Int, _ driver: any Driver, _ remotes: [LoopRemote],
         _ listeners: [(bound: BoundListener, spreads: Bool)]
     ) -> Loop {
         let serves = index < configuration.loops
         return Loop(
-            index: index, port: ports[index], driver: driver, sockets: parts.sockets,
+            index: index, remote: remotes[index], driver: driver, sockets: parts.sockets,
             delegate: serves ? parts.makeDelegate(index) : AcceptorDelegate(),
             configuration: configuration.loop, listeners: listeners,
-            targets: Array(ports.prefix(configuration.loops)), balancer: configuration.balancer,
+            targets: Array(remotes.prefix(configuration.loops)), balancer: configuration.balancer,
             owner: self)
     }
 
     // MARK: For any thread
 
-    package var ports: [LoopPort] {
-        state.update { state in state.ports.compactMap { $0 } }
+    package var remotes: [LoopRemote] {
+        state.update { state in state.remotes.compactMap { $0 } }
     }
 
     /// The loops that serve connections.
-    package var servingPorts: [LoopPort] { Array(ports.prefix(configuration.loops)) }
+    package var servingRemotes: [LoopRemote] { Array(remotes.prefix(configuration.loops)) }
 
     /// Requests a graceful end. The first cause stands; a later call can only shorten the time.
     package func stop(_ cause: StopCause, within limit: Nanoseconds) {
@@ -251,7 +251,7 @@ package final class LoopGroup: Sendable {
     }
 
     func post(_ message: LoopMessage) {
-        for port in ports { port.postFirst(message) }
+        for remote in remotes { remote.postFirst(message) }
     }
 
     /// Runs `body` on the last loop's thread when every loop has ended; at once if they have.
@@ -315,7 +315,7 @@ package struct ListenFailure: Error {
     package let error: SystemError
 }
 
-extension LoopGroup: LoopOwner {
+extension LoopGroup: LoopLifecycle, LoopReporting {
     package func stopRequested(_ cause: StopCause) { stop(cause, within: Self.defaultStopLimit) }
 
     package func acceptingStopped(_ loop: Int) {
@@ -339,9 +339,9 @@ extension LoopGroup: LoopOwner {
     package func caughtUp() { resumeAccepting() }
 
     func resumeAccepting() {
-        for port in ports
-        where !port.isResuming.exchange(true, ordering: .sequentiallyConsistent) {
-            port.postFirst(.resumeAccepting)
+        for remote in remotes
+        where !remote.isResuming.exchange(true, ordering: .sequentiallyConsistent) {
+            remote.postFirst(.resumeAccepting)
         }
     }
 

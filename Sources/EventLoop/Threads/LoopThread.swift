@@ -1,4 +1,4 @@
-import CLinux
+import CMillraceLinux
 import Glibc
 
 /// A thread for a loop. It blocks every signal that is sent to the process, since those are for the

@@ -57,7 +57,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
         state.withLock { $0.waker }?.wake()
     }
 
-    /// For the loop, after `close`: a port that the program keeps then holds no descriptor.
+    /// For the loop, after `close`: a remote end that the program keeps then holds no descriptor.
     package func forgetWaker() {
         var waker: (any Waker)?
         state.withLock { swap(&$0.waker, &waker) }

@@ -1,8 +1,8 @@
-import Epoll
-import EventLoop
 import Glibc
-import Simulation
-import Uring
+import MillraceEpoll
+import MillraceEventLoop
+import MillraceSimulation
+import MillraceUring
 
 /// Every driver that the contract tests run on. No test depends on one of them.
 enum DriverKind: String {

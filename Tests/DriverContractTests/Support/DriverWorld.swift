@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// A driver with its sockets and peers, for a test of the contract. Each test uses it from one
 /// thread, except for `elsewhere`.

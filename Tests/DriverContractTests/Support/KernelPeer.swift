@@ -1,6 +1,6 @@
-import CLinux
-import EventLoop
+import CMillraceLinux
 import Glibc
+import MillraceEventLoop
 
 /// A plain non-blocking client socket.
 final class KernelPeer: TestPeer {

@@ -1,6 +1,6 @@
-import CLinux
-import EventLoop
+import CMillraceLinux
 import Glibc
+import MillraceEventLoop
 
 /// A driver over the kernel, with loopback connections.
 final class KernelWorld: DriverWorld {

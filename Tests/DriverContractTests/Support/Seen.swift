@@ -1,5 +1,5 @@
-import EventLoop
 import Glibc
+import MillraceEventLoop
 
 /// The events of one token.
 struct Seen {

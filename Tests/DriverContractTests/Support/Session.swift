@@ -1,5 +1,5 @@
-import EventLoop
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// A minimal loop over one driver. It checks both sides against the seam's rules, records all
@@ -76,9 +76,9 @@ final class Session {
     }
 
     /// Returns the number of bytes that the socket accepted.
-    func sendNow(_ bytes: [UInt8], _ token: Token) -> Int {
-        rules.sendNow(for: token)
-        return bytes.withUnsafeBytes { driver.sendNow($0, for: token) }
+    func trySend(_ bytes: [UInt8], _ token: Token) -> Int {
+        rules.trySend(for: token)
+        return bytes.withUnsafeBytes { driver.trySend($0, for: token) }
     }
 
     func isSending(_ token: Token) -> Bool { outboxes[token] != nil }

@@ -1,5 +1,5 @@
-import EventLoop
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 
 /// The simulated driver, advanced by hand, so that a wait takes as long on the virtual clock as a
 /// kernel's does on the real one.

@@ -1,5 +1,5 @@
 /// Counts the captured objects that are alive, on any thread, and calls back from their deinit.
-import EventLoop
+import MillraceEventLoop
 
 final class Alive: Sendable {
     private let counts = Monitor((made: 0, gone: 0))

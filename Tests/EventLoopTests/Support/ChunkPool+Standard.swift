@@ -1,4 +1,4 @@
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 extension ChunkPool {
     /// A chunk of the size that the pool keeps.

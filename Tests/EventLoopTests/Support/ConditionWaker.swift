@@ -1,6 +1,6 @@
-/// A waker without a kernel object: a flag with a condition variable, and a count of its wake-ups.
-import EventLoop
 import Glibc
+/// A waker without a kernel object: a flag with a condition variable, and a count of its wake-ups.
+import MillraceEventLoop
 
 // @unchecked: the state is reached only under the pthread mutex.
 final class ConditionWaker: Waker, @unchecked Sendable {

@@ -1,7 +1,7 @@
 /// An inbound buffer and an array of the same bytes, used like in a loop.
 import Glibc
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 struct InboundTwin: ~Copyable {
     private var buffer = InboundBuffer()

@@ -1,5 +1,5 @@
 /// An outbound queue and an array of the bytes that the kernel has not accepted yet.
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 struct OutboundTwin: ~Copyable {
     let pool = ChunkPool()
@@ -13,7 +13,7 @@ struct OutboundTwin: ~Copyable {
         switch trial.random.below(100) {
         case 0..<25: append(&trial)
         case 25..<45: try reserve(&trial, mayBeUnused: unusedReservations)
-        case 45..<65: try takeOff(&trial)
+        case 45..<65: try nextToSend(&trial)
         case 65..<70: try takeAtOnce(&trial)
         case 70..<99: try complete(&trial)
         default: try clear(&trial)
@@ -59,10 +59,10 @@ struct OutboundTwin: ~Copyable {
         model += bytes
     }
 
-    private mutating func takeOff(_ trial: inout Trial) throws {
-        trial.begin("takeOff")
+    private mutating func nextToSend(_ trial: inout Trial) throws {
+        trial.begin("nextToSend")
         var taken = trial.random.happens(50) ? single : nil
-        if taken == nil { taken = queue.takeOff(pool) } else { queue.singleTookOff() }
+        if taken == nil { taken = queue.nextToSend(pool) } else { queue.singleTookOff() }
         if inFlight != nil || model.isEmpty {
             try trial.check(taken == nil, "\(taken?.count ?? 0) bytes although none are due")
         } else {

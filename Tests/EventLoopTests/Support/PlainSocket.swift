@@ -2,7 +2,7 @@
 import Glibc
 import Testing
 
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 final class PlainSocket {
     let number: CInt

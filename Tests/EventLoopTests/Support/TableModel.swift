@@ -1,5 +1,5 @@
 /// A model of a connection table, made of arrays and dictionaries.
-@testable import EventLoop
+@testable import MillraceEventLoop
 
 struct TableModel {
     private(set) var alive: [(record: ConnectionReference, token: Token)] = []
@@ -16,20 +16,20 @@ struct TableModel {
         }
         let expected = vacant.removeFirst()
         guard let record = table.allocate() else { return try trial.check(false, "no slot") }
-        let token = record.pointee.token
+        let token = record.token
         try trial.check(token.slot == expected, "slot \(token.slot), not \(expected)")
-        try trial.check(record.pointee.state == .free, "\(record.pointee.state)")
+        try trial.check(record.state == .free, "\(record.state)")
         if let generation = generations[token.slot] {
             try trial.check(token.generation == generation, "generation \(token.generation)")
         }
-        record.pointee.state = [.open, .finishing, .lingering][trial.random.below(3)]
+        record.state = [.open, .finishing, .lingering][trial.random.below(3)]
         alive.append((record, token))
     }
 
     mutating func release(_ table: inout ConnectionTable, _ trial: inout Trial) throws {
         let (record, token) = alive.remove(at: trial.random.below(alive.count))
         trial.begin("release \(token)")
-        try trial.check(record.pointee.token == token, "the record is another's")
+        try trial.check(record.token == token, "the record is another's")
         end(record, token, &table)
         let found = table.find(token)
         try trial.check(found == nil, "found after its release")

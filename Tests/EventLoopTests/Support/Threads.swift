@@ -1,5 +1,5 @@
 /// Real threads for tests of shared state.
-import EventLoop
+import MillraceEventLoop
 
 /// Starts `count` threads and returns at once; `join` waits for all of them.
 struct ThreadTeam {

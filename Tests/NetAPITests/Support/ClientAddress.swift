@@ -1,5 +1,5 @@
 /// A server's address in the form of connect(2), and the kernel's values for a client's socket.
-import CLinux
+import CMillraceLinux
 import Glibc
 import NetAPI
 

@@ -1,5 +1,5 @@
 /// A gate at which blocking work waits until the test opens it.
-import class EventLoop.Monitor
+import class MillraceEventLoop.Monitor
 
 final class Gate: Sendable {
     private let state = Monitor((guests: 0, isOpen: false))

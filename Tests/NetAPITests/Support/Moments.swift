@@ -1,5 +1,5 @@
 /// Servers at unusual moments, addresses that never answer, loops kept too long.
-import CLinux
+import CMillraceLinux
 import Glibc
 import NetAPI
 

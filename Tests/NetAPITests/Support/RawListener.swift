@@ -1,5 +1,5 @@
 /// The far side of a stream, served by the test itself, which decides on reads, answers and resets.
-import CLinux
+import CMillraceLinux
 import Glibc
 import NetAPI
 

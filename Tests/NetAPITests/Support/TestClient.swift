@@ -1,5 +1,5 @@
 /// A plain stream client that blocks, but never longer than the suite's patience.
-import CLinux
+import CMillraceLinux
 import Glibc
 import NetAPI
 import Synchronization

@@ -1,6 +1,6 @@
 import Glibc
+import MillraceSimulation
 import NetAPI
-import Simulation
 
 /// The record of one connection, from its handler's point of view.
 // Unchecked: stepped by one thread.
@@ -55,7 +55,7 @@ final class Ledger: @unchecked Sendable {
     /// Returns a connection's account when it opens. A connection that was reset before it was
     /// accepted has no address, so its peer is unknown.
     func open(port: UInt16?) -> Account {
-        let found = port.flatMap { port in
+        let found = port.flatMap { remote in
             peers.firstIndex { $0.peer.localAddress?.port == port }
         }
         guard let peer = found else { return Account(peer: nil) }

@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// Records a handler's callbacks in order, and runs the test's closures in them.
 final class RecordingDelegate: LoopDelegate, DatagramDelegate {
@@ -16,7 +16,7 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     var onOpened: Deed?
     var onTraffic: ((Loop, ConnectionReference, [UInt8]) -> Void)?
     var onWritable: Deed?
-    var onWillWrite: Deed?
+    var onPreWrite: Deed?
     private(set) var lastOpened: Token?
     /// The number of shutdown callbacks.
     private(set) var shutDowns = 0
@@ -26,8 +26,8 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     func take(_ token: Token) -> [Told] { told.removeValue(forKey: token) ?? [] }
 
     private func note(_ event: Told, _ connection: ConnectionReference) -> Loop {
-        told[connection.pointee.token, default: []].append(event)
-        return connection.pointee.loop.takeUnretainedValue()
+        told[connection.token, default: []].append(event)
+        return connection.loop.takeUnretainedValue()
     }
 
     func boot(_ loop: Loop) -> LoopAction { .none }
@@ -38,13 +38,13 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
 
     func opened(_ connection: ConnectionReference) -> LoopAction {
         let loop = note(.opened, connection)
-        lastOpened = connection.pointee.token
+        lastOpened = connection.token
         onOpened?(loop, connection)
         return .none
     }
 
     func traffic(_ connection: ConnectionReference) -> LoopAction {
-        let bytes = Array(connection.pointee.loop.takeUnretainedValue().takeAll(connection))
+        let bytes = Array(connection.loop.takeUnretainedValue().takeAll(connection))
         let loop = note(.traffic(bytes), connection)
         onTraffic?(loop, connection, bytes)
         return .none
@@ -61,9 +61,9 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
         return .none
     }
 
-    /// Not recorded: it is called only while the loop's `handlerWantsWillWrite` is set.
-    func willWrite(_ connection: ConnectionReference) -> LoopAction {
-        onWillWrite?(connection.pointee.loop.takeUnretainedValue(), connection)
+    /// Not recorded: it is called only while the loop's `handlerWantsPreWrite` is set.
+    func preWrite(_ connection: ConnectionReference) -> LoopAction {
+        onPreWrite?(connection.loop.takeUnretainedValue(), connection)
         return .none
     }
 

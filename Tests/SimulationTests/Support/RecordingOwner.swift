@@ -1,4 +1,4 @@
-import EventLoop
+import MillraceEventLoop
 
 /// A loop's owner: counts connections and records the loop's reports.
 final class RecordingOwner: LoopOwner {

@@ -1,7 +1,7 @@
 /// The UDP side of a run: the datagrams that peers sent, that the handler got, and that came back.
-import EventLoop
+import MillraceEventLoop
+import MillraceSimulation
 import NetAPI
-import Simulation
 
 /// The number of datagrams, by their bytes.
 typealias Tally = [[UInt8]: Int]

@@ -1,5 +1,5 @@
+import MillraceSimulation
 import NetAPI
-import Simulation
 
 /// A handler that does, by its seed, everything that handlers do. It echoes at once or in parts,
 /// pauses, replies and closes, throws, aborts, and writes more than it should.

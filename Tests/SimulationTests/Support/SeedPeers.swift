@@ -1,5 +1,5 @@
-import EventLoop
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 
 /// A client of a run, with its own plan.
 struct SeedPeer {

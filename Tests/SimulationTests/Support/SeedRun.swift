@@ -1,6 +1,6 @@
-import EventLoop
+import MillraceEventLoop
+import MillraceSimulation
 import NetAPI
-import Simulation
 
 /// A whole server on the simulated network, from its start to its end, with everything drawn from
 /// one seed.

@@ -1,6 +1,6 @@
-import EventLoop
 import Glibc
-import Simulation
+import MillraceEventLoop
+import MillraceSimulation
 import Testing
 
 /// One loop over a driver that reports the completions that the test passes in. Time stands still
@@ -14,10 +14,10 @@ final class Stage {
     let owner = RecordingOwner()
     let listener: BoundListener
     let sockets: SimulatedSockets
-    let port: LoopPort
+    let remote: LoopRemote
     let loop: Loop
     /// The ports of loops that do not run. If there are any, the connections are handed to them.
-    let others: [LoopPort]
+    let others: [LoopRemote]
     /// The peers, in the order in which they connected.
     private(set) var peers: [Peer] = []
 
@@ -27,14 +27,14 @@ final class Stage {
     ) throws {
         sockets = SimulatedSockets(network: network)
         listener = try sockets.listen(on: .v4(IPv4Bytes(0), port: 0), ListenOptions())
-        port = Loop.port(index: 0, capacity: 1_024, driver: driver)
+        remote = Loop.remote(index: 0, capacity: 1_024, driver: driver)
         self.others = (0..<others).map {
-            Loop.port(index: $0 + 1, capacity: 1_024, driver: ScriptedDriver())
+            Loop.remote(index: $0 + 1, capacity: 1_024, driver: ScriptedDriver())
         }
         loop = Loop(
-            index: 0, port: port, driver: driver, sockets: sockets, delegate: delegate,
+            index: 0, remote: remote, driver: driver, sockets: sockets, delegate: delegate,
             configuration: configuration, listeners: [(listener, spreads: others > 0)],
-            targets: others > 0 ? self.others : [port], balancer: balancer, owner: owner)
+            targets: others > 0 ? self.others : [remote], balancer: balancer, owner: owner)
     }
 
     // MARK: Turning
@@ -65,9 +65,9 @@ final class Stage {
         _ completions: (Token, QueuedEvent)...
     ) -> [Request] {
         if case .adopt(let descriptor, let listener, let host) = message {
-            #expect(port.adopt(descriptor, listener: listener, host: host))
+            #expect(remote.adopt(descriptor, listener: listener, host: host))
         } else {
-            let outcome = port.post(message)
+            let outcome = remote.post(message)
             #expect(outcome == .accepted)
         }
         return turn(after: delay, completions)
@@ -193,7 +193,7 @@ final class Stage {
         #expect(delegate.shutDowns == 1)
         #expect(driver.violations == [])
         #expect(network.violations == [])
-        #expect(port.counters.open == 0)
+        #expect(remote.counters.open == 0)
         #expect(owner.alive == 0)
         #expect(loop.chunks.inUse == 0)
     }

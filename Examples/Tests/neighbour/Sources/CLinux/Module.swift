@@ -1,0 +1,2 @@
+/// The module CLinux of another package.
+public enum CLinuxOfAnotherPackage {}

@@ -1,0 +1,2 @@
+/// The module CURing of another package.
+public enum CURingOfAnotherPackage {}

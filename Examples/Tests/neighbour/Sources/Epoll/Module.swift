@@ -1,0 +1,2 @@
+/// The module Epoll of another package.
+public enum EpollOfAnotherPackage {}

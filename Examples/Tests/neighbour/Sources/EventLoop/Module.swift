@@ -1,0 +1,2 @@
+/// The module EventLoop of another package.
+public enum EventLoopOfAnotherPackage {}

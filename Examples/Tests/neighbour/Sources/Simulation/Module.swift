@@ -1,0 +1,2 @@
+/// The module Simulation of another package.
+public enum SimulationOfAnotherPackage {}

@@ -1,0 +1,2 @@
+/// The module Uring of another package.
+public enum UringOfAnotherPackage {}

@@ -1,0 +1,95 @@
+/// The reference to a record in the loop's code and the public API, with names for its fields.
+///
+/// Each accessor compiles to the access itself: an echo needs as many instructions as through
+/// `pointee`.
+@usableFromInline
+package typealias ConnectionReference = UnsafeMutablePointer<ConnectionRecord>
+
+extension UnsafeMutablePointer<ConnectionRecord> {
+    @usableFromInline package internal(set) var token: Token {
+        @inlinable @inline(__always) get { pointee.token }
+        @inlinable @inline(__always) nonmutating _modify { yield &pointee.token }
+    }
+    @usableFromInline package internal(set) var flags: ConnectionFlags {
+        @inlinable @inline(__always) get { pointee.flags }
+        @inlinable @inline(__always) nonmutating _modify { yield &pointee.flags }
+    }
+    @usableFromInline package internal(set) var loop: Unmanaged<Loop> {
+        @inlinable @inline(__always) get { pointee.loop }
+        @inlinable @inline(__always) nonmutating _modify { yield &pointee.loop }
+    }
+    @usableFromInline var lastReceived: Nanoseconds {
+        @inlinable @inline(__always) get { pointee.lastReceived }
+        @inlinable @inline(__always) nonmutating _modify { yield &pointee.lastReceived }
+    }
+    @usableFromInline var lastSent: Nanoseconds {
+        @inlinable @inline(__always) get { pointee.lastSent }
+        @inlinable @inline(__always) nonmutating _modify { yield &pointee.lastSent }
+    }
+    @inlinable package var inbound: InboundBuffer {
+        @inlinable @inline(__always) _read { yield pointee.inbound }
+        @inlinable @inline(__always) nonmutating _modify { yield &pointee.inbound }
+    }
+    @usableFromInline package internal(set) var outbound: OutboundQueue {
+        @inlinable @inline(__always) _read { yield pointee.outbound }
+        @inlinable @inline(__always) nonmutating _modify { yield &pointee.outbound }
+    }
+    @usableFromInline package internal(set) var state: ConnectionState {
+        @inlinable @inline(__always) get { pointee.state }
+        nonmutating set { pointee.state = newValue }
+    }
+
+    // MARK: Fields that a request seldom uses
+
+    var listener: UInt16 {
+        @inline(__always) get { pointee.listener }
+        @inline(__always) nonmutating _modify { yield &pointee.listener }
+    }
+    package internal(set) var details: Unmanaged<ConnectionDetails>? {
+        @inline(__always) get { pointee.details }
+        @inline(__always) nonmutating _modify { yield &pointee.details }
+    }
+    package internal(set) var descriptor: Descriptor {
+        @inline(__always) get { pointee.descriptor }
+        @inline(__always) nonmutating _modify { yield &pointee.descriptor }
+    }
+    var sendQueue: Int32 {
+        @inline(__always) get { pointee.sendQueue }
+        @inline(__always) nonmutating _modify { yield &pointee.sendQueue }
+    }
+    var timer: TimerQueue<TimerAction>.ID {
+        @inline(__always) get { pointee.timer }
+        @inline(__always) nonmutating _modify { yield &pointee.timer }
+    }
+    var sentTotal: Int {
+        @inline(__always) get { pointee.sentTotal }
+        @inline(__always) nonmutating _modify { yield &pointee.sentTotal }
+    }
+    package var expectedInput: Int {
+        @inline(__always) get { pointee.expectedInput }
+        @inline(__always) nonmutating _modify { yield &pointee.expectedInput }
+    }
+    var discarded: Int {
+        @inline(__always) get { pointee.discarded }
+        @inline(__always) nonmutating _modify { yield &pointee.discarded }
+    }
+    var sendQueueChecked: Nanoseconds {
+        @inline(__always) get { pointee.sendQueueChecked }
+        @inline(__always) nonmutating _modify { yield &pointee.sendQueueChecked }
+    }
+    var lingerStart: Nanoseconds {
+        @inline(__always) get { pointee.lingerStart }
+        @inline(__always) nonmutating _modify { yield &pointee.lingerStart }
+    }
+    var lastProgress: Nanoseconds {
+        @inline(__always) get { pointee.lastProgress }
+        @inline(__always) nonmutating _modify { yield &pointee.lastProgress }
+    }
+
+    // Computed in this module: in others, a set of flags is compared by its witness table.
+    package var isWritable: Bool { state == .open && !flags.contains(.congested) }
+    package var isDatagram: Bool { flags.contains(.datagrams) }
+
+    /// Whether the handler's part is over, or will be when the running callback returns.
+    package var isOver: Bool { state == .lingering || state == .closing }
+}

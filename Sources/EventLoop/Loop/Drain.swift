@@ -1,0 +1,63 @@
+/// The decisions of a drain: when each connection of a stopping loop is closed or aborted.
+struct Drain: Equatable {
+    /// A peer that was silent for this long is not in the middle of a request.
+    static var quietTime: Nanoseconds { 20_000_000 }
+    /// A peer that has just connected, and has received no bytes yet, may be about to send. Its
+    /// first bytes need an additional round trip.
+    static var firstByteTime: Nanoseconds { 100_000_000 }
+
+    let since: Nanoseconds
+    /// The time at which all connections are aborted.
+    var deadline: Nanoseconds
+
+    enum Decision: Equatable {
+        case wait(until: Nanoseconds)
+        /// Sends the written bytes first.
+        case close
+        case abort
+        /// Frees the descriptor: the kernel has all output and delivers it after a close.
+        case release
+    }
+
+    /// The facts about a connection that a decision depends on.
+    struct Facts {
+        var state: ConnectionState
+        var lastReceived: Nanoseconds
+        /// 0 until bytes were sent.
+        var lastSent: Nanoseconds
+        /// The handler is busy, or has work offloaded.
+        var isWorking: Bool
+    }
+
+    /// The first half of the time is for peers that still send, the second half for the last bytes
+    /// of output.
+    private var patience: Nanoseconds { since + (deadline - since) / 2 }
+
+    /// Decides about one connection. `hasUnread` tells whether its silent peer may have sent bytes
+    /// that the loop has not seen.
+    func decision(
+        about facts: Facts, now: Nanoseconds, hasUnread: @autoclosure () -> Bool
+    ) -> Decision {
+        switch facts.state {
+        case .connecting: return .abort
+        case .open:
+            guard now < deadline else { return .abort }
+            let quietAt = quietTime(of: facts)
+            if now < patience && now >= quietAt && hasUnread() {
+                return .wait(until: now + Self.quietTime)
+            }
+            let end = min(patience, quietAt)
+            return now >= end ? .close : .wait(until: end)
+        case .finishing: return now < deadline ? .wait(until: deadline) : .abort
+        case .lingering: return now < deadline ? .wait(until: deadline) : .release
+        case .free, .listening, .closing: return .wait(until: deadline)
+        }
+    }
+
+    private func quietTime(of facts: Facts) -> Nanoseconds {
+        guard !facts.isWorking else { return .max }
+        let moved = max(facts.lastReceived, facts.lastSent)
+        let quietAt = max(since, moved) + Self.quietTime
+        return facts.lastSent == 0 ? max(quietAt, moved + Self.firstByteTime) : quietAt
+    }
+}
