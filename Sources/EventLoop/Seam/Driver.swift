@@ -48,9 +48,9 @@ package protocol Driver: AnyObject {
     /// The peer of the last `accepted` completion's connection.
     var acceptedPeer: SocketAddress? { get }
 
-    /// Has `loop` process completions up to its turn's budget; true if there were any. A requirement
-    /// only so that `Loop.processCompletions(from:)` is compiled for the driver's type, in its
-    /// module.
+    /// Has `loop` process completions up to its turn's budget; true if there were any. This is a
+    /// requirement only so that `Loop.processCompletions(from:)` is compiled for the driver's type,
+    /// in its module.
     func processCompletions(for loop: Loop) -> Bool
 
     /// The driver's only part that other threads may use.
