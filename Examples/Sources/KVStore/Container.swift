@@ -14,8 +14,9 @@ enum Container {
         }
     }
 
-    /// Frees memory if too few members are left for it. Returns false if no memory was freed.
-    func shrink() -> Bool {
+    /// Frees memory that the remaining members do not need. Returns the number of members for which
+    /// there was room in it.
+    func shrink() -> Int {
         switch self {
         case .list(let list): list.shrink()
         case .hash(let map): map.values.shrink()
@@ -75,14 +76,15 @@ final class ByteSet {
         members.removeLast(count)
     }
 
-    func shrink() -> Bool {
-        guard places.shrink() else { return false }
-        members = Array(members)
-        return true
+    func shrink() -> Int {
+        let freed = places.shrink()
+        // `Array(members)` would keep the storage.
+        if freed > 0 { members = members.withUnsafeBufferPointer { Array($0) } }
+        return freed
     }
 
     /// The number of members for which there is memory.
-    var capacity: Int { places.capacity }
+    var capacity: Int { max(places.capacity, members.capacity) }
 }
 
 /// A list in a ring, with constant time for both ends and every index.
@@ -121,10 +123,12 @@ final class ByteList {
         if count == slots.count { move(to: count * 2) }
     }
 
-    func shrink() -> Bool {
-        guard isSparse(count, capacity: slots.count) else { return false }
-        move(to: slots.count / 2)
-        return true
+    func shrink() -> Int {
+        let before = slots.count
+        var size = before
+        while isSparse(count, capacity: size) { size /= 2 }
+        if size < before { move(to: size) }
+        return before - size
     }
 
     private func move(to size: Int) {
@@ -143,12 +147,13 @@ final class ByteList {
 private func isSparse(_ count: Int, capacity: Int) -> Bool { capacity > 64 && count < capacity / 4 }
 
 extension Dictionary {
-    /// Frees unused memory; returns false if enough of the memory is in use.
-    mutating func shrink() -> Bool {
-        guard isSparse(count, capacity: capacity) else { return false }
+    /// Frees unused memory. Returns the number of elements that fitted into it.
+    mutating func shrink() -> Int {
+        let before = capacity
+        guard isSparse(count, capacity: before) else { return 0 }
         var others = Dictionary(minimumCapacity: count * 2)
         for (key, value) in self { others[key] = value }
         self = others
-        return true
+        return before - capacity
     }
 }

@@ -67,10 +67,18 @@ final class SortedSet {
         if left > 0 { pieces[0].removeFirst(left) }
     }
 
-    func shrink() -> Bool { scores.shrink() }
+    func shrink() -> Int {
+        let freed = scores.shrink()
+        guard freed > 0 else { return 0 }
+        let items = Array(pieces.joined())
+        pieces = stride(from: 0, to: items.count, by: Self.longestPiece / 2).map { start in
+            Array(items[start..<min(items.count, start + Self.longestPiece / 2)])
+        }
+        return freed
+    }
 
-    /// The number of members for which there is memory.
-    var capacity: Int { scores.capacity }
+    /// The number of members that fit into the current memory.
+    var capacity: Int { max(scores.capacity, pieces.reduce(0) { $0 + $1.capacity }) }
 
     /// Returns the number of members before the first one for which `isBefore` is false.
     func rank(_ isBefore: (Item) -> Bool) -> Int {
@@ -110,11 +118,16 @@ final class SortedSet {
     private func join(_ number: Int) {
         if pieces[number].isEmpty {
             pieces.remove(at: number)
-        } else if number + 1 < pieces.count,
-            pieces[number].count + pieces[number + 1].count <= Self.longestPiece / 2
-        {
+        } else if number + 1 < pieces.count, areShort(number) {
             pieces[number] += pieces.remove(at: number + 1)
+        } else if number > 0, areShort(number - 1) {
+            pieces[number - 1] += pieces.remove(at: number)
         }
+    }
+
+    /// Whether this piece and the next one fit into half a piece.
+    private func areShort(_ number: Int) -> Bool {
+        pieces[number].count + pieces[number + 1].count <= Self.longestPiece / 2
     }
 
     private func countPieces(_ isBefore: ([Item]) -> Bool) -> Int {

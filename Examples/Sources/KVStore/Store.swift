@@ -18,6 +18,8 @@ public final class Store: Sendable {
     private let hasFreeMemory = Atomic(false)
     /// The number of expired keys that sweeps removed.
     let swept = Atomic(0)
+    /// When `FreeMemory` last ran, in nanoseconds of the monotonic clock.
+    private let memoryGivenBack = Atomic(0)
     private let shards: [Shard]
     /// The shards without reference counting, so that a command does not retain its shard.
     private let lent: [Unmanaged<Shard>]
@@ -139,11 +141,15 @@ public final class Store: Sendable {
     /// Frees malloc's memory once after many keys were removed, and not while more are being
     /// removed: it needs some milliseconds.
     private func giveBackMemory(isLater: Bool) {
-        if isLater {
-            hasFreeMemory.store(true, ordering: .relaxed)
-        } else if hasFreeMemory.exchange(false, ordering: .relaxed) {
-            FreeMemory.giveBack()
-        }
+        if isLater { hasFreeMemory.store(true, ordering: .relaxed) }
+        // Clients must not be able to cause it all the time, nor to postpone it for ever.
+        let now = Clock.monotonic()
+        let last = memoryGivenBack.load(ordering: .relaxed)
+        guard now - last >= (isLater ? 5_000_000_000 : 1_000_000_000),
+            hasFreeMemory.exchange(false, ordering: .relaxed)
+        else { return }
+        memoryGivenBack.store(now, ordering: .relaxed)
+        FreeMemory.giveBack()
     }
 }
 
@@ -217,13 +223,16 @@ final class Shard: @unchecked Sendable {
         table.remove(entry)
     }
 
+    /// Less memory than for so many members is not worth a search for free pages.
+    private static let muchRoom = 4096
+
     /// Removes a key whose container is empty, since an empty container is no key. Frees unused
     /// memory of other containers.
     func membersRemoved(from entry: Entry) {
         guard let container = entry.container else { return }
         if container.isEmpty {
             remove(entry)
-        } else if container.shrink() {
+        } else if container.shrink() >= Self.muchRoom {
             hasShrunk = true
         }
     }

@@ -22,7 +22,8 @@ import Testing
         client.write(inbox.messages.withLock { $0 })
     }
 
-    @Test func aMessageThatComesAfterTheEndOfASubscriptionIsDropped() {
+    @Test("a message that arrives after the end of its subscription is dropped")
+    func aMessageThatComesAfterTheEndOfASubscriptionIsDropped() {
         let (client, inbox) = subscriber()
         let other = Dialogue(client.database)
         #expect(client.ask("SUBSCRIBE a b") == "*3|$9|subscribe|$1|a|:1|*3|$9|subscribe|$1|b|:2|")
@@ -32,7 +33,8 @@ import Testing
         #expect(sent(client, inbox) == "*3|$7|message|$1|b|$1|y|")
     }
 
-    @Test func aMessageToAnEarlierSubscriptionIsDropped() {
+    @Test("a message to an earlier subscription is dropped")
+    func aMessageToAnEarlierSubscriptionIsDropped() {
         let (client, inbox) = subscriber()
         let other = Dialogue(client.database)
         #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
@@ -45,7 +47,8 @@ import Testing
         #expect(sent(client, inbox) == "*3|$7|message|$1|a|$4|late|")
     }
 
-    @Test func patternsAndChannelsAreCountedTogether() {
+    @Test("subscriptions to patterns and to channels are counted together")
+    func patternsAndChannelsAreCountedTogether() {
         let (client, inbox) = subscriber()
         let other = Dialogue(client.database)
         #expect(client.ask("PSUBSCRIBE a*") == "*3|$10|psubscribe|$2|a*|:1|")
@@ -65,7 +68,8 @@ import Testing
     }
 
     /// The loop accepts no message. A subscriber that misses a message must not stay connected.
-    @Test func whoCannotBeReachedIsCutOff() {
+    @Test("a subscriber is disconnected when its loop accepts no message")
+    func whoCannotBeReachedIsCutOff() {
         let (client, inbox) = subscriber()
         let cut = Mutex(0)
         let post = Post()
@@ -79,7 +83,8 @@ import Testing
 
     /// A loop is woken once for all messages that wait for it. A client that publishes far more
     /// than the loop delivers must wait.
-    @Test func aLoopIsWokenOnceForAllThatWaits() {
+    @Test("a loop is woken once for all waiting messages")
+    func aLoopIsWokenOnceForAllThatWaits() {
         let (client, inbox) = subscriber()
         let wakes = Mutex(0)
         let post = Post()
@@ -103,7 +108,8 @@ import Testing
         #expect(other.ask("PUBLISH a x") == ":1|" && wakes.withLock { $0 } == 2)
     }
 
-    @Test func aMessageIsEncodedAsTheClientThenSpeaks() {
+    @Test("a message is encoded in the protocol version that the client uses at its delivery")
+    func aMessageIsEncodedAsTheClientThenSpeaks() {
         let (client, inbox) = subscriber()
         let other = Dialogue(client.database)
         #expect(client.ask("HELLO 3").hasPrefix("%7|"))

@@ -165,7 +165,7 @@ final class Dialogue {
     static let wrongType =
         "-WRONGTYPE Operation against a key holding the wrong kind of value|"
 
-    @Test(arguments: conversations.indices)
+    @Test("each command returns the same reply as Redis", arguments: conversations.indices)
     func conversation(_ index: Int) {
         let client = Dialogue()
         for (line, reply) in Self.conversations[index] {
@@ -173,7 +173,8 @@ final class Dialogue {
         }
     }
 
-    @Test func helloChoosesTheVersion() {
+    @Test("HELLO sets the protocol version of the replies")
+    func helloChoosesTheVersion() {
         let client = Dialogue()
         #expect(client.ask("HELLO 3 SETNAME x").hasPrefix("%7|$6|server|$5|redis|"))
         #expect(client.ask("GET nope") == "_|")

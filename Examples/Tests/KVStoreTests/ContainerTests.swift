@@ -9,7 +9,8 @@ import Testing
 
     private func name(_ number: Int) -> [UInt8] { Array("member:\(number)".utf8) }
 
-    @Test func aListThatIsEmptiedFromEitherEndKeepsItsOrderAndShrinks() {
+    @Test("a list emptied from both ends keeps its order and shrinks")
+    func aListThatIsEmptiedFromEitherEndKeepsItsOrderAndShrinks() {
         let list = ByteList()
         for number in 0..<many { name(number).withUnsafeBytes { list.append($0) } }
         var left = Array(0..<many)
@@ -30,7 +31,8 @@ import Testing
         #expect(list[0] == name(-1) && list[1] == name(left[0]))
     }
 
-    @Test func aSetShrinksAndFindsWhatIsLeft() {
+    @Test("a set shrinks and still contains the remaining members")
+    func aSetShrinksAndFindsWhatIsLeft() {
         let set = ByteSet()
         for number in 0..<many { _ = name(number).withUnsafeBytes { set.insert($0) } }
         for number in few..<many {
@@ -43,7 +45,8 @@ import Testing
         #expect(set.capacity <= 16 * few)
     }
 
-    @Test func aSortedSetShrinksAndKeepsItsOrder() {
+    @Test("a sorted set shrinks and keeps its order")
+    func aSortedSetShrinksAndKeepsItsOrder() {
         let set = SortedSet()
         for number in 0..<many { name(number).withUnsafeBytes { set.set(Double(number), of: $0) } }
         for number in few..<many {
@@ -59,11 +62,36 @@ import Testing
         #expect(set.capacity <= 16 * few)
     }
 
-    @Test func aSmallOneKeepsItsMemory() {
+    @Test("a set that was always small does not shrink")
+    func aSmallOneKeepsItsMemory() {
         let set = ByteSet()
         for number in 0..<20 { _ = name(number).withUnsafeBytes { set.insert($0) } }
         for number in 1..<20 { _ = name(number).withUnsafeBytes { set.remove($0) } }
-        let hasShrunk = set.shrink()
-        #expect(!hasShrunk)
+        let freed = set.shrink()
+        #expect(freed == 0)
+    }
+
+    @Test("a list shrinks at once after a command that removes many members")
+    func aListShrinksAtOnceAfterACommandThatTakesMany() {
+        let list = ByteList()
+        for number in 0..<many { name(number).withUnsafeBytes { list.append($0) } }
+        for _ in 0..<(many - 1) { list.removeFirst() }
+        let freed = list.shrink()
+        #expect(freed > many / 2)
+        #expect(list.capacity <= 64 && list[0] == name(many - 1))
+    }
+
+    /// Pieces of the sorted array of which a few members are left each.
+    @Test("a sorted set shrinks when members from everywhere in it are removed")
+    func aSortedSetWhoseMembersGoEverywhereShrinksToo() {
+        let set = SortedSet()
+        for number in 0..<many { name(number).withUnsafeBytes { set.set(Double(number), of: $0) } }
+        for number in 0..<many where number % 100 != 0 {
+            _ = name(number).withUnsafeBytes { set.remove($0) }
+            _ = set.shrink()
+        }
+        #expect(
+            set.items(from: 0).map { Int($0.score) } == Array(stride(from: 0, to: many, by: 100)))
+        #expect(set.capacity <= 16 * many / 100)
     }
 }

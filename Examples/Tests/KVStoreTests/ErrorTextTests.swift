@@ -26,7 +26,9 @@ import Testing
         #expect(reply == Array(expected.utf8), "\(String(decoding: reply, as: UTF8.self))")
     }
 
-    @Test(arguments: shown.indices)
+    @Test(
+        "every error that quotes an argument escapes it and shows at most 128 bytes",
+        arguments: shown.indices)
     func everyErrorThatShowsWhatCame(_ index: Int) {
         let (bytes, text) = Self.shown[index]
         let word = { (text: String) in Array(text.utf8) }
@@ -51,7 +53,8 @@ import Testing
     }
 
     /// An error shows 128 bytes of all arguments together, with their quotes.
-    @Test func longArgumentsAreCut() {
+    @Test("an error shows at most 128 bytes of all arguments together")
+    func longArgumentsAreCut() {
         let word = { (letter: UInt8, count: Int) in [UInt8](repeating: letter, count: count) }
         check(
             [Array("foo".utf8), word(0x79, 59), word(0x7A, 100), word(0x77, 10)],
@@ -60,9 +63,11 @@ import Testing
                 + "\r\n")
     }
 
-    @Test(arguments: [
-        (UInt8(0xFF), #"\xff"#), (0x00, #"\x00"#), (0x0D, " "), (0x7F, #"\x7f"#), (0x41, "A"),
-    ])
+    @Test(
+        "the error for a byte other than the bulk marker shows that byte",
+        arguments: [
+            (UInt8(0xFF), #"\xff"#), (0x00, #"\x00"#), (0x0D, " "), (0x7F, #"\x7f"#), (0x41, "A"),
+        ])
     func aByteThatIsNoBulk(_ byte: UInt8, _ shown: String) {
         #expect(
             ProtocolError.noBulk(byte).text == "ERR Protocol error: expected '$', got '\(shown)'")

@@ -123,7 +123,9 @@ import Testing
         ],
     ]
 
-    @Test(arguments: conversations.indices)
+    @Test(
+        "each command on times, sets, sorted sets and fractions returns the reply of Redis",
+        arguments: conversations.indices)
     func conversation(_ index: Int) {
         let client = Dialogue()
         for (line, reply) in Self.conversations[index] {
@@ -136,7 +138,8 @@ import Testing
     }
 
     /// Each member must be popped once, in any order.
-    @Test func everyMemberIsPoppedOnce() {
+    @Test("SPOP returns every member once")
+    func everyMemberIsPoppedOnce() {
         let client = Dialogue()
         let members = (100..<400).map { "\($0)" }
         #expect(client.ask("SADD s " + members.joined(separator: " ")) == ":300|")
@@ -151,7 +154,8 @@ import Testing
         #expect(popped.map(String.init).sorted() == members && popped.map(String.init) != members)
     }
 
-    @Test func inRESP3ScoresAreNumbersAndTextIsText() {
+    @Test("in RESP3, scores are sent as numbers and text as verbatim strings")
+    func inRESP3ScoresAreNumbersAndTextIsText() {
         let client = Dialogue()
         #expect(client.ask("HELLO 3").hasPrefix("%7|"))
         #expect(client.ask("ZADD z 0.5 a 2 b") == ":2|")
@@ -165,7 +169,8 @@ import Testing
     }
 
     /// Fields that client libraries and `redis-cli --stat` read.
-    @Test func fieldsOfClientsAndOfTheServer() {
+    @Test("CLIENT INFO, CLIENT LIST and INFO return the fields that clients read")
+    func fieldsOfClientsAndOfTheServer() {
         let client = Dialogue()
         client.database.opened(client.session)
         #expect(client.ask("CLIENT SETNAME me") == "+OK|")

@@ -8,7 +8,7 @@ import Testing
         item.member.withBytes { String(decoding: $0, as: UTF8.self) }
     }
 
-    @Test(arguments: 0..<5)
+    @Test("a sorted set equals a model after random changes and at each rank", arguments: 0..<5)
     func everyChangeAndEveryRank(_ seed: Int) {
         let set = SortedSet()
         var model: [String: Double] = [:]

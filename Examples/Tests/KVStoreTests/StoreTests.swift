@@ -7,7 +7,8 @@ import Synchronization
 import Testing
 
 @Suite struct StoreTests {
-    @Test func aKeyEndsWhenItsTimeIsOver() {
+    @Test("a key expires when its time is over")
+    func aKeyEndsWhenItsTimeIsOver() {
         let client = Dialogue()
         let now = Clock.milliseconds()
         #expect(client.ask("SET a 1 PX 1000", now: now) == "+OK|")
@@ -19,7 +20,8 @@ import Testing
     }
 
     /// No client reads these keys again.
-    @Test func theSweepRemovesWhatNobodyAsksFor() {
+    @Test("a sweep removes expired keys that no client reads")
+    func theSweepRemovesWhatNobodyAsksFor() {
         let client = Dialogue()
         let past = Clock.milliseconds() - 10_000
         for index in 0..<10_000 { _ = client.ask("SET k\(index) v PX 10", now: past) }
@@ -30,7 +32,8 @@ import Testing
     }
 
     /// A transaction of another loop may take long, and clients of this loop must not wait for it.
-    @Test func aSweepWaitsForNobody() {
+    @Test("a sweep does not wait for a transaction of another thread")
+    func aSweepWaitsForNobody() {
         let store = Database().store
         let isHeld = Flag()
         let isSwept = Flag()
@@ -48,7 +51,8 @@ import Testing
 
     /// There are far more expired keys than one pass finds. A sweep continues while it finds many,
     /// until its time is over.
-    @Test func aSweepKeepsUpWithManyDeadKeys() {
+    @Test("a sweep continues while many keys are expired and reports when its time is over")
+    func aSweepKeepsUpWithManyDeadKeys() {
         let client = Dialogue()
         let past = Clock.milliseconds() - 10_000
         for index in 0..<60_000 { _ = client.ask("SET k\(index) v PX 10", now: past) }
@@ -63,7 +67,8 @@ import Testing
     }
 
     /// Each sweeper has its part of the shards, and together they cover all.
-    @Test func severalSweepersShareTheShards() {
+    @Test("several sweepers divide the shards and together remove every expired key")
+    func severalSweepersShareTheShards() {
         let client = Dialogue()
         let store = client.database.store
         let sweepers = (0..<3).map { _ in store.addSweeper() }
@@ -90,7 +95,8 @@ import Testing
         return calls
     }
 
-    @Test func bucketsGoWithTheirKeys() {
+    @Test("sweeps remove empty buckets after keys were deleted")
+    func bucketsGoWithTheirKeys() {
         let client = Dialogue()
         for index in 0..<200_000 { _ = client.ask("SET k\(index) v") }
         for index in 0..<199_990 { _ = client.ask("DEL k\(index)") }
@@ -101,7 +107,8 @@ import Testing
     }
 
     /// Like `scanMissesNothingWhileKeysCome`, but while the table shrinks.
-    @Test func scanMissesNothingWhileKeysGo() {
+    @Test("SCAN returns every remaining key while other keys are deleted")
+    func scanMissesNothingWhileKeysGo() {
         let client = Dialogue()
         for index in 0..<50_000 { _ = client.ask("SET gone\(index) v") }
         for index in 0..<500 { _ = client.ask("SET k\(index) v") }
@@ -122,7 +129,8 @@ import Testing
     }
 
     /// SCAN shows every key that stays at least once, even while the table doubles.
-    @Test func scanMissesNothingWhileKeysCome() {
+    @Test("SCAN returns every earlier key while new keys are added")
+    func scanMissesNothingWhileKeysCome() {
         let client = Dialogue()
         for index in 0..<2000 { _ = client.ask("SET k\(index) v") }
         var seen: Set<Substring> = []
@@ -139,13 +147,16 @@ import Testing
         #expect(seen.count == 2000)
     }
 
-    @Test(arguments: [
-        ("*", "", true), ("*", "abc", true), ("a*c", "abbc", true), ("a*c", "abcd", false),
-        ("?", "a", true), ("?", "", false), ("h[ae]llo", "hello", true),
-        ("h[^e]llo", "hello", false), ("h[a-c]llo", "hbllo", true), ("h[c-a]llo", "hbllo", true),
-        (#"\*"#, "*", true), (#"\*"#, "a", false), ("[", "[", false), ("a\\", "a\\", true),
-        ("a*b*c*d", "aXbYcZd", true), ("[abc", "b", true),
-    ])
+    @Test(
+        "KEYS returns exactly the keys that match the pattern",
+        arguments: [
+            ("*", "", true), ("*", "abc", true), ("a*c", "abbc", true), ("a*c", "abcd", false),
+            ("?", "a", true), ("?", "", false), ("h[ae]llo", "hello", true),
+            ("h[^e]llo", "hello", false), ("h[a-c]llo", "hbllo", true),
+            ("h[c-a]llo", "hbllo", true),
+            (#"\*"#, "*", true), (#"\*"#, "a", false), ("[", "[", false), ("a\\", "a\\", true),
+            ("a*b*c*d", "aXbYcZd", true), ("[abc", "b", true),
+        ])
     func patterns(_ pattern: String, _ key: String, _ expected: Bool) {
         let client = Dialogue()
         let quoted = { (text: String) in
@@ -157,13 +168,15 @@ import Testing
     }
 
     /// Exponential matching would never end.
-    @Test func aHostilePatternCostsLittle() {
+    @Test("a hostile pattern does not cause exponential matching")
+    func aHostilePatternCostsLittle() {
         let client = Dialogue()
         _ = client.ask("SET \(String(repeating: "a", count: 10_000)) v")
         #expect(client.ask("KEYS " + String(repeating: "a*", count: 1000) + "b") == "*0|")
     }
 
-    @Test func commandsOfManyThreadsAreAtomic() {
+    @Test("commands of many threads are atomic")
+    func commandsOfManyThreadsAreAtomic() {
         let database = Database()
         let threads = (0..<4).map { _ in
             startThread {

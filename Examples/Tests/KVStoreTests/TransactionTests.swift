@@ -44,7 +44,7 @@ import Testing
         ],
     ]
 
-    @Test(arguments: conversations.indices)
+    @Test("MULTI, EXEC and DISCARD return the expected replies", arguments: conversations.indices)
     func conversation(_ index: Int) {
         let client = Dialogue()
         for (line, reply) in Self.conversations[index] {
@@ -53,7 +53,8 @@ import Testing
     }
 
     /// Each transaction changes two keys alike, so they must never differ.
-    @Test func nobodyComesBetween() {
+    @Test("no other command is executed between the commands of a transaction")
+    func nobodyComesBetween() {
         let database = Database()
         let threads = (0..<3).map { _ in
             startThread {
