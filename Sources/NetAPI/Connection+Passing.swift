@@ -36,7 +36,7 @@ extension Connection {
     }
 
     /// Like `sendFile(_:offset:count:)`, but the library owns the descriptor from now on, even if
-    /// this throws. The descriptor is closed when its last byte has been read, or when the
+    /// this throws. The descriptor is closed when its last byte has been sent, or when the
     /// connection closes. The call needs no second descriptor, so it does not fail where a process
     /// may have no more of them.
     public func sendFile(

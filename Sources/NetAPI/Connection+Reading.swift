@@ -109,7 +109,7 @@ extension Connection {
 
     /// Indicates that requests may be consumed. False at the limit of unfinished jobs: the methods
     /// that consume a request then return nil, so that a loop over requests ends.
-    var takesMore: Bool { isCurrent && !record.flags.contains(.workFull) }
+    var takesMore: Bool { isCurrent && !record.pauses.contains(.work) }
 
     // MARK: Lending
 

@@ -6,7 +6,9 @@ import Testing
 /// from.
 extension DriverContract {
     @Suite struct Accepts {
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "each connection of a burst is accepted exactly once",
+            arguments: DriverKind.allCases, Transport.allCases)
         func aBurstIsAcceptedOnce(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let listener = try session.listen(transport)
@@ -25,7 +27,9 @@ extension DriverContract {
         }
 
         /// A connection made before the listener's close is served, not reset.
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "connections that wait on a stopped listener can be accepted and served",
+            arguments: DriverKind.allCases, Transport.allCases)
         func aStoppedListenerCanBeDrained(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let listener = try session.listen(transport)
@@ -52,7 +56,9 @@ extension DriverContract {
         }
 
         /// No connection is lost when descriptors run out.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "an accept without free descriptors fails with EMFILE, and a later accept succeeds",
+            arguments: DriverKind.allCases)
         func withoutDescriptorsItFailsAndRecovers(_ kind: DriverKind) throws {
             struct Outcome {
                 var failure: (kind: OperationKind, error: SystemError)?
@@ -97,7 +103,7 @@ extension DriverContract {
         }
 
         /// The driver closes an accepted descriptor that was not pulled yet.
-        @Test(arguments: DriverKind.allCases)
+        @Test("a close during accepts leaks no descriptor", arguments: DriverKind.allCases)
         func aCloseInTheMiddleOfAcceptingLeaksNoDescriptor(_ kind: DriverKind) throws {
             let (before, after) = try withOwnDescriptors(kind) { session in
                 let before = openDescriptorCount()
@@ -126,7 +132,9 @@ extension DriverContract {
         }
 
         /// A peer that connects and resets before it is accepted leaves the listener usable.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a connection reset in the backlog leaves the listener usable",
+            arguments: DriverKind.allCases)
         func aResetInTheBacklogHarmsNobody(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let listener = try session.listen()
@@ -151,7 +159,9 @@ extension DriverContract {
 
         /// After a reset the socket no longer has the peer's address, but accept(2) has returned
         /// it.
-        @Test(arguments: DriverKind.allCases, [false, true])
+        @Test(
+            "the driver reports each accepted connection with its peer's address",
+            arguments: DriverKind.allCases, [false, true])
         func thePeerIsToldWithItsConnection(_ kind: DriverKind, _ resets: Bool) throws {
             try withSession(kind) { session in
                 let listener = try session.listen()

@@ -6,7 +6,9 @@ import Testing
 extension DriverContract {
     @Suite struct Capacity {
         /// 500 sends and 500 closes before one wait.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "the driver completes more operations than a queue holds",
+            arguments: DriverKind.allCases)
         func moreOperationsThanAQueueHolds(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let senders = try (0..<500).map { _ in try session.makePair() }
@@ -34,7 +36,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a send and a close before one wait deliver only correct bytes",
+            arguments: DriverKind.allCases)
         func aSendAndItsCloseBeforeOneWait(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<500).map { _ in try session.makePair() }
@@ -55,7 +59,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a thousand tokens each receive only the bytes of their own peer",
+            arguments: DriverKind.allCases)
         func manyTokensAreKeptApart(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<1000).map { _ in try session.makePair() }
@@ -75,7 +81,9 @@ extension DriverContract {
         }
 
         /// A token that receives little is served beside tokens whose peers send without end.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a token that receives without end does not starve the other tokens",
+            arguments: DriverKind.allCases)
         func aLoudTokenDoesNotDrownTheOthers(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (loud, firehose) = try session.makePair()

@@ -4,7 +4,9 @@ import Testing
 /// Contract tests of closing: one last event, and no old event for a reused slot or descriptor.
 extension DriverContract {
     @Suite struct Closes {
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "the closed event comes once and last with a receive and a send in flight",
+            arguments: DriverKind.allCases, Transport.allCases)
         func withEverythingInFlightItIsTheLastWord(
             _ kind: DriverKind, _ transport: Transport
         ) throws {
@@ -31,7 +33,9 @@ extension DriverContract {
         }
 
         /// A close while a receive is in flight still sends the peer its end of stream.
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "the peer reads the end of the stream after a close with a receive in flight",
+            arguments: DriverKind.allCases, Transport.allCases)
         func thePeerSeesTheEnd(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport)
@@ -46,7 +50,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a close sends a reset when resetOnClose was called", arguments: DriverKind.allCases)
         func aResetIsSentWhenItWasAskedFor(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let listener = try session.listen()
@@ -64,7 +68,9 @@ extension DriverContract {
         }
 
         /// Reuses one slot, and most likely one descriptor number, for another peer.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a reused slot receives no bytes or events of its earlier connection",
+            arguments: DriverKind.allCases)
         func aReusedSlotHearsNothingOld(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let listener = try session.listen()
@@ -96,7 +102,9 @@ extension DriverContract {
 
         /// The slot is reused while a completion for its earlier token is reported but not yet
         /// pulled.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a slot reused while a completion is pending receives no events of its earlier token",
+            arguments: DriverKind.allCases)
         func aSlotReusedInTheMiddleOfATurnHearsNothingOld(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<2).map { _ in try session.makePair() }
@@ -130,7 +138,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a closed listener accepts no further connection", arguments: DriverKind.allCases)
         func ofAListenerItRefusesTheNext(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let listener = try session.listen()

@@ -6,7 +6,9 @@ import Testing
 /// at any time.
 extension DriverContract {
     @Suite struct Connects {
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "a connected descriptor sends and receives",
+            arguments: DriverKind.allCases, Transport.allCases)
         func aConnectedDescriptorCarriesBothWays(
             _ kind: DriverKind, _ transport: Transport
         ) throws {
@@ -29,7 +31,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a connect to a port without a listener fails once with ECONNREFUSED",
+            arguments: DriverKind.allCases)
         func nobodyThereIsToldOnce(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let listener = try session.listen()
@@ -42,7 +46,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "the closed event is the last event when a connect is closed at once",
+            arguments: DriverKind.allCases, Transport.allCases)
         func aCloseAtOnceIsTheLastWord(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let listener = try session.listen(transport)

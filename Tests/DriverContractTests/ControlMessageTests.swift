@@ -70,7 +70,8 @@ import Testing
 
     private func at(_ host: String) -> SocketAddress? { SocketAddress(host: host, port: 9) }
 
-    @Test func theSourceOfIPv4IsWhatTheKernelSays() throws {
+    @Test("the asked address of an IPv4 datagram is the one that the kernel reports")
+    func theSourceOfIPv4IsWhatTheKernelSays() throws {
         let message = Message.v4(source: [127, 0, 0, 2], destination: [127, 255, 255, 255])
         let read = try read([message])
         #expect(read.asked == at("127.0.0.2") && read.sender == sender && read.size == 0)
@@ -78,7 +79,8 @@ import Testing
         #expect(none.asked == nil && none.sender == sender)
     }
 
-    @Test func itsOwnFormGoesBeforeIPv6s() throws {
+    @Test("the IPv4 control message has precedence over the IPv6 one for an IPv4 sender")
+    func itsOwnFormGoesBeforeIPv6s() throws {
         let mapped = Message.v6(v6("::ffff:10.255.255.255"), interface: 3)
         let own = Message.v4(source: [10, 0, 0, 1], destination: [10, 255, 255, 255])
         let sender = try #require(SocketAddress(host: "::ffff:10.0.0.9", port: 5))
@@ -89,7 +91,8 @@ import Testing
         }
     }
 
-    @Test func groupsAreNoSource() throws {
+    @Test("a group address or an unspecified address is not used as a source address")
+    func groupsAreNoSource() throws {
         for host in ["ff02::1", "ff0e::1", "::ffff:224.0.0.1", "::ffff:255.255.255.255", "::"] {
             let read = try read([.v6(v6(host), interface: 1)], from: senderV6)
             #expect(read.asked == nil && read.sender == senderV6, "\(host)")
@@ -97,7 +100,8 @@ import Testing
     }
 
     /// For other addresses the interface would override the routing table for the answer.
-    @Test func onlyALinkLocalAddressKeepsItsInterface() throws {
+    @Test("only a link-local address keeps its interface")
+    func onlyALinkLocalAddressKeepsItsInterface() throws {
         let local = try read([.v6(v6("fe80::5"), interface: 7)], from: senderV6)
         guard case .v6(_, 9, scope: 7) = local.asked else {
             Issue.record("\(String(describing: local.asked))")
@@ -109,14 +113,16 @@ import Testing
         }
     }
 
-    @Test func whatOthersAskedForStandsInNobodysWay() throws {
+    @Test("unknown control messages are skipped and the known ones are read")
+    func whatOthersAskedForStandsInNobodysWay() throws {
         let strange = Message(level: 1, type: 29, data: [UInt8](repeating: 0xFF, count: 13))
         let source = Message.v4(source: [127, 0, 0, 2], destination: [127, 0, 0, 2])
         let read = try read([strange, .parts(1200), strange, source])
         #expect(read.size == 1200 && read.asked == at("127.0.0.2"))
     }
 
-    @Test func whatWasCutIsNotRead() throws {
+    @Test("a truncated control message and a negative size are ignored")
+    func whatWasCutIsNotRead() throws {
         var source = Message.v4(source: [127, 0, 0, 2], destination: [127, 0, 0, 2])
         source.isCut = true
         var parts = Message.parts(1200)
@@ -129,7 +135,8 @@ import Testing
     }
 
     /// The name of another family may be as long as an IP address with the asked address appended.
-    @Test func anotherFamilysNameIsLeftAlone() throws {
+    @Test("a sender address of another family is read unchanged and without an asked address")
+    func anotherFamilysNameIsLeftAlone() throws {
         let sender = SocketAddress.unix(String(repeating: "x", count: 33), abstract: true)
         let source = Message.v4(source: [127, 0, 0, 2], destination: [127, 0, 0, 2])
         let read = try read([source], from: sender)

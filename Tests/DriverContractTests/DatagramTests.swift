@@ -40,7 +40,9 @@ extension DriverContract {
 
         /// A datagram reports the address that it was sent to, and the answer is sent from that
         /// address.
-        @Test(arguments: DriverKind.allCases, [false, true])
+        @Test(
+            "a datagram reports the address it was sent to, and the answer is sent from there",
+            arguments: DriverKind.allCases, [false, true])
         func anAskedAddressIsToldAndAnswersAreSentFromIt(
             _ kind: DriverKind, isBundled: Bool
         ) throws {
@@ -85,7 +87,7 @@ extension DriverContract {
 
         private let all = (0..<10).map { [UInt8($0)] }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("datagrams are delivered once and in order", arguments: DriverKind.allCases)
         func theyComeOnceAndInOrder(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (sender, receiver) = (try bind(session), try bind(session))
@@ -100,7 +102,9 @@ extension DriverContract {
 
         /// Datagrams arrive one by one or several in one piece. Either way the segment size is
         /// right, and earlier datagrams in the same buffer do not affect it.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "the segment size is right for single datagrams and for several in one piece",
+            arguments: DriverKind.allCases)
         func theSizeOfThoseInOnePieceIsAlwaysTold(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let sender = try bind(session)
@@ -127,7 +131,9 @@ extension DriverContract {
 
         /// The other datagrams may come before the stop is answered or after the next receive. None
         /// is lost, while other sockets receive too.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a stop between datagrams that arrived together loses none of them",
+            arguments: DriverKind.allCases)
         func aStopBetweenThoseThatCameTogetherLosesNone(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let sender = try bind(session)
@@ -153,7 +159,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a close between datagrams that arrived together delivers none to another socket",
+            arguments: DriverKind.allCases)
         func aCloseBetweenThoseThatCameTogetherIsTheLastWord(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (sender, receiver) = (try bind(session), try bind(session))

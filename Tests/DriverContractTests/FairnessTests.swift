@@ -6,7 +6,9 @@ import Testing
 extension DriverContract {
     @Suite struct Fairness {
         /// A backlog of any length is accepted a few connections at a time.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "the driver accepts at most 16 connections between two waits",
+            arguments: DriverKind.allCases)
         func betweenTwoWaitsOnlySoManyAreAccepted(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (established, peer) = try session.makePair()
@@ -38,7 +40,9 @@ extension DriverContract {
         }
 
         /// A connect that fails at once and is repeated without end does not starve other tokens.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a connect that fails at once and is repeated does not starve other tokens",
+            arguments: DriverKind.allCases)
         func anOperationThatFailsAtOnceLeavesTheOthersTheirTurn(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (established, peer) = try session.makePair()
@@ -74,7 +78,9 @@ extension DriverContract {
 
         /// A cancellation does not find an operation that the kernel is about to run again. With a
         /// full queue its answer comes at once.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a token closes even when a cancellation finds no operation",
+            arguments: DriverKind.allCases)
         func cancellationsThatFindNothingEnd(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 for _ in 0..<20 {

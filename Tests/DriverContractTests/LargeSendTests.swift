@@ -7,7 +7,9 @@ import Testing
 extension DriverContract {
     @Suite struct LargeSends {
         /// Sizes beyond 31 bits, and one that is 0 in 32 bits.
-        @Test(arguments: DriverKind.allCases, [1 << 31 + 1 << 27, 1 << 32])
+        @Test(
+            "a send of more than 31 bits in size sends a part of the bytes and reports their count",
+            arguments: DriverKind.allCases, [1 << 31 + 1 << 27, 1 << 32])
         func someOfItIsTaken(_ kind: DriverKind, _ size: Int) throws {
             // Only the pages that are sent are touched, so the mapping uses little memory.
             let flags = MAP_PRIVATE | CInt(MAP_ANONYMOUS) | CInt(MAP_NORESERVE)

@@ -5,7 +5,7 @@ import Testing
 /// pauses.
 extension DriverContract {
     @Suite struct Loans {
-        @Test(arguments: DriverKind.allCases)
+        @Test("lent bytes do not change before the next pull", arguments: DriverKind.allCases)
         func lentBytesHoldStillUntilTheNextPull(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<8).map { _ in try session.makePair() }
@@ -36,7 +36,7 @@ extension DriverContract {
 
         /// A token with waiting input receives as soon as its receive is submitted, into a buffer
         /// that the driver considers free.
-        @Test(arguments: DriverKind.allCases)
+        @Test("lent bytes do not change while other tokens receive", arguments: DriverKind.allCases)
         func lentBytesHoldStillWhileOthersReceive(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair()
@@ -62,7 +62,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a pause in pulling loses no bytes at any point", arguments: DriverKind.allCases)
         func pullingMayPauseAnywhere(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<40).map { _ in try session.makePair() }
@@ -96,7 +96,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a wait returns at once while completions are left to pull",
+            arguments: DriverKind.allCases)
         func aWaitWithCompletionsLeftDoesNotWait(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<20).map { _ in try session.makePair() }

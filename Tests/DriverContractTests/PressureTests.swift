@@ -8,7 +8,9 @@ import Testing
 extension DriverContract {
     @Suite struct Pressure {
         /// All tokens at once, repeatedly: buffers and queues run out in every turn.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "all tokens receive all bytes under load and an idle driver rarely enters the kernel",
+            arguments: DriverKind.allCases)
         func allGetEverythingAndThenItIsQuiet(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<150).map { _ in try session.makePair() }
@@ -34,7 +36,9 @@ extension DriverContract {
 
         /// With few completions pulled between two waits, received data holds all buffers. A
         /// receive without a buffer fails at once, and an immediate retry would spin.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a receive without a free buffer does not retry in a busy loop",
+            arguments: DriverKind.allCases)
         func whoWaitsForABufferDoesNotTryInVainAllTheTime(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<100).map { _ in try session.makePair() }
@@ -56,7 +60,9 @@ extension DriverContract {
         }
 
         /// A queue that overflows may end the multishot operation behind the driver's waker.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a waker works after more completions than a queue holds",
+            arguments: DriverKind.allCases)
         func aWakerSurvivesMoreCompletionsThanAQueueHolds(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let listener = try session.listen()
@@ -80,7 +86,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "operations in any order leave no open descriptor and no lost buffer",
+            arguments: DriverKind.allCases)
         func anyOrderLeavesNothingBehind(_ kind: DriverKind) throws {
             let (before, after) = try withOwnDescriptors(kind) { session in
                 _ = try session.listen()

@@ -4,7 +4,7 @@ import Testing
 /// Contract tests of sending: one send in flight, one answer, every byte in its place.
 extension DriverContract {
     @Suite struct Sends {
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test("each send is answered once", arguments: DriverKind.allCases, Transport.allCases)
         func eachIsAnsweredOnce(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport)
@@ -27,7 +27,8 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "a slow reader receives every byte", arguments: DriverKind.allCases, Transport.allCases)
         func aSlowReaderGetsEveryByte(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport, smallBuffer: true)
@@ -45,7 +46,9 @@ extension DriverContract {
         }
 
         /// `send(_:for:)` is like any other send, but may report its result at once.
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "a send that is answered at once is not answered again",
+            arguments: DriverKind.allCases, Transport.allCases)
         func whatIsAnsweredAtOnceIsNotAnsweredAgain(
             _ kind: DriverKind, _ transport: Transport
         ) throws {
@@ -56,7 +59,9 @@ extension DriverContract {
         }
 
         /// `trySend(_:for:)` leaves neither bytes for later nor an answer.
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "the bytes of trySend arrive before the bytes of the next send",
+            arguments: DriverKind.allCases, Transport.allCases)
         func whatIsSentNowIsBeforeTheNextSend(
             _ kind: DriverKind, _ transport: Transport
         ) throws {
@@ -108,7 +113,8 @@ extension DriverContract {
         }
 
         /// The error is reported exactly once.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "an error of trySend is reported once by the next send", arguments: DriverKind.allCases)
         func anErrorOfSendNowIsToldByTheNextSend(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair()
@@ -121,7 +127,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a send that waits on one connection does not block another connection",
+            arguments: DriverKind.allCases)
         func whileOneWaitsOthersGoOn(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (stuck, silent) = try session.makePair(smallBuffer: true)
@@ -138,7 +146,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "sending and receiving on one connection do not wait for each other",
+            arguments: DriverKind.allCases, Transport.allCases)
         func sendingAndReceivingDoNotWaitForEachOther(
             _ kind: DriverKind, _ transport: Transport
         ) throws {
@@ -158,7 +168,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "shutdownWrite ends the stream after the last byte and receiving continues",
+            arguments: DriverKind.allCases, Transport.allCases)
         func shutdownWriteEndsBehindTheLastByte(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport)

@@ -85,17 +85,22 @@ import Testing
         return heard
     }
 
-    @Test(arguments: 1...60 as ClosedRange<UInt64>)
+    @Test(
+        "the simulated driver keeps the contract for every seed",
+        arguments: 1...60 as ClosedRange<UInt64>)
     func everySeedKeepsTheContract(_ seed: UInt64) throws { _ = try run(seed: seed) }
 
-    @Test(arguments: 1...5 as ClosedRange<UInt64>)
+    @Test(
+        "two runs with the same seed produce the same events",
+        arguments: 1...5 as ClosedRange<UInt64>)
     func aSeedRepeatsItself(_ seed: UInt64) throws {
         #expect(try run(seed: seed) == run(seed: seed))
     }
 
     // MARK: Rules
 
-    @Test func twoSendsInFlightAreNoticed() throws {
+    @Test("the simulated driver reports two sends in flight as a violation")
+    func twoSendsInFlightAreNoticed() throws {
         let (driver, _, _) = try makeStream(.turbulent)
         let bytes = [UInt8](repeating: 1, count: 1_000_000)
         bytes.withUnsafeBytes {
@@ -105,7 +110,8 @@ import Testing
         #expect(driver.violations.count == 1)
     }
 
-    @Test func wrongOperationsAreNoticed() throws {
+    @Test("the simulated driver counts each wrong operation as a violation")
+    func wrongOperationsAreNoticed() throws {
         let (driver, _, _) = try makeStream()
         driver.submit(.receive, for: Token(slot: 9, generation: 1))
         driver.submit(.send(UnsafeRawBufferPointer(start: nil, count: 0)), for: token)
@@ -119,7 +125,8 @@ import Testing
         #expect(driver.violations.count == 7, "\(driver.violations)")
     }
 
-    @Test func aStreamAskedForBeforeItsLastWordIsPulledIsNoticed() throws {
+    @Test("a second receive before the end of the first is pulled counts as a violation")
+    func aStreamAskedForBeforeItsLastWordIsPulledIsNoticed() throws {
         let (driver, peer, _) = try makeStream()
         driver.submit(.receive, for: token)
         peer.shutdownWrite()
@@ -128,7 +135,8 @@ import Testing
         #expect(driver.violations.count == 1)
     }
 
-    @Test func sendMemoryThatChangesIsNoticed() throws {
+    @Test("a change of the memory of a send in flight counts as a violation")
+    func sendMemoryThatChangesIsNoticed() throws {
         var plan = FaultPlan()
         plan.sendsAtOnce = .never
         let (driver, peer, _) = try makeStream(plan)
@@ -142,7 +150,8 @@ import Testing
         #expect(peer.read() == [UInt8](repeating: 2, count: 100))
     }
 
-    @Test func lentBytesArePoisonedWhenTheLoanEnds() throws {
+    @Test("lent bytes are overwritten with poison at the next pull")
+    func lentBytesArePoisonedWhenTheLoanEnds() throws {
         let (driver, peer, _) = try makeStream()
         driver.submit(.receive, for: token)
         peer.send([1, 2, 3])
@@ -156,7 +165,8 @@ import Testing
         #expect(Array(bytes) == [UInt8](repeating: SimulatedDriver.poison, count: 3))
     }
 
-    @Test func aStaleCompletionFollowsItsToken() throws {
+    @Test("a closed token gets a stale completion when the fault plan asks for one")
+    func aStaleCompletionFollowsItsToken() throws {
         var plan = FaultPlan()
         plan.stale = .always
         let (driver, _, _) = try makeStream(plan)
@@ -169,7 +179,8 @@ import Testing
     // MARK: TCP
 
     /// Closing with unread input loses output that the kernel had already accepted.
-    @Test func closingWithUnreadInputDestroysOutput() throws {
+    @Test("a close with unread input resets the peer and loses the output")
+    func closingWithUnreadInputDestroysOutput() throws {
         let (driver, peer, _) = try makeStream()
         peer.send([1, 2, 3])
         let bytes = pattern(10_000)
@@ -184,7 +195,8 @@ import Testing
         #expect(peer.lostCount == 10_000)
     }
 
-    @Test func inputAfterTheCloseDestroysOutputToo() throws {
+    @Test("input after a close resets the peer and loses the unread output")
+    func inputAfterTheCloseDestroysOutputToo() throws {
         let (driver, peer, _) = try makeStream()
         let bytes = pattern(10_000)
         try bytes.withUnsafeBytes {
@@ -200,7 +212,8 @@ import Testing
         #expect(peer.lostCount == 6_000)
     }
 
-    @Test func aCleanCloseLosesNothing() throws {
+    @Test("a close without unread input loses no bytes and sends no reset")
+    func aCleanCloseLosesNothing() throws {
         let (driver, peer, sockets) = try makeStream()
         let bytes = pattern(10_000)
         try bytes.withUnsafeBytes {
@@ -216,7 +229,8 @@ import Testing
         #expect(sockets.network.openDescriptors.count == 1, "the listener alone")
     }
 
-    @Test func aClosedListenerRefusesAndResetsItsBacklog() throws {
+    @Test("a closed listener resets the connections in its backlog and refuses others")
+    func aClosedListenerRefusesAndResetsItsBacklog() throws {
         let network = SimulatedNetwork(seed: 1)
         let sockets = SimulatedSockets(network: network)
         let address = SocketAddress.unix("name", abstract: true)

@@ -5,7 +5,9 @@ import Testing
 /// Contract tests of stopping: one answer, no lost byte, and no event until the next receive.
 extension DriverContract {
     @Suite struct Stops {
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "repeated stops and receives lose no bytes",
+            arguments: DriverKind.allCases, Transport.allCases)
         func stoppingAndResumingLosesNothing(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport)
@@ -31,7 +33,9 @@ extension DriverContract {
 
         /// After a stop at a full buffer no further bytes are delivered, even with more in the
         /// socket: they were not requested yet.
-        @Test(arguments: DriverKind.overAKernel)
+        @Test(
+            "no bytes are delivered after a stop at a full buffer",
+            arguments: DriverKind.overAKernel)
         func nothingComesBehindAStopAtAWholeBuffer(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(.unix)
@@ -52,7 +56,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "no event is delivered between a stop and the next receive",
+            arguments: DriverKind.allCases, Transport.allCases)
         func nothingComesWhileStopped(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport)
@@ -67,7 +73,8 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a reset during a stop is reported by the next receive", arguments: DriverKind.allCases)
         func aResetWhileStoppedIsToldWhenResumed(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair()
@@ -94,7 +101,9 @@ extension DriverContract {
 
         /// EPOLLHUP cannot be masked, and a token that does not receive must not be notified again
         /// and again.
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "a hang-up while receiving is stopped causes no busy loop",
+            arguments: DriverKind.allCases, Transport.allCases)
         func aHangUpWhileStoppedDoesNotSpin(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport)
@@ -119,7 +128,9 @@ extension DriverContract {
         }
 
         /// The socket stays readable: its end can be read again and again.
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "an end of stream that was reported causes no busy loop",
+            arguments: DriverKind.allCases, Transport.allCases)
         func anEndThatWasToldDoesNotSpin(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makeEndedPair(transport)
@@ -131,7 +142,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a hang-up during a waiting send causes no busy loop", arguments: DriverKind.allCases)
         func aHangUpBehindAWaitingSendDoesNotSpin(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(smallBuffer: true)
@@ -146,7 +157,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a receive that ends by itself reports no stop in addition",
+            arguments: DriverKind.allCases)
         func aStreamThatEndsByItselfIsNotStoppedToo(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 for round in 0..<50 {
@@ -166,7 +179,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "a stop of the receive does not stop a send in flight",
+            arguments: DriverKind.allCases, Transport.allCases)
         func aSendInFlightGoesOn(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport, smallBuffer: true)

@@ -21,7 +21,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "an echo receives and sends all bytes in order",
+            arguments: DriverKind.allCases, Transport.allCases)
         func bytesComeInOrderAndGoBackInOrder(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 echo(session)
@@ -44,7 +46,9 @@ extension DriverContract {
         }
 
         /// Until input is pulled, `mayHoldInput` or `hasUnread` is true.
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "input that has arrived shows in mayHoldInput or hasUnread until it is pulled",
+            arguments: DriverKind.allCases, Transport.allCases)
         func inputThatHasComeIsNeverOutOfSight(
             _ kind: DriverKind, _ transport: Transport
         ) throws {
@@ -67,7 +71,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "the end of the stream is reported once and last",
+            arguments: DriverKind.allCases, Transport.allCases)
         func endOfStreamComesOnceAndLast(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport)
@@ -83,7 +89,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "a socket sends after its peer has ended the stream",
+            arguments: DriverKind.allCases, Transport.allCases)
         func afterTheEndSendingGoesOn(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makeEndedPair(transport)
@@ -94,7 +102,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a reset is reported once and last", arguments: DriverKind.allCases)
         func aResetComesOnceAndLast(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair()
@@ -108,7 +116,8 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a reset fails both the receive and the send in flight", arguments: DriverKind.allCases)
         func aResetAnswersTheSendInFlightToo(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(smallBuffer: true)
@@ -134,7 +143,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a send to a closed peer fails without a signal", arguments: DriverKind.allCases)
         func sendingToWhoIsGoneFailsWithoutASignal(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair()

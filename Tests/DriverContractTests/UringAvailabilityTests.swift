@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct UringAvailabilityTests {
     /// The limit belongs to the process, so the test runs in another process.
-    @Test func whatHasPassedIsNotRemembered() async {
+    @Test("a temporary refusal of io_uring is not remembered")
+    func whatHasPassedIsNotRemembered() async {
         await #expect(processExitsWith: .success) {
             var limit = rlimit()
             getrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
@@ -24,7 +25,8 @@ import Testing
         }
     }
 
-    @Test func onlyPassingErrorsArePassing() {
+    @Test("only EMFILE, ENFILE, EAGAIN and EINTR count as temporary refusals")
+    func onlyPassingErrorsArePassing() {
         for number in [EMFILE, ENFILE, EAGAIN, EINTR] {
             #expect(UringRefusal.isPassing(SystemError(number, "io_uring_setup")))
         }
@@ -33,7 +35,8 @@ import Testing
         }
     }
 
-    @Test func everyRefusalNamesCallAndError() {
+    @Test("every refusal of io_uring names the call and the error")
+    func everyRefusalNamesCallAndError() {
         for number in [ENOSYS, EPERM, EINVAL, ENOMEM, EMFILE, ENFILE, EAGAIN, EIO] {
             let error = SystemError(number, "io_uring_setup")
             #expect(UringRefusal(error).reason.hasPrefix("io_uring_setup gave \(error.name)"))

@@ -5,7 +5,7 @@ import Testing
 /// then.
 extension DriverContract {
     @Suite struct Waits {
-        @Test(arguments: DriverKind.allCases)
+        @Test("a wait ends at its deadline", arguments: DriverKind.allCases)
         func endsAtTheDeadline(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, _) = try session.makePair()
@@ -24,7 +24,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a wait with a deadline in the past returns at once", arguments: DriverKind.allCases)
         func doesNotWaitForThePast(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let start = session.world.clock
@@ -36,7 +36,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "every kind of completion ends a wait",
+            arguments: DriverKind.allCases, Transport.allCases)
         func whateverHappensEndsIt(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair(transport)
@@ -79,7 +81,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("the clock of the driver never goes back", arguments: DriverKind.allCases)
         func theClockNeverGoesBack(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 var last = session.driver.now
@@ -93,7 +95,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "wake-ups before a wait end it once and do not end the next wait",
+            arguments: DriverKind.allCases)
         func aWakeUpBeforeItEndsItOnce(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 for _ in 0..<10 { session.driver.waker.wake() }
@@ -107,7 +111,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a wake-up during a wait ends it", arguments: DriverKind.allCases)
         func aWakeUpDuringItEndsIt(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let waker = session.driver.waker
@@ -123,7 +127,7 @@ extension DriverContract {
         }
 
         /// A value published before a wake-up is visible after one of the waits.
-        @Test(arguments: DriverKind.allCases)
+        @Test("a wake-up from another thread is never lost", arguments: DriverKind.allCases)
         func noWakeUpIsLost(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let waker = session.driver.waker
@@ -142,7 +146,7 @@ extension DriverContract {
         }
 
         /// A waker may be used after its driver has ended.
-        @Test(arguments: DriverKind.allCases)
+        @Test("a waker may be used after its driver has ended", arguments: DriverKind.allCases)
         func aWakerOutlivesItsDriver(_ kind: DriverKind) throws {
             var waker: (any Waker)?
             try withSession(kind) { session in waker = session.driver.waker }
@@ -150,7 +154,7 @@ extension DriverContract {
         }
 
         /// A signal does not cause an event or an error.
-        @Test(arguments: DriverKind.allCases)
+        @Test("a signal causes no event and no error", arguments: DriverKind.allCases)
         func signalsDoNotSurface(_ kind: DriverKind) throws {
             let signals = SignalStorm()
             defer { signals.end() }

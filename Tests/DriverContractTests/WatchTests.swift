@@ -6,7 +6,9 @@ import Testing
 /// event is.
 extension DriverContract {
     @Suite struct Watches {
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a watched socket reports a reset once and keeps the bytes received before it",
+            arguments: DriverKind.allCases)
         func aResetIsNoticedOnceAndTheBytesBeforeItAreThere(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try makeWatched(session)
@@ -25,7 +27,9 @@ extension DriverContract {
         }
 
         /// The watch works without an earlier receive, also when the reset came before the watch.
-        @Test(arguments: DriverKind.allCases, [true, false])
+        @Test(
+            "a socket that never received reports a reset when it is watched",
+            arguments: DriverKind.allCases, [true, false])
         func whoNeverReceivedIsWatchedToo(_ kind: DriverKind, _ isBefore: Bool) throws {
             try withSession(kind) { session in
                 let (token, peer) = try session.makePair()
@@ -38,7 +42,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases, Transport.allCases)
+        @Test(
+            "bytes and an end of stream are not reported as a hang-up",
+            arguments: DriverKind.allCases, Transport.allCases)
         func bytesAndAnEndAreNoHangUp(_ kind: DriverKind, _ transport: Transport) throws {
             try withSession(kind) { session in
                 let (token, peer) = try makeWatched(session, transport)
@@ -55,7 +61,7 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test("a receive ends the watch", arguments: DriverKind.allCases)
         func receivingEndsTheWatch(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try makeWatched(session)
@@ -70,7 +76,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a socket that is watched again after a stop reports a reset",
+            arguments: DriverKind.allCases)
         func stoppedAndWatchedAgainItIsStillNoticed(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try makeWatched(session)
@@ -90,7 +98,8 @@ extension DriverContract {
         }
 
         /// The reset arrives while the bytes before it are received, and the watch follows it.
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "a reset that arrives before the watch is reported too", arguments: DriverKind.allCases)
         func aResetBeforeTheWatchIsNoticedToo(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let (token, peer) = try makeWatched(session)
@@ -116,7 +125,9 @@ extension DriverContract {
             }
         }
 
-        @Test(arguments: DriverKind.allCases)
+        @Test(
+            "the closed event is the last event of a watched socket", arguments: DriverKind.allCases
+        )
         func aCloseIsTheLastWordOfTheWatched(_ kind: DriverKind) throws {
             try withSession(kind) { session in
                 let pairs = try (0..<20).map { _ in try makeWatched(session) }

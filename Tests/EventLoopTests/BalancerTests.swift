@@ -6,7 +6,7 @@ import Testing
 @Suite struct BalancerTests {
     // MARK: In turns
 
-    @Test(arguments: 1...9)
+    @Test("round robin picks the loops in turn", arguments: 1...9)
     func roundRobinIsFair(loops: Int) {
         var balancer = Balancer(.roundRobin)
         let picks = (0..<loops * 20).map { _ in
@@ -15,7 +15,8 @@ import Testing
         #expect(picks == (0..<loops * 20).map { $0 % loops })
     }
 
-    @Test func roundRobinStaysInRangeWhenLoopsBecomeFewer() {
+    @Test("round robin picks a valid loop when the number of loops changes")
+    func roundRobinStaysInRangeWhenLoopsBecomeFewer() {
         var balancer = Balancer(.roundRobin)
         for count in [8, 8, 8, 8, 8, 3, 3, 2, 1, 8, 2] {
             let pick = balancer.pick(among: count, load: unasked, source: unaskedSource)
@@ -25,7 +26,7 @@ import Testing
 
     // MARK: The least loaded
 
-    @Test(arguments: Trial.seeds)
+    @Test("least connections picks a loop with the fewest connections", arguments: Trial.seeds)
     func leastConnectionsPicksALeast(seed: UInt64) throws {
         var trial = Trial(seed)
         var balancer = Balancer(.leastConnections)
@@ -39,7 +40,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 2...9)
+    @Test("least connections picks equally loaded loops equally often", arguments: 2...9)
     func leastConnectionsSpreadsTies(loops: Int) {
         var balancer = Balancer(.leastConnections)
         var picks = [Int](repeating: 0, count: loops)
@@ -50,7 +51,8 @@ import Testing
         #expect(picks == [Int](repeating: 10, count: loops))
     }
 
-    @Test func leastConnectionsUsesEachOfATie() {
+    @Test("least connections picks each of the least loaded loops")
+    func leastConnectionsUsesEachOfATie() {
         var balancer = Balancer(.leastConnections)
         let loads = [0, 3, 0, 0, 3]
         let picks = (0..<20).map { _ in
@@ -59,7 +61,8 @@ import Testing
         #expect(Set(picks) == [0, 2, 3])
     }
 
-    @Test func leastConnectionsKeepsLoadsLevel() {
+    @Test("least connections makes unequal loads equal")
+    func leastConnectionsKeepsLoadsLevel() {
         var balancer = Balancer(.leastConnections)
         var loads = [40, 0, 12, 0, 3]
         for _ in 0..<500 {
@@ -70,7 +73,9 @@ import Testing
 
     // MARK: By source
 
-    @Test(arguments: [2, 3, 4, 5, 8, 16])
+    @Test(
+        "the source hash picks the same loop for the same address and any port",
+        arguments: [2, 3, 4, 5, 8, 16])
     func sourceHashIsStable(loops: Int) throws {
         var one = Balancer(.sourceHash)
         var other = Balancer(.sourceHash)
@@ -106,7 +111,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Neighbours.allCases, [2, 3, 4, 7, 8])
+    @Test(
+        "the source hash spreads neighbouring addresses evenly over the loops",
+        arguments: Neighbours.allCases, [2, 3, 4, 7, 8])
     func sourceHashIsSpread(_ neighbours: Neighbours, loops: Int) throws {
         var balancer = Balancer(.sourceHash)
         var picks = [Int](repeating: 0, count: loops)
@@ -120,7 +127,8 @@ import Testing
         #expect(picks.allSatisfy { $0 > 0 && $0 >= mean - 48 && $0 <= mean + 48 }, "\(picks)")
     }
 
-    @Test func aSourceOfIPv4IsTheSameHoweverItIsWritten() throws {
+    @Test("the source hash picks the same loop for an IPv4 address and its IPv6-mapped form")
+    func aSourceOfIPv4IsTheSameHoweverItIsWritten() throws {
         var balancer = Balancer(.sourceHash)
         for number in 0..<64 {
             let picks = try ["10.1.2.\(number)", "::ffff:10.1.2.\(number)"].map { host in
@@ -131,7 +139,8 @@ import Testing
         }
     }
 
-    @Test func sourcesWithoutAnAddressTakeTurns() {
+    @Test("sources without an IP address are distributed in turn")
+    func sourcesWithoutAnAddressTakeTurns() {
         var balancer = Balancer(.sourceHash)
         let picks = (0..<6).map { number in
             balancer.pick(among: 3, load: unasked) {
@@ -141,7 +150,8 @@ import Testing
         #expect(picks == [0, 1, 2, 0, 1, 2])
     }
 
-    @Test func oneLoopGetsAll() {
+    @Test("every policy picks the only loop")
+    func oneLoopGetsAll() {
         for policy in [Balancer.Policy.roundRobin, .leastConnections, .sourceHash] {
             var balancer = Balancer(policy)
             let pick = balancer.pick(among: 1, load: unasked, source: unaskedSource)

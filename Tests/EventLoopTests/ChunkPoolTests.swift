@@ -5,7 +5,8 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct ChunkPoolTests {
-    @Test func theLastGivenIsTakenFirst() {
+    @Test("the pool returns the last released chunk first")
+    func theLastGivenIsTakenFirst() {
         let pool = ChunkPool()
         let (one, two) = (
             pool.takeStandard(), pool.takeStandard()
@@ -22,7 +23,8 @@ import Testing
         pool.give(four)
     }
 
-    @Test func aReusedChunkIsEmpty() {
+    @Test("a reused chunk is empty")
+    func aReusedChunkIsEmpty() {
         let pool = ChunkPool()
         let (one, two) = (
             pool.takeStandard(), pool.takeStandard()
@@ -39,7 +41,8 @@ import Testing
         pool.give(again)
     }
 
-    @Test func otherSizesAreNotPooled() {
+    @Test("chunks of other sizes are not pooled")
+    func otherSizesAreNotPooled() {
         let pool = ChunkPool()
         let standard = pool.takeStandard()
         pool.give(standard)
@@ -52,7 +55,8 @@ import Testing
         #expect(pool.inUse == 0)
     }
 
-    @Test func morePassThroughThanAreKept() {
+    @Test("the pool provides more chunks than its limit keeps")
+    func morePassThroughThanAreKept() {
         let pool = ChunkPool(limit: 2)
         for _ in 0..<3 {
             let chunks = (0..<5).map { _ in pool.takeStandard() }
@@ -63,7 +67,8 @@ import Testing
         }
     }
 
-    @Test func asManyAreKeptAsAreInUse() {
+    @Test("the pool keeps as many free chunks as are in use")
+    func asManyAreKeptAsAreInUse() {
         let pool = ChunkPool(limit: 4)
         var chunks = (0..<100).map { _ in pool.takeStandard() }
         for chunk in chunks[60...] { pool.give(chunk) }
@@ -82,7 +87,8 @@ import Testing
     }
 
     /// Small blocks between the chunks would keep malloc from returning their memory to the kernel.
-    @Test func whatACrowdNeededGoesBackToTheKernel() {
+    @Test("the memory of released chunks returns to the kernel")
+    func whatACrowdNeededGoesBackToTheKernel() {
         let pool = ChunkPool()
         var chunks: [UnsafeMutablePointer<Chunk>] = []
         var between: [UnsafeMutableRawPointer] = []

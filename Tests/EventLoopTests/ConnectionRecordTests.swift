@@ -10,7 +10,8 @@ import Testing
     }
 
     /// The fields that an echo uses are in the first two of three cache lines.
-    @Test func theRecordFillsThreeCacheLinesAndTheFirstTwoAreTheBusyOnes() {
+    @Test("a connection record has three cache lines with the busy fields in the first two")
+    func theRecordFillsThreeCacheLinesAndTheFirstTwoAreTheBusyOnes() {
         #expect(MemoryLayout<ConnectionRecord>.stride == 192)
         var record = makeRecord()
         withUnsafeMutablePointer(to: &record) { record in
@@ -26,7 +27,8 @@ import Testing
         }
     }
 
-    @Test func everyStateButOpenShowsInTheFlags() {
+    @Test("the notOpen flag is set in every state except open")
+    func everyStateButOpenShowsInTheFlags() {
         var record = makeRecord()
         #expect(record.state == .free && record.flags.contains(.notOpen))
         for state: ConnectionState in [

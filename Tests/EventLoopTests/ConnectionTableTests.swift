@@ -14,7 +14,7 @@ import Testing
         return table
     }
 
-    @Test(arguments: Trial.seeds)
+    @Test("a connection table agrees with a model", arguments: Trial.seeds)
     func agreesWithAModel(seed: UInt64) throws {
         var trial = Trial(seed)
         var table = makeTable()
@@ -35,7 +35,8 @@ import Testing
         try trial.check(count == 0, "\(count) slots in use at the end")
     }
 
-    @Test func recordsBeginWhereCacheLinesDo() throws {
+    @Test("every connection record starts at a cache line")
+    func recordsBeginWhereCacheLinesDo() throws {
         var table = makeTable()
         for _ in 0..<300 {
             let allocated = table.allocate()
@@ -45,7 +46,8 @@ import Testing
         }
     }
 
-    @Test func slotsAreReusedFirstInFirstOut() throws {
+    @Test("slots are reused first in, first out")
+    func slotsAreReusedFirstInFirstOut() throws {
         var table = makeTable()
         var records: [ConnectionReference] = []
         for _ in 0..<Self.chunk { records.append(try open(&table)) }
@@ -59,7 +61,8 @@ import Testing
         #expect(reused == order)
     }
 
-    @Test func aStaleTokenFindsNothing() throws {
+    @Test("the table finds no record for a stale token")
+    func aStaleTokenFindsNothing() throws {
         var table = makeTable()
         let record = try open(&table)
         let token = record.token
@@ -77,7 +80,8 @@ import Testing
         #expect(old == nil && new == next)
     }
 
-    @Test func generationsComeRound() throws {
+    @Test("the generation of a slot wraps to 0 after its maximum")
+    func generationsComeRound() throws {
         var table = makeTable()
         let record = try open(&table)
         record.token = Token(slot: record.token.slot, generation: .max)
@@ -85,7 +89,8 @@ import Testing
         #expect(record.token.generation == 0)
     }
 
-    @Test func aTableThatGetsOldMemoryDoesNotKnowItsTokens() throws {
+    @Test("a table in reused memory does not find the tokens of the earlier table")
+    func aTableThatGetsOldMemoryDoesNotKnowItsTokens() throws {
         var old: [ConnectionReference: Token] = [:]
         do {
             var first = makeTable()
@@ -106,7 +111,8 @@ import Testing
         #expect(count == Self.chunk)
     }
 
-    @Test func anUnknownSlotFindsNothing() {
+    @Test("the table finds no record for an unknown slot")
+    func anUnknownSlotFindsNothing() {
         let table = makeTable()
         let (first, last) = (
             table.find(Token(slot: 0, generation: 0)),
@@ -115,10 +121,11 @@ import Testing
         #expect(first == nil && last == nil)
     }
 
-    @Test func aReleasedRecordIsBlank() throws {
+    @Test("a released record is blank except for its slot")
+    func aReleasedRecordIsBlank() throws {
         var table = makeTable()
         let record = try open(&table)
-        record.flags = [.paused, .dirty]
+        record.flags = [.piped, .dirty]
         record.sentTotal = 5
         record.descriptor = Descriptor(7)
         let slot = record.token.slot
@@ -128,7 +135,8 @@ import Testing
         #expect(record.token.slot == slot)
     }
 
-    @Test func listsTheTokensWanted() throws {
+    @Test("the table lists exactly the tokens that match")
+    func listsTheTokensWanted() throws {
         var table = makeTable()
         var wanted: Set<Token> = []
         var all: Set<Token> = []
@@ -153,7 +161,8 @@ import Testing
         #expect(all.subtracting(wanted).isSubset(of: total))
     }
 
-    @Test func growsOverSeveralChunks() throws {
+    @Test("the table grows over several chunks and its records do not move")
+    func growsOverSeveralChunks() throws {
         var table = makeTable()
         var records: [ConnectionReference] = []
         for number in 0..<Self.chunk * 20 {

@@ -5,7 +5,8 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct CounterTests {
-    @Test func adds() {
+    @Test("a counter adds positive and negative amounts")
+    func adds() {
         let counter = Counter()
         let atFirst = counter.current
         counter.add()
@@ -16,7 +17,8 @@ import Testing
         #expect(atFirst == 0 && then == 42 && last == 40)
     }
 
-    @Test func comesRoundInsteadOfTrapping() {
+    @Test("a counter wraps on overflow and does not trap")
+    func comesRoundInsteadOfTrapping() {
         let counter = Counter()
         counter.add(.max)
         counter.add()
@@ -24,7 +26,8 @@ import Testing
         #expect(current == .min)
     }
 
-    @Test func readersSeeItGrow() throws {
+    @Test("readers on other threads never read a counter that decreases")
+    func readersSeeItGrow() throws {
         let counters = LoopCounters()
         let total = 1_000_000
         let wentBack = Monitor(0)
@@ -44,7 +47,8 @@ import Testing
         #expect(counters.bytesOut.current == 0)
     }
 
-    @Test func openIsWhatWasOpenedAndNotClosed() {
+    @Test("the open count is the number opened minus the number closed")
+    func openIsWhatWasOpenedAndNotClosed() {
         let counters = LoopCounters()
         counters.opened.add(5)
         counters.closed.add(2)

@@ -25,7 +25,9 @@ import Testing
     ].filter { FamilyProbe.canBind($0.bound) }
 
     /// The asked address may be removed from the machine before the answer is sent.
-    @Test(arguments: places, [false, true])
+    @Test(
+        "a datagram is sent without its source address when that address is gone",
+        arguments: places, [false, true])
     func aSourceThatIsGoneIsLeftOut(_ place: Place, bundles: Bool) throws {
         let receiver = try sockets.bindDatagrams(on: place.bound, ListenOptions())
         let sender = try sockets.bindDatagrams(on: place.bound, ListenOptions())
@@ -56,7 +58,7 @@ import Testing
     }
 
     /// Port 0 cannot be sent to, with or without the source.
-    @Test(arguments: places)
+    @Test("a datagram that fails for another reason is counted as dropped", arguments: places)
     func anotherReasonIsALoss(_ place: Place) throws {
         let sender = try sockets.bindDatagrams(on: place.bound, ListenOptions())
         defer { sockets.discard(sender.descriptor) }

@@ -6,7 +6,8 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct EventWakerTests {
-    @Test func aWakeUpLastsUntilItIsReset() throws {
+    @Test("a wake-up lasts until the waker is reset")
+    func aWakeUpLastsUntilItIsReset() throws {
         let waker = try EventWaker()
         #expect(!isReadable(waker.descriptor))
         waker.wake()
@@ -16,7 +17,8 @@ import Testing
         #expect(!isReadable(waker.descriptor))
     }
 
-    @Test func oneResetIsForAllWakeUpsBeforeIt() throws {
+    @Test("one reset clears all earlier wake-ups and no later one")
+    func oneResetIsForAllWakeUpsBeforeIt() throws {
         let waker = try EventWaker()
         for _ in 0..<100 { waker.wake() }
         waker.reset()
@@ -28,7 +30,8 @@ import Testing
         #expect(!isReadable(waker.descriptor))
     }
 
-    @Test func aFullCounterNeitherBlocksNorForgets() throws {
+    @Test("a wake-up with a full counter does not block and is not lost")
+    func aFullCounterNeitherBlocksNorForgets() throws {
         let waker = try EventWaker()
         var most = UInt64.max - 1
         #expect(write(waker.descriptor, &most, 8) == 8)
@@ -38,7 +41,8 @@ import Testing
         #expect(!isReadable(waker.descriptor))
     }
 
-    @Test func endsAWaitInProgress() throws {
+    @Test("a wake-up ends a wait in progress")
+    func endsAWaitInProgress() throws {
         let waker = try EventWaker()
         let team = try ThreadTeam(1) { _ in
             usleep(20_000)
@@ -48,7 +52,8 @@ import Testing
         team.join()
     }
 
-    @Test func doesNotPassToOtherPrograms() throws {
+    @Test("the descriptor of a waker is close-on-exec and non-blocking")
+    func doesNotPassToOtherPrograms() throws {
         let waker = try EventWaker()
         #expect(fcntl(waker.descriptor, F_GETFD) & FD_CLOEXEC != 0)
         #expect(fcntl(waker.descriptor, F_GETFL) & O_NONBLOCK != 0)
@@ -60,7 +65,8 @@ import Testing
         init() throws { waker = try EventWaker() }
     }
 
-    @Test func isHarmlessAfterItsDriverIsGone() throws {
+    @Test("a waker keeps its descriptor open until its last reference is released")
+    func isHarmlessAfterItsDriverIsGone() throws {
         var driver: Holder? = try Holder()
         let number = try #require(driver?.waker.descriptor)
         let identity = try #require(eventIdentity(number))

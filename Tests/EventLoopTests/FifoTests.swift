@@ -4,7 +4,7 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct FifoTests {
-    @Test(arguments: Trial.seeds)
+    @Test("a fifo agrees with an array", arguments: Trial.seeds)
     func agreesWithAnArray(seed: UInt64) throws {
         var trial = Trial(seed)
         var fifo = Fifo<Int>(capacity: trial.random.below(40))
@@ -36,7 +36,7 @@ import Testing
         #expect(left == nil)
     }
 
-    @Test(arguments: 0..<8)
+    @Test("a fifo keeps its order when it grows while wrapped", arguments: 0..<8)
     func keepsOrderWhenItGrowsWrapped(offset: Int) {
         var fifo = Fifo<Int>(capacity: 8)
         for number in 0..<offset { fifo.append(-number) }
@@ -47,14 +47,17 @@ import Testing
         #expect(popped == Array(0..<9))
     }
 
-    @Test(arguments: [(0, 1), (1, 1), (2, 2), (3, 4), (16, 16), (17, 32), (1000, 1024)])
+    @Test(
+        "a fifo rounds its capacity up to a power of two",
+        arguments: [(0, 1), (1, 1), (2, 2), (3, 4), (16, 16), (17, 32), (1000, 1024)])
     func roundsCapacityUp(asked: Int, rounded: Int) {
         let fifo = Fifo<Int>(capacity: asked)
         let mask = fifo.mask
         #expect(mask == rounded - 1)
     }
 
-    @Test func emptyGivesNothing() {
+    @Test("an empty fifo returns nil")
+    func emptyGivesNothing() {
         var fifo = Fifo<String>()
         let first = fifo.popFirst()
         fifo.append("one")
@@ -64,7 +67,8 @@ import Testing
         #expect(third == nil)
     }
 
-    @Test func letsGoOfWhatItGivesOut() {
+    @Test("the queue keeps no reference to an element that popFirst returned")
+    func letsGoOfWhatItGivesOut() {
         let census = Census()
         var fifo = Fifo<Census.Resident>(capacity: 4)
         for number in 0..<40 { fifo.append(census.resident(number)) }
@@ -78,7 +82,7 @@ import Testing
         #expect(census.alive == 15)
     }
 
-    @Test(arguments: 0..<9)
+    @Test("the queue releases its remaining elements when it is destroyed", arguments: 0..<9)
     func letsGoOfTheRestAtItsEnd(offset: Int) {
         let census = Census()
         leaveBehind(census, offset)

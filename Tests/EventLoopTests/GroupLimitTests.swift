@@ -14,7 +14,8 @@ import Testing
                 makeDelegate: { _ in AcceptorDelegate() }, report: { _ in }))
     }
 
-    @Test func whoIsParkedGoesFirst() {
+    @Test("a parked connection gets free room before a newly accepted connection")
+    func whoIsParkedGoesFirst() {
         let group = group(limit: 2)
         #expect(group.takeRoom() && group.takeRoom())
         #expect(!group.takeRoom())
@@ -31,7 +32,8 @@ import Testing
         #expect(group.takeRoom())
     }
 
-    @Test func whoWasParkedAndIsServedInAnyCaseKeepsNoRoom() {
+    @Test("a parked connection that is served regardless of the limit reserves no room afterwards")
+    func whoWasParkedAndIsServedInAnyCaseKeepsNoRoom() {
         let group = group(limit: 1)
         #expect(group.takeRoom())
         group.connectionParked()

@@ -4,7 +4,9 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct InboundBufferTests {
-    @Test(arguments: Trial.seeds)
+    @Test(
+        "random operations on the buffer have the same results as on an array",
+        arguments: Trial.seeds)
     func agreesWithAnArray(seed: UInt64) throws {
         var trial = Trial(seed)
         var twin = InboundTwin()
@@ -14,7 +16,8 @@ import Testing
 
     // MARK: Growing and shrinking
 
-    @Test func growsByTwoBelowFourKilobytesThenByAQuarter() {
+    @Test("the buffer doubles its capacity below 4 KiB and grows by a quarter from there")
+    func growsByTwoBelowFourKilobytesThenByAQuarter() {
         var buffer = InboundBuffer()
         defer { buffer.release() }
         var capacities: [Int] = []
@@ -34,10 +37,12 @@ import Testing
         #expect(capacities.count > 15)
     }
 
-    @Test(arguments: [
-        (1, 512), (512, 512), (513, 1024), (1025, 2048), (2049, 4096), (4097, 5120),
-        (5121, 6400), (6401, 8000), (8001, 10_000),
-    ])
+    @Test(
+        "the first capacity is the smallest growth step that fits the appended bytes",
+        arguments: [
+            (1, 512), (512, 512), (513, 1024), (1025, 2048), (2049, 4096), (4097, 5120),
+            (5121, 6400), (6401, 8000), (8001, 10_000),
+        ])
     func firstCapacityFits(needed: Int, capacity: Int) {
         var buffer = InboundBuffer()
         defer { buffer.release() }
@@ -45,7 +50,8 @@ import Testing
         #expect(buffer.capacity == capacity)
     }
 
-    @Test func aLargePieceMakesOneStep() {
+    @Test("the buffer grows to fit a large append without a needless further step")
+    func aLargePieceMakesOneStep() {
         var buffer = InboundBuffer()
         defer { buffer.release() }
         append(repeatElement(1, count: 50_000), to: &buffer)
@@ -53,7 +59,8 @@ import Testing
         #expect(buffer.count == 50_000)
     }
 
-    @Test func shrinksWhenNearlyEmpty() {
+    @Test("the buffer shrinks on settle, and not before, when it is nearly empty")
+    func shrinksWhenNearlyEmpty() {
         var random = SplitMix64(seed: 1)
         let bytes = random.bytes(20_000)
         var buffer = InboundBuffer()
@@ -66,7 +73,8 @@ import Testing
         #expect(unread(buffer) == Array(bytes.suffix(1000)))
     }
 
-    @Test func keepsWhatIsNotFarTooLarge() {
+    @Test("the buffer keeps its memory on settle when a quarter of it is in use")
+    func keepsWhatIsNotFarTooLarge() {
         var buffer = InboundBuffer()
         defer { buffer.release() }
         append(repeatElement(1, count: 2048), to: &buffer)
@@ -78,7 +86,8 @@ import Testing
 
     // MARK: The ring
 
-    @Test func wrapsInOrder() {
+    @Test("a wrapped buffer returns its bytes in order, first the front and then the back")
+    func wrapsInOrder() {
         let bytes = (0..<800).map { UInt8(truncatingIfNeeded: $0 &* 7) }
         var buffer = InboundBuffer()
         defer { buffer.release() }
@@ -97,7 +106,8 @@ import Testing
         #expect(buffer.back.isEmpty)
     }
 
-    @Test func mergeKeepsTheOldBlockUntilItIsFreed() {
+    @Test("merge keeps the old block unchanged until the retired blocks are freed")
+    func mergeKeepsTheOldBlockUntilItIsFreed() {
         let bytes = (0..<800).map { UInt8(truncatingIfNeeded: $0 &* 7) }
         var buffer = InboundBuffer()
         defer { buffer.release() }
@@ -119,7 +129,8 @@ import Testing
         #expect(unread(buffer) == Array(bytes[700...]))
     }
 
-    @Test func mergeOfOnePieceDoesNothing() {
+    @Test("merge does nothing when the bytes are in one piece")
+    func mergeOfOnePieceDoesNothing() {
         var buffer = InboundBuffer()
         defer { buffer.release() }
         var retired = RetiredBlocks()
@@ -133,7 +144,8 @@ import Testing
 
     // MARK: Lent bytes
 
-    @Test func lentBytesAreUsedInPlaceAndCopiedBySettle() {
+    @Test("the buffer uses lent bytes in place, and settle copies the unread ones")
+    func lentBytesAreUsedInPlaceAndCopiedBySettle() {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 300, alignment: 1)
         memory.copyBytes(from: (0..<300).map { UInt8(truncatingIfNeeded: $0) })
         var buffer = InboundBuffer()
@@ -148,7 +160,8 @@ import Testing
         #expect(unread(buffer) == (100..<300).map { UInt8(truncatingIfNeeded: $0) })
     }
 
-    @Test func emptyOwnsNothing() {
+    @Test("an empty buffer owns no memory after settle")
+    func emptyOwnsNothing() {
         var buffer = InboundBuffer()
         buffer.settle()
         #expect(buffer.base == nil && buffer.capacity == 0)
@@ -165,7 +178,8 @@ import Testing
         #expect(buffer.base == nil && buffer.capacity == 0 && !buffer.isLent)
     }
 
-    @Test func searchedShrinksByWhatIsConsumed() {
+    @Test("consume reduces the searched count by the bytes consumed, down to zero")
+    func searchedShrinksByWhatIsConsumed() {
         var buffer = InboundBuffer()
         defer { buffer.release() }
         append(repeatElement(1, count: 100), to: &buffer)

@@ -15,7 +15,8 @@ import Testing
 
     // MARK: Addresses
 
-    @Test func portZeroGivesTheRealPort() throws {
+    @Test("a listener on port zero reports the port that the kernel assigned")
+    func portZeroGivesTheRealPort() throws {
         try withListener(Self.loopback) { listener in
             let port = try #require(listener.address.port)
             #expect(port != 0)
@@ -26,7 +27,10 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: hasV6)) func portZeroGivesTheRealPortOfV6() throws {
+    @Test(
+        "an IPv6 listener on port zero reports the port that the kernel assigned",
+        .enabled(if: hasV6))
+    func portZeroGivesTheRealPortOfV6() throws {
         try withListener(Self.loopbackV6) { listener in
             let port = try #require(listener.address.port)
             #expect(port != 0)
@@ -35,7 +39,8 @@ import Testing
         }
     }
 
-    @Test func abstractNamesLeaveNoFile() throws {
+    @Test("a listener on an abstract name creates no file and reports no path")
+    func abstractNamesLeaveNoFile() throws {
         let address = SocketAddress.unix(TemporaryPath.abstractName(), abstract: true)
         try withListener(address) { listener in
             #expect(listener.address == address && listener.path == nil)
@@ -47,7 +52,8 @@ import Testing
         }
     }
 
-    @Test func theLongestNamesWork() throws {
+    @Test("a listener accepts Unix names of up to 107 bytes and refuses longer ones")
+    func theLongestNamesWork() throws {
         let start = TemporaryPath.make()
         let path = start + String(repeating: "x", count: 107 - start.utf8.count)
         for isAbstract in [false, true] {
@@ -61,14 +67,17 @@ import Testing
         }
     }
 
-    @Test func whatIsNoAddressOfThisMachineIsRefused() throws {
+    @Test("listen throws EADDRNOTAVAIL for an address that is not of this machine")
+    func whatIsNoAddressOfThisMachineIsRefused() throws {
         let elsewhere = try #require(SocketAddress(host: "192.0.2.1", port: 0))
         #expect(throws: SystemError(EADDRNOTAVAIL, "bind")) {
             try sockets.listen(on: elsewhere, ListenOptions())
         }
     }
 
-    @Test func addressesOfWhatHasNone() throws {
+    @Test(
+        "the address of a socket without one is an error, or an empty path if it is a Unix socket")
+    func addressesOfWhatHasNone() throws {
         #expect(throws: SystemError(EBADF, "getsockname")) {
             try sockets.localAddress(of: Descriptor(-1))
         }
@@ -87,7 +96,8 @@ import Testing
 
     // MARK: Sharing a port
 
-    @Test func reusePortSharesAPort() throws {
+    @Test("two listeners with reusePort share a port")
+    func reusePortSharesAPort() throws {
         let options = ListenOptions(reusePort: true)
         try withListener(Self.loopback, options) { first in
             try withListener(first.address, options) { second in
@@ -97,7 +107,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [(false, false), (true, false), (false, true)])
+    @Test(
+        "listen throws EADDRINUSE unless both listeners set reusePort",
+        arguments: [(false, false), (true, false), (false, true)])
     func aPortIsSharedOnlyIfBothWant(first: Bool, second: Bool) throws {
         try withListener(Self.loopback, ListenOptions(reusePort: first)) { listener in
             #expect(throws: SystemError(EADDRINUSE, "bind")) {
@@ -106,7 +118,8 @@ import Testing
         }
     }
 
-    @Test func aPortIsFreeAtOnceAfterItsListener() throws {
+    @Test("a port can be used again immediately after its listener closes")
+    func aPortIsFreeAtOnceAfterItsListener() throws {
         var address = Self.loopback
         for _ in 0..<5 {
             try withListener(address) { listener in
@@ -120,7 +133,8 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: hasV6)) func v6ServesV4Too() throws {
+    @Test("a listener on the IPv6 wildcard address accepts IPv4 clients too", .enabled(if: hasV6))
+    func v6ServesV4Too() throws {
         try withListener(Self.anyV6) { listener in
             let port = try #require(listener.address.port)
             _ = try PlainSocket.connected(to: at(Self.loopback, port))
@@ -135,7 +149,10 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: hasV6)) func onlyV6LeavesV4ToOthers() throws {
+    @Test(
+        "a listener with onlyV6 leaves IPv4 clients to another listener on the same port",
+        .enabled(if: hasV6))
+    func onlyV6LeavesV4ToOthers() throws {
         // IPv4 first: a port that is free for IPv6 may be in use by a client for IPv4.
         try withListener(.v4(IPv4Bytes(0), port: 0)) { other in
             let port = try #require(other.address.port)
@@ -154,7 +171,8 @@ import Testing
         try sockets.acceptWaiting(on: listener.descriptor)?.descriptor
     }
 
-    @Test func acceptsWhoWaits() throws {
+    @Test("the listener accepts every waiting client and then returns nil")
+    func acceptsWhoWaits() throws {
         try withListener(Self.loopback) { listener in
             #expect(try acceptWaiting(on: listener) == nil)
             let clients = try (0..<3).map { _ in try PlainSocket.connected(to: listener.address) }
@@ -170,7 +188,8 @@ import Testing
         }
     }
 
-    @Test func acceptingOnWhatIsNoListenerIsAnError() throws {
+    @Test("accepting on a descriptor that is not a listener throws an error")
+    func acceptingOnWhatIsNoListenerIsAnError() throws {
         #expect(throws: SystemError(EBADF, "accept")) {
             try sockets.acceptWaiting(on: Descriptor(-1))
         }
@@ -180,7 +199,8 @@ import Testing
         }
     }
 
-    @Test func aListenerIsNonBlockingAndStaysHere() throws {
+    @Test("a listener is non-blocking and close-on-exec")
+    func aListenerIsNonBlockingAndStaysHere() throws {
         try withListener(Self.loopback) { expectPlain($0.descriptor) }
     }
 

@@ -5,7 +5,8 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct LoopThreadTests {
-    @Test func joinWaitsForTheEnd() throws {
+    @Test("join waits until the thread's body has ended")
+    func joinWaitsForTheEnd() throws {
         let monitor = Monitor(false)
         let thread = try LoopThread(name: "joined") {
             usleep(20_000)
@@ -15,12 +16,14 @@ import Testing
         #expect(monitor.update { $0 })
     }
 
-    @Test(arguments: [
-        ("short", "short"), ("exactly-fifteen", "exactly-fifteen"),
-        ("sixteen-letters-", "sixteen-letters"),
-        // Eight letters of two bytes each: the last letter is cut as a whole.
-        ("ääääääää", "äääääää"), ("millrace-loop-ä", "millrace-loop-"),
-    ])
+    @Test(
+        "the thread's name is cut to at most fifteen bytes of whole characters",
+        arguments: [
+            ("short", "short"), ("exactly-fifteen", "exactly-fifteen"),
+            ("sixteen-letters-", "sixteen-letters"),
+            // Eight letters of two bytes each: the last letter is cut as a whole.
+            ("ääääääää", "äääääää"), ("millrace-loop-ä", "millrace-loop-"),
+        ])
     func itsNameIsCutToFifteenBytes(name: String, shown: String) throws {
         let monitor = Monitor<String?>(nil)
         let thread = try LoopThread(name: name) {
@@ -31,7 +34,8 @@ import Testing
         #expect(monitor.wait { $0 } == shown)
     }
 
-    @Test func takesNoSignalsButItsOwnFaults() throws {
+    @Test("the thread blocks all signals except those for its own faults and SIGPROF")
+    func takesNoSignalsButItsOwnFaults() throws {
         let monitor = Monitor<[Int32: Bool]>([:])
         let signals = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE, SIGCHLD, SIGALRM]
         let faults = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPROF]
@@ -50,7 +54,8 @@ import Testing
         for signal in faults { #expect(blocked[signal] == false, "signal \(signal)") }
     }
 
-    @Test func theStartersSignalsStayAsTheyWere() throws {
+    @Test("starting a thread leaves the signal mask of the starting thread unchanged")
+    func theStartersSignalsStayAsTheyWere() throws {
         var outside = sigset_t()
         var wanted = sigset_t()
         sigemptyset(&wanted)

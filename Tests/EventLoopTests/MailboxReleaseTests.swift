@@ -12,7 +12,8 @@ import Testing
     }
 
     /// A loop's batch keeps the previous turn's messages until the next `take`.
-    @Test func whatWasTakenMayPost() throws {
+    @Test("an object may post to the mailbox when a message taken from it is freed")
+    func whatWasTakenMayPost() throws {
         let alive = Alive()
         let isDone = try returns {
             let box = Box(capacity: 1000, waker: ConditionWaker())
@@ -31,7 +32,8 @@ import Testing
         #expect(alive.made == 500 && alive.count == 0)
     }
 
-    @Test func whatIsRefusedMayPost() throws {
+    @Test("an object may post to the mailbox when a refused message is freed")
+    func whatIsRefusedMayPost() throws {
         let alive = Alive()
         let isDone = try returns {
             let box = Box(capacity: 1, waker: ConditionWaker())
@@ -44,7 +46,8 @@ import Testing
         #expect(alive.made == 100 && alive.count == 0)
     }
 
-    @Test func whatACloseDropsMayPost() throws {
+    @Test("an object may post to the mailbox when close drops its message")
+    func whatACloseDropsMayPost() throws {
         let alive = Alive()
         let isDone = try returns {
             let box = Box(capacity: 100, waker: ConditionWaker())

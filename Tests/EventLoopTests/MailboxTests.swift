@@ -10,7 +10,8 @@ import Testing
 
     // MARK: Outcomes
 
-    @Test func keepsOrder() {
+    @Test("the mailbox delivers messages in the order of their posts")
+    func keepsOrder() {
         let mailbox = Mailbox<Int>(capacity: 100, waker: waker)
         for number in 0..<50 { #expect(mailbox.post(number) == .accepted) }
         var batch = [-1]
@@ -20,7 +21,8 @@ import Testing
         #expect(batch.isEmpty)
     }
 
-    @Test func saysThatItIsFull() {
+    @Test("a full mailbox returns full for a post and counts the refusal")
+    func saysThatItIsFull() {
         let mailbox = Mailbox<Int>(capacity: 2, waker: waker)
         #expect(mailbox.post(1) == .accepted)
         #expect(mailbox.post(2) == .accepted)
@@ -34,7 +36,8 @@ import Testing
         #expect(mailbox.refusals == 2)
     }
 
-    @Test func alwaysPassesByTheCapacity() {
+    @Test("a post with always is accepted by a full mailbox")
+    func alwaysPassesByTheCapacity() {
         let mailbox = Mailbox<Int>(capacity: 1, waker: waker)
         #expect(mailbox.post(1) == .accepted)
         #expect(mailbox.post(2) == .full)
@@ -45,7 +48,8 @@ import Testing
         #expect(batch == [1] + Array(3..<10))
     }
 
-    @Test func saysThatItIsClosed() {
+    @Test("a closed mailbox returns closed for every post and wakes no loop")
+    func saysThatItIsClosed() {
         let mailbox = Mailbox<Int>(capacity: 2, waker: waker)
         _ = mailbox.post(1)
         _ = mailbox.post(2)
@@ -63,7 +67,8 @@ import Testing
 
     // MARK: Wake-ups
 
-    @Test func wakesOnceForEachBatch() {
+    @Test("the mailbox wakes its loop once for each batch of posts")
+    func wakesOnceForEachBatch() {
         let mailbox = Mailbox<Int>(capacity: 3, waker: waker)
         #expect(!mailbox.mayHoldMessages && waker.wakes == 0)
         var batch: [Int] = []
@@ -80,7 +85,8 @@ import Testing
         #expect(waker.wakes == 5)
     }
 
-    @Test func aRefusedPostWakesNobody() {
+    @Test("a refused post does not wake the loop")
+    func aRefusedPostWakesNobody() {
         let mailbox = Mailbox<Int>(capacity: 0, waker: waker)
         #expect(mailbox.post(1) == .full)
         #expect(waker.wakes == 0 && !mailbox.mayHoldMessages)
@@ -96,7 +102,8 @@ import Testing
     private static let producers = 8
     private static let posts = 20_000
 
-    @Test func losesNoWakeUp() throws {
+    @Test("the mailbox loses no wake-up when several threads post at the same time")
+    func losesNoWakeUp() throws {
         let mailbox = Mailbox<Post>(capacity: .max, waker: waker)
         let team = try ThreadTeam(Self.producers) { producer in
             for number in 0..<Self.posts {
@@ -112,7 +119,8 @@ import Testing
 
     /// Two posts in each round; the second often comes during the loop's check. If it goes
     /// unnoticed, no later post reports it: the next round begins only after both were received.
-    @Test func aPostDuringTheLookIsNoticed() throws {
+    @Test("the loop notices a post that arrives during its check for messages")
+    func aPostDuringTheLookIsNoticed() throws {
         let mailbox = Mailbox<Int>(capacity: .max, waker: waker)
         let counters = LoopCounters()
         let rounds = 50_000
@@ -142,7 +150,8 @@ import Testing
         team.join()
     }
 
-    @Test func losesNothingWhenItIsOftenFull() throws {
+    @Test("the mailbox loses no message when it is often full")
+    func losesNothingWhenItIsOftenFull() throws {
         let mailbox = Mailbox<Post>(capacity: 16, waker: waker)
         let refused = Monitor(0)
         let team = try ThreadTeam(Self.producers) { producer in
@@ -161,7 +170,8 @@ import Testing
         #expect(mailbox.refusals == refused.update { $0 })
     }
 
-    @Test func everyPostIsTakenOrRefusedWhenItCloses() throws {
+    @Test("a mailbox that closes during posts delivers or returns every accepted message")
+    func everyPostIsTakenOrRefusedWhenItCloses() throws {
         let mailbox = Mailbox<Post>(capacity: .max, waker: waker)
         let accepted = Monitor(0)
         let team = try ThreadTeam(Self.producers) { producer in

@@ -6,7 +6,8 @@ import Testing
 @Suite struct MonitorTests {
     private struct Refusal: Error {}
 
-    @Test func updateGivesWhatItsBodyGives() throws {
+    @Test("update returns the result of its body")
+    func updateGivesWhatItsBodyGives() throws {
         let monitor = Monitor([1])
         let count = monitor.update { state in
             state.append(2)
@@ -16,12 +17,14 @@ import Testing
         #expect(monitor.wait { $0.isEmpty ? nil : $0 } == [1, 2])
     }
 
-    @Test func waitGivesWhatIsThereAlready() {
+    @Test("wait returns immediately when its condition is already met")
+    func waitGivesWhatIsThereAlready() {
         let monitor = Monitor(5)
         #expect(monitor.wait { $0 == 5 ? "five" : nil } == "five")
     }
 
-    @Test func aBodyMayThrow() {
+    @Test("an update whose body throws keeps the change and releases the lock")
+    func aBodyMayThrow() {
         let monitor = Monitor(0)
         #expect(throws: Refusal.self) {
             try monitor.update { state in
@@ -33,7 +36,8 @@ import Testing
         #expect(monitor.update { $0 } == 1)
     }
 
-    @Test func anUpdateWakesEveryWaiter() throws {
+    @Test("an update wakes every waiting thread")
+    func anUpdateWakesEveryWaiter() throws {
         let monitor = Monitor((isOpen: false, ready: 0, passed: 0))
         let team = try ThreadTeam(8) { _ in
             monitor.update { $0.ready += 1 }
@@ -47,7 +51,8 @@ import Testing
         team.join()
     }
 
-    @Test func aThrowingUpdateWakesWaitersToo() throws {
+    @Test("an update whose body throws wakes waiting threads too")
+    func aThrowingUpdateWakesWaitersToo() throws {
         let monitor = Monitor(0)
         let team = try ThreadTeam(1) { _ in monitor.wait { $0 == 1 ? () : nil } }
         try? monitor.update { state in
@@ -57,7 +62,8 @@ import Testing
         team.join()
     }
 
-    @Test func losesNoUpdate() throws {
+    @Test("the monitor loses no update of several threads")
+    func losesNoUpdate() throws {
         let monitor = Monitor(0)
         let team = try ThreadTeam(4) { _ in
             for _ in 0..<20_000 { monitor.update { $0 += 1 } }
@@ -66,7 +72,8 @@ import Testing
         team.join()
     }
 
-    @Test func twoThreadsTakeTurns() throws {
+    @Test("two threads can alternate through one monitor")
+    func twoThreadsTakeTurns() throws {
         let monitor = Monitor(0)
         let team = try ThreadTeam(2) { index in
             for turn in 0..<2000 where turn % 2 == index {

@@ -21,20 +21,23 @@ import Testing
         (.seconds(-2_207_520_000), -2_207_520_000_000_000_000),
     ]
 
-    @Test(arguments: exact)
+    @Test("a duration converts to its exact number of nanoseconds", arguments: exact)
     func converts(_ duration: Duration, _ nanoseconds: Nanoseconds) {
         #expect(Nanoseconds(duration) == nanoseconds)
     }
 
-    @Test(arguments: [
-        Int64(2_305_843_010), 9_223_372_036, 9_223_372_037, 1_000_000_000_000, .max / 2, .max,
-    ])
+    @Test(
+        "a duration that is too long saturates at a quarter of the Int64 range",
+        arguments: [
+            Int64(2_305_843_010), 9_223_372_036, 9_223_372_037, 1_000_000_000_000, .max / 2, .max,
+        ])
     func saturates(seconds: Int64) {
         #expect(Nanoseconds(.seconds(seconds)) == .max / 4)
         #expect(Nanoseconds(.seconds(-seconds)) == .min / 4)
     }
 
-    @Test func longerIsNeverShorter() {
+    @Test("a longer duration never converts to fewer nanoseconds than a shorter one")
+    func longerIsNeverShorter() {
         let durations: [Duration] = [
             .seconds(2_305_843_009), .milliseconds(2_305_843_009_213),
             .milliseconds(2_305_843_009_999), .seconds(2_305_843_010),
@@ -48,7 +51,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Trial.seeds)
+    @Test(
+        "a duration of a random whole number of nanoseconds converts to that number",
+        arguments: Trial.seeds)
     func agreesWithWholeNumbers(seed: UInt64) throws {
         var trial = Trial(seed)
         for _ in 0..<1000 {
@@ -61,13 +66,15 @@ import Testing
     }
 
     /// A deadline is the sum of a time and a saturated delay.
-    @Test func saturatedDelaysCanBeAdded() {
+    @Test("the sum of the current time and a saturated delay does not overflow")
+    func saturatedDelaysCanBeAdded() {
         let delay = Nanoseconds(.seconds(Int64.max))
         let (sum, overflow) = MonotonicClock.now.addingReportingOverflow(delay)
         #expect(!overflow && sum > delay)
     }
 
-    @Test func theClockDoesNotGoBack() {
+    @Test("the monotonic clock never returns an earlier time than before")
+    func theClockDoesNotGoBack() {
         var last = MonotonicClock.now
         #expect(last > 0)
         for _ in 0..<10_000 {

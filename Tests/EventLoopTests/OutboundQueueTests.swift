@@ -5,7 +5,9 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct OutboundQueueTests {
-    @Test(arguments: Trial.seeds)
+    @Test(
+        "random operations on the queue have the same results as on an array",
+        arguments: Trial.seeds)
     func agreesWithAnArray(seed: UInt64) throws {
         var trial = Trial(seed)
         var twin = OutboundTwin()
@@ -13,7 +15,9 @@ import Testing
         try twin.clear(&trial)
     }
 
-    @Test(arguments: Trial.seeds)
+    @Test(
+        "random operations with unused reservations have the same results as on an array",
+        arguments: Trial.seeds)
     func agreesWithAnArrayWhenReservationsComeToNothing(seed: UInt64) throws {
         var trial = Trial(seed)
         var twin = OutboundTwin()
@@ -25,7 +29,8 @@ import Testing
 
     // MARK: In flight
 
-    @Test func bytesAppendedDoNotMoveWhatIsInFlight() throws {
+    @Test("an append does not move the bytes that are in flight")
+    func bytesAppendedDoNotMoveWhatIsInFlight() throws {
         var queue = OutboundQueue()
         append(pattern(1000), to: &queue)
         let flying = try nextToSend(&queue)
@@ -43,7 +48,8 @@ import Testing
         #expect(pool.inUse == 0)
     }
 
-    @Test func theRestFollowsWhereThePartEnded() throws {
+    @Test("after a partial send, the next send begins at the first unsent byte")
+    func theRestFollowsWhereThePartEnded() throws {
         var queue = OutboundQueue()
         append(pattern(100_000), to: &queue)
         let first = try nextToSend(&queue)
@@ -60,7 +66,8 @@ import Testing
         #expect(pool.inUse == 0)
     }
 
-    @Test func nothingTakenIsSentAgain() throws {
+    @Test("after a send of zero bytes, the queue returns the same bytes again")
+    func nothingTakenIsSentAgain() throws {
         var queue = OutboundQueue()
         append(pattern(50_000), to: &queue)
         let first = try nextToSend(&queue)
@@ -71,7 +78,8 @@ import Testing
         queue.clear(pool)
     }
 
-    @Test func emptyHasNothingToTakeOff() {
+    @Test("an empty queue returns no bytes to send")
+    func emptyHasNothingToTakeOff() {
         var queue = OutboundQueue()
         append([], to: &queue)
         let taken = queue.nextToSend(pool)
@@ -81,7 +89,9 @@ import Testing
 
     // MARK: A small rest
 
-    @Test(arguments: [1, 1000, 16_384])
+    @Test(
+        "a small unsent rest leaves its standard chunk, which returns to the pool",
+        arguments: [1, 1000, 16_384])
     func aSmallRestLeavesItsStandardChunk(rest: Int) throws {
         var queue = OutboundQueue()
         append(pattern(Chunk.standardCapacity), to: &queue)
@@ -97,7 +107,8 @@ import Testing
         #expect(queue.isEmpty && pool.inUse == 0)
     }
 
-    @Test func aSmallRestStaysInFrontOfMore() throws {
+    @Test("a small unsent rest stays in its chunk when more bytes follow")
+    func aSmallRestStaysInFrontOfMore() throws {
         var queue = OutboundQueue()
         append(pattern(Chunk.standardCapacity + 100), to: &queue)
         let flying = try nextToSend(&queue)
@@ -109,7 +120,8 @@ import Testing
         #expect(pool.inUse == 0)
     }
 
-    @Test func aLargeRestStaysWhereItIs() throws {
+    @Test("a large unsent rest stays in its chunk")
+    func aLargeRestStaysWhereItIs() throws {
         var queue = OutboundQueue()
         append(pattern(Chunk.standardCapacity), to: &queue)
         let flying = try nextToSend(&queue)
@@ -119,7 +131,8 @@ import Testing
         queue.clear(pool)
     }
 
-    @Test func bytesFollowASmallRest() throws {
+    @Test("bytes appended after a small unsent rest are sent after it")
+    func bytesFollowASmallRest() throws {
         var queue = OutboundQueue()
         append(pattern(60_000), to: &queue)
         let flying = try nextToSend(&queue)
@@ -136,7 +149,9 @@ import Testing
 
     // MARK: Reserving
 
-    @Test(arguments: [0, 1, 65_536, 65_537, 1_000_000])
+    @Test(
+        "reserve returns at least the capacity that was requested",
+        arguments: [0, 1, 65_536, 65_537, 1_000_000])
     func reservesAtLeastWhatIsAsked(capacity: Int) throws {
         var queue = OutboundQueue()
         append(pattern(10), to: &queue)
@@ -155,7 +170,8 @@ import Testing
         #expect(pool.inUse == 0)
     }
 
-    @Test func reservesWhileTheFrontIsInFlight() throws {
+    @Test("reserve works while earlier bytes are in flight")
+    func reservesWhileTheFrontIsInFlight() throws {
         var queue = OutboundQueue()
         append(pattern(10), to: &queue)
         let flying = try nextToSend(&queue)
@@ -169,7 +185,8 @@ import Testing
         queue.clear(pool)
     }
 
-    @Test func anUnusedReservationIsForgotten() throws {
+    @Test("an unused reservation leaves nothing to send and keeps no chunk")
+    func anUnusedReservationIsForgotten() throws {
         var queue = OutboundQueue()
         _ = queue.reserve(200_000, pool)
         queue.commit(0, pool)
@@ -185,7 +202,8 @@ import Testing
         #expect(queue.isEmpty && pool.inUse == 0)
     }
 
-    @Test func anUnusedReservationBehindASmallRestIsNotLost() throws {
+    @Test("the chunk of an unused reservation behind a small rest returns to the pool")
+    func anUnusedReservationBehindASmallRestIsNotLost() throws {
         var queue = OutboundQueue()
         append(pattern(40_000), to: &queue)
         _ = queue.reserve(30_000, pool)
@@ -197,7 +215,8 @@ import Testing
         #expect(pool.inUse == 0)
     }
 
-    @Test func anUnusedReservationGoesWithTheLastByte() throws {
+    @Test("the chunk of an unused reservation returns to the pool after the last byte is sent")
+    func anUnusedReservationGoesWithTheLastByte() throws {
         var queue = OutboundQueue()
         append(pattern(40_000), to: &queue)
         _ = queue.reserve(30_000, pool)

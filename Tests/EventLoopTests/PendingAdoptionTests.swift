@@ -3,7 +3,8 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct PendingAdoptionTests {
-    @Test func anAcceptorWaitsFromSixtyFourUntilSixteen() {
+    @Test("an acceptor waits from 64 pending adoptions until 16 are left")
+    func anAcceptorWaitsFromSixtyFourUntilSixteen() {
         let pending = PendingAdoptions()
         for _ in 0..<63 { pending.add() }
         #expect(!pending.mustWait() && !pending.isNone)
@@ -18,7 +19,10 @@ import Testing
 
     /// A loop that catches up between the acceptor's two checks does not notify it. Then the
     /// acceptor must not wait.
-    @Test(.timeLimit(.minutes(1))) func nobodyWaitsForALoopThatHasCaughtUp() throws {
+    @Test(
+        "an acceptor does not wait for a loop that has caught up between its two checks",
+        .timeLimit(.minutes(1)))
+    func nobodyWaitsForALoopThatHasCaughtUp() throws {
         let pending = PendingAdoptions()
         let told = Monitor(0)
         let rounds = 200_000

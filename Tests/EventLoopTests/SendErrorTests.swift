@@ -4,7 +4,8 @@ import Testing
 @testable import MillraceEventLoop
 
 @Suite struct SendErrorTests {
-    @Test func whatWasMetIsTheAnswerToOneSendAndTheEnd() {
+    @Test("a noted error is returned to one send and reported again at the end of the stream")
+    func whatWasMetIsTheAnswerToOneSendAndTheEnd() {
         var error = SendError()
         #expect(error.isNone && error.take() == nil)
         guard case .endOfStream = error.endOfStream else {
@@ -18,7 +19,8 @@ import Testing
         #expect(ends(with: EPIPE, error))
     }
 
-    @Test func whatWasToldAtOnceIsNotToldAgainButAtTheEnd() {
+    @Test("an error already reported is not returned to a send, only at the end of the stream")
+    func whatWasToldAtOnceIsNotToldAgainButAtTheEnd() {
         var error = SendError()
         error.noteTold(ECONNRESET)
         #expect(error.take() == nil && !error.isNone)

@@ -7,24 +7,28 @@ import Testing
 @Suite struct SocketAddressTests {
     // MARK: The kernel's form
 
-    @Test(arguments: [
-        SocketAddress.v4(IPv4Bytes(0), port: 0),
-        .v4(IPv4Bytes(.max), port: .max),
-        .v4(IPv4Bytes(0x0403_0201), port: 0x1234),
-        .v6(IPv6Bytes(high: 0, low: 0), port: 0, scope: 0),
-        .v6(IPv6Bytes(high: .max, low: .max), port: .max, scope: .max),
-        .v6(IPv6Bytes(high: 0x0807_0605_0403_0201, low: 0x10), port: 443, scope: 7),
-        .unix("/tmp/a", abstract: false), .unix("relative", abstract: false),
-        .unix("/tmp/weiß and spaces", abstract: false),
-        .unix(String(repeating: "p", count: 107), abstract: false),
-        .unix("name", abstract: true), .unix("/tmp/a", abstract: true),
-        .unix("", abstract: true), .unix(String(repeating: "n", count: 107), abstract: true),
-    ])
+    @Test(
+        "an address is unchanged by conversion to the kernel's form and back",
+        arguments: [
+            SocketAddress.v4(IPv4Bytes(0), port: 0),
+            .v4(IPv4Bytes(.max), port: .max),
+            .v4(IPv4Bytes(0x0403_0201), port: 0x1234),
+            .v6(IPv6Bytes(high: 0, low: 0), port: 0, scope: 0),
+            .v6(IPv6Bytes(high: .max, low: .max), port: .max, scope: .max),
+            .v6(IPv6Bytes(high: 0x0807_0605_0403_0201, low: 0x10), port: 443, scope: 7),
+            .unix("/tmp/a", abstract: false), .unix("relative", abstract: false),
+            .unix("/tmp/weiß and spaces", abstract: false),
+            .unix(String(repeating: "p", count: 107), abstract: false),
+            .unix("name", abstract: true), .unix("/tmp/a", abstract: true),
+            .unix("", abstract: true), .unix(String(repeating: "n", count: 107), abstract: true),
+        ])
     func survivesTheKernelForm(_ address: SocketAddress) throws {
         #expect(try roundTrip(address) == address)
     }
 
-    @Test(arguments: Trial.seeds)
+    @Test(
+        "a random address is unchanged by conversion to the kernel's form and back",
+        arguments: Trial.seeds)
     func randomOnesSurviveTheKernelForm(seed: UInt64) throws {
         var trial = Trial(seed)
         for _ in 0..<200 {
@@ -36,7 +40,8 @@ import Testing
     }
 
     /// The form that an IPv6 socket reports for an IPv4 peer.
-    @Test func aMappedHostIsReadAsIPv4AndCountedAsOne() throws {
+    @Test("an IPv4-mapped IPv6 address is read as IPv4 and has the host of the plain form")
+    func aMappedHostIsReadAsIPv4AndCountedAsOne() throws {
         let plain = try #require(SocketAddress(host: "192.0.2.7", port: 9))
         let mapped = try #require(SocketAddress(host: "::ffff:192.0.2.7", port: 9))
         #expect(mapped != plain && mapped.hostText == "[::ffff:192.0.2.7]")
@@ -49,7 +54,8 @@ import Testing
         }
     }
 
-    @Test func linkLocalHostsWithoutAZoneAreTold() throws {
+    @Test("lacksZone reports link-local hosts without a zone and no others")
+    func linkLocalHostsWithoutAZoneAreTold() throws {
         for (text, lacks) in [
             ("fe80::1", true), ("febf::1", true), ("ff02::1", true), ("ff12::1", true),
             ("fe80::1%1", false), ("fec0::1", false), ("::1", false), ("ff0e::1", false),
@@ -61,26 +67,30 @@ import Testing
     }
 
     /// The result of getsockname(2) for an unnamed socket.
-    @Test func anUnnamedSocketHasTheEmptyPath() throws {
+    @Test("the address of an unnamed Unix socket is the empty path")
+    func anUnnamedSocketHasTheEmptyPath() throws {
         var storage = sockaddr_storage()
         storage.ss_family = sa_family_t(AF_UNIX)
         let length = socklen_t(MemoryLayout<sa_family_t>.size)
         #expect(SocketAddress(storage, length: length) == .unix("", abstract: false))
     }
 
-    @Test func theEmptyPathIsNoAbstractName() throws {
+    @Test("the empty path does not become an abstract name in the kernel's form")
+    func theEmptyPathIsNoAbstractName() throws {
         let address = SocketAddress.unix("", abstract: false)
         #expect(try roundTrip(address) == address)
     }
 
-    @Test func writesV4InNetworkOrder() throws {
+    @Test("an IPv4 address and its port are written in network byte order")
+    func writesV4InNetworkOrder() throws {
         let address = try #require(SocketAddress(host: "192.0.2.7", port: 0x1F90))
         let bytes = try kernelBytes(address)
         #expect(bytes.count == MemoryLayout<sockaddr_in>.size)
         #expect(Array(bytes[2..<8]) == [0x1F, 0x90, 192, 0, 2, 7])
     }
 
-    @Test func writesV6InNetworkOrder() throws {
+    @Test("an IPv6 address and its port are written in network byte order")
+    func writesV6InNetworkOrder() throws {
         let address = try #require(SocketAddress(host: "2001:db8::102:304%7", port: 0x1F90))
         let bytes = try kernelBytes(address)
         #expect(bytes.count == MemoryLayout<sockaddr_in6>.size)
@@ -91,21 +101,25 @@ import Testing
         #expect(bytes[24] == 7)
     }
 
-    @Test func writesUnixNames() throws {
+    @Test("a path is written with a zero byte at its end, an abstract name with one in front")
+    func writesUnixNames() throws {
         let path = try kernelBytes(.unix("/tmp/a", abstract: false))
         #expect(Array(path[2...]) == Array("/tmp/a\0".utf8))
         let name = try kernelBytes(.unix("tmp", abstract: true))
         #expect(Array(name[2...]) == Array("\0tmp".utf8))
     }
 
-    @Test(arguments: [108, 109, 5000], [false, true])
+    @Test(
+        "a Unix name of more than 107 bytes throws ENAMETOOLONG",
+        arguments: [108, 109, 5000], [false, true])
     func refusesANameThatDoesNotFit(length: Int, isAbstract: Bool) {
         let address = SocketAddress.unix(
             String(repeating: "x", count: length), abstract: isAbstract)
         #expect(throws: SystemError(ENAMETOOLONG, "bind")) { try kernelBytes(address) }
     }
 
-    @Test func knowsNoOtherFamilies() {
+    @Test("a kernel address of another family is not converted")
+    func knowsNoOtherFamilies() {
         var storage = sockaddr_storage()
         for family in [AF_UNSPEC, AF_NETLINK, AF_PACKET] {
             storage.ss_family = sa_family_t(family)
@@ -115,34 +129,42 @@ import Testing
 
     // MARK: Text
 
-    @Test(arguments: [
-        ("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("255.255.255.255", "255.255.255.255"),
-        ("192.0.2.7", "192.0.2.7"), ("::", "[::]"), ("::1", "[::1]"),
-        ("2001:0db8:0000::0001", "[2001:db8::1]"), ("FE80::A%7", "[fe80::a%7]"),
-        ("::ffff:192.0.2.7", "[::ffff:192.0.2.7]"), ("fe80::1%lo", "[fe80::1%1]"),
-    ])
+    @Test(
+        "hostText is the host in digits, with brackets for IPv6",
+        arguments: [
+            ("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"),
+            ("255.255.255.255", "255.255.255.255"),
+            ("192.0.2.7", "192.0.2.7"), ("::", "[::]"), ("::1", "[::1]"),
+            ("2001:0db8:0000::0001", "[2001:db8::1]"), ("FE80::A%7", "[fe80::a%7]"),
+            ("::ffff:192.0.2.7", "[::ffff:192.0.2.7]"), ("fe80::1%lo", "[fe80::1%1]"),
+        ])
     func writesTheHostInDigits(host: String, text: String) throws {
         let address = try #require(SocketAddress(host: host, port: 9))
         #expect(address.hostText == text)
         #expect(address.port == 9)
     }
 
-    @Test(arguments: [
-        "", "localhost", "1.2.3", "1.2.3.256", "1.2.3.4.5", "1.2.3.4 ", " 1.2.3.4", "01.2.3.4x",
-        "1.2.3.4%1", "[::1]", ":", ":::", "1::2::3", "12345::", "::1%", "::1%0", "::1%nosuchlink",
-        "%1", "::1%1%1",
-    ])
+    @Test(
+        "text that is not a numeric host is refused",
+        arguments: [
+            "", "localhost", "1.2.3", "1.2.3.256", "1.2.3.4.5", "1.2.3.4 ", " 1.2.3.4", "01.2.3.4x",
+            "1.2.3.4%1", "[::1]", ":", ":::", "1::2::3", "12345::", "::1%", "::1%0",
+            "::1%nosuchlink",
+            "%1", "::1%1%1",
+        ])
     func refusesWhatIsNoHost(host: String) {
         #expect(SocketAddress(host: host, port: 1) == nil)
     }
 
     /// A C string ends at the zero; the rest must not be ignored.
-    @Test(arguments: ["127.0.0.1\0", "127.0.0.1\0.example", "::1\0x", "fe80::1%lo\0x"])
+    @Test(
+        "a host that contains a zero byte is refused",
+        arguments: ["127.0.0.1\0", "127.0.0.1\0.example", "::1\0x", "fe80::1%lo\0x"])
     func refusesAHostWithAZero(host: String) {
         #expect(SocketAddress(host: host, port: 1) == nil)
     }
 
-    @Test(arguments: Trial.seeds)
+    @Test("the text of a random host is read back as the same address", arguments: Trial.seeds)
     func textReadsBackAsTheSameHost(seed: UInt64) throws {
         var trial = Trial(seed)
         for _ in 0..<200 {
@@ -158,7 +180,8 @@ import Testing
         }
     }
 
-    @Test func aUnixNameHasNeitherHostNorPort() {
+    @Test("a Unix address has neither a host nor a port")
+    func aUnixNameHasNeitherHostNorPort() {
         let address = SocketAddress.unix("/tmp/a", abstract: false)
         #expect(address.hostText == nil && address.port == nil)
     }

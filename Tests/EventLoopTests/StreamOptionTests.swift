@@ -14,7 +14,8 @@ import Testing
     private let keepAliveCount: CInt = 6
     private let userTimeout: CInt = 18
 
-    @Test func noDelayIsSetAndCleared() throws {
+    @Test("noDelay is set and cleared on a socket")
+    func noDelayIsSetAndCleared() throws {
         let socket = try PlainSocket(family: AF_INET)
         try sockets.set(.noDelay(true), on: socket.descriptor)
         #expect(socket.option(tcp, noDelay) == 1)
@@ -22,7 +23,8 @@ import Testing
         #expect(socket.option(tcp, noDelay) == 0)
     }
 
-    @Test func keepAliveIsSetAndCleared() throws {
+    @Test("keepAlive is set with its times and count, and cleared by noKeepAlive")
+    func keepAliveIsSetAndCleared() throws {
         let socket = try PlainSocket(family: AF_INET)
         try sockets.set(.keepAlive(idle: 61, interval: 7, count: 4), on: socket.descriptor)
         #expect(socket.option(SOL_SOCKET, SO_KEEPALIVE) == 1)
@@ -33,7 +35,8 @@ import Testing
         #expect(socket.option(SOL_SOCKET, SO_KEEPALIVE) == 0)
     }
 
-    @Test func sizesAndTimes() throws {
+    @Test("buffer sizes and the user timeout are set on a socket")
+    func sizesAndTimes() throws {
         let socket = try PlainSocket(family: AF_INET)
         // The kernel doubles these sizes for its own bookkeeping: socket(7).
         try sockets.set(.receiveBuffer(20_000), on: socket.descriptor)
@@ -45,7 +48,8 @@ import Testing
         #expect(socket.option(tcp, userTimeout) == 1234)
     }
 
-    @Test func whatASocketHasNotIsAnError() throws {
+    @Test("setting an option throws an error when the socket does not support it or is invalid")
+    func whatASocketHasNotIsAnError() throws {
         let socket = try PlainSocket(family: AF_UNIX)
         #expect(throws: SystemError(EOPNOTSUPP, "setsockopt")) {
             try sockets.set(.noDelay(true), on: socket.descriptor)
@@ -55,7 +59,8 @@ import Testing
         }
     }
 
-    @Test func preparesAStream() throws {
+    @Test("prepare sets noDelay and keepAlive from the options and ignores a Unix socket")
+    func preparesAStream() throws {
         let plain = try PlainSocket(family: AF_INET)
         sockets.prepare(plain.descriptor, StreamOptions(noDelay: false))
         #expect(plain.option(tcp, noDelay) == 0)
@@ -71,7 +76,7 @@ import Testing
         sockets.prepare(unix.descriptor, StreamOptions(keepAlive: 2))
     }
 
-    @Test(arguments: [true, false])
+    @Test("closing a socket sends a reset only if it is requested", arguments: [true, false])
     func aResetIsSentOnlyIfAskedFor(reset: Bool) throws {
         let loopback = try #require(SocketAddress(host: "127.0.0.1", port: 0))
         let listener = try sockets.listen(on: loopback, ListenOptions())

@@ -14,7 +14,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Trial.seeds)
+    @Test(
+        "random operations on the timer queue have the same results as on a list",
+        arguments: Trial.seeds)
     func agreesWithAList(seed: UInt64) throws {
         var trial = Trial(seed)
         var queue = TimerQueue<Int>()
@@ -70,7 +72,8 @@ import Testing
             "next at \(queue.nextDeadline as Any), not \(earliest as Any)")
     }
 
-    @Test func equalDeadlinesFireInTheOrderOfScheduling() {
+    @Test("timers with equal deadlines fire in the order of their scheduling")
+    func equalDeadlinesFireInTheOrderOfScheduling() {
         var queue = TimerQueue<Int>()
         var ids: [TimerQueue<Int>.ID] = []
         for number in 0..<1000 { ids.append(queue.schedule(at: 5, number)) }
@@ -82,7 +85,8 @@ import Testing
         #expect(fired == (0..<1000).filter { $0 % 7 != 0 } + Array(1000..<1100))
     }
 
-    @Test func hundredThousandTimers() {
+    @Test("of 100,000 timers, all that are not cancelled fire in the order of their deadlines")
+    func hundredThousandTimers() {
         var random = SplitMix64(seed: 11)
         var queue = TimerQueue<Int>()
         var plans: [Plan] = []
@@ -106,7 +110,8 @@ import Testing
         #expect(queue.isEmpty && queue.nextDeadline == nil)
     }
 
-    @Test func aStaleIdDoesNotReachTheNextTimer() {
+    @Test("the ID of a fired or cancelled timer does not cancel a later timer")
+    func aStaleIdDoesNotReachTheNextTimer() {
         var queue = TimerQueue<Int>()
         let fired = queue.schedule(at: 1, 1)
         let first = queue.popDue(at: 1)
@@ -124,7 +129,8 @@ import Testing
         #expect(Set([fired, cancelled, alive, .none]).count == 4)
     }
 
-    @Test func nothingFiresBeforeItsTime() {
+    @Test("a timer does not fire before its deadline")
+    func nothingFiresBeforeItsTime() {
         var queue = TimerQueue<Int>()
         queue.schedule(at: .max, 3)
         queue.schedule(at: 10, 2)
@@ -139,7 +145,8 @@ import Testing
         }
     }
 
-    @Test func letsGoOfPayloads() {
+    @Test("the queue releases the payload of a timer that fires or is cancelled")
+    func letsGoOfPayloads() {
         let census = Census()
         var queue = TimerQueue<Census.Resident>()
         let ids = (0..<10).map { queue.schedule(at: Nanoseconds($0), census.resident($0)) }

@@ -23,7 +23,8 @@ import Testing
     }
 
     /// A socket that is bound and not listening yet looks dead to a connecting client.
-    @Test func aStartThatIsNotOverIsNotRobbed() throws {
+    @Test("listen waits for an unfinished start on its path and does not replace that socket")
+    func aStartThatIsNotOverIsNotRobbed() throws {
         defer { cleanUp() }
         let other = try PlainSocket(family: AF_UNIX)
         let lock = UnixPath.lockDirectory(of: path)
@@ -50,7 +51,8 @@ import Testing
         _ = try PlainSocket.connected(to: address)
     }
 
-    @Test func ofManyStartsOverOneDeadPathOneSucceeds() throws {
+    @Test("of several simultaneous starts on one stale path exactly one succeeds")
+    func ofManyStartsOverOneDeadPathOneSucceeds() throws {
         defer { cleanUp() }
         for round in 0..<100 {
             do {
@@ -75,12 +77,13 @@ import Testing
         }
     }
 
-    @Test func aDirectoryThatCannotBeOpenedIsUsedWithoutALock() throws {
+    @Test("lockDirectory returns -1 for a directory that cannot be opened")
+    func aDirectoryThatCannotBeOpenedIsUsedWithoutALock() throws {
         #expect(UnixPath.lockDirectory(of: directory + ".missing/socket") == -1)
         cleanUp()
     }
 
-    @Test(arguments: [0o600, 0o660, 0o777, 0])
+    @Test("the socket file has the mode given in the options", arguments: [0o600, 0o660, 0o777, 0])
     func theFileHasTheRightsThatWereAskedFor(mode: UInt16) throws {
         defer { cleanUp() }
         var options = ListenOptions()
@@ -93,7 +96,8 @@ import Testing
     }
 
     /// A process that may write to the directory can put a link in the socket's place.
-    @Test func aLinkInItsPlaceGivesNobodyElseTheMode() throws {
+    @Test("setMode does not change the target of a link put in the socket's place")
+    func aLinkInItsPlaceGivesNobodyElseTheMode() throws {
         defer { cleanUp() }
         let listener = try sockets.listen(on: address, ListenOptions())
         defer { sockets.discard(listener.descriptor) }
@@ -112,7 +116,8 @@ import Testing
     }
 
     /// The working directory belongs to the process, so the test runs in another process.
-    @Test func aRelativePathIsRemovedFromAnotherDirectory() async {
+    @Test("a relative path is removed after a change of the working directory")
+    func aRelativePathIsRemovedFromAnotherDirectory() async {
         cleanUp()
         await #expect(processExitsWith: .success) {
             let directory = TemporaryPath.make("directory")

@@ -11,7 +11,8 @@ import Testing
 
     // MARK: Making room
 
-    @Test func aStalePathIsReplaced() throws {
+    @Test("listen replaces a stale socket path")
+    func aStalePathIsReplaced() throws {
         try leaveStalePath()
         let stale = UnixPath.identity(of: path)
         let listener = try sockets.listen(on: address, ListenOptions())
@@ -22,7 +23,8 @@ import Testing
         _ = try PlainSocket.connected(to: address)
     }
 
-    @Test func aLivePathIsRefused() throws {
+    @Test("listen refuses the path of a live listener")
+    func aLivePathIsRefused() throws {
         let first = try sockets.listen(on: address, ListenOptions())
         defer { end(first) }
         #expect(throws: SystemError(EADDRINUSE, "bind")) {
@@ -32,7 +34,8 @@ import Testing
         _ = try PlainSocket.connected(to: address)
     }
 
-    @Test func aLivePathWithAFullBacklogIsRefused() throws {
+    @Test("listen refuses the path of a live listener whose backlog is full")
+    func aLivePathWithAFullBacklogIsRefused() throws {
         let first = try sockets.listen(on: address, ListenOptions(backlog: 0))
         defer { end(first) }
         var clients: [PlainSocket] = []
@@ -51,7 +54,8 @@ import Testing
         #expect(UnixPath.identity(of: path) == first.path)
     }
 
-    @Test func aDatagramSocketIsRefused() throws {
+    @Test("listen refuses the path of a datagram socket")
+    func aDatagramSocketIsRefused() throws {
         let other = try PlainSocket(family: AF_UNIX, type: CInt(SOCK_DGRAM.rawValue))
         try #require(try other.bind(to: address) == 0)
         defer { unlink(path) }
@@ -62,7 +66,8 @@ import Testing
         #expect(before != nil && UnixPath.identity(of: path) == before)
     }
 
-    @Test func aRegularFileIsRefusedAndKeepsItsText() throws {
+    @Test("listen refuses the path of a regular file and leaves its text unchanged")
+    func aRegularFileIsRefusedAndKeepsItsText() throws {
         try TemporaryPath.write("precious", to: path)
         defer { unlink(path) }
         expectRefusal()
@@ -70,21 +75,24 @@ import Testing
         #expect(TemporaryPath.text(of: path) == "precious")
     }
 
-    @Test func aDirectoryIsRefused() throws {
+    @Test("listen refuses the path of a directory")
+    func aDirectoryIsRefused() throws {
         try #require(mkdir(path, 0o700) == 0)
         defer { rmdir(path) }
         expectRefusal()
         #expect(TemporaryPath.kind(of: path) == .directory)
     }
 
-    @Test func aPipeIsRefused() throws {
+    @Test("listen refuses the path of a named pipe")
+    func aPipeIsRefused() throws {
         try #require(mkfifo(path, 0o600) == 0)
         defer { unlink(path) }
         expectRefusal()
         #expect(TemporaryPath.kind(of: path) == .pipe)
     }
 
-    @Test func aLinkIsRefusedWhateverItPointsTo() throws {
+    @Test("listen refuses a symbolic link to a missing file, a regular file or a stale socket")
+    func aLinkIsRefusedWhateverItPointsTo() throws {
         let target = TemporaryPath.make()
         try #require(symlink(target, path) == 0)
         defer {
@@ -104,7 +112,8 @@ import Testing
         #expect(TemporaryPath.kind(of: path) == .link)
     }
 
-    @Test func aMissingDirectoryIsAnError() {
+    @Test("listen throws ENOENT for a path in a missing directory")
+    func aMissingDirectoryIsAnError() {
         let address = SocketAddress.unix("\(path).missing/socket", abstract: false)
         #expect(throws: SystemError(ENOENT, "bind")) {
             try sockets.listen(on: address, ListenOptions())
@@ -113,7 +122,8 @@ import Testing
 
     // MARK: Removing
 
-    @Test func thePathIsRemoved() throws {
+    @Test("removePath removes the listener's path and may be called twice")
+    func thePathIsRemoved() throws {
         let listener = try sockets.listen(on: address, ListenOptions())
         #expect(TemporaryPath.kind(of: path) == .socket)
         sockets.removePath(of: listener)
@@ -122,7 +132,8 @@ import Testing
         sockets.discard(listener.descriptor)
     }
 
-    @Test func thePathOfAnotherListenerStays() throws {
+    @Test("removePath leaves the path when another listener now uses it")
+    func thePathOfAnotherListenerStays() throws {
         let first = try sockets.listen(on: address, ListenOptions())
         unlink(path)
         let second = try sockets.listen(on: address, ListenOptions())
@@ -133,7 +144,8 @@ import Testing
         _ = try PlainSocket.connected(to: address)
     }
 
-    @Test func aFileThatTookThePathStays() throws {
+    @Test("removePath leaves a regular file that replaced the socket")
+    func aFileThatTookThePathStays() throws {
         let listener = try sockets.listen(on: address, ListenOptions())
         unlink(path)
         try TemporaryPath.write("precious", to: path)
@@ -143,7 +155,8 @@ import Testing
         #expect(TemporaryPath.text(of: path) == "precious")
     }
 
-    @Test func aLinkThatTookThePathStays() throws {
+    @Test("removePath leaves a symbolic link that replaced the socket")
+    func aLinkThatTookThePathStays() throws {
         let moved = TemporaryPath.make()
         let listener = try sockets.listen(on: address, ListenOptions())
         try #require(rename(path, moved) == 0)
@@ -158,7 +171,8 @@ import Testing
         #expect(TemporaryPath.kind(of: moved) == .socket)
     }
 
-    @Test func onlySocketsHaveAnIdentity() throws {
+    @Test("identity returns nil for a missing path, a regular file and a directory")
+    func onlySocketsHaveAnIdentity() throws {
         #expect(UnixPath.identity(of: path) == nil)
         try TemporaryPath.write("", to: path)
         #expect(UnixPath.identity(of: path) == nil)

@@ -16,7 +16,8 @@ import Testing
         func open() { state.update { $0.isOpen = true } }
     }
 
-    @Test func workThatHasRunIsLetGoOfWhileMoreWaits() throws {
+    @Test("the pool releases a job that has run while other jobs still wait")
+    func workThatHasRunIsLetGoOfWhileMoreWaits() throws {
         let pool = WorkerPool(threads: 1, queued: 2000)
         let alive = Alive()
         let (first, last) = (Door(), Door())
@@ -36,7 +37,8 @@ import Testing
         pool.stop()
     }
 
-    @Test func nothingIsAliveAfterAThousandJobsOnSeveralThreads() throws {
+    @Test("the pool releases all of a thousand jobs after they have run on several threads")
+    func nothingIsAliveAfterAThousandJobsOnSeveralThreads() throws {
         let pool = WorkerPool(threads: 4, queued: 2000)
         let alive = Alive()
         let ran = Monitor(0)
@@ -55,7 +57,8 @@ import Testing
         pool.stop()
     }
 
-    @Test func refusedWorkIsLetGoOf() throws {
+    @Test("the pool releases a refused job outside its lock")
+    func refusedWorkIsLetGoOf() throws {
         let alive = Alive()
         let isDone = try returns {
             let pool = WorkerPool(threads: 1, queued: 0)
@@ -75,7 +78,8 @@ import Testing
         #expect(alive.made == 101 && alive.count == 0)
     }
 
-    @Test func whatIsLetGoOfAfterItsWorkMayAskThePool() throws {
+    @Test("an object freed after its job has run may call the pool")
+    func whatIsLetGoOfAfterItsWorkMayAskThePool() throws {
         let alive = Alive()
         let ran = Monitor(0)
         let isDone = try returns {
@@ -101,7 +105,8 @@ import Testing
         #expect(alive.count == 0)
     }
 
-    @Test func whatAStopDropsMayAskThePool() throws {
+    @Test("an object freed when stop drops its job may call the pool")
+    func whatAStopDropsMayAskThePool() throws {
         let alive = Alive()
         let isDone = try returns {
             let pool = WorkerPool(threads: 1, queued: 200)

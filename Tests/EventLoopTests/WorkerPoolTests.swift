@@ -18,7 +18,8 @@ import Testing
         }
     }
 
-    @Test func workDoesNotWaitForWorkWhileThreadsAreToBeHad() {
+    @Test("a job does not wait for other jobs while the pool has an unused thread")
+    func workDoesNotWaitForWorkWhileThreadsAreToBeHad() {
         for _ in 0..<50 {
             let pool = WorkerPool(threads: 4, queued: 100)
             let shared = Shared()
@@ -31,7 +32,8 @@ import Testing
         }
     }
 
-    @Test func theQueueIsBoundedAndRefusalsAreCounted() {
+    @Test("the pool refuses jobs beyond its queue limit and counts the refusals")
+    func theQueueIsBoundedAndRefusalsAreCounted() {
         let pool = WorkerPool(threads: 1, queued: 2)
         let shared = Shared()
         #expect(pool.submit { shared.block() })
@@ -44,7 +46,8 @@ import Testing
         #expect(!pool.submit {})
     }
 
-    @Test func aQueueWithoutABoundTakesWork() {
+    @Test("a pool without a queue limit accepts and runs jobs")
+    func aQueueWithoutABoundTakesWork() {
         let pool = WorkerPool(threads: 1, queued: .max)
         let done = Monitor(0)
         for _ in 0..<3 { #expect(pool.submit { done.update { $0 += 1 } }) }
@@ -54,7 +57,8 @@ import Testing
 
     /// A process that blocking work spawns inherits the mask. Loops start the threads and block all
     /// signals.
-    @Test func workBlocksTheSignalsThatItsMakerBlocks() throws {
+    @Test("a job blocks the same signals as the thread that created the pool")
+    func workBlocksTheSignalsThatItsMakerBlocks() throws {
         let pool = Monitor<WorkerPool?>(nil)
         let maker = try LoopThread(name: "maker") {
             var blocked = sigset_t()

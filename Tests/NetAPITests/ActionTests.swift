@@ -48,7 +48,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, Place.allCases)
+    @Test(
+        "a connection sends the bytes written in a callback that returns close, then closes",
+        arguments: Setup.all, Place.allCases)
     func closeFromACallbackSendsWhatItWrote(_ setup: Setup, _ place: Place) throws {
         let handler = place.handler { connection in
             connection.write("last words")
@@ -65,7 +67,9 @@ import Testing
         #expect(handler.log.reasons.count == 1)
     }
 
-    @Test(arguments: Setup.all, Place.allCases)
+    @Test(
+        "shutdown from a callback sends the bytes it wrote and stops the server",
+        arguments: Setup.all, Place.allCases)
     func shutdownFromACallbackSendsWhatItWroteAndStopsTheServer(
         _ setup: Setup, _ place: Place
     ) throws {
@@ -86,7 +90,7 @@ import Testing
         #expect(handler.log.count(.close) == handler.log.count(.open))
     }
 
-    @Test(arguments: Setup.all)
+    @Test("shutdown returned from onClose stops the server", arguments: Setup.all)
     func shutdownFromOnCloseStopsTheServer(_ setup: Setup) throws {
         let handler = TestHandler(close: { _, _ in .shutdown })
         try expectShutdown(setup, handler, setup.options()) { server in
@@ -94,19 +98,21 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("shutdown returned from onTick stops the server", arguments: Setup.all)
     func shutdownFromOnTickStopsTheServer(_ setup: Setup) throws {
         let handler = TestHandler(tick: { _ in .shutdown })
         try expectShutdown(setup, handler, setup.options()) { _ in }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("shutdown from onBoot stops the server", arguments: Setup.all)
     func shutdownFromOnBootStopsTheServer(_ setup: Setup) throws {
         let handler = TestHandler(boot: { _ in .shutdown })
         try expectShutdown(setup, handler, setup.options()) { _ in }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "shutdown from one connection closes one hundred clients with a clean end",
+        arguments: Setup.all)
     func shutdownClosesAHundredClients(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll() > 0 ? .shutdown : .none

@@ -26,7 +26,9 @@ import Testing
             })
     }
 
-    @Test(arguments: Setup.all, ["tcp://127.0.0.1:0", "tcp://[::1]:0"])
+    @Test(
+        "a connection reports the addresses of both sockets until onClose",
+        arguments: Setup.all, ["tcp://127.0.0.1:0", "tcp://[::1]:0"])
     func addressesAreThoseOfBothSocketsUntilOnClose(_ setup: Setup, _ listen: String) throws {
         let seen = Shared<[String]>([])
         let handler = Self.recorder(seen)
@@ -45,7 +47,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "the local address of a connection is not the wildcard of its listener",
+        arguments: Setup.all)
     func theLocalAddressIsNotTheWildcardThatWasListenedOn(_ setup: Setup) throws {
         let seen = Shared<[String]>([])
         try withServer(setup, Self.recorder(seen), listen: ["tcp://0.0.0.0:0"]) { server in
@@ -56,7 +60,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, [false, true])
+    @Test(
+        "port zero becomes a single port for each address with any number of loops",
+        arguments: Setup.all, [false, true])
     func portZeroBecomesOnePortWhateverTheLoops(_ setup: Setup, _ reusePort: Bool) throws {
         let listen: [Address] = ["tcp://127.0.0.1:0", "tcp://127.0.0.1:0"]
         let options = setup.options { $0.reusePort = reusePort }
@@ -71,7 +77,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an IPv6 wildcard listener also serves IPv4 clients", arguments: Setup.all)
     func anIPv6WildcardServesIPv4Too(_ setup: Setup) throws {
         let seen = Shared<[String]>([])
         try withServer(setup, Self.recorder(seen), listen: ["tcp://[::]:0"]) { server in
@@ -90,7 +96,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a tcp6 listener serves IPv6 clients and refuses IPv4 clients", arguments: Setup.all)
     func tcp6ServesIPv6Only(_ setup: Setup) throws {
         try withServer(setup, listen: ["tcp6://[::]:0"]) { server in
             let port = try #require(server.addresses[0].port)
@@ -102,7 +108,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a tcp4 listener serves IPv4 clients", arguments: Setup.all)
     func tcp4ServesIPv4(_ setup: Setup) throws {
         try withServer(setup, listen: ["tcp4://127.0.0.1:0"]) { server in
             let client = try server.connect()
@@ -110,7 +116,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a Unix connection reports the path of its listener", arguments: Setup.all)
     func unixConnectionsKnowThePathTheyCameBy(_ setup: Setup) throws {
         let seen = Shared<[String]>([])
         let path = TemporaryPath.make()
@@ -125,7 +131,8 @@ import Testing
         }
     }
 
-    @Test func addressesAreWrittenAsTheyAreRead() throws {
+    @Test("an address prints the same text that it was parsed from")
+    func addressesAreWrittenAsTheyAreRead() throws {
         for text in [
             "tcp://127.0.0.1:9000", "tcp://[::1]:80", "tcp://0.0.0.0:0", "unix:///run/app.sock",
             "unix://@app",

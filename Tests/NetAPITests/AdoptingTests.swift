@@ -23,7 +23,7 @@ import Testing
         return copy
     }
 
-    @Test(arguments: Setup.all)
+    @Test("start refuses a listener that is listed twice and closes it once", arguments: Setup.all)
     func aListenerThatIsListedTwiceIsRefusedAndClosedOnce(_ setup: Setup) throws {
         let number = try elevated(try listener())
         let server = try Server(
@@ -37,7 +37,7 @@ import Testing
     }
 
     /// From `start` on the server owns all of them, also those that it has not reached.
-    @Test(arguments: Setup.all)
+    @Test("a start that fails closes all inherited listeners", arguments: Setup.all)
     func aStartThatFailsClosesWhatWasInherited(_ setup: Setup) throws {
         let numbers = try (0..<3).map { _ in try elevated(try listener()) }
         try withServer(setup) { taken in
@@ -64,7 +64,7 @@ import Testing
 
     /// An accepted socket inherits SO_LINGER from its listener, and a close that waits for the peer
     /// blocks a loop.
-    @Test(arguments: Setup.all)
+    @Test("a socket accepted from an inherited listener has SO_LINGER off", arguments: Setup.all)
     func whatAnInheritedListenerAcceptsDoesNotLinger(_ setup: Setup) throws {
         let number = try listener()
         var value = linger(l_onoff: 1, l_linger: 3)
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an inherited listener serves clients", arguments: Setup.all)
     func anInheritedListenerServes(_ setup: Setup) throws {
         try withServer(setup, listen: [.inherited(try listener())]) { server in
             #expect(server.addresses[0].description.hasPrefix("tcp://127.0.0.1:"))
@@ -92,7 +92,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "start refuses a descriptor that is not a listener and reports its number",
+        arguments: Setup.single)
     func whatIsNoListenerIsRefusedInWords(_ setup: Setup) throws {
         let plain = try elevated(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
         for number in [plain, 9999] {
@@ -106,11 +108,12 @@ import Testing
         #expect(throws: NetError.self) { try Address(parsing: "fd://x") }
     }
 
-    @Test func nothingIsInheritedWithoutTheEnvironment() {
+    @Test("inheritedListeners is empty without the environment variables")
+    func nothingIsInheritedWithoutTheEnvironment() {
         #expect(Address.inheritedListeners == [])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("adopt serves a connected stream and refuses an unconnected socket", arguments: Setup.all)
     func aConnectedStreamIsTakenOver(_ setup: Setup) throws {
         let client = try Client(TestHandler(), options: setup.options())
         try client.start()
@@ -130,7 +133,7 @@ import Testing
         try bounded("stop") { client.stop() }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("bytes that onOpen writes to an adopted stream arrive at the peer", arguments: Setup.all)
     func whatAnAdoptedStreamWritesFirstGoesOut(_ setup: Setup) throws {
         let handler = TestHandler(open: { connection in
             connection.write("hello")
@@ -153,7 +156,9 @@ import Testing
         try bounded("stop") { client.stop() }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "a server with deferAccept opens a connection after its first bytes arrive",
+        arguments: Setup.single)
     func deferredAcceptsServeWhoSpeaksFirst(_ setup: Setup) throws {
         let options = setup.options { $0.tcp.deferAccept = .seconds(5) }
         let handler = TestHandler()
@@ -165,7 +170,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.several)
+    @Test("loopStatistics counts the connections of each loop separately", arguments: Setup.several)
     func eachLoopCountsForItself(_ setup: Setup) throws {
         try withServer(setup) { server in
             let clients = try (0..<4).map { _ in try server.connect() }

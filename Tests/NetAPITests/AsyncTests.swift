@@ -3,7 +3,7 @@ import NetAPI
 import Testing
 
 @Suite struct AsyncTests {
-    @Test(arguments: Setup.all)
+    @Test("run returns the value of its body", arguments: Setup.all)
     func runReturnsTheValueOfItsBody(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("run throws the error that its body throws", arguments: Setup.all)
     func runThrowsWhatItsBodyThrows(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -38,7 +38,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("run and send throw closed on a closed connection", arguments: Setup.all)
     func runAndSendThrowClosedAfterTheClose(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -62,7 +62,7 @@ import Testing
         #expect(try await codes() == [.closed, .closed])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("send suspends for a slow reader and loses no bytes", arguments: Setup.all)
     func sendSuspendsForASlowReaderAndNothingIsLost(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -93,7 +93,9 @@ import Testing
         #expect(done.value == count)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a suspended send throws closed when the peer resets the connection",
+        arguments: Setup.all)
     func aSuspendedSendEndsWhenTheConnectionDoes(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -114,7 +116,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("sends of one hundred tasks on one connection all arrive whole", arguments: Setup.all)
     func manyTasksMayUseOneConnection(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -142,7 +144,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "cancelling the task of run drains the connections and stops the server",
+        arguments: Setup.all)
     func cancellingTheTaskOfRunDrainsAndStops(_ setup: Setup) async throws {
         let handler = TestHandler()
         let server = try Server(handler, listen: anyPort, options: setup.options())
@@ -158,7 +162,7 @@ import Testing
         #expect(handler.log.count(.close) == 1)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("run returns when another task stops the server", arguments: Setup.all)
     func runReturnsWhenAnotherTaskStopsTheServer(_ setup: Setup) async throws {
         let server = try Server(TestHandler(), listen: anyPort, options: setup.options())
         let task = Task { try await server.run().name }

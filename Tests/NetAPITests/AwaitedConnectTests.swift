@@ -30,7 +30,9 @@ import Testing
         func makeRoom() { accepted.append(acceptOne(descriptor)) }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "input is delivered only after both of two connects have completed",
+        arguments: Setup.receiving)
     func theFirstAnswerOfTwoDoesNotLetItsBytesBeShown(_ setup: Setup) throws {
         let quick = try RawListener()
         let slow = try FullListener()
@@ -67,7 +69,7 @@ import Testing
 
     /// The end waits like the bytes, and a failure closes the connection that requested the
     /// connects.
-    @Test(arguments: Setup.receiving)
+    @Test("onClose waits until both requested connects have completed", arguments: Setup.receiving)
     func theEndOfTheOneWhoAskedWaitsForBoth(_ setup: Setup) throws {
         let slow = try FullListener()
         let slowAddress = slow.address

@@ -5,7 +5,7 @@ import NetAPI
 import Testing
 
 @Suite struct BackendChoiceTests {
-    @Test(arguments: Setup.all)
+    @Test("the server runs the backend that its options request", arguments: Setup.all)
     func theBackendAskedForIsTheOneThatRuns(_ setup: Setup) throws {
         try withServer(setup) { server in
             #expect(server.server.backend.chosen == setup.backend)
@@ -13,7 +13,8 @@ import Testing
         }
     }
 
-    @Test func automaticChoosesOneThatServes() throws {
+    @Test("the automatic backend choice serves clients")
+    func automaticChoosesOneThatServes() throws {
         let server = try Server(TestHandler(), listen: anyPort)
         try serve(server) { server in
             let (chosen, reason) = server.server.backend
@@ -26,7 +27,8 @@ import Testing
 
     /// The test does not know whether this machine has io_uring: it serves, or the error gives the
     /// reason.
-    @Test func ioUringServesOrSaysWhyNot() throws {
+    @Test("the io_uring backend serves clients or throws an error with the reason")
+    func ioUringServesOrSaysWhyNot() throws {
         let server: Server
         do throws(NetError) {
             server = try Server(
@@ -44,7 +46,8 @@ import Testing
         }
     }
 
-    @Test func theEnvironmentReplacesAutomatic() async {
+    @Test("MILLRACE_BACKEND replaces the automatic choice of the backend")
+    func theEnvironmentReplacesAutomatic() async {
         await #expect(processExitsWith: .success) {
             setenv("MILLRACE_BACKEND", "epoll", 1)
             let server = try Server(TestHandler(), listen: anyPort)
@@ -52,7 +55,8 @@ import Testing
         }
     }
 
-    @Test func aWrongEnvironmentIsRefusedWithItsText() async {
+    @Test("an invalid MILLRACE_BACKEND is refused with an error that contains its value")
+    func aWrongEnvironmentIsRefusedWithItsText() async {
         await #expect(processExitsWith: .success) {
             setenv("MILLRACE_BACKEND", "kqueue", 1)
             let error = #expect(throws: NetError.self) {
@@ -62,7 +66,8 @@ import Testing
         }
     }
 
-    @Test func backendsHaveTheNamesOfTheirInterfaces() {
+    @Test("backends print as epoll, io_uring and automatic")
+    func backendsHaveTheNamesOfTheirInterfaces() {
         #expect(
             "\(Backend.epoll) \(Backend.ioUring) \(Backend.automatic)" == "epoll io_uring automatic"
         )

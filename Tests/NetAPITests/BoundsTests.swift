@@ -10,7 +10,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("isWritable is false above the high mark until onWritable", arguments: Setup.receiving)
     func isWritableIsFalseAboveTheHighMarkUntilOnWritable(_ setup: Setup) throws {
         let states = Shared<[String]>([])
         let note: @Sendable (String, Connection) -> Void = { place, connection in
@@ -47,7 +47,9 @@ import Testing
             ])
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "onWritable is called once for each time that the output exceeds the high mark",
+        arguments: Setup.receiving)
     func onWritableComesOnceForEachTimeAboveTheMark(_ setup: Setup) throws {
         let written = Shared(0)
         let handler = TestHandler(traffic: { connection in
@@ -71,7 +73,9 @@ import Testing
         #expect(handler.log.count(.writable) == 3)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a producer driven by isWritable and onWritable keeps the output buffer bounded",
+        arguments: Setup.receiving)
     func onWritableDrivesAnEndlessProducer(_ setup: Setup) throws {
         let pattern = Pattern(stream: 1)
         let produced = PerConnection(0)
@@ -94,7 +98,7 @@ import Testing
         #expect(peak.value <= 256 << 10 + 20_000)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("the connection pauses reading while the peer does not read", arguments: Setup.receiving)
     func readingPausesByItselfWhileThePeerDoesNotRead(_ setup: Setup) throws {
         let taken = Shared(0)
         let handler = TestHandler(traffic: { connection in
@@ -117,7 +121,9 @@ import Testing
 
     /// Each byte is a request with a much longer answer. Whenever the peer reads, a few requests
     /// are answered. While that fills the queue again, no further input may be read.
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "pipelined requests are not read faster than they are answered",
+        arguments: Setup.receiving)
     func aPipelineIsNotReadFasterThanItIsAnswered(_ setup: Setup) throws {
         let answer = [UInt8](repeating: 1, count: 2000)
         let peak = Shared(0)
@@ -147,7 +153,9 @@ import Testing
         #expect(peak.value <= 512 << 10, "\(peak.value) bytes were left unread")
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "output above the outbound limit resets the connection with outboundOverflow",
+        arguments: Setup.receiving)
     func theOutboundCapClosesWithItsReason(_ setup: Setup) throws {
         let options = setup.options { $0.limits.outboundBytes = 1 << 20 }
         let handler = TestHandler(traffic: { connection in
@@ -167,7 +175,9 @@ import Testing
         #expect(handler.log.reasons == ["outboundOverflow"])
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "unread input above the inbound limit closes the connection with inboundOverflow",
+        arguments: Setup.receiving)
     func theInboundCapClosesAHandlerThatLeavesEverythingUnread(_ setup: Setup) throws {
         let options = setup.options { $0.limits.inboundBytes = 100_000 }
         let most = Shared(0)
@@ -187,7 +197,9 @@ import Testing
         #expect(most.value <= 100_000 + 262_144)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a handler that leaves less than the inbound limit unread stays connected",
+        arguments: Setup.receiving)
     func aHandlerThatLeavesLessThanTheCapUnreadGoesOn(_ setup: Setup) throws {
         let options = setup.options { $0.limits.inboundBytes = 100_000 }
         let handler = TestHandler(traffic: { connection in
@@ -204,7 +216,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a frame may exceed the inbound limit up to its own limit", arguments: Setup.receiving)
     func aFrameMayBeLargerThanTheInboundCapUpToItsOwnLimit(_ setup: Setup) throws {
         let options = setup.options { $0.limits.inboundBytes = 16_384 }
         let handler = TestHandler(traffic: { connection in
@@ -225,7 +237,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "the server refuses connections of one host above connectionsPerHost",
+        arguments: Setup.receiving)
     func oneHostHasOnlySoManyConnections(_ setup: Setup) throws {
         let options = setup.options { $0.limits.connectionsPerHost = 3 }
         try withServer(setup, options: options) { server in
@@ -242,7 +256,9 @@ import Testing
     }
 
     /// A client that resets before its connection is accepted is still subtracted from the count.
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "connections that the client resets at once no longer count for their host",
+        arguments: Setup.receiving)
     func hostsThatResetAtOnceAreForgotten(_ setup: Setup) throws {
         let options = setup.options { $0.limits.connectionsPerHost = 3 }
         try withServer(setup, options: options) { server in
@@ -260,7 +276,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("a callback that blocks its loop counts as a slow turn", arguments: Setup.single)
     func aCallbackThatHoldsItsLoopIsNoticed(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             pause(.milliseconds(150))
@@ -274,7 +290,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "timers and closures that block their loop are reported in the statistics",
+        arguments: Setup.single)
     func timersAndClosuresThatHoldTheirLoopAreNoticedToo(_ setup: Setup) throws {
         let handler = TestHandler(open: { connection in
             connection.loop.schedule(after: .milliseconds(20)) { pause(.milliseconds(150)) }
@@ -291,7 +309,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "connections above the limit wait until other connections close",
+        arguments: Setup.receiving)
     func connectionsAboveTheLimitWaitUntilThereIsRoom(_ setup: Setup) throws {
         let options = setup.options { $0.limits.connections = 10 }
         let handler = TestHandler()

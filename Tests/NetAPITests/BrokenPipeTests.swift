@@ -7,7 +7,9 @@ import Testing
 @Suite struct BrokenPipeTests {
     /// The upstream answers without reading the upload, so that the proxy's own send fails. The
     /// client reads after that.
-    @Test(arguments: Setup.receiving, [100_000, 6 << 20])
+    @Test(
+        "a proxy delivers an early answer whole before the reset",
+        arguments: Setup.receiving, [100_000, 6 << 20])
     func anEarlyAnswerArrivesWholeBeforeTheReset(_ setup: Setup, size: Int) throws {
         let pattern = Pattern(stream: size)
         let upstream = try RawListener()
@@ -26,7 +28,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a proxy forwards an answer that is cut off and then the reset",
+        arguments: Setup.receiving)
     func anAnswerThatIsCutOffEndsWithAReset(_ setup: Setup) throws {
         let pattern = Pattern(stream: 2)
         let upstream = try RawListener()
@@ -44,7 +48,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a proxy forwards an upload that is cut off and then the reset",
+        arguments: Setup.receiving)
     func anUploadThatIsCutOffEndsWithAReset(_ setup: Setup) throws {
         let pattern = Pattern(stream: 3)
         let upstream = try RawListener()
@@ -63,7 +69,9 @@ import Testing
     }
 
     /// The other half: a reset is forwarded only after a reset.
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a proxy forwards a clean end as a clean end in both directions",
+        arguments: Setup.receiving)
     func aProperEndStaysOneOnBothSides(_ setup: Setup) throws {
         let size = 1_000_000
         let (up, down) = (Pattern(stream: 4), Pattern(stream: 5))

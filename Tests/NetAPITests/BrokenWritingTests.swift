@@ -43,7 +43,9 @@ import Testing
     }
 
     /// With a slow handler much of the answer is still in the kernel when the reset comes.
-    @Test(arguments: Setup.receiving, [false, true])
+    @Test(
+        "an early answer is delivered whole before the reset",
+        arguments: Setup.receiving, [false, true])
     func anEarlyAnswerIsShownWhole(_ setup: Setup, toASlowHandler: Bool) throws {
         let size = 4_000_000
         let (taken, ends) = (PerConnection(0), Shared<[String]>([]))
@@ -63,7 +65,9 @@ import Testing
     }
 
     /// The loop sees the answer and the reset in the same turn.
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "an answer and a reset in the same turn are delivered in that order",
+        arguments: Setup.receiving)
     func anAnswerAndAResetAtOnceAreShownInThatOrder(_ setup: Setup) throws {
         let size = 100_000
         let (taken, ends) = (PerConnection(0), Shared<[String]>([]))

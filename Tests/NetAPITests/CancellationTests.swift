@@ -29,7 +29,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a cancelled send to a peer that does not read ends, and its bytes still arrive",
+        arguments: Setup.all)
     func aSendToWhoDoesNotReadIsGivenUpAndStillArrives(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -56,7 +58,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a send cancelled before its loop handles it is never written", arguments: Setup.all)
     func aSendThatItsLoopHasNotComeToIsWithdrawn(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -81,7 +83,9 @@ import Testing
     }
 
     /// Some are cancelled before their turn, some during it, some after it.
-    @Test(arguments: Setup.all)
+    @Test(
+        "each of many sends, some of them cancelled, arrives whole or not at all",
+        arguments: Setup.all)
     func eachOfManySendsArrivesWholeOrNotAtAll(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -117,7 +121,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, FullBacklog.Kind.allCases)
+    @Test(
+        "a cancelled connect to a full backlog ends and closes its socket",
+        arguments: Setup.all, FullBacklog.Kind.allCases)
     func aConnectThatIsNeverAnsweredIsGivenUp(
         _ setup: Setup, _ kind: FullBacklog.Kind
     ) async throws {
@@ -145,7 +151,9 @@ import Testing
         #expect(handler.log.count(.open) == 0 && handler.log.count(.close) == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a run cancelled before its loop handles it never executes its body",
+        arguments: Setup.all)
     func aRunThatItsLoopHasNotComeToNeverRuns(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -169,7 +177,7 @@ import Testing
         #expect(ran.value == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a cancelled run whose body has started still returns its value", arguments: Setup.all)
     func aRunThatHasBegunIsFinished(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -198,7 +206,7 @@ import Testing
     }
 
     /// Before, during and after the connect.
-    @Test(arguments: Setup.all)
+    @Test("connects cancelled at any moment leak no connection or descriptor", arguments: Setup.all)
     func connectsCancelledAtAnyMomentLeaveNothing(_ setup: Setup) async throws {
         try await withAsyncServer(setup, TestHandler()) { server in
             let handler = TestHandler()

@@ -9,7 +9,7 @@ import Testing
         case resetAtOnce, resetAfterSending, resetMidReply, closeAfterReply, closeUnread, halfClose
     }
 
-    @Test(arguments: Setup.all)
+    @Test("three thousand resets and closes leak no connection or descriptor", arguments: Setup.all)
     func threeThousandResetsAndClosesLeaveNothing(_ setup: Setup) throws {
         // The default action, like in a program that does not handle SIGPIPE: a send to a peer that
         // has left must not end the process.
@@ -68,7 +68,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "connections from several threads receive only their own bytes while slots are reused",
+        arguments: Setup.all)
     func connectionsFromManyThreadsStayUncrossedWhileSlotsAreReused(_ setup: Setup) throws {
         try withServer(setup) { server in
             let threads = (0..<4).map { thread in
@@ -89,7 +91,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a large reply that ends at a random moment contains only its own bytes",
+        arguments: Setup.all)
     func closingAtARandomMomentOfALargeReplyNeverLeaksMemoryOfOthers(_ setup: Setup) throws {
         let pattern = Pattern(stream: 99)
         let handler = TestHandler(traffic: { connection in
@@ -111,7 +115,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("servers that start and stop leak no descriptor or thread", arguments: Setup.all)
     func serversThatStartAndStopLeaveNothing(_ setup: Setup) throws {
         try withServer(setup) { _ in }
         let (descriptors, threads) = (Probe.descriptors, Probe.threads)

@@ -7,7 +7,7 @@ import Testing
 @Suite struct ClientTests {
     static let transports: [Address] = ["tcp://127.0.0.1:0", "tcp://[::1]:0", "unix://@"]
 
-    @Test(arguments: Setup.all, transports)
+    @Test("a client sends one MiB and receives it back unchanged", arguments: Setup.all, transports)
     func aMebibyteGoesThereAndBack(_ setup: Setup, _ transport: Address) throws {
         try withServer(setup, listen: [Self.place(transport)]) { server in
             let got = Shared(0)
@@ -42,7 +42,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, transports)
+    @Test(
+        "output of onOpen is sent first, and an early end loses no bytes",
+        arguments: Setup.all, transports)
     func aGreetingIsSeenFirstAndAnEarlyEndLosesNothing(
         _ setup: Setup, _ transport: Address
     ) throws {
@@ -86,7 +88,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("a refused connect throws an error that contains the address", arguments: Setup.single)
     func nobodyThereIsSaidWithTheAddress(_ setup: Setup) async throws {
         let client = try Client(TestHandler(), options: setup.options())
         try client.start()
@@ -107,7 +109,9 @@ import Testing
     }
 
     /// A full backlog of a Unix socket is neither a success nor a failure before the time-out.
-    @Test(arguments: Setup.single)
+    @Test(
+        "a connect to a full backlog waits until it succeeds or times out",
+        arguments: Setup.single)
     func aFullBacklogMakesItWaitAndNeverLies(_ setup: Setup) throws {
         let name = "client-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         let listener = try SilentListener(abstract: name, backlog: 1)
@@ -133,7 +137,7 @@ import Testing
         try bounded("stop") { client.stop() }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a proxy forwards in both directions on one loop", arguments: Setup.all)
     func aProxyForwardsBothWaysOnOneLoop(_ setup: Setup) throws {
         try withServer(setup) { backend in
             var handler = TestHandler()
@@ -169,7 +173,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("a failed connect closes the connection that requested it", arguments: Setup.single)
     func aFailureClosesTheOneWhoAsked(_ setup: Setup) throws {
         let reason = Shared("")
         var handler = TestHandler()
@@ -188,7 +192,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a connection to a UDP server sends each flush as one datagram", arguments: Setup.all)
     func aConnectedDatagramSocketIsAConnection(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
             let seen = Shared<[String]>([])

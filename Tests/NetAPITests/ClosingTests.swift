@@ -6,7 +6,9 @@ import Testing
 @Suite struct ClosingTests {
     /// A close with unread input makes the kernel reset the stream and drop the output that it had
     /// accepted.
-    @Test(arguments: Setup.all, [1, 1_000_000])
+    @Test(
+        "a reply of 4 MB before a close arrives whole when input is unread",
+        arguments: Setup.all, [1, 1_000_000])
     func aReplyOfFourMBBeforeACloseArrivesWholeBehindUnreadInput(
         _ setup: Setup, unread: Int
     ) throws {
@@ -28,7 +30,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("64 MiB written before a close arrive whole", arguments: Setup.all)
     func sixtyFourMiBAndACloseArriveWhole(_ setup: Setup) throws {
         let pattern = Pattern(stream: 64)
         let size = 64 << 20
@@ -47,7 +49,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("8 MiB written by onOpen arrive whole and before later output", arguments: Setup.all)
     func eightMiBFromOnOpenArriveWholeAndFirst(_ setup: Setup) throws {
         let pattern = Pattern(stream: 8)
         let size = 8 << 20
@@ -63,7 +65,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("four bytes and a close from onOpen arrive at the client", arguments: Setup.all)
     func fourBytesAndACloseFromOnOpenArrive(_ setup: Setup) throws {
         let handler = TestHandler(open: { connection in
             connection.write("busy")
@@ -78,7 +80,7 @@ import Testing
         #expect(handler.log.count(.traffic) == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("no bytes are written and onTraffic is not called after close", arguments: Setup.all)
     func nothingIsWrittenOrToldAfterClose(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -96,7 +98,7 @@ import Testing
         #expect(handler.log.count(.traffic) == 1)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the peer of an aborted connection receives a reset", arguments: Setup.all)
     func abortIsSeenAsAReset(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -111,7 +113,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an abort drops unsent output and ends with a reset", arguments: Setup.all)
     func anAbortDropsWhatIsUnsentAndDoesNotLookComplete(_ setup: Setup) throws {
         let size = 32 << 20
         let handler = TestHandler(traffic: { connection in
@@ -130,7 +132,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an abort after a close resets the connection", arguments: Setup.all)
     func anAbortAfterACloseIsAnAbort(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -147,7 +149,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a peer that continues to send after a close receives an error", arguments: Setup.all)
     func aPeerThatNeverStopsSendingIsCutOff(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -168,7 +170,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a connection to a peer that never closes ends after the linger timeout",
+        arguments: Setup.all)
     func aPeerThatNeverEndsIsLetGo(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.linger = .milliseconds(200) }
         let handler = TestHandler(open: { connection in
@@ -182,7 +186,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "shutdownWrite ends the output after the written bytes and still reads input",
+        arguments: Setup.all)
     func shutdownWriteEndsOneSideAfterWhatWasWritten(_ setup: Setup) throws {
         let taken = Shared<[UInt8]>([])
         let handler = TestHandler(traffic: { connection in
@@ -208,7 +214,7 @@ import Testing
         #expect(handler.log.reasons == ["peer"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("shutdownWrite and a later close deliver 8 MiB of queued output", arguments: Setup.all)
     func shutdownWriteWithMuchQueuedThenCloseCompletes(_ setup: Setup) throws {
         let pattern = Pattern(stream: 13)
         let size = 8 << 20

@@ -28,7 +28,7 @@ import Testing
 
     /// Posted together, so that the loop handles them in one turn. No more bytes than a socket's
     /// buffer holds without a reader.
-    @Test(arguments: Setup.all)
+    @Test("each write or execute call of a handle sends one datagram", arguments: Setup.all)
     func eachCallOfAHandleIsADatagram(_ setup: Setup) throws {
         let (seen, gate, sent) = (Shared<[[UInt8]]>([]), Gate(), Shared(0))
         try withDatagramServer(setup, collect(in: seen)) { server in
@@ -56,7 +56,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an empty write sends an empty datagram unless it joins other output",
+        arguments: Setup.all)
     func emptyWritesAreDatagramsWhenNothingJoinsThem(_ setup: Setup) throws {
         let (seen, sent) = (Shared<[[UInt8]]>([]), Shared(0))
         try withDatagramServer(setup, collect(in: seen)) { server in
@@ -93,7 +95,7 @@ import Testing
     }
 
     /// Also when its parts are in separate memory.
-    @Test(arguments: Setup.all)
+    @Test("one flush sends one datagram", arguments: Setup.all)
     func oneFlushIsOneDatagram(_ setup: Setup) throws {
         let seen = Shared<[[UInt8]]>([])
         let whole = Pattern(stream: 4).bytes(60_000)
@@ -116,7 +118,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("a UDP connection reports UDP addresses for both sockets", arguments: Setup.single)
     func addressesAreThoseOfDatagrams(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
             let addresses = Shared<[Address]>([])
@@ -133,7 +135,7 @@ import Testing
     }
 
     /// A file's pieces would be datagrams larger than networks carry.
-    @Test(arguments: Setup.single)
+    @Test("sendFile throws EOPNOTSUPP on a datagram connection", arguments: Setup.single)
     func filesAreRefused(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
             let outcome = Shared<Int32?>(nil)
@@ -151,7 +153,7 @@ import Testing
     }
 
     /// An error for an earlier datagram without a receiver does not cost the next one.
-    @Test(arguments: Setup.all)
+    @Test("an error for an earlier datagram does not drop the next one", arguments: Setup.all)
     func newsOfAnEarlierOneCostsNothing(_ setup: Setup) throws {
         // Reserves a port: no socket receives there until it is bound again.
         let peer = try DatagramPeer(boundTo: "udp://127.0.0.1:0")
@@ -181,7 +183,7 @@ import Testing
     }
 
     /// A woken connection has nothing to forward; an empty datagram is forwarded.
-    @Test(arguments: Setup.all)
+    @Test("forward sends an empty datagram and sends nothing for a wake", arguments: Setup.all)
     func forwardingPassesOnWhatThereIs(_ setup: Setup) throws {
         let seen = Shared<[[UInt8]]>([])
         try withDatagramServer(setup) { far in
@@ -222,7 +224,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a pipe forwards empty datagrams and keeps the order", arguments: Setup.all)
     func aPipePassesEmptyOnesOnBothWays(_ setup: Setup) throws {
         let echoed = Shared<[[UInt8]]>([])
         try withDatagramServer(setup) { far in
@@ -256,7 +258,9 @@ import Testing
     }
 
     /// `preWrite` adds to the datagram that is about to be sent, also to an empty one.
-    @Test(arguments: Setup.single)
+    @Test(
+        "bytes that preWrite adds belong to the datagram that is sent next",
+        arguments: Setup.single)
     func whatPreWriteAddsBelongsToTheDatagram(_ setup: Setup) throws {
         struct Handler: EventHandler {
             func preWrite(_ connection: Connection) -> Action {

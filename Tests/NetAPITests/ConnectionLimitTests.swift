@@ -19,7 +19,9 @@ import Testing
         func remove() { counts.update { $0.now -= 1 } }
     }
 
-    @Test(arguments: Setup.backends, [true, false])
+    @Test(
+        "a server with a limit of one connection serves twenty clients one at a time",
+        arguments: Setup.backends, [true, false])
     func neverMoreThanOneOfTwentyThatConnectAtOnce(_ backend: Backend, reusePort: Bool) throws {
         let setup = Setup(backend: backend, loops: 4)
         let options = setup.options {

@@ -45,7 +45,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, Offload.all)
+    @Test(
+        "64 datagrams arrive and return with their sizes and their order unchanged",
+        arguments: Setup.all, Offload.all)
     func sixtyFourComeAndGoAsTheyWereSent(_ setup: Setup, _ offload: Offload) throws {
         let seen = Shared<[Int]>([])
         let handler = DatagramTestHandler { datagram in
@@ -83,7 +85,9 @@ import Testing
         return .none
     }
 
-    @Test(arguments: Setup.all, Offload.all)
+    @Test(
+        "segmentation sends a burst of 64 datagrams as two messages",
+        arguments: Setup.all, Offload.all)
     func aBurstIsTwoMessagesInsteadOfSixtyFour(_ setup: Setup, _ offload: Offload) throws {
         try withDatagramServer(setup, burst, options: offload.options(setup)) { server in
             let peer = try peer(to: server)
@@ -97,7 +101,7 @@ import Testing
     }
 
     /// Another size, another receiver or an empty datagram ends a message, and the order is kept.
-    @Test(arguments: Setup.all)
+    @Test("datagrams that cannot share a message are sent in order", arguments: Setup.all)
     func whatDoesNotFitTogetherGoesInOrder(_ setup: Setup) throws {
         let sizes = [
             100, 100, 100, 50, 100, 0, 0, 200, 100, 100, 1, 65_507, 30_000, 30_000, 30_000,
@@ -133,7 +137,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "messages that the kernel does not segment are sent datagram by datagram and counted",
+        arguments: Setup.all)
     func whatTheKernelRefusesToCutGoesOneByOneAndIsCounted(_ setup: Setup) throws {
         let options = Offload(receives: false, sends: true).options(setup)
         try withDatagramServer(setup, burst, options: options) { server in
@@ -169,7 +175,9 @@ import Testing
         return text.split(separator: ":").last.flatMap { UInt16($0) }
     }
 
-    @Test(arguments: Setup.all, Offload.all)
+    @Test(
+        "a connected socket delivers the datagrams of a burst one by one",
+        arguments: Setup.all, Offload.all)
     func aConnectedSocketTakesThemOneByOne(_ setup: Setup, _ offload: Offload) throws {
         try withDatagramServer(setup, burst, options: offload.options(setup)) { server in
             let seen = Shared<[[UInt8]]>([])

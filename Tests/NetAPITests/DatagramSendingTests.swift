@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the queue of datagrams for a busy loop is limited to 4 MiB", arguments: Setup.all)
     func whatWaitsForABusyLoopIsBounded(_ setup: Setup) throws {
         let (known, gate) = (Shared<DatagramSocket?>(nil), Gate())
         try withDatagramServer(setup, handler(known, gate)) { server in
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("each datagram sent to a full mailbox counts as one drop", arguments: Setup.single)
     func aFullMailboxIsOneDropForEach(_ setup: Setup) throws {
         let (known, gate) = (Shared<DatagramSocket?>(nil), Gate())
         try withDatagramServer(setup, handler(known, gate)) { server in
@@ -64,7 +64,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "a send to an address that is not UDP and a send after the stop count as drops",
+        arguments: Setup.single)
     func noAddressAndNoLoopAreDrops(_ setup: Setup) throws {
         let known = Shared<DatagramSocket?>(nil)
         let server = try Server(
@@ -80,7 +82,9 @@ import Testing
     }
 
     /// Several threads count drops at once, and none is lost.
-    @Test(arguments: Setup.single)
+    @Test(
+        "the drop counter includes every drop of several concurrent threads",
+        arguments: Setup.single)
     func noDropOfSeveralThreadsIsLost(_ setup: Setup) throws {
         let known = Shared<DatagramSocket?>(nil)
         try withDatagramServer(setup, handler(known)) { server in

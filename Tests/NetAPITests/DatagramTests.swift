@@ -5,7 +5,7 @@ import NetAPI
 import Testing
 
 @Suite struct DatagramTests {
-    @Test(arguments: Setup.all)
+    @Test("a datagram of each tested size returns unchanged to its sender", arguments: Setup.all)
     func everySizeComesBackToItsSender(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
             let peer = try DatagramPeer(to: server.boundAddresses[0])
@@ -18,7 +18,7 @@ import Testing
     }
 
     /// An empty datagram must not end receiving on the socket.
-    @Test(arguments: Setup.all)
+    @Test("an empty datagram does not end receiving on the socket", arguments: Setup.all)
     func emptyDatagramsDoNotEndAnything(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
             let peer = try DatagramPeer(to: server.boundAddresses[0])
@@ -31,7 +31,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("each peer receives only the answers to its own datagrams", arguments: Setup.all)
     func sendersAreKeptApart(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
             let peers = try (0..<8).map { _ in try DatagramPeer(to: server.boundAddresses[0]) }
@@ -47,7 +47,7 @@ import Testing
     }
 
     /// An answer without a receiver comes back as an error of the socket.
-    @Test(arguments: Setup.all)
+    @Test("a closed peer does not disturb the answers to other peers", arguments: Setup.all)
     func aPeerThatIsGoneDisturbsNobody(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
             // Bound before the others, so that it cannot be assigned the port of a closed peer
@@ -65,7 +65,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a datagram socket sends to all peers from its callback and from another thread",
+        arguments: Setup.all)
     func othersCanBeSentToFromAnyThread(_ setup: Setup) throws {
         let socket = Shared<DatagramSocket?>(nil)
         let addresses = Shared<[Address]>([])
@@ -87,7 +89,7 @@ import Testing
     }
 
     /// By then its descriptor may belong to another file.
-    @Test(arguments: Setup.single)
+    @Test("a datagram socket that the stop has closed sends nothing", arguments: Setup.single)
     func aSocketThatTheStopHasClosedSendsNothing(_ setup: Setup) throws {
         struct Handler: EventHandler, DatagramHandler {
             let known = Shared<(socket: DatagramSocket, peer: Address)?>(nil)
@@ -126,7 +128,7 @@ import Testing
         #expect(server.statistics.datagramDrops == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a datagram handler that returns shutdown still sends its reply", arguments: Setup.all)
     func aShutdownStillAnswers(_ setup: Setup) throws {
         let handler = DatagramTestHandler { datagram in
             datagram.reply("bye")
@@ -145,7 +147,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an error thrown by the handler drops the datagram and is counted", arguments: Setup.all)
     func anErrorDropsTheDatagramAndIsCounted(_ setup: Setup) throws {
         let handler = DatagramTestHandler { datagram in
             if datagram.bytes.byteCount == 0 { throw Mishap() }
@@ -162,7 +164,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.several)
+    @Test("with reusePort all loops serve the same UDP port", arguments: Setup.several)
     func withReusePortEveryLoopHasOnePort(_ setup: Setup) throws {
         let server = try Server(
             DatagramTestHandler(), listen: "udp://127.0.0.1:0",
@@ -177,7 +179,7 @@ import Testing
     }
 
     /// IPv6 carries more bytes than IPv4: the datagram comes whole or is marked as truncated.
-    @Test(arguments: Setup.all)
+    @Test("the largest IPv6 datagram arrives whole or is marked as truncated", arguments: Setup.all)
     func theLargestOfIPv6ComesWholeOrIsSaidToBeCut(_ setup: Setup) throws {
         let seen = Shared<[(count: Int, isTruncated: Bool)]>([])
         let handler = DatagramTestHandler { datagram in
@@ -197,7 +199,8 @@ import Testing
         }
     }
 
-    @Test func aHandlerWithoutTheCallbackIsRefused() {
+    @Test("a UDP address is refused for a handler that is not a DatagramHandler")
+    func aHandlerWithoutTheCallbackIsRefused() {
         let error = #expect(throws: NetError.self) {
             try Server(TestHandler(), listen: "udp://127.0.0.1:0")
         }

@@ -5,7 +5,9 @@ import NetAPI
 import Testing
 
 @Suite struct DrainTests {
-    @Test(arguments: Setup.all)
+    @Test(
+        "a stop during streams returns all bytes that were read, and then a clean end",
+        arguments: Setup.all)
     func clientsInTheMiddleOfStreamsGetBackAllThatWasTakenAndACleanEnd(_ setup: Setup) throws {
         let taken = PerConnection(0)
         let totals = Shared<[String: Int]>([:])
@@ -45,7 +47,7 @@ import Testing
         handler.log.checkLives()
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a stop during an answer delivers the whole answer and a clean end", arguments: Setup.all)
     func aRequestThatIsBeingAnsweredIsAnswered(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -63,7 +65,7 @@ import Testing
     }
 
     /// Closing a listener resets the connections in its backlog; accepting them first does not.
-    @Test(arguments: Setup.all)
+    @Test("a stop serves twenty clients that wait in the backlog", arguments: Setup.all)
     func twentyClientsWaitingInTheBacklogAreServed(_ setup: Setup) throws {
         let isBlocked = Shared(0)
         let handler = TestHandler(traffic: { connection in
@@ -94,7 +96,7 @@ import Testing
 
     /// Silence does not count while the loop does not receive. There are more requests than a ring
     /// has buffers, so some are received only after others were answered, slowly.
-    @Test(arguments: Setup.all)
+    @Test("a stop answers requests that wait behind slow ones", arguments: Setup.all)
     func requestsThatWaitForSlowOnesAreAnswered(_ setup: Setup) throws {
         let isBlocked = Shared(0)
         let handler = TestHandler(traffic: { connection in
@@ -125,7 +127,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a stop closes silent clients in the backlog with a clean end", arguments: Setup.all)
     func silentClientsInTheBacklogGetACleanEnd(_ setup: Setup) throws {
         for _ in 0..<10 {
             let handler = TestHandler()
@@ -143,7 +145,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "connections that arrive during a stop are served or refused and not reset by the server",
+        arguments: Setup.all)
     func manyConnectionsThatComeWhileStoppingAreServedOrRefusedButNotReset(
         _ setup: Setup
     ) throws {

@@ -13,7 +13,9 @@ import Testing
         #expect(end.isReset)
     }
 
-    @Test(arguments: Setup.receiving, sizes)
+    @Test(
+        "abort drops the output that the same callback has written",
+        arguments: Setup.receiving, sizes)
     func whatTheCallbackHasWrittenIsDropped(_ setup: Setup, _ size: Int) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -31,7 +33,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("abort drops the output that onOpen has written", arguments: Setup.receiving)
     func soIsWhatOnOpenHasWritten(_ setup: Setup) throws {
         // A reset before the client's connect has returned would make the connect fail.
         let gate = Gate()
@@ -50,7 +52,7 @@ import Testing
         #expect(handler.log.count(.traffic) == 0)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("abort after close drops the output that close has not sent", arguments: Setup.receiving)
     func soIsWhatWasClosedWithIt(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -67,7 +69,9 @@ import Testing
     }
 
     /// Posted, and so outside the connection's callbacks.
-    @Test(arguments: Setup.receiving, sizes)
+    @Test(
+        "abort drops the output that a closure outside the callbacks has written",
+        arguments: Setup.receiving, sizes)
     func soIsWhatAClosureFromOutsideHasWritten(_ setup: Setup, _ size: Int) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = TestHandler(open: { connection in
@@ -88,7 +92,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.receiving, sizes)
+    @Test("abort drops the output that preWrite has written", arguments: Setup.receiving, sizes)
     func soIsWhatTheLastCallbackBeforeAWriteIsAskedAbout(_ setup: Setup, _ size: Int) throws {
         let handler = PreWriteTests.Handler(
             traffic: TestHandler.echo,
@@ -106,7 +110,7 @@ import Testing
     }
 
     /// With a `preWrite`, which is not called for a dropped write.
-    @Test(arguments: Setup.receiving)
+    @Test("preWrite is not called for a write that is dropped", arguments: Setup.receiving)
     func nobodyIsAskedBeforeAWriteThatIsDropped(_ setup: Setup) throws {
         let handler = PreWriteTests.Handler(
             traffic: { connection in
@@ -127,7 +131,7 @@ import Testing
         #expect(handler.log.count(.preWrite) == 0)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("no byte of a callback that passes the outbound cap is sent", arguments: Setup.receiving)
     func nothingOfACallbackThatPassesTheOutboundCapGoesOut(_ setup: Setup) throws {
         let options = setup.options {
             $0.limits.outboundBytes = 10_000

@@ -68,7 +68,7 @@ struct EchoForm: Sendable, CustomTestStringConvertible {
 }
 
 @Suite struct EchoFormTests {
-    @Test(arguments: Setup.all, EchoForm.all)
+    @Test("ten clients receive the bytes that they sent", arguments: Setup.all, EchoForm.all)
     func tenClientsGetBackWhatTheySent(_ setup: Setup, _ form: EchoForm) throws {
         let options = setup.options {
             $0.reusePort = form.reusePort
@@ -91,7 +91,9 @@ struct EchoForm: Sendable, CustomTestStringConvertible {
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "one server with two addresses each of TCP, UDP and Unix echoes on all of them",
+        arguments: Setup.all)
     func twoOfEachOnOneServerAllEcho(_ setup: Setup) throws {
         let listen: [Address] = [
             "tcp://127.0.0.1:0", "udp://127.0.0.1:0", .unix(TemporaryPath.make()),

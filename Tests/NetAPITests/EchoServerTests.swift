@@ -41,7 +41,7 @@ import Testing
         ["--backend", form.backend, "--loops", "\(form.loops)"]
     }
 
-    @Test(arguments: forms)
+    @Test("echo-server prints each address on its own line", arguments: forms)
     func itTellsEachAddressOnALine(_ form: (backend: String, loops: Int)) throws {
         let path = TemporaryPath.make()
         let (process, addresses, lines) = try start(
@@ -60,7 +60,9 @@ import Testing
         #expect(!TemporaryPath.exists(path))
     }
 
-    @Test(arguments: forms, [SIGTERM, SIGINT])
+    @Test(
+        "a signal during streams drains the connections and the server exits with zero",
+        arguments: forms, [SIGTERM, SIGINT])
     func aSignalInTheMiddleOfStreamsDrainsAndExitsWithZero(
         _ form: (backend: String, loops: Int), _ signal: CInt
     ) throws {
@@ -90,7 +92,9 @@ import Testing
     }
 
     /// Small enough that the server has read all of it before the signal comes.
-    @Test(arguments: forms, [SIGTERM, SIGINT])
+    @Test(
+        "after a signal, clients receive every byte that the server has read",
+        arguments: forms, [SIGTERM, SIGINT])
     func everythingAcceptedComesBack(
         _ form: (backend: String, loops: Int), _ signal: CInt
     ) throws {
@@ -109,16 +113,18 @@ import Testing
         #expect(try process.wait() == .exited(0))
     }
 
-    @Test(arguments: [
-        ["--listen", "howdy"], ["--listen", "tcp://127.0.0.1:99999"], ["--listen"],
-        ["--listen", "tcp://127.0.0.1:0", "--backend", "kqueue"],
-        ["--listen", "tcp://127.0.0.1:0", "--loops", "many"],
-        ["--listen", "tcp://127.0.0.1:0", "--loops", "-1"],
-        ["--listen", "tcp://127.0.0.1:0", "--loops", "5000"],
-        ["--listen", "tcp://127.0.0.1:0", "--frobnicate"], ["frobnicate"],
-        ["--listen", "tcp://192.0.2.1:9000"],
-        ["--listen", "unix:///nonexistent/directory/app.sock"],
-    ])
+    @Test(
+        "echo-server reports a wrong argument in one line and exits with a failure",
+        arguments: [
+            ["--listen", "howdy"], ["--listen", "tcp://127.0.0.1:99999"], ["--listen"],
+            ["--listen", "tcp://127.0.0.1:0", "--backend", "kqueue"],
+            ["--listen", "tcp://127.0.0.1:0", "--loops", "many"],
+            ["--listen", "tcp://127.0.0.1:0", "--loops", "-1"],
+            ["--listen", "tcp://127.0.0.1:0", "--loops", "5000"],
+            ["--listen", "tcp://127.0.0.1:0", "--frobnicate"], ["frobnicate"],
+            ["--listen", "tcp://192.0.2.1:9000"],
+            ["--listen", "unix:///nonexistent/directory/app.sock"],
+        ])
     func whatIsWrongIsOneLineAndAFailure(_ words: [String]) throws {
         let process = try ChildProcess([try Self.path()] + words)
         let end = try process.wait(within: .seconds(1))
@@ -132,7 +138,8 @@ import Testing
         #expect(errors.count > 10)
     }
 
-    @Test func anAddressInUseIsOneLineAndAFailure() throws {
+    @Test("echo-server reports an address in use in one line and exits with a failure")
+    func anAddressInUseIsOneLineAndAFailure() throws {
         let (first, addresses, _) = try start([])
         let second = try ChildProcess([try Self.path(), "--listen", "\(addresses[0])"])
         #expect(try second.wait(within: .seconds(1)) != .exited(0))
@@ -145,7 +152,9 @@ import Testing
         #expect(try first.wait() == .exited(0))
     }
 
-    @Test(arguments: forms)
+    @Test(
+        "a full descriptor table uses little processor time and waiting clients are served later",
+        arguments: forms)
     func aFullTableOfDescriptorsCostsNothingAndTheRestIsServedLater(
         _ form: (backend: String, loops: Int)
     ) throws {

@@ -4,7 +4,9 @@ import NetAPI
 import Testing
 
 @Suite struct EchoTests {
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "sixty streams in chunks of any size are echoed byte for byte",
+        arguments: Setup.receiving)
     func sixtyStreamsInChunksOfAnySizeComeBackByteExact(_ setup: Setup) throws {
         try withServer(setup) { server in
             var random = SeededRandom(60)
@@ -19,7 +21,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "four thousand connections at once each receive their own bytes",
+        arguments: Setup.receiving)
     func fourThousandConnectionsAtOnceStayUncrossed(_ setup: Setup) throws {
         let wanted = 4000
         try #require(Probe.allowDescriptors(2 * wanted + 500), "too few descriptors allowed")
@@ -42,6 +46,7 @@ import Testing
     }
 
     @Test(
+        "TCP over IPv4 and IPv6 and Unix sockets with a path or an abstract name echo",
         arguments: Setup.receiving,
         [
             anyPort, "tcp://[::1]:0", .unix(TemporaryPath.make()),
@@ -54,6 +59,7 @@ import Testing
     }
 
     @Test(
+        "the server echoes with every balancer",
         arguments: Setup.receiving, [Options.Balancer.roundRobin, .leastConnections, .sourceHash])
     func everyBalancerServes(_ setup: Setup, _ balancer: Options.Balancer) throws {
         try withServer(setup, options: setup.options { $0.balancer = balancer }) { server in
@@ -61,21 +67,21 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("loops with their own listeners echo", arguments: Setup.receiving)
     func loopsWithListenersOfTheirOwnServe(_ setup: Setup) throws {
         try withServer(setup, options: setup.options { $0.reusePort = true }) { server in
             try exchange(with: server, clients: 10, length: 100_000)
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("pinned loops echo", arguments: Setup.receiving)
     func pinnedLoopsServe(_ setup: Setup) throws {
         try withServer(setup, options: setup.options { $0.pinLoops = true }) { server in
             try exchange(with: server, clients: 4, length: 100_000)
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("one server echoes on several addresses at the same time", arguments: Setup.receiving)
     func severalAddressesServeSideBySide(_ setup: Setup) throws {
         let paths = [TemporaryPath.make(), TemporaryPath.make()]
         let listen = [anyPort, "tcp://[::1]:0"] + paths.map { Address.unix($0) }
@@ -97,7 +103,7 @@ import Testing
         try Exchange.run(&flows)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a connection answers 500 small requests one after the other", arguments: Setup.receiving)
     func manySmallRequestsOneAfterTheOther(_ setup: Setup) throws {
         try withServer(setup) { server in
             let client = try server.connect()
@@ -105,7 +111,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a client that reads slowly receives all 32 MiB of a stream", arguments: Setup.receiving)
     func aSlowlyReadStreamOfThirtyTwoMiBArrivesWhole(_ setup: Setup) throws {
         let pattern = Pattern(stream: 1)
         let size = 32 << 20

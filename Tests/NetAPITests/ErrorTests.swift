@@ -11,7 +11,9 @@ import Testing
         "tcp://256.0.0.1:80", "unix:///tmp/a\nb", "TCP//127.0.0.1:80",
     ]
 
-    @Test(arguments: badAddresses)
+    @Test(
+        "a wrong address throws invalidAddress, with one line of text and an example",
+        arguments: badAddresses)
     func aWrongAddressIsRefusedWithItsText(_ text: String) throws {
         let parsing = #expect(throws: NetError.self) { try Address(parsing: text) }
         #expect(parsing?.code == .invalidAddress)
@@ -26,7 +28,8 @@ import Testing
         #expect(handler.log.callbacks.isEmpty)
     }
 
-    @Test func oneWrongAddressAmongGoodOnesBindsNothing() throws {
+    @Test("one wrong address among valid ones prevents every bind")
+    func oneWrongAddressAmongGoodOnesBindsNothing() throws {
         let path = TemporaryPath.make()
         let error = #expect(throws: NetError.self) {
             try Server(TestHandler(), listen: .unix(path), "howdy", anyPort)
@@ -36,7 +39,7 @@ import Testing
         #expect(!TemporaryPath.exists(path))
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an address in use is named in the error", arguments: Setup.all)
     func anAddressInUseIsNamed(_ setup: Setup) throws {
         try withServer(setup) { server in
             let address = server.addresses[0]
@@ -56,7 +59,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("two servers may share a port with reusePort", arguments: Setup.all)
     func twoServersMayShareAPortWithReusePort(_ setup: Setup) throws {
         let options = setup.options { $0.reusePort = true }
         try withServer(setup, options: options) { first in
@@ -72,7 +75,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("an address that no interface has is named in the error", arguments: Setup.single)
     func anAddressOfNoInterfaceIsNamed(_ setup: Setup) throws {
         let server = try Server(
             TestHandler(), listen: "tcp://192.0.2.1:9000", options: setup.options())
@@ -94,7 +97,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [-1, 5000, 1025, Int.max, Int.min])
+    @Test(
+        "a wrong number of loops throws invalidOption",
+        arguments: [-1, 5000, 1025, Int.max, Int.min])
     func aWrongNumberOfLoopsIsRefused(_ count: Int) throws {
         let handler = TestHandler()
         let error = #expect(throws: NetError.self) {
@@ -106,19 +111,22 @@ import Testing
         #expect(handler.log.callbacks.isEmpty)
     }
 
-    @Test func anEmptyListOfAddressesIsRefused() throws {
+    @Test("an empty list of addresses throws invalidOption")
+    func anEmptyListOfAddressesIsRefused() throws {
         let error = #expect(throws: NetError.self) { try Server(TestHandler(), listen: []) }
         #expect(error?.code == .invalidOption)
     }
 
-    @Test func aHandlerOfNoStreamsIsRefused() throws {
+    @Test("a handler without stream callbacks is rejected for a stream address")
+    func aHandlerOfNoStreamsIsRefused() throws {
         struct Idle: LoopHandler {}
         let error = #expect(throws: NetError.self) { try Server(Idle(), listen: anyPort) }
         #expect(error?.description.contains("EventHandler") == true)
         #expect(error?.description.contains("Idle") == true)
     }
 
-    @Test func everyErrorIsOneLineWithACauseAndARemedy() throws {
+    @Test("every error is one line with a cause and a remedy")
+    func everyErrorIsOneLineWithACauseAndARemedy() throws {
         let errors = [
             #expect(throws: NetError.self) { try Address(parsing: "howdy") },
             #expect(throws: NetError.self) {
@@ -134,7 +142,8 @@ import Testing
         }
     }
 
-    @Test func optionsAreValuesThatChangeOneByOne() {
+    @Test("options are values, and a changed copy keeps all other fields")
+    func optionsAreValuesThatChangeOneByOne() {
         let base = Options(backend: .epoll, loops: 3, reusePort: true)
         let changed = base.with { $0.limits.connections = 7 }
         #expect(changed.limits.connections == 7 && base.limits.connections == .max)

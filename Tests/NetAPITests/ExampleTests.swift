@@ -34,7 +34,7 @@ import Testing
         .unix("@example-\(getpid())-\(UInt32.random(in: 0...UInt32.max))")
     }
 
-    @Test(arguments: backends)
+    @Test("every chat client receives each message", arguments: backends)
     func everybodyInTheChatHearsEverybody(_ backend: String) throws {
         let address = unixAddress()
         let process = try start("chat", [address.description], backend)
@@ -59,7 +59,7 @@ import Testing
         try end(process)
     }
 
-    @Test(arguments: backends)
+    @Test("the proxy forwards streams", arguments: backends)
     func theProxyForwardsStreams(_ backend: String) throws {
         let (front, back) = (unixAddress(), unixAddress())
         try withServer(.init(backend: .epoll, loops: 1), listen: [back]) { server in
@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test(arguments: backends)
+    @Test("the proxy forwards datagrams", arguments: backends)
     func theProxyForwardsDatagrams(_ backend: String) throws {
         try withDatagramServer(.init(backend: .epoll, loops: 1)) { server in
             let front = Address.udp("127.0.0.1", port: try freeDatagramPort())
@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    @Test(arguments: backends)
+    @Test("blocking-echo serves three clients at the same time", arguments: backends)
     func blockingEchoBlocksNobodyElse(_ backend: String) throws {
         let address = unixAddress()
         let process = try start("blocking-echo", [address.description], backend)
@@ -119,7 +119,7 @@ import Testing
         try end(process)
     }
 
-    @Test(arguments: backends)
+    @Test("udp-echo echoes datagrams", arguments: backends)
     func datagramsAreEchoed(_ backend: String) throws {
         let address = Address.udp("127.0.0.1", port: try freeDatagramPort())
         let process = try start("udp-echo", [address.description], backend)

@@ -14,7 +14,7 @@ import Testing
     }
 
     /// A post that a loop overlooks before it sleeps would wait for the next event.
-    @Test(arguments: Setup.all)
+    @Test("posts from sixteen threads, five thousand each, all run in order", arguments: Setup.all)
     func sixteenThreadsOfFiveThousandPostsAllRunInOrder(_ setup: Setup) throws {
         let loops = Shared<[LoopHandle]>([])
         let handler = Self.sharing(loops)
@@ -51,7 +51,7 @@ import Testing
         #expect(disorder.value == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a single post to a sleeping loop is never lost", arguments: Setup.all)
     func aLonePostToASleepingLoopIsNeverLost(_ setup: Setup) throws {
         let loops = Shared<[LoopHandle]>([])
         let handler = Self.sharing(loops)
@@ -69,7 +69,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("execute on a handle runs on the loop with that connection", arguments: Setup.all)
     func executeOnAConnectionRunsOnItsLoopWithIt(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
@@ -85,7 +85,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("execute does not run after the connection closed", arguments: Setup.all)
     func executeDoesNotRunAfterClose(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let ran = Shared(0)
@@ -108,7 +108,7 @@ import Testing
         #expect(ran.value == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("execute returns false after the server stopped", arguments: Setup.all)
     func afterTheServerStoppedExecuteSaysSo(_ setup: Setup) throws {
         let loops = Shared<[LoopHandle]>([])
         let handler = Self.sharing(loops)
@@ -122,7 +122,7 @@ import Testing
     }
 
     /// Accepted posts run; refused posts do not.
-    @Test(arguments: Setup.all)
+    @Test("posts that race with a stop either run or are refused", arguments: Setup.all)
     func postsThatRaceWithAStopEitherRunOrAreRefused(_ setup: Setup) throws {
         for _ in 0..<10 {
             let loops = Shared<[LoopHandle]>([])
@@ -147,7 +147,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("forEachConnection reaches every connection", arguments: Setup.all)
     func forEachConnectionReachesEachOnceOnItsLoop(_ setup: Setup) throws {
         let handler = TestHandler()
         try withServer(setup, handler) { server in

@@ -3,7 +3,9 @@ import NetAPI
 import Testing
 
 @Suite struct ExtremeValueTests {
-    @Test(arguments: Setup.single, [Int.max, Int.max - 3])
+    @Test(
+        "a frame whose size exceeds Int.max throws frameTooLong",
+        arguments: Setup.single, [Int.max, Int.max - 3])
     func aFrameBeyondEveryNumberIsTooLong(_ setup: Setup, _ skipped: Int) throws {
         let codes = Shared<[String]>([])
         let handler = TestHandler(traffic: { connection in
@@ -22,7 +24,9 @@ import Testing
     }
 
     /// Like a write of that size: the peer is disconnected, and the memory is not allocated.
-    @Test(arguments: Setup.single, [Int.max, 1 << 40, 64 << 20 + 1])
+    @Test(
+        "a reservation above the limit closes the connection with outboundOverflow",
+        arguments: Setup.single, [Int.max, 1 << 40, 64 << 20 + 1])
     func aReservationBeyondTheLimitClosesAsOverflow(_ setup: Setup, _ capacity: Int) throws {
         let isFilled = Shared(false)
         let handler = TestHandler(traffic: { connection in
@@ -39,7 +43,9 @@ import Testing
     }
 
     /// The same holds with unlimited limits.
-    @Test(arguments: Setup.single)
+    @Test(
+        "a reservation of Int.max bytes closes the connection even without an outbound limit",
+        arguments: Setup.single)
     func noReservationIsWithoutBound(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.write(reserving: .max) { _ in }
@@ -54,7 +60,7 @@ import Testing
         #expect(handler.log.reasons == ["outboundOverflow"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("timers accept every duration", arguments: Setup.all)
     func timersTakeEveryDuration(_ setup: Setup) throws {
         let (ticks, late) = (Shared(0), Shared(0))
         let handler = TestHandler(boot: { loop in
@@ -79,7 +85,9 @@ import Testing
         #expect(late.value == 0)
     }
 
-    @Test(arguments: Setup.all, [Duration.seconds(Int64.max), .seconds(Int64.min), .seconds(-1)])
+    @Test(
+        "stop accepts every time limit",
+        arguments: Setup.all, [Duration.seconds(Int64.max), .seconds(Int64.min), .seconds(-1)])
     func aStopTakesEveryLimit(_ setup: Setup, _ limit: Duration) throws {
         let server = try Server(TestHandler(), listen: anyPort, options: setup.options())
         try server.start()
@@ -90,7 +98,7 @@ import Testing
     }
 
     /// A loop that checks a deadline more often than its timers' clock advances would spin.
-    @Test(arguments: Setup.single)
+    @Test("a write timeout of one microsecond does not cause a busy loop", arguments: Setup.single)
     func aTimeoutOfNothingDoesNotSpin(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.write = .microseconds(1) }
         try withServer(setup, options: options) { server in
@@ -104,7 +112,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an unlimited worker queue accepts work", arguments: Setup.all)
     func aQueueWithoutABoundTakesWork(_ setup: Setup) throws {
         let options = setup.options {
             $0.workers.queued = .max

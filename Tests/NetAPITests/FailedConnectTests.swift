@@ -14,7 +14,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "connects that fail and are retried at once do not delay other connections",
+        arguments: Setup.all)
     func tryingAgainAtOnceHoldsUpNobody(_ setup: Setup) throws {
         let (failures, isOver) = (Shared(0), Shared(false))
         let handler = TestHandler(open: { connection in
@@ -40,7 +42,9 @@ import Testing
 
     /// The connection was made and then lost: the test expects neither another error nor a longer
     /// wait.
-    @Test(arguments: Setup.all)
+    @Test(
+        "a connect to a listener that resets at once succeeds or fails with ECONNRESET",
+        arguments: Setup.all)
     func aListenerThatResetsAtOnceIsASuccessOrAReset(_ setup: Setup) throws {
         let (rounds, outcomes) = (200, Shared<[String]>([]))
         let listener = try RawListener()

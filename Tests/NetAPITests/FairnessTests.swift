@@ -70,14 +70,18 @@ import Testing
         try server.connect().reset()
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "connected clients receive answers while other clients connect and reset constantly",
+        arguments: Setup.all)
     func whoIsConnectedIsAnsweredBesideAFloodOfConnections(_ setup: Setup) throws {
         let time = try longestWait(
             setup, beside: [Self.connectAndReset, Self.connectAndReset])
         #expect(time < Self.limit || Probe.isSanitized, "\(time)")
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "connected clients receive answers while costly new connections arrive constantly",
+        arguments: Setup.all)
     func whoIsConnectedIsAnsweredBesideAFloodOfConnectionsThatCostSomething(
         _ setup: Setup
     ) throws {
@@ -87,14 +91,18 @@ import Testing
         #expect(time < Self.limit || Probe.isSanitized, "\(time)")
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "connected clients receive answers while other threads post messages constantly",
+        arguments: Setup.all)
     func whoIsConnectedIsAnsweredBesideAFloodOfMessages(_ setup: Setup) throws {
         let time = try longestWait(
             setup, beside: [{ server, _ in server.server.forEachConnection { _ in } }])
         #expect(time < Self.limit || Probe.isSanitized, "\(time)")
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "connected clients receive answers while another client sends bytes constantly",
+        arguments: Setup.all)
     func whoIsConnectedIsAnsweredBesideAFloodOfBytes(_ setup: Setup) throws {
         let flood: Load = { server, isOver in
             let client = try server.connect()

@@ -65,7 +65,9 @@ import Testing
         #expect(errors.contains(reason) && errors.count { $0 == "\n" } == 1, "\(errors)")
     }
 
-    @Test(.enabled(if: has("strace")), arguments: refusals)
+    @Test(
+        "with auto, the server runs on epoll and reports why io_uring is unavailable",
+        .enabled(if: has("strace")), arguments: refusals)
     func automaticServesAndSaysWhyNotIoUring(_ refusal: String, _ reason: String) throws {
         let errors = try expectService(
             of: try refused(refusal, "auto"), backend: "epoll", clients: 1)
@@ -73,12 +75,14 @@ import Testing
         #expect(errors.contains("epoll instead of io_uring: ") && errors.contains(reason))
     }
 
-    @Test(.enabled(if: has("strace")), arguments: refusals)
+    @Test(
+        "with io_uring requested by name, the server prints one line of error and fails",
+        .enabled(if: has("strace")), arguments: refusals)
     func askedForByNameItIsOneLineAndAFailure(_ refusal: String, _ reason: String) throws {
         try expectRefusal(of: try refused(refusal, "io_uring"), because: reason)
     }
 
-    @Test(.enabled(if: canBecomeNobody))
+    @Test("loops that lack memory for io_uring run on epoll", .enabled(if: canBecomeNobody))
     func loopsForWhichMemoryIsLackingRunOnEpoll() throws {
         try withReadableServer { server in
             let process = try start(Self.asNobody, [server], "auto", loops: 8)
@@ -94,7 +98,9 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: canBecomeNobody))
+    @Test(
+        "a lack of memory for one loop is a failure if only io_uring is allowed",
+        .enabled(if: canBecomeNobody))
     func memoryThatIsLackingForOneOfTheLoopsIsAFailureIfNothingElseIsAllowed() throws {
         try withReadableServer { server in
             let process = try start(Self.asNobody, [server], "io_uring", loops: 8)

@@ -4,7 +4,9 @@ import NetAPI
 import Testing
 
 @Suite struct FloodTests {
-    @Test(arguments: Setup.all)
+    @Test(
+        "eight 48 MiB streams stay bounded while unread and are echoed whole",
+        arguments: Setup.all)
     func eightFloodsOfFortyEightMiBWithoutReadingStayBoundedAndComeBackWhole(
         _ setup: Setup
     ) throws {
@@ -24,7 +26,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a blocked peer does not delay other peers", arguments: Setup.all)
     func aBlockedPeerDoesNotHoldUpOthers(_ setup: Setup) throws {
         try withServer(setup) { server in
             var floods = try (0..<4).map { index in
@@ -39,7 +41,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "buffered replies larger than their requests stay bounded by the marks",
+        arguments: Setup.all)
     func repliesLargerThanRequestsStayBoundedByTheMarks(_ setup: Setup) throws {
         let pieces = Shared(0)
         let peak = Shared(0)

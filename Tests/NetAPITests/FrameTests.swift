@@ -36,13 +36,17 @@ import Testing
         codec(UInt64.self, .big), codec(UInt64.self, .little),
     ]
 
-    @Test(arguments: Setup.all, codecs)
+    @Test(
+        "frames of every length width and byte order are read and written",
+        arguments: Setup.all, codecs)
     func framesAreTakenOutAndPutIn(_ setup: Setup, _ codec: Codec) throws {
         try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
     }
 
     /// The size of a frame, and the frames in a batch.
-    @Test(arguments: Setup.all, [(64, 200), (1 << 20, 2), (10_000, 20), (0, 100)])
+    @Test(
+        "each reply of a batch equals its request, in order",
+        arguments: Setup.all, [(64, 200), (1 << 20, 2), (10_000, 20), (0, 100)])
     func everyReplyOfABatchEqualsItsRequestInOrder(
         _ setup: Setup, _ shape: (size: Int, count: Int)
     ) throws {
@@ -78,7 +82,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a frame of exactly the limit is accepted and one more byte is too long",
+        arguments: Setup.all)
     func aFrameOfExactlyTheLimitIsTakenAndOneMoreByteIsTooLong(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             do throws(NetError) {
@@ -103,7 +109,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an impossibly large frame length throws frameTooLong and does not trap",
+        arguments: Setup.all)
     func aLengthThatNoMachineCouldHoldIsTooLongAndNoTrap(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             do throws(NetError) {
@@ -127,7 +135,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an unlimited frame limit does not trap", arguments: Setup.all)
     func anUnlimitedLimitDoesNotTrapEither(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             do throws(NetError) {

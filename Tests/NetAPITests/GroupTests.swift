@@ -11,7 +11,7 @@ import Testing
         .udp("127.255.255.255", port: try #require(address.port))
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a broadcast reaches a socket bound to the wildcard address", arguments: Setup.all)
     func aBroadcastReachesWhoListensOnEveryAddress(_ setup: Setup) throws {
         try withDatagramServer(setup, silent, listen: "udp://0.0.0.0:0") { first in
             let target = try broadcastAddress(first.boundAddresses[0])
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a connected socket may send a broadcast", arguments: Setup.all)
     func aConnectedSocketMayBroadcast(_ setup: Setup) throws {
         try withDatagramServer(setup, silent, listen: "udp://0.0.0.0:0") { server in
             let failures = Shared<[String]>([])
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a socket receives datagrams of a group from the moment it joins", arguments: Setup.all)
     func aGroupIsReceivedFromTheMomentItIsJoined(_ setup: Setup) throws {
         let group: Address = "udp://239.1.2.3:0"
         let handler = DatagramTestHandler { datagram in
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("join throws invalidAddress for a wrong group or interface", arguments: Setup.single)
     func joiningTellsWhatIsWrong(_ setup: Setup) throws {
         let codes = Shared<[String]>([])
         let handler = DatagramTestHandler { datagram in

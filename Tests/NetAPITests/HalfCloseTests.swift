@@ -4,7 +4,9 @@ import NetAPI
 import Testing
 
 @Suite struct HalfCloseTests {
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a client that has shut down its sending side receives a late reply",
+        arguments: Setup.receiving)
     func aReplyThatComesLateStillArrives(_ setup: Setup) throws {
         let handler = TestHandler(
             traffic: TestHandler.ignore,
@@ -27,7 +29,9 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "with half-closure allowed, the connection stays open until the handler closes it",
+        arguments: Setup.receiving)
     func withHalfClosureNothingClosesByItself(_ setup: Setup) throws {
         let options = setup.options { $0.allowHalfClosure = true }
         let handler = TestHandler()
@@ -43,7 +47,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a connection closes when both sides have ended", arguments: Setup.receiving)
     func endingBothSidesClosesTheConnection(_ setup: Setup) throws {
         let handler = TestHandler(halfClose: { connection in
             connection.write("our end")
@@ -61,7 +65,9 @@ import Testing
         #expect(handler.log.reasons == ["peer"])
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "without half-closure, the bytes already written are sent before the close",
+        arguments: Setup.receiving)
     func withoutHalfClosureWhatWasWrittenGoesOutFirst(_ setup: Setup) throws {
         let pattern = Pattern(stream: 3)
         let size = 8 << 20
@@ -80,7 +86,7 @@ import Testing
         #expect(handler.log.count(.halfClose) == 0)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("an end of stream without bytes closes the connection", arguments: Setup.receiving)
     func anEndWithoutBytesClosesTheConnection(_ setup: Setup) throws {
         let handler = TestHandler()
         try withServer(setup, handler) { server in
@@ -93,7 +99,7 @@ import Testing
         #expect(handler.log.count(.traffic) == 0)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("every byte before the end is delivered before onHalfClose", arguments: Setup.receiving)
     func everyByteBeforeTheEndIsToldBeforeTheEnd(_ setup: Setup) throws {
         let count = Shared(0)
         let atEnd = Shared(-1)
@@ -117,7 +123,7 @@ import Testing
         #expect(atEnd.value == 3_000_000)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a reset by the peer is reported as the reason of the close", arguments: Setup.receiving)
     func aResetIsTheReasonOfTheClose(_ setup: Setup) throws {
         let handler = TestHandler()
         try withServer(setup, handler) { server in

@@ -7,7 +7,9 @@ import Testing
 @Suite struct HandingOutTests {
     static let kinds: [EchoKind] = [.tcp, .unix]
 
-    @Test(arguments: Setup.all, kinds)
+    @Test(
+        "no client is refused while the next server replaces the first",
+        arguments: Setup.all, kinds)
     func nobodyIsRefusedWhileTheNextServerTakesOver(_ setup: Setup, _ kind: EchoKind) throws {
         let (fate, isOver) = (Shared(SharedPortTests.Fates()), Shared(false))
         let first = try Server(TestHandler(), listen: kind.address, options: setup.options())
@@ -44,7 +46,9 @@ import Testing
 
     /// The socket is open as long as the copy is: a client that connects while no server runs
     /// waits.
-    @Test(arguments: Setup.all, kinds)
+    @Test(
+        "a duplicated listener keeps the port and the waiting clients",
+        arguments: Setup.all, kinds)
     func aCopyKeepsThePortAndWhoWaits(_ setup: Setup, _ kind: EchoKind) throws {
         let first = try Server(TestHandler(), listen: kind.address, options: setup.options())
         try bounded("start") { try first.start() }
@@ -70,7 +74,9 @@ import Testing
 
     /// The loop is blocked, so that all clients are in the backlog when the stop is requested. The
     /// stop does not accept them: the next server can do that at once.
-    @Test(arguments: Setup.single, kinds)
+    @Test(
+        "clients that wait at a stop are served by the next server",
+        arguments: Setup.single, kinds)
     func whoWaitsWhenItStopsIsTheNextServers(_ setup: Setup, _ kind: EchoKind) throws {
         let gate = Gate()
         defer { gate.open() }
@@ -107,7 +113,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a Unix path remains after the stop only if its listener was duplicated",
+        arguments: Setup.all)
     func aPathStaysWhereItWasHandedOutAndOnlyThere(_ setup: Setup) throws {
         let (kept, removed) = (TemporaryPath.make(), TemporaryPath.make())
         try withServer(setup, listen: [.unix(kept), .unix(removed)]) { server in
@@ -117,7 +125,9 @@ import Testing
         unlink(kept)
     }
 
-    @Test(arguments: Setup.several)
+    @Test(
+        "with reusePort, duplicateListeners returns one descriptor for each loop",
+        arguments: Setup.several)
     func withReusePortThereIsOneForEachLoop(_ setup: Setup) throws {
         let options = setup.options { $0.reusePort = true }
         try withServer(setup, options: options) { server in
@@ -133,7 +143,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "duplicateListeners throws an error with cause and remedy if it cannot duplicate",
+        arguments: Setup.single)
     func whatCannotBeHandedOutIsRefusedInWords(_ setup: Setup) throws {
         let booted = Shared(0)
         var handler = DatagramTestHandler()

@@ -14,7 +14,7 @@ import Testing
             }, traffic: traffic)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("wake runs onTraffic even without unread bytes", arguments: Setup.all)
     func wakeRunsOnTrafficAlsoWithNothingUnread(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = Self.sharing(handles) { connection in
@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("wake inside onTraffic runs onTraffic again later", arguments: Setup.all)
     func wakeInsideOnTrafficRunsItAgainLater(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             guard let byte = connection.nextInteger(as: UInt8.self) else { return .none }
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("wakes and closes from many threads are safe", arguments: Setup.all)
     func wakesAndClosesFromManyThreadsAreHarmless(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = Self.sharing(handles, traffic: TestHandler.echo)
@@ -77,7 +77,7 @@ import Testing
         #expect(handler.log.count(.open) == handler.log.count(.close))
     }
 
-    @Test(arguments: Setup.all)
+    @Test("two thousand writes and a close from one thread arrive in order", arguments: Setup.all)
     func twoThousandWritesAndACloseFromOneThreadArriveInOrder(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = Self.sharing(handles, traffic: TestHandler.ignore)
@@ -102,7 +102,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("writes from many threads keep the order of each thread", arguments: Setup.all)
     func writesFromManyThreadsKeepEachThreadsOrder(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = Self.sharing(handles, traffic: TestHandler.ignore)
@@ -128,7 +128,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("every write after the close reports closed", arguments: Setup.all)
     func afterACloseEveryWriteIsToldClosed(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let results = Shared<[NetError.Code?]>([])
@@ -157,7 +157,9 @@ import Testing
         #expect(results.value.allSatisfy { $0 == .closed })
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a write reports success only when the kernel has accepted all its bytes",
+        arguments: Setup.all)
     func sentIsToldWhenTheKernelHasTheBytesAndNotBefore(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = Self.sharing(handles, traffic: TestHandler.ignore)
@@ -176,7 +178,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "pieces of one write stay together and are reported once, when all are sent",
+        arguments: Setup.all)
     func piecesStayTogetherAndAreToldOnceWhenAllAreSent(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = Self.sharing(handles, traffic: TestHandler.ignore)
@@ -201,7 +205,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an unsent write reports closed when the connection ends", arguments: Setup.all)
     func sentIsToldClosedWhenTheConnectionEndsFirst(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let order = Shared<[String]>([])

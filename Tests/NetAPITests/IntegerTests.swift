@@ -37,12 +37,14 @@ import Testing
         both(UInt8.self) + both(Int16.self) + both(UInt16.self) + both(UInt32.self)
         + both(Int64.self) + both(UInt64.self)
 
-    @Test(arguments: Setup.single, codecs)
+    @Test(
+        "integers of every width are read and written in both byte orders",
+        arguments: Setup.single, codecs)
     func integersKeepTheirOrder(_ setup: Setup, _ codec: Codec) throws {
         try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("peeking an integer consumes no bytes", arguments: Setup.single)
     func peekingAnIntegerTakesNothing(_ setup: Setup) throws {
         let codec = Codec("peekInteger", Self.ramp, gives: Array("ok".utf8)) { connection in
             guard connection.buffered == 60 else {
@@ -66,7 +68,7 @@ import Testing
         try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("negative integers are read and written unchanged", arguments: Setup.single)
     func negativeNumbersSurvive(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             while let value: Int32 = connection.nextInteger() {

@@ -34,7 +34,8 @@ import Testing
         try result.get()
     }
 
-    @Test func aStormOfSignalsLosesNothing() async {
+    @Test("no byte is lost while signals arrive constantly")
+    func aStormOfSignalsLosesNothing() async {
         await #expect(processExitsWith: .success) {
             for setup in Setup.all {
                 let handler = TestHandler(traffic: { connection in
@@ -93,7 +94,7 @@ import Testing
         }
     }
 
-    @Test(arguments: forms)
+    @Test("no byte is lost when the server process is stopped and continued", arguments: forms)
     func whoIsStoppedAndContinuedLosesNothing(_ form: (backend: String, loops: Int)) throws {
         let (process, addresses) = try Self.start(form)
         let isOver = Shared(false)
@@ -127,7 +128,9 @@ import Testing
     }
 
     /// The bytes arrived before the time-out. The process read them later, which is not silence.
-    @Test(arguments: forms)
+    @Test(
+        "bytes that arrive while the process is stopped prevent the idle timeout",
+        arguments: forms)
     func whatCameWhileStoppedIsNoSilence(_ form: (backend: String, loops: Int)) throws {
         let (process, addresses) = try Self.start(form, idle: 300)
         // Not by a pipe, whose second connection was silent.
@@ -144,7 +147,9 @@ import Testing
         #expect(try process.wait() == .exited(0))
     }
 
-    @Test(arguments: forms)
+    @Test(
+        "no reply and no idle timeout is early after the process was stopped and continued",
+        arguments: forms)
     func nothingIsEarlyBehindAStop(_ form: (backend: String, loops: Int)) throws {
         let (process, addresses) = try Self.start(form, idle: 300)
         let late = try TestClient(to: addresses[3])
@@ -183,7 +188,9 @@ import Testing
 
     /// Descriptors have close-on-exec from their creation: between creating and marking one,
     /// another thread could start a process.
-    @Test(arguments: Setup.single)
+    @Test(
+        "a process started under load inherits no descriptor of the server",
+        arguments: Setup.single)
     func whoIsStartedUnderLoadHoldsNothingOfOurs(_ setup: Setup) throws {
         // The descriptors that the test process inherited.
         let before = try Self.heldByAChild()

@@ -105,7 +105,8 @@ import Testing
     }
 
     /// `reuse` is the number of connections that are opened and closed in between.
-    @Test(arguments: Setup.all, [0, 200])
+    @Test(
+        "every call on a kept connection is safe after its close", arguments: Setup.all, [0, 200])
     func everyCallOnAKeptConnectionIsHarmless(_ setup: Setup, _ reuse: Int) throws {
         let complaints = Shared<[String]>([])
         let closed = Shared(0)
@@ -131,7 +132,7 @@ import Testing
         #expect(Set(complaints.value) == [])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("different connections are unequal and have different handles", arguments: Setup.all)
     func anotherConnectionIsAnother(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()

@@ -11,7 +11,9 @@ import Testing
         setup.options { $0.limits.inboundBytes = cap }
     }
 
-    @Test(arguments: Setup.receiving, caps)
+    @Test(
+        "an echo of 12 MiB to a client that reads late arrives whole",
+        arguments: Setup.receiving, caps)
     func anEchoOfTwelveMiBComesBackWhole(_ setup: Setup, _ cap: Int) throws {
         let handler = TestHandler()
         try withServer(setup, handler, options: capped(setup, cap)) { server in
@@ -35,7 +37,9 @@ import Testing
 
     /// The answer to a request is the request 32 times. The handler reads a request only while the
     /// peer reads its answers, and leaves the others unread.
-    @Test(arguments: Setup.receiving, Serving.allCases)
+    @Test(
+        "unread pipelined requests stay bounded while the client does not read, and none is lost",
+        arguments: Setup.receiving, Serving.allCases)
     func aPipelineIsLeftUnreadWhileItsAnswersAreAndNothingIsLost(
         _ setup: Setup, _ serving: Serving
     ) throws {
@@ -88,7 +92,9 @@ import Testing
     }
 
     /// The handler leaves these bytes unread, not the library.
-    @Test(arguments: Setup.receiving, caps)
+    @Test(
+        "a client whose bytes the handler never reads is closed with inboundOverflow",
+        arguments: Setup.receiving, caps)
     func whoNeverReadsAnythingIsClosedAllTheSame(_ setup: Setup, _ cap: Int) throws {
         let handler = TestHandler(traffic: TestHandler.ignore)
         try withServer(setup, handler, options: capped(setup, cap)) { server in

@@ -15,7 +15,7 @@ import Testing
         server.server.loopStatistics.prefix(Self.loops).map(\.open)
     }
 
-    @Test(arguments: Setup.backends)
+    @Test("a burst of connections is distributed evenly over the loops", arguments: Setup.backends)
     func aBurstIsSpreadEvenly(_ backend: Backend) throws {
         try #require(Probe.allowDescriptors(2_000))
         let setup = Setup(backend: backend, loops: Self.loops)
@@ -28,7 +28,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.backends)
+    @Test("connections assigned to a blocked loop are counted", arguments: Setup.backends)
     func loopsThatAreHeldUpAreNotTakenForEmptyOnes(_ backend: Backend) throws {
         let setup = Setup(backend: backend, loops: Self.loops)
         let (gate, held) = (Gate(), Shared(0))

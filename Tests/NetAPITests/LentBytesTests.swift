@@ -8,7 +8,9 @@ import NetAPI
 import Testing
 
 @Suite struct LentBytesTests {
-    @Test(arguments: Setup.all, LentBytes.Call.allCases)
+    @Test(
+        "lent bytes stay unchanged during every call in the callback",
+        arguments: Setup.all, LentBytes.Call.allCases)
     func lentBytesStayAsTheyAreDuring(_ setup: Setup, _ call: LentBytes.Call) throws {
         let results = LentBytes.Results()
         let server = try Server(listen: anyPort, options: setup.options()) {

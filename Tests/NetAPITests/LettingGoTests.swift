@@ -67,7 +67,9 @@ import Testing
         try eventually("handlers are let go of") { alive.value == 0 }
     }
 
-    @Test(arguments: Setup.all, Habit.allCases)
+    @Test(
+        "handlers that keep objects of the server are freed after it ends",
+        arguments: Setup.all, Habit.allCases)
     func handlersThatKeepThingsAreLetGoOf(_ setup: Setup, _ habit: Habit) throws {
         let (alive, handles) = (Shared(0), Shared<[LoopHandle]>([]))
         try Self.serveOnce(setup, habit, alive, handles)
@@ -98,7 +100,7 @@ import Testing
         func onTraffic(_ connection: Connection) -> Action { .close }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a shared handler that keeps a loop is freed with its server", arguments: Setup.all)
     func aSharedHandlerThatKeepsALoopIsLetGoOfWithItsServer(_ setup: Setup) throws {
         let alive = Shared(0)
         func once() throws {
@@ -111,7 +113,7 @@ import Testing
         try eventually("the handler is let go of") { alive.value == 0 }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("kept loops hold no descriptors after the server ends", arguments: Setup.all)
     func loopsThatAreKeptHoldNoDescriptors(_ setup: Setup) throws {
         let kept = Shared<[LoopBox]>([])
         // Each box holds its server, and the server holds the closure that has the box.
@@ -136,7 +138,7 @@ import Testing
         #expect(kept.value.count == 21 * setup.loops)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a kept loop behaves as an ended loop", arguments: Setup.all)
     func aLoopThatIsKeptAnswersAsOneThatHasEnded(_ setup: Setup) throws {
         let kept = Shared<[LoopBox]>([])
         let alive = Shared(0)
@@ -211,7 +213,9 @@ import Testing
 
     /// Connections whose clients leave, and connections that the stop closes; also with hosts
     /// counted, whose record stays longer.
-    @Test(arguments: Setup.all, [false, true])
+    @Test(
+        "an object that a connection keeps may use the connection while it is released",
+        arguments: Setup.all, [false, true])
     func whatAConnectionKeepsMayUseItAsItGoes(_ setup: Setup, _ countsHosts: Bool) throws {
         let said = Shared<[String]>([])
         let (other, guest) = (PerConnection("initial"), PerConnection<Guest?>(nil))

@@ -95,7 +95,9 @@ import Testing
     }
 
     /// The states: ready, in onBoot, serving, draining, ended.
-    @Test(arguments: Setup.all)
+    @Test(
+        "a server that is started and stopped reports its state correctly at each step",
+        arguments: Setup.all)
     func aServerThatServesAndIsStopped(_ setup: Setup) async throws {
         let (inBoot, reached) = (Shared<[String]>([]), Shared(0))
         let handler = Self.busyHandler(inBoot)
@@ -147,7 +149,9 @@ import Testing
     }
 
     /// The states: ready, ended.
-    @Test(arguments: Setup.all, Stopping.allCases)
+    @Test(
+        "a server that is stopped before its start stays closed and runs no callback",
+        arguments: Setup.all, Stopping.allCases)
     func aServerThatIsStoppedBeforeItStarts(_ setup: Setup, _ stopping: Stopping) async throws {
         let handler = TestHandler()
         let server = try Server(handler, listen: anyPort, options: setup.options())
@@ -174,7 +178,7 @@ import Testing
     }
 
     /// The states: ready, in onBoot, failed.
-    @Test(arguments: Setup.all)
+    @Test("a server whose onBoot throws is closed and cannot start again", arguments: Setup.all)
     func aServerWhoseBootFails(_ setup: Setup) async throws {
         let address = Shared<Address?>(nil)
         let handler = TestHandler(boot: { loop in
@@ -197,7 +201,7 @@ import Testing
     }
 
     /// The first `run` throws the cause, like `start`.
-    @Test(arguments: Setup.all)
+    @Test("run throws if onBoot throws", arguments: Setup.all)
     func aRunWhoseBootFailsThrows(_ setup: Setup) async throws {
         for isAsync in [false, true] {
             let handler = TestHandler(boot: { _ in throw Mishap() })
@@ -210,7 +214,7 @@ import Testing
 
     /// A call that waits in onBoot would wait for itself, so none does. Tasks that wait are
     /// resumed.
-    @Test(arguments: Setup.all)
+    @Test("a stop requested in onBoot happens after the start", arguments: Setup.all)
     func whatIsAskedForInOnBootHappensAfterTheStart(_ setup: Setup) async throws {
         let said = Shared<[String]>([])
         let tasks = Shared<[Task<String, any Error>]>([])

@@ -38,7 +38,9 @@ import Testing
         [UInt8](repeating: UInt8(ascii: "a"), count: count) + Array("\r\n".utf8)
     }
 
-    @Test(arguments: Setup.all, [true, false])
+    @Test(
+        "an item within the limit is accepted and one above it is too long",
+        arguments: Setup.all, [true, false])
     func whatIsWithinTheLimitIsTakenAndWhatIsAboveIsTooLong(
         _ setup: Setup, _ isByLine: Bool
     ) throws {
@@ -54,7 +56,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, [true, false])
+    @Test(
+        "an item above the limit is too long before its delimiter arrives",
+        arguments: Setup.all, [true, false])
     func anEndlessItemIsTooLongBeforeItsDelimiterComes(_ setup: Setup, _ isByLine: Bool) throws {
         let handler = TestHandler(traffic: isByLine ? Self.byLine : Self.byDelimiter)
         try withServer(setup, handler) { server in
@@ -64,7 +68,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "the error of a frame too long states the length, the limit and a remedy",
+        arguments: Setup.all)
     func theErrorSaysHowMuchAndWhatToDo(_ setup: Setup) throws {
         let text = Shared<[String]>([])
         let handler = TestHandler(traffic: { connection in
@@ -88,7 +94,7 @@ import Testing
 
     /// Each byte is searched once only. Otherwise 256 KiB in pieces of 16 bytes would be 2 GB to
     /// search.
-    @Test(arguments: Setup.single)
+    @Test("a long line in many small pieces is searched only once", arguments: Setup.single)
     func aLongLineInManySmallPiecesCostsNoMoreThanItsLength(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             if let line = try connection.nextLine(limit: 1 << 20) {

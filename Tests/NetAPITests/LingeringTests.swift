@@ -11,7 +11,9 @@ import Testing
     }
 
     /// `gap` is in milliseconds.
-    @Test(arguments: Setup.receiving, [5, 50])
+    @Test(
+        "a lingering peer that sends single bytes is disconnected after a bounded time",
+        arguments: Setup.receiving, [5, 50])
     func aPeerThatDripsIsCutOff(_ setup: Setup, gap: Int) throws {
         let linger = 200
         let options = setup.options { $0.timeouts.linger = .milliseconds(linger) }
@@ -35,7 +37,7 @@ import Testing
         #expect(handler.log.count(.traffic) == 1)
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("onClose and the connection count do not wait for the peer", arguments: Setup.receiving)
     func onCloseAndTheCountDoNotWaitForThePeer(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.linger = .seconds(30) }
         let handler = TestHandler(traffic: Self.replyAndClose)
@@ -55,7 +57,7 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a stop does not wait for idle peers", arguments: Setup.all)
     func aStopDoesNotWaitForPeersThatAreIdle(_ setup: Setup) throws {
         try #require(Probe.allowDescriptors(2_000))
         let options = setup.options { $0.timeouts.linger = .seconds(30) }
@@ -74,7 +76,7 @@ import Testing
     }
 
     /// Each byte that it sends would make the kernel reset a socket that was closed too early.
-    @Test(arguments: Setup.receiving)
+    @Test("a client that continues to send receives the whole reply", arguments: Setup.receiving)
     func aReplyArrivesWholeAtAClientThatGoesOnSending(_ setup: Setup) throws {
         let (pattern, size) = (Pattern(stream: 4), 4_000_000)
         let handler = TestHandler(traffic: { connection in
@@ -160,7 +162,9 @@ import Testing
     }
 
     /// A host is counted as long as its socket exists.
-    @Test(arguments: Setup.all, [Int.max, 10])
+    @Test(
+        "after onClose the connection reads as closed and none of its objects is kept",
+        arguments: Setup.all, [Int.max, 10])
     func afterOnCloseItReadsAsClosedAndNothingIsKept(_ setup: Setup, perHost: Int) throws {
         let options = setup.options { $0.limits.connectionsPerHost = perHost }
         let (alive, complaints, rounds) = (Shared(0), Shared<[String]>([]), Shared(0))
@@ -202,7 +206,7 @@ import Testing
         #expect(Set(complaints.value) == [])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an abort after onClose does nothing", arguments: Setup.all)
     func anAbortAfterOnCloseDoesNothing(_ setup: Setup) throws {
         let isAborted = Shared(false)
         let handler = TestHandler(
@@ -227,7 +231,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a handle reports closed while the socket lingers", arguments: Setup.all)
     func aHandleIsToldClosedWhileTheSocketLingers(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = TestHandler(traffic: { connection in
@@ -251,7 +255,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the remote address is unknown after the connection has closed", arguments: Setup.all)
     func anAddressIsUnknownOnceTheConnectionHasClosed(_ setup: Setup) throws {
         let texts = Shared<[String]>([])
         let handler = TestHandler(close: { connection, _ in

@@ -4,7 +4,7 @@ import NetAPI
 import Testing
 
 @Suite struct LoopTests {
-    @Test(arguments: Setup.all)
+    @Test("every callback of a loop runs on the loop's one thread", arguments: Setup.all)
     func everyCallbackOfALoopRunsOnItsOneThread(_ setup: Setup) throws {
         let threads = Shared<[Int: Set<UInt>]>([:])
         let note: @Sendable (Loop) -> Void = { loop in
@@ -45,7 +45,9 @@ import Testing
         #expect(!seen.values.joined().contains(UInt(pthread_self())))
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "each loop makes its own handler on its own thread, and the handler needs no locks",
+        arguments: Setup.all)
     func oneHandlerPerLoopIsMadeOnThatLoopAndNeedsNoLocks(_ setup: Setup) throws {
         /// Not Sendable: it has plain variables.
         final class Counting: EventHandler {
@@ -85,7 +87,9 @@ import Testing
         #expect(strayed.value == 0)
     }
 
-    @Test(arguments: Setup.several)
+    @Test(
+        "roundRobin assigns the same number of connections to every loop",
+        arguments: Setup.several)
     func roundRobinUsesEveryLoopEqually(_ setup: Setup) throws {
         let loops = Shared<[Int]>([])
         let handler = TestHandler(open: { connection in
@@ -100,7 +104,9 @@ import Testing
         for loop in 0..<setup.loops { #expect(loops.value.count { $0 == loop } == 5) }
     }
 
-    @Test(arguments: Setup.several)
+    @Test(
+        "leastConnections assigns new connections to the loop with fewer connections",
+        arguments: Setup.several)
     func leastConnectionsFillsTheEmptierLoop(_ setup: Setup) throws {
         let loops = Shared<[Int]>([])
         let handler = TestHandler(open: { connection in
@@ -130,7 +136,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.several)
+    @Test(
+        "sourceHash assigns all connections of one peer to the same loop",
+        arguments: Setup.several)
     func sourceHashKeepsAPeerOnOneLoop(_ setup: Setup) throws {
         let loops = Shared<Set<Int>>([])
         let handler = TestHandler(open: { connection in
@@ -148,7 +156,7 @@ import Testing
         #expect(loops.value.count == 1)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a loop lists its connections", arguments: Setup.all)
     func aLoopListsItsConnections(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()

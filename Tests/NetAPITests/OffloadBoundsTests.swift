@@ -12,7 +12,9 @@ import Testing
         setup.options { $0.allowHalfClosure = true }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a client that sends 1 MiB of line feeds causes few jobs and little memory use",
+        arguments: Setup.all)
     func aMiBOfLineFeedsWithoutWaitingHoldsFewJobsAndLittleMemory(_ setup: Setup) throws {
         let unfinished = Unfinished()
         let gate = Gate()
@@ -38,7 +40,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("line feeds are all answered before the end of stream", arguments: Setup.all)
     func lineFeedsAreAllAnsweredOnceTheClientReadsAndThenComesTheEnd(_ setup: Setup) throws {
         let unfinished = Unfinished()
         let handler = unfinished.handler()
@@ -54,7 +56,7 @@ import Testing
         #expect(unfinished.peak <= Self.most && unfinished.now == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("short lines are answered in order", arguments: Setup.all)
     func shortLinesAreAnsweredInOrderOnceTheClientReads(_ setup: Setup) throws {
         let unfinished = Unfinished()
         let handler = unfinished.handler()
@@ -70,7 +72,9 @@ import Testing
     }
 
     /// Paused for two reasons at once, and each of them ends separately.
-    @Test(arguments: Setup.all)
+    @Test(
+        "answers that the client does not read stay bounded and arrive complete",
+        arguments: Setup.all)
     func answersThatNobodyReadsStayBoundedAndComeWhole(_ setup: Setup) throws {
         let unfinished = Unfinished()
         let peak = Shared(0)
@@ -125,7 +129,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single, Taking.allCases)
+    @Test(
+        "the number of jobs is bounded for every way of reading a request",
+        arguments: Setup.single, Taking.allCases)
     func everyWayOfTakingARequestIsBounded(_ setup: Setup, _ taking: Taking) throws {
         let unfinished = Unfinished()
         let gate = Gate()
@@ -156,7 +162,7 @@ import Testing
         #expect(unfinished.peak == Self.most)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a connection at its job limit does not delay other connections", arguments: Setup.all)
     func aConnectionWithAsMuchWorkAsItMayHaveLeavesOthersAlone(_ setup: Setup) throws {
         let unfinished = Unfinished()
         let gate = Gate()
@@ -182,7 +188,7 @@ import Testing
     }
 
     /// All jobs of the clients that left would need three seconds.
-    @Test(arguments: Setup.all)
+    @Test("waiting jobs of clients that have left are skipped", arguments: Setup.all)
     func whoHasLeftIsNotWorkedFor(_ setup: Setup) throws {
         let options = setup.options { $0.workers.threads = 2 }
         let begun = Shared(0)

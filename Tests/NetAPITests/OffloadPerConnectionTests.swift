@@ -12,7 +12,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, [1, 3, 100])
+    @Test(
+        "a connection has at most the allowed number of unfinished jobs",
+        arguments: Setup.all, [1, 3, 100])
     func noMoreThanThatIsUnfinishedAtOnce(_ setup: Setup, _ limit: Int) throws {
         let unfinished = Unfinished()
         let gate = Gate()
@@ -35,7 +37,9 @@ import Testing
         #expect(handler.log.count(.halfClose) == 1)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a connection below its job limit counts no pauses and no skipped jobs",
+        arguments: Setup.all)
     func withoutAQueueNothingIsCounted(_ setup: Setup) throws {
         let unfinished = Unfinished()
         let handler = unfinished.handler()
@@ -48,7 +52,7 @@ import Testing
     }
 
     /// Reading pauses because of the server's own work, which does not count against the peer.
-    @Test(arguments: Setup.all)
+    @Test("a pause at the job limit does not count toward the read timeout", arguments: Setup.all)
     func aPauseIsNoReadTimeout(_ setup: Setup) throws {
         let options = allowing(setup, 2).with { $0.timeouts.read = .milliseconds(200) }
         let unfinished = Unfinished()
@@ -68,7 +72,9 @@ import Testing
 
     /// Only some lines need work. The others are answered at once, but not before the work ahead of
     /// them.
-    @Test(arguments: Setup.all)
+    @Test(
+        "unread bytes are delivered after the job ends, without another byte from the peer",
+        arguments: Setup.all)
     func whatIsUnreadIsShownAgainWithoutAnotherByte(_ setup: Setup) throws {
         let gate = Gate()
         defer { gate.open() }
@@ -99,7 +105,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a connection with unread input closes cleanly when the server closes it",
+        arguments: Setup.all)
     func whoHasNotReadAllIsClosedLikeAnybody(_ setup: Setup) throws {
         let unfinished = Unfinished()
         let gate = Gate()
@@ -117,7 +125,9 @@ import Testing
         #expect(handler.log.reasons == ["local", "local", "local"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a server stops in time while a connection is paused at its job limit",
+        arguments: Setup.all)
     func aStopIsInTimeWhileSomebodyIsPaused(_ setup: Setup) throws {
         let unfinished = Unfinished()
         let gate = Gate()
@@ -135,7 +145,7 @@ import Testing
     }
 
     /// The jobs on both threads have begun when the clients leave; the others are skipped.
-    @Test(arguments: Setup.all)
+    @Test("waiting jobs of clients that have left are skipped and counted", arguments: Setup.all)
     func workOfWhoHasLeftIsSkippedAndCounted(_ setup: Setup) throws {
         let options = allowing(setup, 4).with { $0.workers.threads = 2 }
         let unfinished = Unfinished()

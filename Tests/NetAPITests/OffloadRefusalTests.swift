@@ -33,7 +33,7 @@ import Testing
         })
     }
 
-    @Test(arguments: Setup.all)
+    @Test("each of 60 clients receives an answer or a refusal", arguments: Setup.all)
     func eachOfSixtyClientsIsAnsweredOrToldThatItIsTooMuch(_ setup: Setup) throws {
         let handler = answering { _ in pause(.milliseconds(50)) }
         let options = pool(setup, threads: 2, queued: 4)
@@ -84,7 +84,9 @@ import Testing
         answering { request in if request == "block" { gate.wait() } }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "refusals come in the order of the calls, and the connection stays open",
+        arguments: Setup.all)
     func refusalsComeInTheOrderOfTheCallsAndTheConnectionGoesOn(_ setup: Setup) throws {
         _ = try whileFull(setup, blocking) { server, gate in
             let client = try server.connect()
@@ -103,7 +105,7 @@ import Testing
     }
 
     /// More than one connection may have at once: each refusal makes room for the next.
-    @Test(arguments: Setup.all)
+    @Test("a thousand refusals in a row are all delivered", arguments: Setup.all)
     func aThousandRefusalsInARowAreAllTold(_ setup: Setup) throws {
         _ = try whileFull(setup, blocking) { server, _ in
             let client = try server.connect()
@@ -113,7 +115,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a refusal behind a running job waits for the reply of that job", arguments: Setup.all)
     func whatIsRefusedBehindWorkThatRunsWaitsForIt(_ setup: Setup) throws {
         let gate = Gate()
         let full = Gate()
@@ -148,7 +150,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a refused closure may close the connection or offload again", arguments: Setup.all)
     func aRefusalMayCloseOrOffloadAgain(_ setup: Setup) throws {
         let reasons = try whileFull(
             setup,
@@ -184,7 +186,9 @@ import Testing
         #expect(reasons.contains("local"))
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an error thrown by a refused closure closes the connection with that error",
+        arguments: Setup.all)
     func anErrorOfARefusalClosesWithIt(_ setup: Setup) throws {
         let log = try whileFull(
             setup,
@@ -218,7 +222,9 @@ import Testing
         #expect(log.reasons.first == "handlerError")
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a refusal without a refused closure closes the connection as overloaded",
+        arguments: Setup.all)
     func withoutAnAnswerToItARefusalClosesAsOverloaded(_ setup: Setup) throws {
         let codes = Shared<[NetError.Code]>([])
         let log = try whileFull(
@@ -251,7 +257,7 @@ import Testing
         #expect(codes.value == [.overloaded])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a closed connection receives no refusal", arguments: Setup.all)
     func whoIsGoneIsNotToldOfARefusal(_ setup: Setup) throws {
         let told = Shared(0)
         _ = try whileFull(

@@ -28,7 +28,7 @@ import Testing
         return handler
     }
 
-    @Test(arguments: Setup.all)
+    @Test("replies come in order, and other connections do not wait", arguments: Setup.all)
     func repliesComeInOrderAndOthersDoNotWait(_ setup: Setup) throws {
         try withServer(setup, blockingEcho(.milliseconds(100))) { server in
             let slow = try (0..<4).map { _ in try server.connect() }
@@ -45,7 +45,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an error in a job closes the connection, and later replies are not sent",
+        arguments: Setup.all)
     func anErrorClosesAndWhatWasToFollowDoesNotRun(_ setup: Setup) throws {
         let handler = blockingEcho(.milliseconds(5))
         try withServer(setup, handler) { server in
@@ -59,7 +61,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "a connection that the client has reset receives no reply of its job",
+        arguments: Setup.single)
     func aConnectionThatIsGoneIsNotTold(_ setup: Setup) throws {
         let told = Shared(0)
         var handler = TestHandler()
@@ -84,7 +88,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("a job beyond the limit of the pool is refused and counted", arguments: Setup.single)
     func tooMuchIsRefusedAndCounted(_ setup: Setup) throws {
         let options = setup.options {
             $0.workers.threads = 1
@@ -102,7 +106,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("a stop waits for the reply of a running job", arguments: Setup.single)
     func aStopWaitsForTheReply(_ setup: Setup) throws {
         let handler = blockingEcho(.milliseconds(200))
         try withServer(setup, handler) { server in

@@ -25,7 +25,9 @@ import Testing
         try withServer(setup, handler, body)
     }
 
-    @Test(arguments: Setup.receiving, [1, 300_000])
+    @Test(
+        "a client that has ended its side receives the answers",
+        arguments: Setup.receiving, [1, 300_000])
     func aClientThatHasEndedItsSideGetsTheAnswers(_ setup: Setup, size: Int) throws {
         let (up, down) = (Pattern(stream: 14), Pattern(stream: 15))
         let upstream = try RawListener()
@@ -47,7 +49,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a client receives answers while it still sends", arguments: Setup.receiving)
     func answersGoOutWhileTheClientStillSends(_ setup: Setup) throws {
         let upstream = try RawListener()
         try withOneWayPipe(setup, to: upstream.address) { proxy in
@@ -66,7 +68,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a target with two sources ends when the last source ends", arguments: Setup.receiving)
     func ofTwoSourcesTheLastOneEndsTheTarget(_ setup: Setup) throws {
         let sources = try [RawListener(), RawListener()]
         var handler = TestHandler(traffic: TestHandler.ignore)

@@ -77,7 +77,7 @@ import Testing
         },
     ]
 
-    @Test(arguments: wrong)
+    @Test("an invalid value is refused with the name of its option", arguments: wrong)
     func aWrongValueIsRefusedByName(_ row: Row) throws {
         let handler = TestHandler()
         let options = Options().with(row.change)
@@ -156,13 +156,15 @@ import Testing
         Row("unix", "most") { $0.unix.mode = 0o777 },
     ]
 
-    @Test(arguments: right)
+    @Test("the ends of each range are accepted", arguments: right)
     func theEndsOfARangeAreAccepted(_ row: Row) throws {
         _ = try Server(TestHandler(), listen: anyPort, options: Options().with(row.change))
     }
 
     /// Values beyond these could not work at all, so these only have to serve.
-    @Test(arguments: Setup.all, ["tcp", "limits", "timeouts", "waiting", "workers"])
+    @Test(
+        "a server works with the largest values of its options",
+        arguments: Setup.all, ["tcp", "limits", "timeouts", "waiting", "workers"])
     func theLargestValuesServe(_ setup: Setup, _ name: String) throws {
         let row = try #require(Self.right.first { $0.name == name && $0.value == "most" })
         try withServer(setup, options: setup.options(row.change)) { server in
@@ -203,7 +205,8 @@ import Testing
         }
     }
 
-    @Test func everyOptionIsInTheTableWithItsDefault() throws {
+    @Test("every option is in the table of OPTIONS.md with its default")
+    func everyOptionIsInTheTableWithItsDefault() throws {
         let page = try #require(readText("\(PackageFiles.root)/OPTIONS.md"))
         var listed: [String: String] = [:]
         let lines = page.split(separator: "\n")

@@ -33,14 +33,18 @@ import Testing
         #expect(handler.log.reasons == ["peer"])
     }
 
-    @Test(arguments: Setup.all, [Duration.milliseconds(0), .milliseconds(50), .milliseconds(200)])
+    @Test(
+        "an offloaded request is answered after the peer has ended its side",
+        arguments: Setup.all, [Duration.milliseconds(0), .milliseconds(50), .milliseconds(200)])
     func whatIsOffloadedIsAnsweredAfterThePeersEnd(_ setup: Setup, _ delay: Duration) throws {
         let handler = offloading(delay)
         try expectTheAnswerAfterItsEnd(setup, handler)
         #expect(handler.log.count(.halfClose) == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "all offloaded requests are answered in order after the peer has ended its side",
+        arguments: Setup.all)
     func allThatIsOffloadedIsAnsweredInOrder(_ setup: Setup) throws {
         let handler = offloading(.milliseconds(40))
         try withServer(setup, handler) { server in
@@ -55,7 +59,7 @@ import Testing
         #expect(handler.log.reasons == ["peer"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a busy connection answers after the peer has ended its side", arguments: Setup.all)
     func aBusyConnectionAnswersAfterThePeersEnd(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -70,7 +74,7 @@ import Testing
     }
 
     /// The peer waits for the server, so its silence does not count.
-    @Test(arguments: Setup.all)
+    @Test("the idle timeout does not count while the server works", arguments: Setup.all)
     func idleDoesNotCountWhileTheServerWorks(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.idle = .milliseconds(200) }
         let handler = offloading(.milliseconds(600))

@@ -14,7 +14,9 @@ import Testing
         })
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a paused connection delivers nothing, and everything after it resumes",
+        arguments: Setup.receiving)
     func nothingIsDeliveredWhilePausedAndEverythingAfterwards(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = pausing(handles)
@@ -30,7 +32,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("the peer's end is reported after reading resumes", arguments: Setup.receiving)
     func thePeersEndIsToldAfterResume(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = pausing(handles)
@@ -48,7 +50,9 @@ import Testing
     }
 
     /// EPOLLHUP cannot be masked: with level-triggered epoll it would spin.
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a Unix peer that closes during a pause uses no processor time",
+        arguments: Setup.receiving)
     func aUnixPeerThatLeavesDuringAPauseCostsNothing(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = pausing(handles)
@@ -65,7 +69,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a pause in the middle of a stream keeps the order of its bytes",
+        arguments: Setup.receiving)
     func pausingInTheMiddleOfAStreamKeepsItsOrder(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.write(connection.next())
@@ -81,7 +87,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("pausing and resuming from other threads loses no bytes", arguments: Setup.receiving)
     func pausingAndResumingFromOtherThreadsLosesNothing(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let handler = TestHandler(open: { connection in
@@ -111,7 +117,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a second pause or resume has no effect", arguments: Setup.receiving)
     func pauseAndResumeTwiceAreHarmless(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.resumeReading()
@@ -127,7 +133,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a paused connection can write and close", arguments: Setup.receiving)
     func aPausedConnectionCanWriteAndClose(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()

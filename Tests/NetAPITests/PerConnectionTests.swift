@@ -35,14 +35,16 @@ import Testing
         }
     }
 
-    @Test func aChangeInsideAChangeEndsTheProgram() async throws {
+    @Test("a change of a variable inside its own change ends the program")
+    func aChangeInsideAChangeEndsTheProgram() async throws {
         let result = await #expect(processExitsWith: .failure) {
             try PerConnectionTests.serve { $0[PerConnectionTests.words].append("inside") }
         }
         try expectTrap(result)
     }
 
-    @Test func aReadInsideAChangeEndsTheProgram() async throws {
+    @Test("a read of a variable inside its own change ends the program")
+    func aReadInsideAChangeEndsTheProgram() async throws {
         let result = await #expect(processExitsWith: .failure) {
             try PerConnectionTests.serve { connection in
                 withExtendedLifetime(connection[PerConnectionTests.words]) {}
@@ -51,7 +53,8 @@ import Testing
         try expectTrap(result)
     }
 
-    @Test func otherVariablesMayBeChangedMeanwhile() throws {
+    @Test("other variables may be changed during a change")
+    func otherVariablesMayBeChangedMeanwhile() throws {
         try Self.serve { connection in
             connection[Self.count] += 1
             #expect(connection[Self.count] == 1)
@@ -64,7 +67,8 @@ import Testing
     }
 
     /// A change that throws has ended.
-    @Test func aChangeThatThrewIsOver() throws {
+    @Test("a change that throws has ended, and the variable can be used again")
+    func aChangeThatThrewIsOver() throws {
         let handler = TestHandler(traffic: { connection in
             #expect(throws: Mishap.self) { try Self.fail(&connection[Self.words]) }
             #expect(connection[Self.words] == ["half"])

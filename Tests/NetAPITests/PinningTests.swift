@@ -27,21 +27,22 @@ import Testing
         return seen.value
     }
 
-    @Test(arguments: Setup.all)
+    @Test("each loop runs on the next of the allowed processors", arguments: Setup.all)
     func eachLoopHasTheNextOfTheProcessors(_ setup: Setup) throws {
         let expected = (0..<setup.loops).map { ($0, [mr_processor(CInt($0))]) }
         #expect(try processors(setup) == Dictionary(uniqueKeysWithValues: expected))
     }
 
     /// Like under `taskset -c` with the last processor.
-    @Test(arguments: Setup.all)
+    @Test("loops run only on processors that the process may use", arguments: Setup.all)
     func noOtherThanTheAllowedIsTaken(_ setup: Setup) throws {
         let last = mr_processor(mr_cpu_count() - 1)
         let found = try processors(setup, startedOn: last)
         #expect(found.count == setup.loops && found.values.allSatisfy { $0 == [last] })
     }
 
-    @Test func placesBeyondTheLastBeginAgain() {
+    @Test("indexes beyond the last processor start again at the first")
+    func placesBeyondTheLastBeginAgain() {
         let count = mr_cpu_count()
         let all = (0..<count).map { mr_processor($0) }
         #expect(Set(all).count == all.count && all == all.sorted())
@@ -49,7 +50,8 @@ import Testing
     }
 
     /// SO_INCOMING_CPU names the same processors.
-    @Test func listenersPreferTheirLoopsProcessor() throws {
+    @Test("a listener prefers the processor of its loop")
+    func listenersPreferTheirLoopsProcessor() throws {
         let last = mr_processor(mr_cpu_count() - 1)
         let found = try bounded("listening") { () throws -> [CInt] in
             #expect(mr_pin_thread(last) == 0)

@@ -6,7 +6,9 @@ import Testing
 @Suite struct PipePressureTests {
     /// The client reads only after its upload, and the upstream answers all the time. The answer
     /// fills every buffer on its way, and the upload must still complete.
-    @Test(arguments: Setup.receiving, [2 << 20, 8 << 20])
+    @Test(
+        "an upload completes while the answer waits for the client",
+        arguments: Setup.receiving, [2 << 20, 8 << 20])
     func anUploadGoesOnWhileTheAnswerWaits(_ setup: Setup, answer: Int) throws {
         let size = 32 << 20
         let (up, down) = (Pattern(stream: 17), Pattern(stream: 18))
@@ -57,7 +59,9 @@ import Testing
         return handler
     }
 
-    @Test(arguments: Setup.receiving, [false, true])
+    @Test(
+        "an answer that the handler forwards arrives complete after the upstream resets",
+        arguments: Setup.receiving, [false, true])
     func anAnswerPassedOnByHandSurvivesItsReset(_ setup: Setup, behindAnUpload: Bool) throws {
         let size = 6 << 20
         let pattern = Pattern(stream: 19)

@@ -28,7 +28,7 @@ import Testing
         try serve(try Server(handler, listen: anyPort, options: setup.options()), body)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("preWrite runs before the bytes are sent and may add bytes", arguments: Setup.all)
     func itRunsBeforeTheBytesGoOutAndMayAdd(_ setup: Setup) throws {
         let waiting = Shared<[Int]>([])
         let handler = Handler(before: { connection in
@@ -48,7 +48,7 @@ import Testing
         #expect(handler.log.count(.preWrite) == 3)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("preWrite runs for each flush", arguments: Setup.all)
     func itRunsForEachFlush(_ setup: Setup) throws {
         var handler = Handler(before: { connection in
             connection.write("|")
@@ -71,7 +71,7 @@ import Testing
         #expect(handler.log.count(.preWrite) == 4)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("preWrite does not run when there are no bytes to write", arguments: Setup.all)
     func itDoesNotRunWhenThereIsNothingToWrite(_ setup: Setup) throws {
         var handler = Handler(before: { connection in
             connection.write("from nothing")
@@ -90,7 +90,7 @@ import Testing
         #expect(handler.log.count(.preWrite) == 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("preWrite may add to the last bytes before a close", arguments: Setup.all)
     func itMayAddToTheLastBytesBeforeAClose(_ setup: Setup) throws {
         var handler = Handler(before: { connection in
             connection.write(", signed")
@@ -108,7 +108,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("preWrite runs for bytes that other threads write", arguments: Setup.all)
     func whatOtherThreadsWritePassesItToo(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         var handler = Handler(before: { connection in
@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a close returned by preWrite sends the written bytes first", arguments: Setup.all)
     func closeFromItSendsWhatWasWritten(_ setup: Setup) throws {
         let handler = Handler(before: { connection in
             connection.write(", the end")
@@ -143,7 +143,9 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a shutdown returned by preWrite sends the written bytes and stops the server",
+        arguments: Setup.all)
     func shutdownFromItSendsWhatWasWrittenAndStopsTheServer(_ setup: Setup) throws {
         let handler = Handler(before: { _ in .shutdown })
         let server = try Server(handler, listen: anyPort, options: setup.options())
@@ -156,7 +158,9 @@ import Testing
         #expect(try running.join("Server.run") == "shutdownAction")
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an error thrown by preWrite is the close reason, and the written bytes arrive",
+        arguments: Setup.all)
     func anErrorFromItIsTheReasonAndWhatWasWrittenArrives(_ setup: Setup) throws {
         let handler = Handler(before: { _ in throw Mishap() })
         try withServer(setup, handler) { server in
@@ -167,7 +171,7 @@ import Testing
         #expect(handler.log.reasons == ["handlerError"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("borrowed bytes stay valid when preWrite discards input", arguments: Setup.all)
     func lentBytesSurviveAPreWriteThatTakesInput(_ setup: Setup) throws {
         let same = Shared(false)
         var handler = Handler(before: { connection in

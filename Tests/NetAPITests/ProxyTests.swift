@@ -18,7 +18,9 @@ import Testing
         try body(servers)
     }
 
-    @Test(arguments: Setup.receiving, [EchoKind.tcp, .unix])
+    @Test(
+        "a proxy forwards streams in both directions on one loop",
+        arguments: Setup.receiving, [EchoKind.tcp, .unix])
     func streamsGoThroughAndBackOnOneLoop(_ setup: Setup, _ kind: EchoKind) throws {
         try withBackends(setup, kind) { backends in
             let targets = backends.map { $0.boundAddresses[0] }
@@ -69,7 +71,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a proxy forwards datagrams in both directions on one loop", arguments: Setup.receiving)
     func datagramsGoThroughAndBackOnOneLoop(_ setup: Setup) throws {
         try withBackends(setup, .udp) { backends in
             let targets = backends.map { $0.boundAddresses[0] }

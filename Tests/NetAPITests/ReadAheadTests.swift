@@ -51,7 +51,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "an accepted connection with readsWhileCongested is read while its output waits",
+        arguments: Setup.receiving)
     func anAcceptedConnectionThatIsToldToGoesOnBeingRead(_ setup: Setup) throws {
         try counted(setup, reads: true) { client, counts, server in
             #expect(counts.isDefault.value == false)
@@ -71,7 +73,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving, [nil, false])
+    @Test(
+        "other accepted connections pause reading until the peer has read the output",
+        arguments: Setup.receiving, [nil, false])
     func othersRestUntilTheirPeerHasCaughtUp(_ setup: Setup, _ reads: Bool?) throws {
         try counted(setup, reads: reads) { client, counts, server in
             let sent = try client.push(
@@ -86,7 +90,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "readsWhileCongested may be turned on while reading is paused",
+        arguments: Setup.receiving)
     func itMayBeTurnedOnWhileReadingRests(_ setup: Setup) throws {
         try counted(setup, reads: false) { client, counts, _ in
             let sent = try client.push(
@@ -99,7 +105,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "readsWhileCongested may be turned off while much output is unsent",
+        arguments: Setup.receiving)
     func itMayBeTurnedOffWhileMuchIsUnsent(_ setup: Setup) throws {
         try counted(setup, reads: true) { client, counts, _ in
             try client.send("first")
@@ -118,7 +126,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "a pause by the handler stays in effect when readsWhileCongested changes",
+        arguments: Setup.receiving)
     func aPauseOfTheHandlersOwnIsStillOne(_ setup: Setup) throws {
         try counted(setup, reads: true) { client, counts, _ in
             let isPaused = Shared(false)
@@ -138,7 +148,9 @@ import Testing
     }
 
     /// Otherwise two peers that both do this would wait for each other.
-    @Test(arguments: Setup.receiving, [nil, false])
+    @Test(
+        "an outbound connection reads while congested unless the handler turns it off",
+        arguments: Setup.receiving, [nil, false])
     func oneThatWeConnectedGoesOnUnlessItIsToldNotTo(_ setup: Setup, _ reads: Bool?) throws {
         let counts = Counts()
         let client = try Client(counts.handler(reads: reads), options: setup.options())
@@ -165,7 +177,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("readsWhileCongested is false after the close and cannot be set", arguments: Setup.single)
     func afterTheCloseItIsFalseAndCannotBeSet(_ setup: Setup) throws {
         let kept = Shared<Bool?>(nil)
         let handler = TestHandler(open: { connection in

@@ -4,12 +4,14 @@ import NetAPI
 import Testing
 
 @Suite struct ReadingTests {
-    @Test(arguments: Setup.all, takingApart)
+    @Test(
+        "every read call returns the same bytes for any split of the input",
+        arguments: Setup.all, takingApart)
     func piecesAreTakenApart(_ setup: Setup, _ codec: Codec) throws {
         try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
     }
 
-    @Test(arguments: Setup.all, lines)
+    @Test("lines and delimiters are found for any split of the input", arguments: Setup.all, lines)
     func linesAndDelimitersAreFound(_ setup: Setup, _ codec: Codec) throws {
         try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
     }

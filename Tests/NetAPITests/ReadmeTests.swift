@@ -35,19 +35,22 @@ import Testing
         return found
     }
 
-    @Test(arguments: names) func anExampleIsTheOneCompiledHere(_ name: String) throws {
+    @Test("an example in the README is the code compiled here", arguments: names)
+    func anExampleIsTheOneCompiledHere(_ name: String) throws {
         let compiled = try compiledExample(name)
         #expect(!compiled.isEmpty, "no file in Support has the marks of \(name)")
         #expect(essence(try example(name)) == essence(compiled))
     }
 
-    @Test func theFirstExampleIsAWholeProgram() throws {
+    @Test("the first example in the README is a whole program")
+    func theFirstExampleIsAWholeProgram() throws {
         let compiled = try compiledExample("echo")
         #expect(compiled.contains("onTraffic") && compiled.contains("Server.main"))
     }
 
     /// A block of Swift without a mark would be compiled by no test.
-    @Test func everyBlockOfSwiftIsAnExample() throws {
+    @Test("every Swift block in the README is a marked example")
+    func everyBlockOfSwiftIsAnExample() throws {
         let readme = try PackageFiles.read("README.md")
         let marks = readme.ranges(of: "<!-- example: ").count
         #expect(marks == Self.names.count)
@@ -63,7 +66,7 @@ import Testing
         return packed[..<start.lowerBound] + "ADDRESS" + packed[packed.index(after: end)...]
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the first example in the README echoes", arguments: Setup.all)
     func theFirstExampleEchoes(_ setup: Setup) throws {
         let server = try Server(Echo(), listen: anyPort, options: setup.options())
         try serve(server) { server in

@@ -44,18 +44,24 @@ import Testing
             .replacing("PATH", with: path)
     }
 
-    @Test(.enabled(if: find("nc") != nil, "nc is not installed"), arguments: backends)
+    @Test(
+        "netcat receives its file back",
+        .enabled(if: find("nc") != nil, "nc is not installed"), arguments: backends)
     func netcatGetsItsFileBack(_ backend: String) throws {
         try exchange("nc -N 127.0.0.1 PORT", listen: "tcp://127.0.0.1:0", backend: backend)
     }
 
-    @Test(.enabled(if: find("socat") != nil, "socat is not installed"), arguments: backends)
+    @Test(
+        "socat receives its file back over TCP",
+        .enabled(if: find("socat") != nil, "socat is not installed"), arguments: backends)
     func socatGetsItsFileBackOverTCP(_ backend: String) throws {
         try exchange(
             "socat -t 20 - TCP:127.0.0.1:PORT", listen: "tcp://127.0.0.1:0", backend: backend)
     }
 
-    @Test(.enabled(if: find("socat") != nil, "socat is not installed"), arguments: backends)
+    @Test(
+        "socat receives its file back over a Unix socket",
+        .enabled(if: find("socat") != nil, "socat is not installed"), arguments: backends)
     func socatGetsItsFileBackOverAUnixSocket(_ backend: String) throws {
         let path = TemporaryPath.make()
         try exchange("socat -t 20 - UNIX-CONNECT:PATH", listen: "unix://\(path)", backend: backend)

@@ -18,7 +18,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test("an object held by a timer may cancel the timer in its deinit", arguments: Setup.single)
     func whatATimerKeepsMayCancelIt(_ setup: Setup) throws {
         let gone = Shared(0)
         let handler = TestHandler(
@@ -66,7 +66,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "an object held by a connection may use the connection in its deinit",
+        arguments: Setup.single)
     func whatAConnectionKeepsMayUseIt(_ setup: Setup) throws {
         let gone = Shared(0)
         let count = PerConnection(0)

@@ -36,7 +36,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an object held by a finished job may call the server in its deinit",
+        arguments: Setup.all)
     func workThatHasRunMayAskTheServer(_ setup: Setup) throws {
         let guests = Guests()
         let options = setup.options { $0.workers.threads = 1 }
@@ -68,7 +70,9 @@ import Testing
     }
 
     /// The jobs belong to connections that have closed, or that the stop cut off.
-    @Test(arguments: Setup.all, [true, false])
+    @Test(
+        "an object held by a job that never ran may call the server in its deinit",
+        arguments: Setup.all, [true, false])
     func workThatNeverRanMayAskTheServer(_ setup: Setup, _ clientsLeave: Bool) throws {
         let guests = Guests()
         let gate = Gate()
@@ -98,7 +102,9 @@ import Testing
         try eventually("all are let go of") { guests.alive == 0 }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an object held by a posted closure may call the server in its deinit",
+        arguments: Setup.all)
     func postedClosuresMayAskTheServer(_ setup: Setup) throws {
         let guests = Guests()
         let handles = Shared<[LoopHandle]>([])
@@ -131,7 +137,7 @@ import Testing
 
     /// Timers that fired, that were cancelled, whose connection has closed, and that the stop cut
     /// off.
-    @Test(arguments: Setup.all)
+    @Test("an object held by a timer may call the server in its deinit", arguments: Setup.all)
     func timersMayAskTheServer(_ setup: Setup) throws {
         let guests = Guests()
         let handler = TestHandler(traffic: { connection in
@@ -164,7 +170,9 @@ import Testing
         init(_ guest: Guests.Guest) { self.guest = guest }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an object held by an error of onBoot may call the server in its deinit",
+        arguments: Setup.all)
     func anErrorOfOnBootMayAskTheServer(_ setup: Setup) throws {
         let guests = Guests()
         let handler = TestHandler(boot: { loop in

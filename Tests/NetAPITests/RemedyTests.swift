@@ -24,7 +24,7 @@ import Testing
         return try #require(outcome.value)
     }
 
-    @Test(arguments: Setup.single)
+    @Test("the error for a Unix path in use names the path and no port", arguments: Setup.single)
     func aPathInUseIsNotToldOfPorts(_ setup: Setup) throws {
         for name in [TemporaryPath.make(), "@millrace-remedy-\(getpid())"] {
             try withServer(setup, listen: [.unix(name)]) { _ in
@@ -35,7 +35,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "the error for a port in use names the option that shares the port",
+        arguments: Setup.single)
     func aPortInUseIsToldWhatShares(_ setup: Setup) throws {
         try withServer(setup) { server in
             let error = try startError(setup, server.addresses[0])
@@ -47,7 +49,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single, ["tcp://[fe80::1]:9000", "udp://[fe80::1]:9000"])
+    @Test(
+        "the error for a link-local host without a zone suggests a zone",
+        arguments: Setup.single, ["tcp://[fe80::1]:9000", "udp://[fe80::1]:9000"])
     func aLinkLocalHostWithoutAZoneIsToldOfZones(_ setup: Setup, _ text: String) throws {
         let address = try Address(parsing: text)
         for error in [try startError(setup, address), try connectError(setup, address)] {
@@ -59,7 +63,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single, ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "tcp://[::1]:0"])
+    @Test(
+        "a connect to port 0 reports an invalid address",
+        arguments: Setup.single, ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "tcp://[::1]:0"])
     func nobodyIsAtPortZero(_ setup: Setup, _ text: String) throws {
         let error = try connectError(setup, try Address(parsing: text))
         #expect(error.code == .invalidAddress)
@@ -67,7 +73,8 @@ import Testing
         #expect(!error.remedy.isEmpty)
     }
 
-    @Test func aWrongEnvironmentIsNamed() async {
+    @Test("the error for an invalid MILLRACE_BACKEND names the variable")
+    func aWrongEnvironmentIsNamed() async {
         await #expect(processExitsWith: .success) {
             setenv("MILLRACE_BACKEND", "kqueue", 1)
             let error = #expect(throws: NetError.self) {
@@ -78,7 +85,8 @@ import Testing
         }
     }
 
-    @Test func anEmptyEnvironmentIsNone() async {
+    @Test("an empty MILLRACE_BACKEND counts as unset")
+    func anEmptyEnvironmentIsNone() async {
         await #expect(processExitsWith: .success) {
             setenv("MILLRACE_BACKEND", "", 1)
             _ = try Server(TestHandler(), listen: anyPort)
@@ -86,7 +94,9 @@ import Testing
     }
 
     /// With or without IPv6.
-    @Test(arguments: Setup.all)
+    @Test(
+        "a server without a host in its address accepts clients with or without IPv6",
+        arguments: Setup.all)
     func noHostServesOnEveryMachine(_ setup: Setup) throws {
         try withServer(setup, listen: ["tcp://:0"]) { server in
             let port = try #require(server.addresses[0].port)

@@ -36,7 +36,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "connections that reset in the backlog report their real addresses",
+        arguments: Setup.single)
     func theirAddressesAreTheRealOnes(_ setup: Setup) throws {
         let seen = Shared<[String]>([])
         let handler = TestHandler(
@@ -61,7 +63,9 @@ import Testing
     }
 
     /// The blocking client is the only connection that one host may have.
-    @Test(arguments: Setup.single)
+    @Test(
+        "connections that reset in the backlog count toward the limit of their host",
+        arguments: Setup.single)
     func theyCountForTheirHost(_ setup: Setup) throws {
         let options = setup.options { $0.limits.connectionsPerHost = 1 }
         let handler = TestHandler()

@@ -32,7 +32,7 @@ import Testing
         return client
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test("a reset during a pause closes and releases the connection", arguments: Setup.receiving)
     func aResetIsNoticedAndLetsGo(_ setup: Setup) throws {
         let (shown, ends) = (PerConnection<[UInt8]>([]), Shared<[[UInt8]]>([]))
         let handler = pausing(shown, ends)
@@ -48,7 +48,9 @@ import Testing
         #expect(handler.log.count(.traffic) == 10, "nothing more had come")
     }
 
-    @Test(arguments: Setup.receiving)
+    @Test(
+        "bytes received before the reset are delivered during a pause",
+        arguments: Setup.receiving)
     func whatCameBeforeTheResetIsShown(_ setup: Setup) throws {
         let pattern = Pattern(stream: 11)
         // An amount that a kernel accepts at once for a connection that is not read.
@@ -68,7 +70,7 @@ import Testing
     }
 
     /// The peer has closed, not only ended its side, and still everything waits.
-    @Test(arguments: Setup.receiving)
+    @Test("the end of stream is not reported before reading resumes", arguments: Setup.receiving)
     func anEndIsNotToldBeforeTheConnectionIsReadAgain(_ setup: Setup) throws {
         let (shown, ends) = (PerConnection<[UInt8]>([]), Shared<[[UInt8]]>([]))
         let handle = Shared<ConnectionHandle?>(nil)
@@ -94,7 +96,7 @@ import Testing
     }
 
     /// The source of a pipe is not read while the target does not accept its bytes.
-    @Test(arguments: Setup.receiving)
+    @Test("a reset by the source of a full pipe is detected", arguments: Setup.receiving)
     func aResetBehindAFullPipeIsNoticed(_ setup: Setup) throws {
         let pattern = Pattern(stream: 12)
         let upstream = try RawListener()

@@ -5,7 +5,9 @@ import NetAPI
 import Testing
 
 @Suite struct SharedDatagramPortTests {
-    @Test(arguments: Setup.all)
+    @Test(
+        "a datagram port is shared only when every server sets reuseAddress",
+        arguments: Setup.all)
     func aPortIsSharedWhereAllSaySo(_ setup: Setup) throws {
         let options = setup.options { $0.udp.reuseAddress = true }
         try withDatagramServer(setup, options: options) { first in

@@ -17,7 +17,7 @@ import Testing
         for handler in handlers { handler.log.checkLives() }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a client in the backlog of a stopping server is served", arguments: Setup.all)
     func whoWaitsInTheBacklogOfTheOneThatStopsIsServed(_ setup: Setup) throws {
         let isBlocked = Shared(0)
         var handlers = [TestHandler(), TestHandler()]
@@ -71,7 +71,9 @@ import Testing
         var reset = 0
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a stopping server loses no accepted connection while clients keep connecting",
+        arguments: Setup.all)
     func nobodyWhomItAcceptedIsLostWhileOthersKeepConnecting(_ setup: Setup) throws {
         let (threads, isOver) = (4, Shared(false))
         var fates = Fates()

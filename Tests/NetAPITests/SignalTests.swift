@@ -27,7 +27,8 @@ import Testing
         return reason
     }
 
-    @Test func sigtermStopsAServerThatRunsUntilIt() async {
+    @Test("SIGTERM stops a server that runs until a signal")
+    func sigtermStopsAServerThatRunsUntilIt() async {
         await #expect(processExitsWith: .success) {
             for setup in Setup.all {
                 let reason = try SignalTests.reason(setup, SIGTERM)
@@ -36,7 +37,8 @@ import Testing
         }
     }
 
-    @Test func sigintStopsAServerThatRunsUntilIt() async {
+    @Test("SIGINT stops a server that runs until a signal")
+    func sigintStopsAServerThatRunsUntilIt() async {
         await #expect(processExitsWith: .success) {
             for setup in Setup.all {
                 let reason = try SignalTests.reason(setup, SIGINT)
@@ -45,7 +47,8 @@ import Testing
         }
     }
 
-    @Test func sigtermStopsAServerThatRunsInATask() async {
+    @Test("SIGTERM stops a server that runs in a task")
+    func sigtermStopsAServerThatRunsInATask() async {
         await #expect(processExitsWith: .success) {
             let server = try Server(TestHandler(), listen: anyPort)
             let task = Task { try await server.run(stoppingOn: .terminate) }
@@ -82,7 +85,8 @@ import Testing
         handler.log.checkLives()
     }
 
-    @Test func aSecondSignalEndsTheDrainAtOnce() async {
+    @Test("a second signal ends the drain at once")
+    func aSecondSignalEndsTheDrainAtOnce() async {
         await #expect(processExitsWith: .success) {
             for setup in Setup.all {
                 try SignalTests.endADrain(setup, SIGTERM)
@@ -91,7 +95,8 @@ import Testing
         }
     }
 
-    @Test func aSignalThatWasNotAskedForIsLeftToTheProgram() async {
+    @Test("a signal that the server was not asked to handle is left to the program")
+    func aSignalThatWasNotAskedForIsLeftToTheProgram() async {
         await #expect(processExitsWith: .signal(SIGTERM)) {
             let server = try Server(TestHandler(), listen: anyPort)
             try server.start()
@@ -100,7 +105,8 @@ import Testing
         }
     }
 
-    @Test func startingAndStoppingLeavesTheSignalMaskAlone() async {
+    @Test("starting and stopping a server leaves the signal mask unchanged")
+    func startingAndStoppingLeavesTheSignalMaskAlone() async {
         await #expect(processExitsWith: .success) {
             var before = sigset_t()
             var after = sigset_t()
@@ -116,7 +122,8 @@ import Testing
     }
 
     /// System calls that a signal interrupts must be repeated.
-    @Test func aThousandSignalsASecondInterruptNothing() async {
+    @Test("a thousand signals a second interrupt no exchange")
+    func aThousandSignalsASecondInterruptNothing() async {
         await #expect(processExitsWith: .success) {
             var action = sigaction()
             action.__sigaction_handler.sa_handler = { _ in }

@@ -32,7 +32,7 @@ import Testing
         return found.value
     }
 
-    @Test(arguments: Setup.all)
+    @Test("every socket option works on TCP", arguments: Setup.all)
     func everyOptionWorksOnTCP(_ setup: Setup) throws {
         let answers = try answers(
             setup,
@@ -53,7 +53,7 @@ import Testing
         #expect(answers.isEmpty, "\(answers)")
     }
 
-    @Test(arguments: Setup.all)
+    @Test("TCP options are unsupported on Unix sockets", arguments: Setup.all)
     func optionsOfTCPAreUnsupportedOnUnixSockets(_ setup: Setup) throws {
         let answers = try answers(
             setup,
@@ -73,7 +73,7 @@ import Testing
     }
 
     /// With a positive linger, close(2) blocks a loop for seconds.
-    @Test(arguments: Setup.all)
+    @Test("a positive linger and invalid values are refused", arguments: Setup.all)
     func aPositiveLingerAndNonsenseAreRefused(_ setup: Setup) throws {
         let answers = try answers(
             setup,
@@ -89,7 +89,7 @@ import Testing
         #expect(answers.values.allSatisfy { !$0.cause.isEmpty && !$0.remedy.isEmpty })
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a connection with zero linger closes with a reset", arguments: Setup.all)
     func lingerZeroMakesACloseAReset(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -104,7 +104,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a server with its own TCP options for noDelay, keepAlive and backlog serves",
+        arguments: Setup.all)
     func optionsOfTheServerServe(_ setup: Setup) throws {
         let options = setup.options { options in
             options.tcp.noDelay = false

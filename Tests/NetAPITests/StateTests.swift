@@ -17,7 +17,7 @@ import Testing
         deinit { alive.update { $0 -= 1 } }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the context is readable in onClose and is released afterwards", arguments: Setup.all)
     func theContextIsReadableInOnCloseAndLetGoAfterwards(_ setup: Setup) throws {
         let alive = Shared(0)
         let names = Shared<[String?]>([])
@@ -43,7 +43,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "each connection has its own variables, which are readable in onClose",
+        arguments: Setup.all)
     func variablesOfAConnectionAreItsOwnAndReadableInOnClose(_ setup: Setup) throws {
         let count = PerConnection(0)
         let words = PerConnection<[String]>([])
@@ -75,7 +77,9 @@ import Testing
         #expect(Set(seen.value) == Set(expected))
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a variable is created once per connection, at its first read, on the connection's loop",
+        arguments: Setup.all)
     func aVariableIsMadeOnceWhenFirstReadOnItsLoop(_ setup: Setup) throws {
         let made = Shared<[Int]>([])
         let home = PerConnection(make: { connection in
@@ -106,7 +110,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a closed connection's variables are released and the next connection starts with new ones",
+        arguments: Setup.all)
     func variablesAreLetGoWithTheirConnectionAndFreshInTheNext(_ setup: Setup) throws {
         let alive = Shared(0)
         let visitor = PerConnection<Visitor?>(nil)
@@ -130,7 +136,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("forty variables of one connection keep separate values", arguments: Setup.all)
     func manyVariablesLiveSideBySide(_ setup: Setup) throws {
         let variables = (0..<40).map { PerConnection($0 * 100) }
         let handler = TestHandler(traffic: { connection in

@@ -3,7 +3,9 @@ import NetAPI
 import Testing
 
 @Suite struct StatisticsTests {
-    @Test(arguments: Setup.all)
+    @Test(
+        "statistics count the accepted and open connections and the bytes in and out",
+        arguments: Setup.all)
     func whatWasCountedIsWhatHappened(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
@@ -36,7 +38,7 @@ import Testing
         #expect(statistics.bytesOut == 200)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("each byte of a stream is counted once in and once out", arguments: Setup.all)
     func bytesOfAStreamAreCountedOnceEach(_ setup: Setup) throws {
         let server = try withServer(setup) { server in
             var flows = try (0..<4).map {
@@ -49,7 +51,7 @@ import Testing
         #expect(server.statistics.bytesOut == 12_000_000)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the loops of an idle server run almost no turns", arguments: Setup.all)
     func anIdleServerTakesNoTurns(_ setup: Setup) throws {
         try withServer(setup) { server in
             let client = try server.connect()

@@ -46,7 +46,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, Place.allCases)
+    @Test(
+        "stop and run return when called on a loop, and the server stops",
+        arguments: Setup.all, Place.allCases)
     func stopAndRunOnALoopReturnAndTheServerEnds(_ setup: Setup, _ place: Place) throws {
         let said = Shared<Set<String>>([])
         let call: @Sendable (Server) -> Void = { server in
@@ -75,7 +77,7 @@ import Testing
     }
 
     /// Cancelled before `run` is called, or at any moment during it.
-    @Test(arguments: Setup.all)
+    @Test("a run whose task is cancelled at any moment returns stopped", arguments: Setup.all)
     func aRunWhoseTaskIsCancelledSaysThatItStopped(_ setup: Setup) async throws {
         for round in 0..<100 {
             let server = try Server(TestHandler(), listen: anyPort, options: setup.options())
@@ -91,7 +93,9 @@ import Testing
     }
 
     /// Binding a hundred sockets takes time.
-    @Test(arguments: Setup.all)
+    @Test(
+        "a cancelled run with a hundred listeners returns stopped and closes every listener",
+        arguments: Setup.all)
     func soDoesOneWithAHundredListeners(_ setup: Setup) async throws {
         let list = [Address](repeating: anyPort, count: 100)
         let before = Probe.descriptors
@@ -105,7 +109,7 @@ import Testing
         try eventually("every listener closed") { Probe.descriptors <= before + 5 }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a stop requested at any moment of the start stops the server", arguments: Setup.all)
     func aStopAtAnyMomentOfTheStartIsRemembered(_ setup: Setup) throws {
         var random = SeededRandom(50)
         for round in 0..<50 {
@@ -126,7 +130,9 @@ import Testing
     }
 
     /// Both stops wait for the start's result.
-    @Test(arguments: Setup.all)
+    @Test(
+        "stop and run wait for a start in progress and return when it fails",
+        arguments: Setup.all)
     func stopsBesideAStartThatFailsReturn(_ setup: Setup) async throws {
         let gate = Gate()
         defer { gate.open() }
@@ -158,7 +164,9 @@ import Testing
         return "returned"
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "two threads that start one server both find it serving, and it boots once",
+        arguments: Setup.all)
     func twoThreadsThatStartItBothFindItServing(_ setup: Setup) throws {
         for _ in 0..<20 {
             let handler = TestHandler()
@@ -175,7 +183,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, [false, true])
+    @Test(
+        "a second start waits for the first and succeeds or fails with it",
+        arguments: Setup.all, [false, true])
     func aSecondStartWaitsForTheFirstAndSharesItsFate(_ setup: Setup, _ fails: Bool) throws {
         let gate = Gate()
         defer { gate.open() }
@@ -216,7 +226,8 @@ import Testing
     }
 
     /// The pool that tasks run on may grow a little; twenty threads would be the server's.
-    @Test func runsInTasksLeaveNoThreadAndNoDescriptor() async {
+    @Test("repeated runs in tasks leave no thread and no descriptor")
+    func runsInTasksLeaveNoThreadAndNoDescriptor() async {
         await #expect(processExitsWith: .success) {
             for setup in Setup.all {
                 for _ in 0..<3 { try await StopMomentTests.runInATask(setup) }

@@ -11,7 +11,9 @@ import Testing
         return server
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a stop without connections returns in less than fifty milliseconds",
+        arguments: Setup.all)
     func withoutConnectionsItTakesLessThanFiftyMilliseconds(_ setup: Setup) throws {
         // The best of five: other processes share the machine.
         let times = try (0..<5).map { _ in
@@ -21,7 +23,9 @@ import Testing
         #expect(times.min()! < .milliseconds(50) || Probe.isSanitized, "\(times)")
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "further stops, also from other threads, return and call no callback twice",
+        arguments: Setup.all)
     func aSecondStopIsHarmlessAlsoFromAnotherThread(_ setup: Setup) throws {
         let handler = TestHandler()
         let server = try started(setup, handler)
@@ -39,7 +43,9 @@ import Testing
     }
 
     /// Each stop returns when the threads have ended, also one that finds another in progress.
-    @Test(arguments: Setup.all)
+    @Test(
+        "a second stop waits until the threads have ended, as the first does",
+        arguments: Setup.all)
     func aSecondStopWaitsAsTheFirstDoes(_ setup: Setup) throws {
         /// The last object that a loop's thread releases.
         final class Kept: Sendable {
@@ -81,7 +87,7 @@ import Testing
         for stop in stops { #expect(try stop.join("Server.stop")) }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a stop of a server that never started returns and has no effect", arguments: Setup.all)
     func stoppingWhatNeverStartedIsHarmless(_ setup: Setup) throws {
         let server = try Server(TestHandler(), listen: anyPort, options: setup.options())
         server.requestStop()
@@ -91,7 +97,9 @@ import Testing
         server.forEachConnection { $0.close() }
     }
 
-    @Test(arguments: Setup.all, ActionTests.Place.allCases)
+    @Test(
+        "requestStop in a callback returns at once, and the server stops",
+        arguments: Setup.all, ActionTests.Place.allCases)
     func requestStopFromACallbackReturnsAtOnceAndStops(
         _ setup: Setup, _ place: ActionTests.Place
     ) throws {
@@ -112,7 +120,7 @@ import Testing
         handler.log.checkLives()
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a stop called on a loop does not hang", arguments: Setup.all)
     func stopOnALoopDoesNotHang(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.server.stop()
@@ -127,7 +135,7 @@ import Testing
         #expect(try running.join("Server.run") == "stopped")
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a connect after stop fails", arguments: Setup.all)
     func nobodyCanConnectAfterStop(_ setup: Setup) throws {
         let server = try started(setup)
         let address = server.boundAddresses[0]
@@ -135,7 +143,7 @@ import Testing
         #expect(throws: SystemFailure.self) { try TestClient(to: address) }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the next server can bind the same port at once", arguments: Setup.all)
     func theNextServerTakesThePortAtOnce(_ setup: Setup) throws {
         var address = anyPort
         for round in 0..<5 {
@@ -166,7 +174,9 @@ import Testing
         return (server, handler, client)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a peer that never reads does not delay a stop beyond its time limit",
+        arguments: Setup.all)
     func aPeerThatNeverReadsDoesNotHoldUpAStopBeyondItsLimit(_ setup: Setup) throws {
         let (server, handler, client) = try startedWithAPeerThatNeverReads(setup)
         let time = try bounded("Server.stop") { elapsed { server.stop(within: .seconds(1)) } }
@@ -179,7 +189,7 @@ import Testing
     }
 
     /// In either order, and whether or not the drain has begun at the second stop.
-    @Test(arguments: Setup.all)
+    @Test("of two stops at the same time, the shorter time limit counts", arguments: Setup.all)
     func ofTwoStopsTheShorterTimeCounts(_ setup: Setup) throws {
         let (server, _, client) = try startedWithAPeerThatNeverReads(setup)
         let stoppers = [Duration.seconds(300), .milliseconds(200)].map { limit in
@@ -189,7 +199,7 @@ import Testing
         client.close()
     }
 
-    @Test(arguments: Setup.all)
+    @Test("run starts the server and returns when it stops", arguments: Setup.all)
     func runStartsTheServerAndReturnsWhenItStops(_ setup: Setup) throws {
         let handler = TestHandler()
         let server = try Server(handler, listen: anyPort, options: setup.options())
@@ -205,7 +215,7 @@ import Testing
         #expect(try bounded("run again") { try server.run().name } == "stopped")
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a server without references continues until it is stopped", arguments: Setup.all)
     func aServerNobodyHoldsGoesOnUntilItIsStopped(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             if connection.next().equals("stop") { connection.server.requestStop() }

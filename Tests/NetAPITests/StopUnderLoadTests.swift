@@ -8,7 +8,9 @@ import Testing
         case forEachConnection, execute
     }
 
-    @Test(arguments: Setup.all, Posting.allCases)
+    @Test(
+        "a stop returns in time although other threads post without pause",
+        arguments: Setup.all, Posting.allCases)
     func aStopIsInTimeBesideThreadsThatPostWithoutRest(
         _ setup: Setup, _ posting: Posting
     ) throws {

@@ -3,7 +3,8 @@ import Glibc
 import Testing
 
 @Suite struct SupportTests {
-    @Test func aPatternVerifiesItselfAtAnyCut() throws {
+    @Test("a pattern verifies any part of its bytes at the part's position")
+    func aPatternVerifiesItselfAtAnyCut() throws {
         let pattern = Pattern(stream: 7)
         let whole = pattern.bytes(5000)
         for start in [0, 1, 7, 8, 9, 1016, 1023, 1024, 1025, 2047, 4000] {
@@ -14,7 +15,8 @@ import Testing
         }
     }
 
-    @Test func aPatternShowsALostByteAWrongStreamAndASwap() {
+    @Test("a pattern detects a lost byte, a wrong stream, a wrong position and a swap")
+    func aPatternShowsALostByteAWrongStreamAndASwap() {
         let pattern = Pattern(stream: 7)
         var bytes = pattern.bytes(100_000)
         bytes.remove(at: 54_321)
@@ -26,7 +28,8 @@ import Testing
         }
     }
 
-    @Test func whatNeverHappensFailsInsteadOfHanging() {
+    @Test("a wait for an event that never comes fails instead of hanging")
+    func whatNeverHappensFailsInsteadOfHanging() {
         #expect(throws: Overdue.self) {
             try eventually("never", within: .milliseconds(20)) { false }
         }
@@ -35,7 +38,8 @@ import Testing
         }
     }
 
-    @Test func processorTimeIsSeen() {
+    @Test("the probe reports processor time, descriptors and resident memory")
+    func processorTimeIsSeen() {
         let before = Probe.processorTime
         let deadline = Deadline(.milliseconds(50))
         while !deadline.isPast {}

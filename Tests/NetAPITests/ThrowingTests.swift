@@ -4,7 +4,9 @@ import NetAPI
 import Testing
 
 @Suite struct ThrowingTests {
-    @Test(arguments: Setup.all, ActionTests.Place.allCases)
+    @Test(
+        "an error thrown in a callback closes the connection and is the reason in onClose",
+        arguments: Setup.all, ActionTests.Place.allCases)
     func anErrorClosesTheConnectionWithItAsReason(
         _ setup: Setup, _ place: ActionTests.Place
     ) throws {
@@ -31,7 +33,9 @@ import Testing
         #expect(seen.value == [Mishap(text: place.rawValue), Mishap(text: place.rawValue)])
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an uncaught error of the reading API closes the connection and is the reason in onClose",
+        arguments: Setup.all)
     func anUncaughtErrorOfTheReadingAPIIsTheReason(_ setup: Setup) throws {
         let codes = Shared<[NetError.Code?]>([])
         let handler = TestHandler(
@@ -54,7 +58,7 @@ import Testing
         #expect(codes.value == [.frameTooLong])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an error from onBoot fails the start and leaves no address bound", arguments: Setup.all)
     func anErrorFromOnBootFailsTheStartAndLeavesNothingBound(_ setup: Setup) throws {
         let before = Probe.descriptors
         let free = try freePort()
@@ -89,7 +93,7 @@ import Testing
         return try serve(server) { try #require($0.addresses[0].port) }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an error from onTick stops the server, and run reports it", arguments: Setup.all)
     func anErrorFromOnTickStopsTheServerWithIt(_ setup: Setup) throws {
         let handler = TestHandler(tick: { _ in throw Mishap(text: "clockwork") })
         let server = try Server(handler, listen: anyPort, options: setup.options())
@@ -102,7 +106,9 @@ import Testing
         handler.log.checkLives()
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an error in a connection's timer or posted closure closes the connection",
+        arguments: Setup.all)
     func anErrorInAClosureOfAConnectionClosesIt(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             connection.write("written before")

@@ -10,7 +10,7 @@ import Testing
         try Server(listen: anyPort, options: setup.options()) { handler }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("every handler boots once on its loop before a client can connect", arguments: Setup.all)
     func everyHandlerBootsOnceOnItsLoopBeforeClientsCanConnect(_ setup: Setup) throws {
         let loops = Shared<[Int]>([])
         let handler = TestHandler(boot: { loop in
@@ -29,7 +29,7 @@ import Testing
         handler.log.checkLives()
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the bound addresses are known in onBoot", arguments: Setup.all)
     func anAddressIsKnownInOnBoot(_ setup: Setup) throws {
         let seen = Shared<[[Address]]>([])
         let handler = TestHandler(boot: { loop in
@@ -42,7 +42,9 @@ import Testing
         #expect(bound.first?.port != 0)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "the first tick comes at once and each later one after the returned delay",
+        arguments: Setup.all)
     func aTickComesAtOnceAndThenOnlyAfterEachDelay(_ setup: Setup) throws {
         let times = Shared<[Int: [ContinuousClock.Instant]]>([:])
         let handler = TestHandler(tick: { loop in
@@ -73,7 +75,7 @@ import Testing
     }
 
     /// The delay counts from the return of the previous tick.
-    @Test(arguments: Setup.all)
+    @Test("the delay to the next tick counts from the return of a slow tick", arguments: Setup.all)
     func aSlowTickDelaysTheNextOne(_ setup: Setup) throws {
         let gaps = Shared<[Duration]>([])
         let end = Shared<ContinuousClock.Instant?>(nil)
@@ -89,7 +91,7 @@ import Testing
         #expect(gaps.value.allSatisfy { $0 >= .milliseconds(49) }, "\(gaps.value)")
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a tick that returns .never is not called again", arguments: Setup.all)
     func neverMeansNeverAgain(_ setup: Setup) throws {
         let handler = TestHandler(tick: { _ in .never })
         try serve(try perLoop(setup, handler)) { server in
@@ -100,7 +102,7 @@ import Testing
         #expect(handler.log.count(.tick) == setup.loops)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a tick that returns .shutdown ends run", arguments: Setup.all)
     func shutdownAfterSomeTicksEndsRun(_ setup: Setup) throws {
         let handler = TestHandler()
         var ticking = handler
@@ -111,7 +113,7 @@ import Testing
         #expect(ticking.log.count(.tick) >= 4)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("ticks continue while connections are busy", arguments: Setup.all)
     func ticksDoNotStopWhileConnectionsAreBusy(_ setup: Setup) throws {
         let handler = TestHandler(tick: { _ in .after(.milliseconds(10)) })
         try withServer(setup, handler) { server in
@@ -126,7 +128,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a handler shared by all loops boots and shuts down once", arguments: Setup.all)
     func aHandlerSharedByAllLoopsBootsAndShutsDownOnce(_ setup: Setup) throws {
         let handler = TestHandler()
         try withServer(setup, handler) { _ in }
@@ -136,7 +138,7 @@ import Testing
         #expect(handler.log.callbacks.last == .shutdown)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("onShutdown comes after the last onClose of every loop", arguments: Setup.all)
     func onShutdownComesAfterTheLastOnCloseOfAnyLoop(_ setup: Setup) throws {
         let open = Shared<[Int]>([])
         let handler = TestHandler(

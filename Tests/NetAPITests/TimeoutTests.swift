@@ -3,7 +3,7 @@ import NetAPI
 import Testing
 
 @Suite struct TimeoutTests {
-    @Test(arguments: Setup.all)
+    @Test("the idle timeout closes an idle connection and not a busy one", arguments: Setup.all)
     func anIdleConnectionIsClosedAndABusyOneIsNot(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.idle = .milliseconds(300) }
         let handler = TestHandler()
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("the idle timeout counts from the last byte", arguments: Setup.all)
     func anIdleTimeoutCountsFromTheLastByte(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.idle = .milliseconds(400) }
         let handler = TestHandler()
@@ -47,7 +47,7 @@ import Testing
 
     /// A connection that is not read cannot time out as silent, and must not count as busy because
     /// of that.
-    @Test(arguments: Setup.all)
+    @Test("the idle timeout also closes a connection whose reading is paused", arguments: Setup.all)
     func anIdleConnectionThatIsNotReadIsClosedToo(_ setup: Setup) throws {
         let options = setup.options {
             $0.timeouts.read = .milliseconds(100)
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("bytes that the server sends do not postpone a read timeout", arguments: Setup.all)
     func aReadTimeoutIsNotPutOffByWhatIsSent(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.read = .milliseconds(300) }
         var handler = TestHandler()
@@ -87,7 +87,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a write timeout closes a connection without progress and not a slow one",
+        arguments: Setup.all)
     func aWriteTimeoutNeedsProgressNotSpeed(_ setup: Setup) throws {
         let options = setup.options {
             $0.timeouts.write = .milliseconds(400)
@@ -119,7 +121,9 @@ import Testing
 
     /// Although the peer reads all the time, the kernel accepts nothing from the server for long: a
     /// third of several megabytes must be sent first.
-    @Test(arguments: Setup.all, [TimeoutKind.idle, .write, .close])
+    @Test(
+        "no timeout closes a connection whose peer reads a little all the time",
+        arguments: Setup.all, [TimeoutKind.idle, .write, .close])
     func aPeerThatTakesLittleAllTheTimeIsWaitedFor(_ setup: Setup, _ kind: TimeoutKind) throws {
         let limit = Duration.milliseconds(400)
         let options = setup.options {
@@ -152,7 +156,9 @@ import Testing
 
     enum TimeoutKind { case idle, write, close }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a close does not wait beyond its timeout for a peer that reads nothing",
+        arguments: Setup.all)
     func aCloseDoesNotWaitForAPeerThatTakesNothing(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.close = .milliseconds(300) }
         let handler = TestHandler(traffic: { connection in
@@ -173,7 +179,9 @@ import Testing
         #expect(handler.log.reasons == ["timeout"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a close sends its remaining bytes as long as the peer reads some of them",
+        arguments: Setup.all)
     func aCloseGoesOnAsLongAsThePeerTakesSomething(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.close = .milliseconds(400) }
         let pattern = Pattern(stream: 5)

@@ -23,7 +23,9 @@ import Testing
         return words.value
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "timers run in the order of their times, and with equal times in the order of creation",
+        arguments: Setup.all)
     func timersRunInTheOrderOfTheirTimesAndThenOfTheirMaking(_ setup: Setup) throws {
         let words = try onLoop(setup, expecting: 6) { loop, words in
             for (delay, word) in [(60, "c"), (20, "a"), (40, "b"), (60, "d"), (60, "e"), (0, "0")] {
@@ -34,7 +36,7 @@ import Testing
         #expect(words == ["0", "a", "b", "c", "d", "e"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a timer is never early and runs once", arguments: Setup.all)
     func aTimerIsNeverEarlyAndRunsOnce(_ setup: Setup) throws {
         let late = Shared<[Duration]>([])
         let words = try onLoop(setup, expecting: 20) { loop, words in
@@ -53,7 +55,7 @@ import Testing
     }
 
     /// The delay counts from the call, also late in a long callback.
-    @Test(arguments: Setup.all)
+    @Test("a timer scheduled late in a long callback is not early", arguments: Setup.all)
     func aTimerMadeLateInALongCallbackIsNotEarly(_ setup: Setup) throws {
         let gap = Shared(Duration.zero)
         _ = try onLoop(setup, expecting: 1) { loop, words in
@@ -67,7 +69,7 @@ import Testing
         #expect(gap.value >= .milliseconds(99), "\(gap.value)")
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a cancelled timer does not run", arguments: Setup.all)
     func aCancelledTimerDoesNotRun(_ setup: Setup) throws {
         let words = try onLoop(setup, expecting: 1) { loop, words in
             let first = loop.schedule(after: .milliseconds(10)) { words.update { $0.append("1") } }
@@ -82,7 +84,7 @@ import Testing
         #expect(words == ["cancelled"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a repeating timer repeats until it is cancelled", arguments: Setup.all)
     func aRepeatingTimerRepeatsUntilCancelled(_ setup: Setup) throws {
         let words = try onLoop(setup, expecting: 6) { loop, words in
             // Used on this loop's thread only.
@@ -98,7 +100,9 @@ import Testing
         #expect(words == ["tick", "tick", "tick", "tick", "tick", "end"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "each run of a repeating timer comes no earlier than its multiple of the period",
+        arguments: Setup.all)
     func aRepeatingTimerDoesNotDrift(_ setup: Setup) throws {
         let start = ContinuousClock.now
         let times = Shared<[Duration]>([])
@@ -113,7 +117,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a timer may schedule further timers", arguments: Setup.all)
     func aTimerMayMakeTimers(_ setup: Setup) throws {
         let words = try onLoop(setup, expecting: 3) { loop, words in
             loop.schedule(after: .milliseconds(5)) {
@@ -127,7 +131,9 @@ import Testing
         #expect(words == ["outer", "inner", "last"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a connection's timer may write, and the connection's close cancels it",
+        arguments: Setup.all)
     func aConnectionsTimerMayWriteAndIsCancelledByItsClose(_ setup: Setup) throws {
         let ran = Shared<[String]>([])
         let handler = TestHandler(traffic: { connection in
@@ -152,7 +158,7 @@ import Testing
         #expect(ran.value == ["first"])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("five hundred timers all run, in the order of their delays", arguments: Setup.all)
     func manyTimersAllRunInOrder(_ setup: Setup) throws {
         let order = Shared<[Int]>([])
         _ = try onLoop(setup, expecting: 1) { loop, words in
@@ -177,7 +183,7 @@ import Testing
     }
 
     /// The loop keeps the timers: the kernel gets only the next deadline.
-    @Test(arguments: Setup.single)
+    @Test("a million timers need far fewer system calls than one each", arguments: Setup.single)
     func aMillionTimersCostNoSystemCallEach(_ setup: Setup) throws {
         let (count, loops, done) = (1_000_000, Shared<[LoopHandle]>([]), Shared(false))
         let result = Shared<(once: Int, cancelled: Int, early: Int)>((0, 0, 0))

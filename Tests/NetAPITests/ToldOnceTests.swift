@@ -24,7 +24,7 @@ import Testing
         [server.addresses[0], "tcp://127.0.0.1:1", "howdy"]
     }
 
-    @Test(arguments: Setup.all)
+    @Test("each connect during a stop reports its result once", arguments: Setup.all)
     func eachConnectBesideAStopIsToldOnce(_ setup: Setup) throws {
         try withServer(setup) { server in
             let places = Self.places(server)
@@ -50,7 +50,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("each awaited connect during a stop returns", arguments: Setup.all)
     func eachAwaitedConnectBesideAStopReturns(_ setup: Setup) async throws {
         try await withAsyncServer(setup, TestHandler()) { server in
             let places = Self.places(server)
@@ -71,7 +71,9 @@ import Testing
     }
 
     /// Posted to loops that never run.
-    @Test(arguments: Setup.all)
+    @Test(
+        "each connect of a client whose start fails reports its result once",
+        arguments: Setup.all)
     func connectsOfAClientWhoseStartFailsAreTold(_ setup: Setup) throws {
         let tellings = Tellings(40)
         let late = Tellings(1)
@@ -96,7 +98,9 @@ import Testing
     }
 
     /// The last loop's handler fails, and with it all loops.
-    @Test(arguments: Setup.all)
+    @Test(
+        "each connect posted in onBoot of a server that fails reports its result once",
+        arguments: Setup.all)
     func connectsPostedInOnBootOfAServerThatFailsAreTold(_ setup: Setup) throws {
         let (asked, told) = (Shared(0), Shared(0))
         let handler = TestHandler(boot: { loop in
@@ -120,7 +124,9 @@ import Testing
     }
 
     /// The connect is started by a loop that never runs.
-    @Test(arguments: Setup.all)
+    @Test(
+        "a connect started in onBoot of a server that fails reports its result once",
+        arguments: Setup.all)
     func aConnectBegunInOnBootOfAServerThatFailsIsTold(_ setup: Setup) throws {
         let listener = try RawListener()
         let before = Probe.descriptors
@@ -140,7 +146,9 @@ import Testing
     }
 
     /// Such an error has no connection to close, and does not stop a server.
-    @Test(arguments: Setup.all, ["howdy", "tcp://127.0.0.1:1", "unix:///nowhere/at-all"])
+    @Test(
+        "an error thrown in a failed connect's closure affects no connection and no server",
+        arguments: Setup.all, ["howdy", "tcp://127.0.0.1:1", "unix:///nowhere/at-all"])
     func aConnectThatFailsAndThrowsHarmsNobody(_ setup: Setup, _ place: String) throws {
         let tried = Shared(0)
         let handler = TestHandler(traffic: { connection in
@@ -178,7 +186,9 @@ import Testing
         ]
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "each call on a connection handle returns whether the loop accepts it",
+        arguments: Setup.all)
     func aHandleSaysWhetherItsLoopTakesWhatItIsGiven(_ setup: Setup) throws {
         let handles = Shared<[ConnectionHandle]>([])
         let (first, second, third) = (
@@ -205,7 +215,7 @@ import Testing
     }
 
     /// The stop comes between the posts.
-    @Test(arguments: Setup.all)
+    @Test("each write during a stop reports its result once", arguments: Setup.all)
     func eachWriteBesideAStopIsToldOnce(_ setup: Setup) throws {
         for round in 0..<10 {
             let handles = Shared<[ConnectionHandle]>([])

@@ -29,7 +29,9 @@ import Testing
         return try #require(error, "the server started on \(path)")
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "the socket's path exists while the server runs and is removed by the stop",
+        arguments: Setup.all)
     func aPathIsThereWhileServingAndGoneAfterStop(_ setup: Setup) throws {
         let path = TemporaryPath.make()
         try withServer(setup, listen: [.unix(path)]) { server in
@@ -40,7 +42,9 @@ import Testing
         #expect(!TemporaryPath.exists(path))
     }
 
-    @Test(arguments: Setup.single, [0o600, 0o666] as [UInt16])
+    @Test(
+        "the socket file has the permissions of the option unix.mode",
+        arguments: Setup.single, [0o600, 0o666] as [UInt16])
     func theFileHasTheRightsOfTheOption(_ setup: Setup, _ mode: UInt16) throws {
         let path = TemporaryPath.make()
         let options = setup.options { $0.unix.mode = mode }
@@ -52,7 +56,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a start replaces a socket file without a listener", arguments: Setup.all)
     func aDeadSocketIsReplaced(_ setup: Setup) throws {
         let path = TemporaryPath.make()
         close(try occupy(path))
@@ -64,7 +68,9 @@ import Testing
         #expect(!TemporaryPath.exists(path))
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a start on a live socket's path fails, and the socket's server still serves",
+        arguments: Setup.all)
     func aLiveSocketIsRefusedAndKeepsItsClients(_ setup: Setup) throws {
         let path = TemporaryPath.make()
         try withServer(setup, listen: [.unix(path)]) { server in
@@ -76,7 +82,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a start on the path of a live socket with a full backlog fails", arguments: Setup.all)
     func aLiveSocketWithAFullBacklogIsRefusedToo(_ setup: Setup) throws {
         let path = TemporaryPath.make()
         let other = try occupy(path)
@@ -90,7 +96,9 @@ import Testing
         #expect(TemporaryPath.exists(path))
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a start on the path of a file, directory or link fails and does not change it",
+        arguments: Setup.all)
     func whatIsNoSocketIsRefusedAndLeftAlone(_ setup: Setup) throws {
         let file = TemporaryPath.make("txt")
         let directory = TemporaryPath.make("directory")
@@ -112,7 +120,9 @@ import Testing
         #expect(readText(file) == "precious")
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a stop does not remove another file that has replaced the socket at its path",
+        arguments: Setup.all)
     func aPathThatSomebodyElseTookMeanwhileIsNotRemoved(_ setup: Setup) throws {
         let path = TemporaryPath.make()
         try withServer(setup, listen: [.unix(path)]) { _ in
@@ -123,13 +133,17 @@ import Testing
         unlink(path)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a start on a path in a missing directory fails with an error that names the path",
+        arguments: Setup.all)
     func aPathInAMissingDirectoryFailsClearly(_ setup: Setup) throws {
         let path = "/tmp/millrace-missing-\(getpid())/app.sock"
         #expect(try startFails(setup, path).description.contains(path))
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a server accepts the longest path, and a longer one fails with an error",
+        arguments: Setup.all)
     func theLongestPathServesAndALongerOneFailsClearly(_ setup: Setup) throws {
         let stem = TemporaryPath.make()
         let longest = stem + String(repeating: "x", count: 107 - stem.utf8.count)
@@ -146,7 +160,7 @@ import Testing
         #expect(!TemporaryPath.exists(longest + "x"))
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an abstract name serves, and a second start on it fails", arguments: Setup.all)
     func anAbstractNameServesAndIsRefusedASecondTime(_ setup: Setup) throws {
         let name = "@millrace-\(getpid())"
         try withServer(setup, listen: [.unix(name)]) { server in

@@ -3,7 +3,7 @@ import NetAPI
 import Testing
 
 @Suite struct WaitingTests {
-    @Test(arguments: Setup.all)
+    @Test("a loop that busy polls answers its clients and then sleeps", arguments: Setup.all)
     func aLoopThatBusyPollsAnswersAndThenSleeps(_ setup: Setup) throws {
         let options = setup.options { $0.busyPoll = .milliseconds(20) }
         try withServer(setup, options: options) { server in
@@ -22,7 +22,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a loop that busy polls runs its timers and the closures of other threads",
+        arguments: Setup.all)
     func aLoopThatBusyPollsHearsOtherThreadsAndTimers(_ setup: Setup) throws {
         let handles = Shared<[LoopHandle]>([])
         let fired = Shared(0)
@@ -47,7 +49,7 @@ import Testing
     }
 
     /// Only after a busy turn: a lone client would wait for no other.
-    @Test(arguments: Setup.single)
+    @Test("a minimum wait does not delay a single client", arguments: Setup.single)
     func aMinimumWaitDoesNotDelayALoneClient(_ setup: Setup) throws {
         let options = setup.options { $0.minimumWait = .milliseconds(10) }
         try withServer(setup, options: options) { server in
@@ -64,7 +66,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.backends)
+    @Test(
+        "a server with the options lowLatency or highThroughput serves",
+        arguments: Setup.backends)
     func thePresetsServe(_ backend: Backend) throws {
         #expect(Options.lowLatency.busyPoll > .zero && Options.lowLatency.loops == .one)
         let fast = Options.highThroughput
@@ -79,7 +83,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a minimum wait loses no bytes under load", arguments: Setup.all)
     func aMinimumWaitLosesNothingUnderLoad(_ setup: Setup) throws {
         let options = setup.options { $0.minimumWait = .microseconds(200) }
         try withServer(setup, options: options) { server in

@@ -28,7 +28,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all, Place.all)
+    @Test(
+        "a wildcard socket answers each datagram from the address that it was sent to",
+        arguments: Setup.all, Place.all)
     func whoeverIsAskedAnswers(_ setup: Setup, _ place: Place) throws {
         let asked = Shared<[Address]>([])
         try withDatagramServer(setup, echo(noting: asked), listen: place.listen) { server in
@@ -48,7 +50,9 @@ import Testing
     }
 
     /// A bundle has one source, and all pieces of a received one were sent to one address.
-    @Test(arguments: Setup.all, [DatagramOffloadTests.Offload.all[3]])
+    @Test(
+        "a wildcard socket with offloads answers from the address that each datagram was sent to",
+        arguments: Setup.all, [DatagramOffloadTests.Offload.all[3]])
     func offloadsKeepAddressesApart(
         _ setup: Setup, _ offload: DatagramOffloadTests.Offload
     ) throws {
@@ -74,7 +78,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("a broadcast is answered from an address of the machine", arguments: Setup.all)
     func aBroadcastIsAnsweredFromAnAddressOfTheMachine(_ setup: Setup) throws {
         for listen: Address in ["udp://0.0.0.0:0", "udp://[::]:0"] {
             let asked = Shared<[Address]>([])
@@ -90,7 +94,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.single)
+    @Test(
+        "the local address of a datagram to a bound socket is the bound address",
+        arguments: Setup.single)
     func aBoundAddressIsAlwaysTheOneThatWasAsked(_ setup: Setup) throws {
         let asked = Shared<[Address]>([])
         try withDatagramServer(
@@ -105,7 +111,9 @@ import Testing
 
     // MARK: IPv4 by a socket of IPv6
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an IPv6 socket reports an IPv4 sender with its IPv4 address and can send to it",
+        arguments: Setup.all)
     func aSenderOfIPv4ReadsAsOneAndCanBeSentTo(_ setup: Setup) throws {
         let senders = Shared<[(DatagramSocket, Address)]>([])
         let handler = DatagramTestHandler { datagram in

@@ -25,7 +25,7 @@ import Testing
         String(decoding: try written(setup, body), as: UTF8.self)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("every form of write sends its bytes in order", arguments: Setup.all)
     func everyFormWritesItsBytesInOrder(_ setup: Setup) throws {
         let text = try writtenText(setup) { connection in
             let array = Array("array ".utf8)
@@ -44,7 +44,7 @@ import Testing
                 + "gr\u{fc}n \u{1F33F}")
     }
 
-    @Test(arguments: Setup.all)
+    @Test("an empty write of any form sends no bytes", arguments: Setup.all)
     func writingNothingIsHarmless(_ setup: Setup) throws {
         let bytes = try written(setup) { connection in
             connection.write([UInt8]())
@@ -61,7 +61,7 @@ import Testing
         #expect(bytes == [])
     }
 
-    @Test(arguments: Setup.single)
+    @Test("a decimal is written as the digits of the number", arguments: Setup.single)
     func decimalsAreTheDigitsOfTheNumber(_ setup: Setup) throws {
         let numbers = [0, 1, -1, 9, 10, -10, 99, 100, 1_234_567_890, .max, .min]
         let text = try writtenText(setup) { connection in
@@ -73,7 +73,7 @@ import Testing
         #expect(text == numbers.map { "\($0)," }.joined())
     }
 
-    @Test(arguments: Setup.single)
+    @Test("integers are written in their byte order", arguments: Setup.single)
     func integersAreWrittenInTheirOrder(_ setup: Setup) throws {
         let bytes = try written(setup) { connection in
             connection.write(integer: UInt8(1))
@@ -88,7 +88,9 @@ import Testing
         #expect(bytes == expected)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "a write into reserved space sends the bytes that were filled and no others",
+        arguments: Setup.all)
     func reservedRoomIsFilledInPlace(_ setup: Setup) throws {
         let bytes = try written(setup) { connection in
             connection.write("<")
@@ -107,7 +109,9 @@ import Testing
         #expect(bytes == expected)
     }
 
-    @Test(arguments: Setup.all)
+    @Test(
+        "an error in a write into reserved space discards the bytes of that write",
+        arguments: Setup.all)
     func anErrorFromReservedRoomWritesNothingOfIt(_ setup: Setup) throws {
         let text = try writtenText(setup) { connection in
             connection.write("before ")
@@ -125,7 +129,7 @@ import Testing
         #expect(text == "before mishap after")
     }
 
-    @Test(arguments: Setup.single)
+    @Test("a frame is written as its length and then its bytes", arguments: Setup.single)
     func aFrameIsItsLengthAndItsBytes(_ setup: Setup) throws {
         let bytes = try written(setup) { connection in
             let payload: [UInt8] = [9, 8, 7]
@@ -137,7 +141,7 @@ import Testing
         #expect(bytes == [3, 9, 8, 7] + [0, 3, 9, 8, 7] + [3, 0, 9, 8, 7] + [0, 0, 0, 0])
     }
 
-    @Test(arguments: Setup.all)
+    @Test("writes of sizes around every buffer size keep their order", arguments: Setup.all)
     func sizesAroundEveryBufferSizeKeepTheirOrder(_ setup: Setup) throws {
         let sizes = [1, 4095, 4096, 4097, 16_383, 65_535, 65_536, 65_537, 262_144, 3, 1 << 20, 1]
         let pattern = Pattern(stream: 12)
@@ -152,7 +156,7 @@ import Testing
         try pattern.verify(bytes)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("flush sends the bytes before the callback returns", arguments: Setup.all)
     func flushSendsBeforeTheCallbackReturns(_ setup: Setup) throws {
         let isReceived = Shared(false)
         let sawIt = Shared(false)
@@ -176,7 +180,7 @@ import Testing
         #expect(sawIt.value)
     }
 
-    @Test(arguments: Setup.all)
+    @Test("bytes written to other connections of the same loop are sent", arguments: Setup.all)
     func writesToAnotherConnectionOfTheLoopGoOut(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             let text = String(decoding: connection.next())
@@ -199,7 +203,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Setup.all)
+    @Test("bytes lent by one connection may be written to another", arguments: Setup.all)
     func lentBytesOfOneConnectionMayBeWrittenToAnother(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in
             let taken = connection.next()

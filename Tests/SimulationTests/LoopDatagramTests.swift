@@ -38,7 +38,9 @@ import Testing
     private static let ends = [EBADF, ENOTSOCK, ENOTCONN, EDESTADDRREQ, EPIPE, ENOSYS]
 
     /// The kernel returns such an error instead of sending the datagram.
-    @Test(arguments: oldNews, [[1], []] as [[UInt8]])
+    @Test(
+        "a send that fails because of an earlier datagram is retried and loses no datagram",
+        arguments: oldNews, [[1], []] as [[UInt8]])
     func newsOfAnEarlierOneCostsNothing(_ number: Int32, _ bytes: [UInt8]) throws {
         try withConnected { stage, token in
             for _ in 0..<2 {
@@ -62,7 +64,8 @@ import Testing
     }
 
     /// A connection that is being reset makes no retry.
-    @Test func newsOfAnEarlierOneDoesNotHoldUpAReset() throws {
+    @Test("an error about an earlier datagram does not delay a reset")
+    func newsOfAnEarlierOneDoesNotHoldUpAReset() throws {
         try withConnected { stage, token in
             stage.write([1], to: token)
             let requests = stage.turn(
@@ -73,7 +76,9 @@ import Testing
         }
     }
 
-    @Test(arguments: ownLosses)
+    @Test(
+        "a send that fails counts as a dropped datagram, and the next datagram is sent",
+        arguments: ownLosses)
     func aSendThatFailsIsALoss(_ number: Int32) throws {
         try withConnected { stage, token in
             #expect(stage.write([1], to: token) == [.send([1], token)])
@@ -87,7 +92,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ends)
+    @Test("a send that fails with an error of the socket closes it", arguments: ends)
     func aSendThatTellsOfTheSocketEndsIt(_ number: Int32) throws {
         try withConnected { stage, token in
             stage.write([1], to: token)
@@ -98,7 +103,9 @@ import Testing
     }
 
     /// The first retry comes at once, each later one after a delay.
-    @Test(arguments: losses)
+    @Test(
+        "a failed receive is retried at once and after each further failure with a delay",
+        arguments: losses)
     func aReceiveThatFailsIsTriedAgainButNotWithoutRest(_ number: Int32) throws {
         try withConnected { stage, token in
             let error = failure(.datagrams, number)
@@ -120,7 +127,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ends)
+    @Test("a receive that fails with an error of the socket closes it", arguments: ends)
     func aReceiveThatTellsOfTheSocketEndsIt(_ number: Int32) throws {
         try withConnected { stage, token in
             #expect(stage.turn((token, failure(.datagrams, number))) == [.close(token)])
@@ -130,7 +137,8 @@ import Testing
 
     // MARK: Datagram boundaries
 
-    @Test func anEmptyWriteIsOneUnlessOthersJoinIt() throws {
+    @Test("an empty write sends an empty datagram unless other writes join it")
+    func anEmptyWriteIsOneUnlessOthersJoinIt() throws {
         try withConnected { stage, token in
             #expect(stage.write([], to: token) == [.send([], token)])
             let none = stage.turn(token) { loop, connection in
@@ -148,7 +156,8 @@ import Testing
     }
 
     /// A driver that reports 0 bytes has not sent the datagram.
-    @Test func whatWasNotTakenIsSentAgain() throws {
+    @Test("a datagram is sent again when the driver reports 0 bytes sent")
+    func whatWasNotTakenIsSentAgain() throws {
         try withConnected { stage, token in
             stage.write([1], to: token)
             #expect(stage.turn((token, .sent(0))) == [.send([1], token)])
@@ -156,7 +165,8 @@ import Testing
         }
     }
 
-    @Test func piecesInSeveralChunksAreJoined() throws {
+    @Test("pieces in several chunks are sent as one datagram")
+    func piecesInSeveralChunksAreJoined() throws {
         try withConnected { stage, token in
             let first = [UInt8](repeating: 1, count: 40_000)
             let requests = stage.turn(token) { loop, connection in
@@ -173,7 +183,8 @@ import Testing
         }
     }
 
-    @Test func thoseThatArePostedTogetherStayApart() throws {
+    @Test("datagrams posted together are sent as separate datagrams")
+    func thoseThatArePostedTogetherStayApart() throws {
         try withConnected { stage, token in
             let requests = stage.turn(
                 message: .run { loop in
@@ -197,7 +208,8 @@ import Testing
     }
 
     /// Closures outside the connection's callbacks: of another connection, of the loop, of a timer.
-    @Test func closuresOfOneTurnStayApart() throws {
+    @Test("each closure of one turn writes its own datagram")
+    func closuresOfOneTurnStayApart() throws {
         try withConnected { stage, token in
             for byte: UInt8 in 1...3 {
                 _ = stage.remote.run { loop in
@@ -214,7 +226,8 @@ import Testing
     }
 
     /// Empty datagrams use memory too.
-    @Test func howManyWaitIsBounded() throws {
+    @Test("the outbound limit bounds the number of waiting empty datagrams")
+    func howManyWaitIsBounded() throws {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 50_000
         configuration.outboundLimit = 100_000
@@ -229,7 +242,8 @@ import Testing
     }
 
     /// The marks count like the limit. Otherwise a handler that respects the marks would be reset.
-    @Test func marksCountWhatALimitCounts() throws {
+    @Test("the high and low marks count waiting empty datagrams as the limit does")
+    func marksCountWhatALimitCounts() throws {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 10_000
         configuration.outboundLowMark = 5_000
@@ -250,7 +264,8 @@ import Testing
     }
 
     /// A pipe stops at the same mark.
-    @Test func aPipeStopsAtTheHighMarkOfDatagrams() throws {
+    @Test("a pipe stops at the high mark of datagrams")
+    func aPipeStopsAtTheHighMarkOfDatagrams() throws {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 2_000
         configuration.outboundLowMark = 1_000
@@ -278,7 +293,8 @@ import Testing
         return stage.loop.takeEmptyDatagram(connection)
     }
 
-    @Test func anEmptyOneIsInHandOnceAndOnlyWhileItIsShown() throws {
+    @Test("an empty datagram is available once, and only in the callback that delivers it")
+    func anEmptyOneIsInHandOnceAndOnlyWhileItIsShown() throws {
         try withConnected { stage, token in
             let taken = Monitor<[Bool]>([])
             stage.delegate.onTraffic = { loop, connection, _ in
@@ -297,7 +313,8 @@ import Testing
         }
     }
 
-    @Test func anEmptyOneOfAPauseIsInHandUntilItWasShown() throws {
+    @Test("an empty datagram that arrives last in a pause is delivered once after it")
+    func anEmptyOneOfAPauseIsInHandUntilItWasShown() throws {
         try withConnected { stage, token in
             let sender = stage.listener.address
             stage.pause(token)
@@ -313,7 +330,8 @@ import Testing
         }
     }
 
-    @Test func promisesAreToldOnceAndInOrder() throws {
+    @Test("the results of sends are reported once and in order")
+    func promisesAreToldOnceAndInOrder() throws {
         try withConnected { stage, token in
             let told = Monitor<[Int]>([])
             stage.turn(

@@ -199,4 +199,19 @@ import Testing
             #expect(stage.remote.counters.timeouts.current == 2)
         }
     }
+
+    /// The loop has nothing left to send, and the target's kernel has: its peer reads.
+    @Test("a pipe is idle only as a whole, and not while the target's peer reads")
+    func idleAsAWhole() throws {
+        try withPipe(idle: .milliseconds(400)) { stage, source, target in
+            try stage.leaveInSendQueue([UInt8](repeating: 1, count: 100))
+            for _ in 0..<20 {
+                for _ in 0..<30 { stage.turn(after: .milliseconds(10)) }
+                #expect(stage.peers[1].read(atMost: 1).count == 1)
+            }
+            #expect(stage.remote.counters.timeouts.current == 0)
+            for _ in 0..<90 { stage.turn(after: .milliseconds(10)) }
+            #expect(stage.delegate.take(source) == [.closed("timeout")])
+        }
+    }
 }

@@ -76,4 +76,19 @@ import Testing
             #expect(time <= 803, "\(time)")
         }
     }
+
+    @Test("a peer that reads what the kernel holds is not idle, although the loop has sent all")
+    func kernelHolds() throws {
+        try withStage(Wait.idle.configuration) { stage in
+            _ = try stage.open()
+            try stage.leaveInSendQueue([1, 2, 3])
+            for _ in 0..<3 {
+                for _ in 0..<35 { stage.turn(after: .milliseconds(10)) }
+                #expect(!hasTimedOut(stage))
+                #expect(stage.peers[0].read(atMost: 1).count == 1)
+            }
+            let time = try #require(timeUntilClosed(stage))
+            #expect(time <= 803, "\(time)")
+        }
+    }
 }

@@ -29,6 +29,23 @@ extension Rule {
             return found
         })
 
+    /// A test's name is a sentence in quotes.
+    static let testNames = Rule(
+        name: "test names",
+        applies: {
+            $0.isSwift && $0.isUnder("Tests", "Examples/Tests")
+                && $0.path != "Tests/TidyTests/RuleExample.swift"
+        },
+        violations: { file in
+            file.code.indices.compactMap { index in
+                guard file.code[index].trimmed.hasPrefix("@Test") else { return nil }
+                let rest = file.lines[index].trimmed.dropFirst("@Test".count)
+                let next = index + 1 < file.lines.count ? file.lines[index + 1].trimmed : ""
+                let isNamed = rest.hasPrefix("(\"") || rest == "(" && next.hasPrefix("\"")
+                return isNamed ? nil : (index + 1, "a test without a sentence in quotes")
+            }
+        })
+
     /// Rows of tables and a link alone may be longer.
     static let pageColumns = Rule(
         name: "page columns",

@@ -16,6 +16,7 @@ struct Rule: Sendable, CustomStringConvertible {
 
     static let all: [Rule] = [
         .columns, .pageColumns, .fileLength, .functionLength, .notEmpty, .words, .plainEnglish,
+        .testNames,
         .libraryCalls, .opening, .documentation, .trust, .arrows, .noBackendConditions,
     ]
 }

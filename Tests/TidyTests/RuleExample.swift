@@ -66,6 +66,9 @@ struct RuleExample: Sendable, CustomStringConvertible {
             .plainEnglish, "Scripts/a", bad: "x # As\n# It. What is it?", at: 2,
             good: "What=1\n# It is. That is it."),
         RuleExample(
+            .testNames, "Tests/A/A.swift", bad: "@Test(\n    \"a b\")\n@Test func a() {}", at: 3,
+            good: "@Test(\"a b\", arguments: [1])\n@Test(\n    \"c d\")"),
+        RuleExample(
             .pageColumns, "docs/A.md", bad: "x\nx " + String(repeating: "é", count: 99), at: 2,
             good: "| " + String(repeating: "é", count: 101) + "\nx"),
         RuleExample(

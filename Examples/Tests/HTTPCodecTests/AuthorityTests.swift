@@ -24,7 +24,7 @@ import Testing
         return Array(text.utf8).withUnsafeBytes { parser.parse($0) }
     }
 
-    @Test(arguments: good)
+    @Test("the parser accepts each valid authority in Host and in a target", arguments: good)
     func isTaken(_ authority: String) {
         let field = "GET / HTTP/1.1\r\nHost: \(authority) \r\n\r\n"
         #expect(progress(field) == .complete(field.utf8.count))
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test(arguments: bad)
+    @Test("the parser refuses each invalid authority with status 400", arguments: bad)
     func isRefused(_ authority: String) {
         let field = "GET / HTTP/1.1\r\nHost: \(authority)\r\n\r\n"
         #expect(progress(field) == .refused(.badRequest))
@@ -47,13 +47,16 @@ import Testing
     }
 
     /// CONNECT to a host and a port is not implemented, since this server is no proxy.
-    @Test(arguments: [("a:80", Status.notImplemented), ("a", .badRequest), ("a:", .badRequest)])
+    @Test(
+        "CONNECT without a port is refused with status 400",
+        arguments: [("a:80", Status.notImplemented), ("a", .badRequest), ("a:", .badRequest)])
     func connectNeedsAPort(_ target: String, _ status: Status) {
         #expect(progress("CONNECT \(target) HTTP/1.1\r\nHost: a\r\n\r\n") == .refused(status))
     }
 
     /// An empty Host is valid, since a target may have no authority.
-    @Test func anEmptyHostIsOne() {
+    @Test("the parser accepts an empty Host")
+    func anEmptyHostIsOne() {
         let text = "GET / HTTP/1.1\r\nHost: \r\n\r\n"
         #expect(progress(text) == .complete(text.utf8.count))
     }

@@ -40,7 +40,9 @@ import Testing
     ]
     private static let end = " HTTP/1.1\r\nHost: a\r\n\r\n"
 
-    @Test(arguments: parts)
+    @Test(
+        "the parser accepts exactly the bytes that are allowed in each part of a request",
+        arguments: parts)
     func onlyWhatMayStandThereIsTaken(_ part: Part) {
         for length in Self.lengths {
             for place in 0..<length {
@@ -65,10 +67,12 @@ import Testing
         return bytes.withUnsafeBytes { parser.parse($0) } == .complete(bytes.count)
     }
 
-    @Test(arguments: [
-        ("/a?b", "/a"), ("/a?b?c", "/a"), ("/?", "/"), ("/0123456789?b", "/0123456789"),
-        ("http://a/b?c", "/b"), ("http://a?c", "/"), ("http://a", "/"), ("/a%3Fb", "/a%3Fb"),
-    ])
+    @Test(
+        "a path ends at the first question mark of the target",
+        arguments: [
+            ("/a?b", "/a"), ("/a?b?c", "/a"), ("/?", "/"), ("/0123456789?b", "/0123456789"),
+            ("http://a/b?c", "/b"), ("http://a?c", "/"), ("http://a", "/"), ("/a%3Fb", "/a%3Fb"),
+        ])
     func aPathEndsAtTheFirstQuestionMark(_ target: String, _ path: String) {
         let bytes = Array("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
         var parser = RequestParser()

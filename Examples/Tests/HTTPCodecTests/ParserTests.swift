@@ -5,7 +5,9 @@ import TestSupport
 import Testing
 
 @Suite struct ParserTests {
-    @Test(arguments: Requests.good + Requests.hostile)
+    @Test(
+        "the parser's result does not depend on how the input is cut",
+        arguments: Requests.good + Requests.hostile)
     func whatIsReadDoesNotDependOnTheCuts(_ row: Row) {
         let bytes = row.bytes
         #expect(Transcript.of(bytes) == row.expected)
@@ -19,7 +21,7 @@ import Testing
     }
 
     /// Bytes after a refused request must not become another request.
-    @Test(arguments: Requests.hostile)
+    @Test("the parser reads no request after a refused request", arguments: Requests.hostile)
     func nothingIsReadAfterARefusal(_ row: Row) {
         guard row.text.hasSuffix("\r\n") else { return }
         let next = Array("GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
@@ -27,7 +29,8 @@ import Testing
     }
 
     /// Bytes that were parsed once are replaced by line feeds, each of which would end a line.
-    @Test func noByteIsScannedTwice() {
+    @Test("the parser scans no byte of a head twice")
+    func noByteIsScannedTwice() {
         var bytes = Array("GET / HTTP/1.1\r\nHost: a\r\nA: ".utf8)
         var parser = RequestParser()
         for _ in 0..<1000 {
@@ -41,7 +44,8 @@ import Testing
         }
     }
 
-    @Test func noByteOfAChunkLineIsScannedTwice() {
+    @Test("the decoder scans no byte of a chunk line twice")
+    func noByteOfAChunkLineIsScannedTwice() {
         var bytes = Array("5;".utf8)
         var decoder = BodyDecoder(.chunked)
         for _ in 0..<200 {
@@ -52,7 +56,8 @@ import Testing
         }
     }
 
-    @Test func bodiesMayComeInOneByteChunks() {
+    @Test("the decoder reads a body of chunks of one byte each")
+    func bodiesMayComeInOneByteChunks() {
         let count = 5000
         let body = String(repeating: "1\r\nx\r\n", count: count) + "0\r\n\r\n"
         let text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body

@@ -15,7 +15,9 @@ import Testing
 
     /// After this response, the client may or may not send the body. Therefore no later byte may be
     /// read as a request.
-    @Test(arguments: Form.all)
+    @Test(
+        "a client that expects 100-continue gets the decided status, then a close",
+        arguments: Form.all)
     func whoAsksFirstIsToldAndClosed(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         for (method, path, status) in Self.decided {
@@ -35,7 +37,7 @@ import Testing
     }
 
     /// The body is read and dropped, and the next request is found after it.
-    @Test(arguments: Form.all)
+    @Test("a response that is decided early is sent before the body arrives", arguments: Form.all)
     func whatIsDecidedIsToldBeforeTheBody(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
@@ -51,7 +53,9 @@ import Testing
     }
 
     /// A request gets one response only.
-    @Test(arguments: Form.all)
+    @Test(
+        "a bad or slow body after its response closes the connection without another response",
+        arguments: Form.all)
     func aBadOrSlowBodyBehindAnAnswerClosesAlone(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--body-timeout", "300"])
         for end in ["zz\r\n", ""] {
@@ -66,7 +70,9 @@ import Testing
         #expect(counts["requests_refused_total{status=\"408\"}"] == 1)
     }
 
-    @Test(arguments: Form.all)
+    @Test(
+        "the server opens no file before the body of the request has arrived",
+        arguments: Form.all)
     func noFileIsHeldForABody(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         func holds() throws -> Bool {
@@ -94,7 +100,7 @@ import Testing
 
     /// A long body may arrive slowly as long as it keeps the rate, for which only its own bytes
     /// count.
-    @Test(arguments: Form.all)
+    @Test("a long body may arrive slowly as long as it keeps the body rate", arguments: Form.all)
     func aLongBodyMayTakeLong(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--body-timeout", "1000", "--body-rate", "1000"])
         let body = String(repeating: "x", count: 2000)
@@ -113,7 +119,7 @@ import Testing
     }
 
     /// The bytes that arrived before do not matter.
-    @Test(arguments: Form.all)
+    @Test("a body that stops arriving is refused with status 408", arguments: Form.all)
     func aBodyThatStopsComingIsNotWaitedFor(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--body-timeout", "300", "--body-rate", "1"])
         for fields in ["Content-Length: 20000\r\n", "Transfer-Encoding: chunked\r\n"] {
@@ -126,7 +132,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Form.all)
+    @Test("each request is logged as one line of the access log", arguments: Form.all)
     func eachRequestIsALineOfTheAccessLog(_ form: Form) throws {
         var template = Array("/tmp/millrace-log-XXXXXX".utf8CString)
         let file = mkstemp(&template)
@@ -158,7 +164,7 @@ import Testing
     }
 
     /// Log lines are lost, but responses are not. Every line in the log is complete.
-    @Test(arguments: Form.all)
+    @Test("an access log that is not read delays no response", arguments: Form.all)
     func aLogThatNobodyReadsHoldsNobodyUp(_ form: Form) throws {
         let path = "/tmp/millrace-pipe-\(getpid())-\(form.backend)-\(form.loops)"
         unlink(path)

@@ -9,7 +9,9 @@ import Testing
         "\(method) \(path) HTTP/1.1\r\nHost: a\r\n\(fields)\r\n"
     }
 
-    @Test(arguments: Form.all)
+    @Test(
+        "ranges and conditional fields select the whole file, a part or no body",
+        arguments: Form.all)
     func partsAndConditions(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
@@ -58,7 +60,7 @@ import Testing
         #expect(try client.receiveResponse(toHead: true)["content-length"] == "3000000")
     }
 
-    @Test(arguments: Form.all)
+    @Test("a path outside the root returns 400 or 404", arguments: Form.all)
     func whatIsOutsideIsNotToBeHad(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
@@ -74,7 +76,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Form.all)
+    @Test(
+        "a folder without a final slash is redirected, and a folder returns its index file",
+        arguments: Form.all)
     func foldersAndTheirNames(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
@@ -104,7 +108,9 @@ import Testing
     }
 
     /// The test uses a file system that stores all of these times.
-    @Test(arguments: Form.all, [Int.min, -62_167_219_201, 253_402_300_800, Int.max])
+    @Test(
+        "a file's time outside the range of HTTP dates does not end the server",
+        arguments: Form.all, [Int.min, -62_167_219_201, 253_402_300_800, Int.max])
     func noTimeOfAFileEndsTheServer(_ form: Form, _ seconds: Int) throws {
         var template = Array("/dev/shm/millrace-http-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
@@ -137,7 +143,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test("conditions are read in obsolete date formats and on several lines", arguments: Form.all)
     func conditionsInOldFormsAndOnSeveralLines(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
@@ -166,7 +172,9 @@ import Testing
     ]
 
     /// A turn handles only some requests that need the disk, so that other clients get their turn.
-    @Test(arguments: Form.all, lookUps)
+    @Test(
+        "a pipeline of requests for files is handled in many loop turns",
+        arguments: Form.all, lookUps)
     func aPipelineOfLookUpsTakesManyTurns(
         _ form: Form, _ asked: (path: String, fields: String, status: Int)
     ) throws {
@@ -200,7 +208,9 @@ import Testing
     }
 
     /// A lack of resources must not look like a missing file, because caches keep a 404.
-    @Test(arguments: Form.all)
+    @Test(
+        "a server without free descriptors returns status 500 for an existing file",
+        arguments: Form.all)
     func aServerOutOfDescriptorsSaysSo(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         func limit(_ most: String) throws {
@@ -224,7 +234,7 @@ import Testing
 
     /// The file is far longer than a connection's buffers. The client waits before it reads, and
     /// more requests follow in its pipeline.
-    @Test(arguments: Form.all)
+    @Test("a client that reads a long file slowly receives all of it", arguments: Form.all)
     func aLongFileWaitsForASlowReader(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()

@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 
 @Suite struct FuzzTests {
-    @Test func aShortRunFindsNothing() throws {
+    @Test("a short fuzz run reports no failure")
+    func aShortRunFindsNothing() throws {
         let script = "\(ServerProgram.repository)/Scripts/fuzz"
         let result = try Program([script, "3"]).finish(within: 120)
         #expect(result.status == 0, "see .build/fuzz for the input")

@@ -31,7 +31,7 @@ import Testing
         ),
     ]
 
-    @Test(arguments: Form.all)
+    @Test("a hostile request is refused, and no request after it is read", arguments: Form.all)
     func whatIsHostileIsRefusedAndNothingAfterItIsRead(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         for (text, status) in Self.hostile {
@@ -46,7 +46,9 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test(
+        "requests sent byte by byte get the same responses as requests sent in one piece",
+        arguments: Form.all)
     func singleBytesGetTheSameAsOnePiece(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let text =
@@ -65,7 +67,7 @@ import Testing
         #expect(try singly.receiveAll() == expected)
     }
 
-    @Test(arguments: Form.all)
+    @Test("pipelined responses arrive in the order of their requests", arguments: Form.all)
     func pipelinedAnswersComeInOrder(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
@@ -85,7 +87,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Form.all)
+    @Test(
+        "the server handles HTTP/1.0, keep-alive, HEAD, refused methods and 100-continue",
+        arguments: Form.all)
     func versionsAndMethods(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let old = try server.client()
@@ -109,7 +113,7 @@ import Testing
         #expect(try client.receiveResponse().text == "ok")
     }
 
-    @Test(arguments: Form.all)
+    @Test("the Allow field of a 405 lists the methods of the resource", arguments: Form.all)
     func allowIsWhatTheResourceTakes(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
@@ -126,7 +130,7 @@ import Testing
     }
 
     /// A server that waits for a line end would never answer them.
-    @Test(arguments: Form.all)
+    @Test("a client of another protocol gets status 400 and a close at once", arguments: Form.all)
     func otherProtocolsAreToldAtOnce(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--head-timeout", "3600000"])
         let hellos: [[UInt8]] = [
@@ -143,7 +147,9 @@ import Testing
         #expect(try server.metrics()["requests_refused_total{status=\"408\"}"] == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test(
+        "percent-encoded paths are decoded once, and invalid ones are refused",
+        arguments: Form.all)
     func percentSignsMakeNoOtherPath(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let client = try server.client()
@@ -157,7 +163,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Form.all)
+    @Test(
+        "a client that is too slow gets status 408, and its connection is closed",
+        arguments: Form.all)
     func whoIsTooSlowIsToldAndClosed(_ form: Form) throws {
         let server = try ServerUnderTest(
             form, ["--head-timeout", "200", "--body-timeout", "300", "--idle-timeout", "1000"])
@@ -180,7 +188,7 @@ import Testing
         #expect(try idle.isAtEnd())
     }
 
-    @Test(arguments: Form.all)
+    @Test("the server answers requests in flight before it stops", arguments: Form.all)
     func requestsInFlightAreAnsweredBeforeItStops(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let head = try server.client()

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct HostileInputTests {
     /// Writes a table to the file that MILLRACE_HOSTILE_TABLE names; `make hostile` prints it.
-    @Test(arguments: Form.all)
+    @Test("each hostile input is refused, and no request after it is read", arguments: Form.all)
     func eachIsRefusedAndNothingBehindItIsRead(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         var table = ""

@@ -10,7 +10,7 @@ import Testing
         return result.output
     }
 
-    @Test(arguments: Form.all)
+    @Test("the server returns correct responses to curl", arguments: Form.all)
     func curlIsServed(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         let base = "http://127.0.0.1:\(server.port)"
@@ -30,7 +30,9 @@ import Testing
     }
 
     /// Runs with and without keep-alive, which ab must request in its HTTP/1.0.
-    @Test(arguments: Form.all, [["-k"], []])
+    @Test(
+        "the server answers every request of ApacheBench with and without keep-alive",
+        arguments: Form.all, [["-k"], []])
     func apacheBenchIsServed(_ form: Form, _ options: [String]) throws {
         let server = try ServerUnderTest(form)
         let url = "http://127.0.0.1:\(server.port)/json"
@@ -49,7 +51,7 @@ import Testing
     }
 
     /// Checks that h11, an independent library, reads every accepted request in the same way.
-    @Test(arguments: Form.all)
+    @Test("h11 reads every accepted request in the same way as the server", arguments: Form.all)
     func h11AgreesOnWhatIsAccepted(_ form: Form) throws {
         try expectAgreement(form, [Self.differential])
     }
@@ -57,6 +59,7 @@ import Testing
     /// Like `h11AgreesOnWhatIsAccepted`, but with pipelines of several requests and the parser of
     /// Node.js.
     @Test(
+        "llhttp, the parser of Node.js, reads accepted pipelines as the server does",
         .enabled(if: (try? Program(["node", "--version"]).finish().status) == 0, "needs Node.js"),
         arguments: Form.all)
     func llhttpAgreesOnWhatIsAccepted(_ form: Form) throws {

@@ -22,7 +22,9 @@ struct Attack: CustomTestStringConvertible, Sendable {
 @Suite struct SlowClientTests {
     private static let connections = 100
 
-    @Test(arguments: ["epoll", "io_uring"], Attack.all)
+    @Test(
+        "the server closes the connections of a slow attack and answers other clients",
+        arguments: ["epoll", "io_uring"], Attack.all)
     func anAttackByTime(_ backend: String, _ attack: Attack) throws {
         let server = try ServerUnderTest(
             Form(backend: backend, loops: 1),
@@ -62,7 +64,9 @@ struct Attack: CustomTestStringConvertible, Sendable {
 
     /// The client always reads something, so it is never idle, but it must be reset. This holds for
     /// a connection that is kept alive and for one that only sends the rest of a response.
-    @Test(arguments: Form.all, ["keep-alive", "close"])
+    @Test(
+        "a client that reads slower than the response rate is reset, although never idle",
+        arguments: Form.all, ["keep-alive", "close"])
     func whoTakesALittleNowAndThenIsReset(_ form: Form, _ connection: String) throws {
         let server = try ServerUnderTest(
             form, ["--response-timeout", "500", "--response-rate", "6000000"])
@@ -82,7 +86,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
     }
 
     /// A long response has more time than a short one, and the next response has its own time.
-    @Test(arguments: Form.all)
+    @Test("a client that reads a long response slowly receives all of it", arguments: Form.all)
     func whoTakesALongAnswerSlowlyGetsIt(_ form: Form) throws {
         let server = try ServerUnderTest(
             form, ["--response-timeout", "200", "--response-rate", "100000"])
@@ -100,7 +104,9 @@ struct Attack: CustomTestStringConvertible, Sendable {
     }
 
     /// The server is busy with the requests that follow, and must not wait for ever all the same.
-    @Test(arguments: Form.all)
+    @Test(
+        "a client that does not read its responses times out despite pipelined requests",
+        arguments: Form.all)
     func requestsBehindAnAnswerThatIsNotReadKeepNoConnection(_ form: Form) throws {
         let server = try ServerUnderTest(form, ["--idle-timeout", "300"])
         let client = try server.client(receiveBuffer: 4096)
@@ -117,7 +123,9 @@ struct Attack: CustomTestStringConvertible, Sendable {
 
     /// Endless pipelines of requests whose responses are small, large, or files. A connection may
     /// hold no more than its marks and its unread input, however large the responses would be.
-    @Test(arguments: ["epoll", "io_uring"], ["/plaintext", "/metrics", "/big"])
+    @Test(
+        "a client that never reads uses bounded memory",
+        arguments: ["epoll", "io_uring"], ["/plaintext", "/metrics", "/big"])
     func whoNeverReadsCostsBoundedMemory(_ backend: String, _ path: String) throws {
         let server = try ServerUnderTest(Form(backend: backend, loops: 1))
         let floods = 3

@@ -24,7 +24,7 @@ import Testing
         #expect(report.contains("\r\nsubscribers_cut_off:0\r\n"), "\(report)")
     }
 
-    @Test(arguments: Form.all)
+    @Test("a pipeline of published messages reaches every subscriber in order", arguments: Form.all)
     func aPipelineOfMessagesReachesEverybody(_ form: Form) throws {
         let server = try ServerProcess(form)
         let subscribers = try (0..<20).map { _ in try subscriber(server) }
@@ -40,7 +40,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test("messages of many publishers reach many subscribers", arguments: Form.all)
     func manyPublishersReachManySubscribers(_ form: Form) throws {
         let server = try ServerProcess(form)
         let subscribers = try (0..<200).map { _ in try subscriber(server) }
@@ -58,7 +58,7 @@ import Testing
     }
 
     /// Publishes more than may wait for other loops. The publisher must wait and then continue.
-    @Test(arguments: Form.all)
+    @Test("a publisher waits for the other loops, and no message is lost", arguments: Form.all)
     func aPublisherWaitsForOtherLoops(_ form: Form) throws {
         let server = try ServerProcess(form)
         let subscribers = try (0..<4).map { _ in try subscriber(server) }
@@ -79,7 +79,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test("messages to a pattern reach subscribers on every loop", arguments: Form.all)
     func patternsReachSubscribersOnEveryLoop(_ form: Form) throws {
         let server = try ServerProcess(form)
         let subscribers = try (0..<4).map { _ in try server.connect() }
@@ -106,7 +106,9 @@ import Testing
     }
 
     /// RESP3 has no place for a message there: a client would read it as a reply.
-    @Test(arguments: Form.all)
+    @Test(
+        "a message arrives after the replies of a transaction, never between them",
+        arguments: Form.all)
     func noMessageLiesAmongTheRepliesOfATransaction(_ form: Form) throws {
         let server = try ServerProcess(form)
         let client = try server.connect()
@@ -125,7 +127,7 @@ import Testing
 
     /// Sends all requests before it reads the first reply: 40 MB each way, more than the kernel
     /// buffers.
-    @Test(arguments: Form.all)
+    @Test("a client may send all its requests before it reads the first reply", arguments: Form.all)
     func aClientMayWriteAllBeforeItReads(_ form: Form) throws {
         let server = try ServerProcess(form)
         let client = try server.connect(receiveBuffer: 65_536)
@@ -141,7 +143,9 @@ import Testing
     }
 
     /// Waiting replies have a limit, above which requests wait as well. All are served later.
-    @Test(arguments: Form.all)
+    @Test(
+        "replies that wait for a client use bounded memory, and all are sent later",
+        arguments: Form.all)
     func whatMayWaitHasALimit(_ form: Form) throws {
         let server = try ServerProcess(form, ["--unread-limit", "1"])
         let client = try server.connect(receiveBuffer: 65_536)

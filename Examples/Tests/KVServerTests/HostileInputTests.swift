@@ -4,7 +4,9 @@ import Testing
 
 @Suite struct HostileInputTests {
     /// Writes a table to the file that MILLRACE_HOSTILE_TABLE names; `make hostile` prints it.
-    @Test(arguments: Form.all)
+    @Test(
+        "each hostile input gets an error reply, and the connection is closed",
+        arguments: Form.all)
     func eachIsToldAndTheConnectionEnds(_ form: Form) throws {
         let server = try ServerProcess(form)
         var table = ""

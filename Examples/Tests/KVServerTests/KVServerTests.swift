@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite struct KVServerTests {
-    @Test(arguments: Form.all)
+    @Test("pipelined replies keep the order of their requests", arguments: Form.all)
     func pipelinedRepliesKeepTheirOrder(_ form: Form) throws {
         let server = try ServerProcess(form)
         let clients = try (0..<4).map { _ in try server.connect() }
@@ -26,7 +26,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test("requests that arrive byte by byte are answered", arguments: Form.all)
     func requestsArriveByteByByte(_ form: Form) throws {
         let server = try ServerProcess(form)
         let client = try server.connect()
@@ -40,7 +40,7 @@ import Testing
     }
 
     /// Requests far more replies than the marks allow. No reply is lost, and no buffer overflows.
-    @Test(arguments: Form.all)
+    @Test("a client that reads large replies slowly receives all of them", arguments: Form.all)
     func aSlowReaderOfLargeRepliesGetsThemAll(_ form: Form) throws {
         let server = try ServerProcess(form)
         let client = try server.connect(receiveBuffer: 4096)
@@ -61,7 +61,7 @@ import Testing
     }
 
     /// One reply may be longer than the library's own limit on a connection's buffers.
-    @Test(arguments: ["epoll", "io_uring"])
+    @Test("a client receives a large value completely", arguments: ["epoll", "io_uring"])
     func aLargeValueComesBack(_ backend: String) throws {
         let server = try ServerProcess(Form(backend: backend, loops: 1))
         let client = try server.connect()
@@ -84,7 +84,9 @@ import Testing
 
     /// An HTTP request that a page makes a browser send is not served, and neither are commands
     /// behind it.
-    @Test(arguments: Form.all)
+    @Test(
+        "the server closes a connection that sends HTTP and executes no command after it",
+        arguments: Form.all)
     func aBrowserIsNotServed(_ form: Form) throws {
         let server = try ServerProcess(form)
         for start in ["POST / HTTP/1.1\r\n", "hOST: a\r\n"] {
@@ -98,7 +100,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test("requests sent before SIGTERM are answered", arguments: Form.all)
     func whatWasAskedBeforeSIGTERMIsAnswered(_ form: Form) throws {
         let server = try ServerProcess(form)
         let client = try server.connect()

@@ -12,7 +12,7 @@ import Testing
         return text
     }
 
-    @Test(arguments: Form.all)
+    @Test("redis-cli works with the server", arguments: Form.all)
     func redisCLI(_ form: Form) throws {
         let server = try ServerProcess(form)
         #expect(try cli(server, ["SET", "a", "b c"]) == "OK\n")
@@ -31,7 +31,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all, [1, 16])
+    @Test("redis-benchmark reports no error for chosen commands", arguments: Form.all, [1, 16])
     func redisBenchmark(_ form: Form, _ depth: Int) throws {
         let server = try ServerProcess(form)
         let (status, text) = try ServerProcess.run([
@@ -46,7 +46,9 @@ import Testing
 
     /// Runs redis-benchmark with its own list of commands. Its LRANGE tests read up to 600
     /// elements.
-    @Test(arguments: ["epoll", "io_uring"])
+    @Test(
+        "redis-benchmark reports no error for its own list of commands",
+        arguments: ["epoll", "io_uring"])
     func redisBenchmarkWithoutAnyChoice(_ backend: String) throws {
         let server = try ServerProcess(Form(backend: backend, loops: 2))
         let (status, text) = try ServerProcess.run([
@@ -61,7 +63,7 @@ import Testing
     }
 
     /// Sends the same commands to redis-server, which is another name of a program of redis-tools.
-    @Test(arguments: ["epoll", "io_uring"])
+    @Test("the server's replies equal those of redis-server", arguments: ["epoll", "io_uring"])
     func repliesAreThoseOfRedis(_ backend: String) throws {
         let (status, text) = try ServerProcess.run(
             [
@@ -77,7 +79,8 @@ import Testing
         (try? ServerProcess.run([$0, "-c", "import redis"]).0) == 0
     }
 
-    @Test(arguments: Form.all, [2, 3])
+    @Test(
+        "the Python client works with the server in RESP2 and RESP3", arguments: Form.all, [2, 3])
     func pythonClient(_ form: Form, _ version: Int) throws {
         let python = try #require(Self.python, "apt-get install python3-redis")
         let server = try ServerProcess(form)

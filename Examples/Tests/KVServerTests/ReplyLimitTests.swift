@@ -19,7 +19,9 @@ import Testing
         #expect(received == reply, "\(request.prefix(40).debugDescription)")
     }
 
-    @Test(arguments: Form.all)
+    @Test(
+        "a request whose reply exceeds the limit gets an error and changes no data",
+        arguments: Form.all)
     func whoAsksForTooMuchIsToldSo(_ form: Form) throws {
         let server = try ServerProcess(form, ["--reply-limit", "1"])
         let client = try server.connect()
@@ -54,7 +56,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test("a value that is too long for a reply is not removed or replaced", arguments: Form.all)
     func aValueThatIsTooLongIsNotLost(_ form: Form) throws {
         let server = try ServerProcess(form, ["--reply-limit", "1"])
         let client = try server.connect()
@@ -68,7 +70,7 @@ import Testing
     }
 
     /// The reply would have 300 MB, of which hardly any are built.
-    @Test(arguments: Form.all)
+    @Test("a refused reply uses little memory", arguments: Form.all)
     func whatIsRefusedTakesNoMemory(_ form: Form) throws {
         let server = try ServerProcess(form, ["--reply-limit", "1"])
         let client = try server.connect()
@@ -82,7 +84,9 @@ import Testing
     }
 
     /// A client that could not know its subscriptions is disconnected.
-    @Test(arguments: Form.all)
+    @Test(
+        "a client is disconnected when its confirmations or messages exceed the reply limit",
+        arguments: Form.all)
     func confirmationsAndMessagesThatAreTooLong(_ form: Form) throws {
         let server = try ServerProcess(form, ["--reply-limit", "1"])
         let greedy = try server.connect()

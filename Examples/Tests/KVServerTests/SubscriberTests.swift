@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @Suite struct SubscriberTests {
-    @Test(arguments: Form.all)
+    @Test("messages reach subscribers on every loop", arguments: Form.all)
     func messagesReachSubscribersOnEveryLoop(_ form: Form) throws {
         let server = try ServerProcess(form)
         let subscribers = try (0..<4).map { _ in try server.connect() }
@@ -31,7 +31,7 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
-    @Test(arguments: Form.all)
+    @Test("no message follows the end of a subscription", arguments: Form.all)
     func noMessageFollowsTheEndOfASubscription(_ form: Form) throws {
         let server = try ServerProcess(form)
         let (publisher, subscriber) = (try server.connect(), try server.connect())
@@ -59,7 +59,7 @@ import Testing
     /// Leaves and joins a channel while messages are on their way. In between, the subscriber reads
     /// a counter that the publisher increments. The counter shows which messages were published
     /// before and after the new subscription.
-    @Test(arguments: Form.all)
+    @Test("a new subscription receives no earlier messages", arguments: Form.all)
     func aNewSubscriptionGetsNoEarlierMessages(_ form: Form) throws {
         let server = try ServerProcess(form)
         let (publisher, subscriber) = (try server.connect(), try server.connect())
@@ -95,7 +95,7 @@ import Testing
 
     /// A subscriber that reads nothing is disconnected. The count of receivers that PUBLISH returns
     /// shows the end of its connection.
-    @Test(arguments: Form.all)
+    @Test("a subscriber that never reads is disconnected", arguments: Form.all)
     func aSubscriberThatNeverReadsIsCutOff(_ form: Form) throws {
         let server = try ServerProcess(form)
         let subscriber = try server.connect(receiveBuffer: 4096)

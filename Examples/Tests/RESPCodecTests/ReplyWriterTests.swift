@@ -10,7 +10,8 @@ import Testing
         return String(decoding: writer.bytes, as: UTF8.self)
     }
 
-    @Test func kindsThatBothVersionsWriteAlike() {
+    @Test("simple strings, errors, bulks and arrays are the same in RESP2 and RESP3")
+    func kindsThatBothVersionsWriteAlike() {
         for version in [2, 3] {
             #expect(written(version) { $0.simple("OK") } == "+OK\r\n")
             #expect(written(version) { $0.error("ERR a\r\nb") } == "-ERR a  b\r\n")
@@ -21,7 +22,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, 9, 10, -1, 99, 100, .max, .min, 1_000_000_000_000_000_000])
+    @Test(
+        "integers are written and parsed in decimal",
+        arguments: [0, 9, 10, -1, 99, 100, .max, .min, 1_000_000_000_000_000_000])
     func integers(_ value: Int) {
         #expect(written(2) { $0.integer(value) } == ":\(value)\r\n")
         var text = "\(value)"
@@ -29,7 +32,8 @@ import Testing
     }
 
     /// A reply that does not fit is dropped, and earlier replies stay.
-    @Test func aReplyAboveTheLimitIsReplaced() {
+    @Test("a reply above the limit is replaced by an error, and earlier replies stay")
+    func aReplyAboveTheLimitIsReplaced() {
         let limit = ReplyWriter.smallestLimit
         let writer = ReplyWriter(capacity: 8, limit: limit)
         let text = String(repeating: "x", count: 1000)
@@ -57,7 +61,8 @@ import Testing
             !writer.hasOverflowed && writer.bytes[full...].elementsEqual("-ERR too long\r\n".utf8))
     }
 
-    @Test func textAndFractions() {
+    @Test("verbatim text and fractions have their own types in RESP3 and are bulks in RESP2")
+    func textAndFractions() {
         let digits = Array("1.5".utf8)
         #expect(
             written(2) { reply in digits.withUnsafeBytes { reply.double($0) } } == "$3\r\n1.5\r\n")
@@ -67,7 +72,8 @@ import Testing
         #expect(written(3) { $0.verbatim("0123456789") } == "=14\r\ntxt:0123456789\r\n")
     }
 
-    @Test func kindsThatDiffer() {
+    @Test("nulls, maps, sets and pushes are written differently in RESP2 and RESP3")
+    func kindsThatDiffer() {
         #expect(written(2) { $0.null() } == "$-1\r\n" && written(3) { $0.null() } == "_\r\n")
         #expect(written(2) { $0.nullArray() } == "*-1\r\n")
         #expect(written(3) { $0.nullArray() } == "_\r\n")

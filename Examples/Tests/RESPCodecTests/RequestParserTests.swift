@@ -36,7 +36,7 @@ struct ParserRun {
 
 @Suite struct RequestParserMemoryTests {
     /// The request is an array or an inline request.
-    @Test(arguments: [true, false])
+    @Test("the parser keeps no large capacity after one long request", arguments: [true, false])
     func oneLongRequestLeavesNoMemoryBehind(_ isArray: Bool) {
         let count = 20_000
         let text =
@@ -56,7 +56,9 @@ struct ParserRun {
 }
 
 @Suite struct RequestParserTests {
-    @Test(arguments: ParserRow.good + ParserRow.wide + ParserRow.hostile)
+    @Test(
+        "each input returns the same requests and error however it is cut",
+        arguments: ParserRow.good + ParserRow.wide + ParserRow.hostile)
     func eachInputComesToTheSameHoweverItIsCut(_ row: ParserRow) {
         let input = Array(row.input.utf8)
         var dice = SplitMix64(seed: UInt64(input.count))
@@ -71,25 +73,28 @@ struct ParserRun {
         }
     }
 
-    @Test func aLineMayBeAsLongAsTheLimit() {
+    @Test("the parser accepts a line as long as the limit")
+    func aLineMayBeAsLongAsTheLimit() {
         let line = String(repeating: "a", count: 65_536)
         #expect(ParserRun(Array((line + "\n").utf8)) { 1000 }.requests == [[line]])
     }
 
     /// Quadratic work would take minutes.
-    @Test func aLongRequestByteByByteIsLookedAtOnce() {
+    @Test("the parser scans a long request that arrives byte by byte only once")
+    func aLongRequestByteByByteIsLookedAtOnce() {
         let value = String(repeating: "v", count: 200_000)
         let input = "*2\r\n$4\r\nECHO\r\n$200000\r\n\(value)\r\n" + "*1\r\n$4\r\nPING\r\n"
         #expect(ParserRun(Array(input.utf8)) { 1 }.requests == [["ECHO", value], ["PING"]])
     }
 
     /// A count alone must not make the parser reserve memory.
-    @Test func manyArgumentsAreNotBelievedBeforeTheyCome() {
+    @Test("the parser waits for the arguments that a large count announces")
+    func manyArgumentsAreNotBelievedBeforeTheyCome() {
         let run = ParserRun(Array("*2147483647\r\n$1\r\na\r\n".utf8)) { 7 }
         #expect(run.requests.isEmpty && run.error == nil)
     }
 
-    @Test(arguments: 0..<200)
+    @Test("random input never traps, and its result never depends on the cuts", arguments: 0..<200)
     func noiseNeverTrapsAndNeverDependsOnTheCut(_ seed: Int) {
         var dice = SplitMix64(seed: UInt64(seed))
         let alphabet = Array("*$0123-\r\n\r\n\"'\\x GET".utf8)

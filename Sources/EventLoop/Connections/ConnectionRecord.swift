@@ -80,6 +80,29 @@ package enum ConnectionState: UInt8, Sendable {
     case closing
 }
 
+/// The reasons for which a connection is not read. It is read again when none is left.
+@usableFromInline
+package struct PauseReasons: OptionSet, Sendable {
+    @usableFromInline package let rawValue: UInt32
+    @inlinable package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The handler has paused reading.
+    @inlinable package static var handler: Self { Self(rawValue: 1 << 2) }
+    /// The peer does not read its output.
+    @inlinable package static var output: Self { Self(rawValue: 1 << 3) }
+    /// The target of the connection's pipe accepts no more bytes now.
+    @inlinable static var pipe: Self { Self(rawValue: 1 << 20) }
+    /// The handler has requested another connection, which is on its way.
+    @inlinable static var connect: Self { Self(rawValue: 1 << 21) }
+    /// The connection's blocking work is at its limit.
+    @inlinable package static var work: Self { Self(rawValue: 1 << 25) }
+
+    @inlinable static var all: Self { [.handler, .output, .pipe, .connect, .work] }
+    /// The reasons that may last as long as the peer or the program chooses.
+    static var unbounded: Self { [.handler, .output, .pipe, .work] }
+}
+
+/// The facts about a connection beside its state. The word has the bits of `PauseReasons` too.
 @usableFromInline
 package struct ConnectionFlags: OptionSet, Sendable {
     @usableFromInline package let rawValue: UInt32
@@ -89,10 +112,6 @@ package struct ConnectionFlags: OptionSet, Sendable {
     static let receiving = ConnectionFlags(rawValue: 1 << 0)
     /// That stream is being stopped and has not ended yet.
     static let stopping = ConnectionFlags(rawValue: 1 << 1)
-    /// The handler has paused reading.
-    @inlinable package static var paused: Self { Self(rawValue: 1 << 2) }
-    /// The library has paused reading, since the peer does not read its output.
-    @inlinable package static var throttled: Self { Self(rawValue: 1 << 3) }
     /// Above the high mark at some time since `onWritable`.
     @inlinable package static var congested: Self { Self(rawValue: 1 << 4) }
     /// Bytes were written since the last flush.
@@ -125,18 +144,12 @@ package struct ConnectionFlags: OptionSet, Sendable {
     @inlinable package static var datagrams: Self { Self(rawValue: 1 << 18) }
     /// Received bytes go to another connection.
     @inlinable static var piped: Self { Self(rawValue: 1 << 19) }
-    /// That other connection accepts no more bytes now.
-    @inlinable static var pipeFull: Self { Self(rawValue: 1 << 20) }
-    /// Waits for a connection that the handler has requested.
-    @inlinable static var connectingOut: Self { Self(rawValue: 1 << 21) }
     /// The handler reports that it is busy, so a stop waits for it.
     static let busy = ConnectionFlags(rawValue: 1 << 22)
     /// In a state other than `open`. A flag, so that one test covers the common case.
     @inlinable static var notOpen: Self { Self(rawValue: 1 << 23) }
-    /// The handler waits for more input than has arrived: see `awaited`.
+    /// The handler waits for more input than has arrived: see `expectedInput`.
     @inlinable static var expectingInput: Self { Self(rawValue: 1 << 24) }
-    /// This connection's blocking work is at its limit.
-    @inlinable package static var workFull: Self { Self(rawValue: 1 << 25) }
     /// No more bytes can be sent, after a reset or another error, which is the cause of the coming
     /// close. Received bytes are still shown, and pauses no longer count.
     static let broken = ConnectionFlags(rawValue: 1 << 26)
@@ -151,19 +164,20 @@ package struct ConnectionFlags: OptionSet, Sendable {
     /// The handler was notified of the peer's end, which closes the connection once it is not busy.
     static let endShown = ConnectionFlags(rawValue: 1 << 31)
 
-    /// Reasons not to read.
-    static let notReading: ConnectionFlags = [
-        .paused, .throttled, .pipeFull, .workFull, .connectingOut,
-    ]
-    /// Reasons that may last as long as the peer or the program chooses.
-    static let pauses: ConnectionFlags = [.paused, .throttled, .pipeFull, .workFull]
+    /// The reasons of `PauseReasons`, in the same word so that one test covers them.
+    @inlinable static func paused(_ reasons: PauseReasons) -> Self {
+        Self(rawValue: reasons.rawValue)
+    }
     /// Reasons why fresh input needs more than a callback.
     @inlinable static var needsReceived: Self {
-        [.notOpen, .paused, .throttled, .pipeFull, .workFull, .connectingOut, .piped]
+        [.notOpen, .paused(.all), .piped]
     }
     /// Reasons why a completed send needs more than a count.
     @inlinable static var needsSent: Self {
-        [.notOpen, .hasPromises, .throttled, .congested, .writeEnded, .datagrams, .reserving]
+        [
+            .notOpen, .hasPromises, .paused(.output), .congested, .writeEnded, .datagrams,
+            .reserving,
+        ]
     }
     /// Reasons why a write needs more than a copy.
     static let needsWrite: ConnectionFlags = [.notOpen, .writeEnded, .datagrams, .reserving]

@@ -39,6 +39,15 @@ extension UnsafeMutablePointer<ConnectionRecord> {
         nonmutating set { pointee.state = newValue }
     }
 
+    /// The part of `flags` that holds the reasons for a pause.
+    package internal(set) var pauses: PauseReasons {
+        get { PauseReasons(rawValue: flags.rawValue).intersection(.all) }
+        nonmutating set {
+            flags.subtract(.paused(.all))
+            flags.formUnion(.paused(newValue))
+        }
+    }
+
     // MARK: Fields that a request seldom uses
 
     var listener: UInt16 {

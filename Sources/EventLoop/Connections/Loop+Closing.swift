@@ -8,7 +8,7 @@ extension Loop {
         guard connection.state == .open else { return }
         connection.state = .finishing
         connection.lastSent = now
-        connection.flags.subtract(.notReading)
+        connection.pauses = []
         connection.flags.subtract([.trafficDue, .wakeDue, .workDue, .endDue])
         if !isCurrent(connection) { enqueue(connection) }
         guard let details = connection.details?.takeUnretainedValue() else { return }
@@ -74,7 +74,7 @@ extension Loop {
         if connection.flags.contains(.workDue) { startWork(connection) }
         if connection.flags.contains(.piped) { passOnUnread(connection) }
         let flags = connection.flags
-        let isReading = flags.isDisjoint(with: .notReading)
+        let isReading = connection.pauses.isEmpty
         if flags.contains(.piped) {
             connection.flags.subtract([.wakeDue, .trafficDue])
         } else if flags.contains(.wakeDue) || (flags.contains(.trafficDue) && isReading) {
@@ -84,7 +84,7 @@ extension Loop {
         }
         // The callback may have closed, paused or congested the connection.
         if connection.state == .open && connection.flags.contains(.endDue)
-            && connection.flags.isDisjoint(with: .notReading)
+            && connection.pauses.isEmpty
         {
             connection.flags.remove(.endDue)
             tellPeerEnded(connection)

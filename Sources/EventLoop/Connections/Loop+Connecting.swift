@@ -176,18 +176,18 @@ extension Loop {
     /// Pauses a connection until the one that it has requested is open: its bytes and its end wait.
     package func holdForConnect(_ connection: ConnectionReference) {
         guard connection.state == .open else { return }
-        connection.flags.insert(.connectingOut)
+        connection.pauses.insert(.connect)
         connection.details?.takeUnretainedValue().pendingConnects += 1
         updateReading(connection)
     }
 
     package func otherCame(_ connection: ConnectionReference) {
-        guard connection.flags.contains(.connectingOut),
+        guard connection.pauses.contains(.connect),
             let details = connection.details?.takeUnretainedValue()
         else { return }
         details.pendingConnects -= 1
         guard details.pendingConnects == 0 else { return }
-        connection.flags.remove(.connectingOut)
+        connection.pauses.remove(.connect)
         updateReading(connection)
         enqueue(connection)
     }

@@ -25,7 +25,7 @@ extension Loop {
         var deadline: Nanoseconds?
         func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
         if let idle = configuration.idleTimeout {
-            add((isHeldByOthers(connection) ? now : seen(connection.lastProgress)) + idle)
+            add(idleSince(connection) + idle)
         }
         if let read = configuration.readTimeout {
             // A paused connection misses no input.
@@ -47,21 +47,26 @@ extension Loop {
     /// The deadline of a broken connection. After a reset the kernel has little left to receive;
     /// after another error the peer may continue for ever.
     private func brokenDeadline(_ connection: ConnectionReference) -> Nanoseconds {
-        let isHeldUp = connection.flags.contains(.pipeFull)
+        let isHeldUp = connection.pauses.contains(.pipe)
         return (isHeldUp ? now : connection.lastSent) + configuration.closeTimeout
     }
 
-    /// Whether the server works, or a pipe's target is full, which has time-outs of its own. False
+    /// The time from which a connection is idle. The server's own work stops that clock, but not
     /// while output waits for the peer: a further request must not keep a connection open whose
-    /// earlier answer is not read.
-    private func isHeldByOthers(_ connection: ConnectionReference) -> Bool {
-        !awaitsPeer(connection)
-            && (connection.flags.contains(.pipeFull) || isWorking(connection))
+    /// earlier answer is not read. A pipe is idle as a whole, since its source is held back by the
+    /// target's peer and waits for its answer.
+    private func idleSince(_ connection: ConnectionReference) -> Nanoseconds {
+        if isWorking(connection) && !awaitsPeer(connection) { return now }
+        var progress = connection.lastProgress
+        if connection.flags.contains(.piped), let other = target(of: connection) {
+            progress = max(progress, other.lastProgress)
+        }
+        return seen(progress)
     }
 
     /// The peer's turn: the connection is read, and no blocking work is pending.
     private func isAwaitingInput(_ connection: ConnectionReference) -> Bool {
-        connection.flags.isDisjoint(with: .notReading) && !hasWork(connection)
+        connection.pauses.isEmpty && !hasWork(connection)
     }
 
     /// Whether unread bytes show that the peer is not silent. That excuse ends after
@@ -101,6 +106,9 @@ extension Loop {
         if isWaitingForPeer(connection) { return resetWhenTaken(connection) }
         if connection.state == .lingering { return lookAtLingering(connection) }
         checkSendQueue(connection)
+        if connection.flags.contains(.piped), let other = target(of: connection) {
+            checkSendQueue(other)
+        }
         guard let deadline = deadline(of: connection) else { return }
         guard deadline <= now else { return armTimer(connection) }
         if connection.state == .connecting {

@@ -82,13 +82,13 @@ extension Loop {
 
     /// Whether there is room for another job under the limit.
     package func canOffload(_ connection: ConnectionReference) -> Bool {
-        connection.state == .open && !connection.flags.contains(.workFull)
+        connection.state == .open && !connection.pauses.contains(.work)
     }
 
     /// Pauses reading, since input causes more work than is done.
     private func pauseForWork(_ connection: ConnectionReference) {
-        guard connection.flags.isDisjoint(with: [.workFull, .broken]) else { return }
-        connection.flags.insert(.workFull)
+        guard connection.flags.isDisjoint(with: [.paused(.work), .broken]) else { return }
+        connection.pauses.insert(.work)
         counters.workPauses.add()
         updateReading(connection)
     }
@@ -144,10 +144,10 @@ extension Loop {
     /// Resumes reading at half of the limit. Reports an end that waited for the last job.
     private func resumeAfterWork(_ connection: ConnectionReference, _ work: ConnectionWork) {
         guard connection.state == .open else { return }
-        if connection.flags.contains(.workFull)
+        if connection.pauses.contains(.work)
             && work.count <= configuration.workLimit / 2
         {
-            connection.flags.remove(.workFull)
+            connection.pauses.remove(.work)
             // The handler stopped reading in the middle of its input.
             showUnread(connection)
         }

@@ -23,7 +23,8 @@ extension Loop {
         targetDetails.pipeSources.append(source.token)
         source.flags.insert(.piped)
         passOnEmptyDatagram(source)
-        source.flags.subtract([.trafficDue, .wakeDue, .pipeFull, .throttled])
+        source.flags.subtract([.trafficDue, .wakeDue])
+        source.pauses.subtract([.pipe, .output])
         // An end that the handler knows already must reach the target too.
         if source.flags.contains(.peerEnded) { source.flags.insert(.endDue) }
         updateReading(source)
@@ -32,7 +33,7 @@ extension Loop {
     }
 
     /// The target of a pipe while it accepts writes.
-    private func target(of source: ConnectionReference) -> ConnectionReference? {
+    func target(of source: ConnectionReference) -> ConnectionReference? {
         guard let token = source.details?.takeUnretainedValue().pipeTarget,
             let target = table.find(token), target.state == .open
         else { return nil }
@@ -51,7 +52,7 @@ extension Loop {
         }
         // The write has marked the target as congested, so `relieve` will follow.
         if target.outbound.memory > pipeMark(of: source) {
-            source.flags.insert(.pipeFull)
+            source.pauses.insert(.pipe)
             updateReading(source)
         }
     }
@@ -81,10 +82,10 @@ extension Loop {
     /// Resumes the sources of a target that has caught up.
     func reliefForPipe(_ target: ConnectionReference) {
         for token in target.details?.takeUnretainedValue().pipeSources ?? [] {
-            guard let source = table.find(token), source.flags.contains(.pipeFull) else {
+            guard let source = table.find(token), source.pauses.contains(.pipe) else {
                 continue
             }
-            source.flags.remove(.pipeFull)
+            source.pauses.remove(.pipe)
             updateReading(source)
             enqueue(source)
         }

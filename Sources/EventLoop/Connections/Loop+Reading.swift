@@ -14,7 +14,7 @@ extension Loop {
             passOnUnread(connection)
             return passOn(connection, bytes)
         }
-        if !connection.flags.isDisjoint(with: .notReading) {
+        if !connection.pauses.isEmpty {
             // Late bytes of a stream that is being stopped: kept in order, shown after the pause.
             connection.inbound.append(bytes)
             connection.flags.insert(.trafficDue)
@@ -55,8 +55,7 @@ extension Loop {
 
     /// Reports the peer's end after all input before it has been shown.
     private func endOfInput(_ connection: ConnectionReference) {
-        let waits = ConnectionFlags.notReading.union(.trafficDue)
-        if connection.flags.isDisjoint(with: waits) {
+        if connection.pauses.isEmpty && !connection.flags.contains(.trafficDue) {
             tellPeerEnded(connection)
         } else {
             connection.flags.insert(.endDue)
@@ -126,10 +125,10 @@ extension Loop {
         guard let details = connection.details?.takeUnretainedValue() else { return }
         if details.cause == nil { details.cause = .reset(error) }
         // Unread bytes were not shown because the library itself had paused reading.
-        let wasPausedByUs = !connection.flags.isDisjoint(with: [.throttled, .workFull])
+        let wasPausedByUs = !connection.pauses.isDisjoint(with: [.output, .work])
         if wasPausedByUs { showUnread(connection) }
         connection.flags.insert([.broken, .writeEnded, .endSent, .congested])
-        connection.flags.subtract(.pauses)
+        connection.pauses.subtract(.unbounded)
         connection.lastSent = now
         armTimer(connection)
         failPromises(connection, .reset(error))
@@ -158,7 +157,7 @@ extension Loop {
     /// answer. Otherwise the loss of the peer would go unnoticed.
     private func watch(_ connection: ConnectionReference) {
         guard connection.flags.isDisjoint(with: [.watching, .datagrams, .broken]),
-            !connection.flags.isDisjoint(with: ConnectionFlags.pauses.union(.peerEnded))
+            !connection.pauses.isDisjoint(with: .unbounded) || connection.flags.contains(.peerEnded)
         else { return }
         connection.flags.insert(.watching)
         driver.submit(.watch, for: connection.token)
@@ -176,7 +175,7 @@ extension Loop {
         let isWanted: Bool
         switch connection.state {
         case .open:
-            isWanted = flags.isDisjoint(with: ConnectionFlags.notReading.union(.peerEnded))
+            isWanted = connection.pauses.isEmpty && !flags.contains(.peerEnded)
         case .finishing, .lingering: isWanted = !flags.contains(.peerEnded)
         case .closing, .free, .listening, .connecting: return
         }
@@ -213,15 +212,15 @@ extension Loop {
     package func pauseReading(_ connection: ConnectionReference) {
         guard connection.state == .open, !connection.flags.contains(.broken)
         else { return }
-        connection.flags.insert(.paused)
+        connection.pauses.insert(.handler)
         updateReading(connection)
     }
 
     package func resumeReading(_ connection: ConnectionReference) {
         guard connection.state == .open,
-            connection.flags.contains(.paused)
+            connection.pauses.contains(.handler)
         else { return }
-        connection.flags.remove(.paused)
+        connection.pauses.remove(.handler)
         updateReading(connection)
         // Bytes or an end from the pause are shown by the loop, not inside this call.
         enqueue(connection)

@@ -26,17 +26,25 @@ extension Loop {
         progressTimeout(connection).map { now + max(1, $0 / 4) }
     }
 
+    /// Checks the send queue of an open or finishing connection. The kernel may still hold bytes
+    /// when the loop has none left.
     func checkSendQueue(_ connection: ConnectionReference) {
-        guard progressTimeout(connection) != nil else { return }
+        guard connection.state == .open || connection.state == .finishing,
+            connection.flags.isDisjoint(with: [.datagrams, .broken])
+        else { return }
         noteSendQueue(connection, sockets.sendQueue(connection.descriptor))
     }
 
     /// Stores the queue's length. That counts as progress unless an earlier check, since the last
-    /// progress, found the same length. The first check counts, since it has no length to compare.
+    /// progress, found the same length. The first check of waiting bytes counts, since it has no
+    /// length to compare.
     func noteSendQueue(_ connection: ConnectionReference, _ count: Int) {
         let count = Int32(clamping: count)
         let isChecked = connection.sendQueueChecked >= connection.lastSent
-        if !isChecked || count != connection.sendQueue { connection.lastSent = now }
+        let hasMoved =
+            isChecked
+            ? count != connection.sendQueue : count > 0 || !connection.outbound.isEmpty
+        if hasMoved { connection.lastSent = now }
         connection.sendQueue = count
         connection.sendQueueChecked = now
     }

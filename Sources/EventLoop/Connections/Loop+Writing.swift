@@ -199,9 +199,9 @@ extension Loop {
     /// for ever. Not for the source of a pipe, since its output has another cause.
     private func throttle(_ connection: ConnectionReference) {
         guard connection.state == .open,
-            connection.flags.isDisjoint(with: [.throttled, .readsAhead, .piped, .broken])
+            connection.flags.isDisjoint(with: [.paused(.output), .readsAhead, .piped, .broken])
         else { return }
-        connection.flags.insert([.throttled, .congested])
+        connection.flags.insert([.paused(.output), .congested])
         counters.readPauses.add()
         updateReading(connection)
     }
@@ -238,7 +238,7 @@ extension Loop {
         if connection.flags.contains(.hasPromises) { tellSent(connection) }
         if !connection.outbound.isEmpty && isSending(connection) { sendNext(connection) }
         if connection.outbound.backlog <= configuration.outboundLowMark {
-            if !connection.flags.isDisjoint(with: [.throttled, .congested]) {
+            if !connection.flags.isDisjoint(with: [.paused(.output), .congested]) {
                 relieve(connection)
             }
             if connection.outbound.isEmpty
@@ -253,9 +253,9 @@ extension Loop {
     func relieve(_ connection: ConnectionReference) {
         guard connection.state == .open, !connection.flags.contains(.broken)
         else { return }
-        let wasThrottled = connection.flags.contains(.throttled)
+        let wasThrottled = connection.pauses.contains(.output)
         let wasCongested = connection.flags.contains(.congested)
-        connection.flags.subtract([.throttled, .congested])
+        connection.flags.subtract([.paused(.output), .congested])
         // Unread bytes are shown before more are read, and both callbacks may fill the queue again.
         // Otherwise each relief would leave more bytes unread.
         if wasThrottled { showUnread(connection) }
@@ -276,8 +276,8 @@ extension Loop {
             return throttleIfCongested(connection)
         }
         connection.flags.insert(.readsAhead)
-        guard connection.flags.contains(.throttled) else { return }
-        connection.flags.remove(.throttled)
+        guard connection.pauses.contains(.output) else { return }
+        connection.pauses.remove(.output)
         showUnread(connection)
     }
 

@@ -15,7 +15,7 @@ extension Loop {
         guard connection.state == .open else { return }
         if connection.flags.contains(.piped) { return passOn(connection, bytes) }
         connection.inbound.release()
-        if !connection.flags.isDisjoint(with: .notReading) {
+        if !connection.pauses.isEmpty {
             // Only the latest datagram is kept during a pause, as if the socket had room for one.
             if connection.flags.contains(.trafficDue) { counters.datagramDrops.add() }
             connection.inbound.append(bytes)

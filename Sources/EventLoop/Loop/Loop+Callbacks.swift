@@ -40,7 +40,7 @@ extension Loop {
     private func judgeUnread(_ connection: ConnectionReference) {
         let flags = connection.flags
         let isPausedByUs = !flags.isDisjoint(with: [
-            .trafficDue, .throttled, .workFull, .connectingOut, .piped,
+            .trafficDue, .paused([.output, .work, .connect]), .piped,
         ])
         guard connection.state == .open, !isPausedByUs else { return }
         // Bytes received before a reset are shown as long as the handler consumes them.

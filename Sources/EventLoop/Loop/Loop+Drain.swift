@@ -84,7 +84,7 @@ extension Loop {
     /// are a slow callback, other connections, no free buffer, or the turn's budget.
     func hasUnread(_ connection: ConnectionReference) -> Bool {
         if isBehind { return true }
-        return connection.flags.isDisjoint(with: .notReading)
+        return connection.pauses.isEmpty
             && sockets.hasUnread(connection.descriptor)
     }
 
