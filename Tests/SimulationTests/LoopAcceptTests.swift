@@ -217,6 +217,22 @@ import Testing
         }
     }
 
+    @Test("callbacks that use up the time of a stop do not reset the clients in the backlog")
+    func stopHeldUp() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            let token = try stage.open()
+            for _ in 0..<40 { stage.connectPeer() }
+            stage.delegate.onTraffic = { _, _, _ in stage.driver.now += .milliseconds(1_500) }
+            stage.stopAccepting()
+            stage.turn((token, .received([1])), (listener, .stopped(.accept)))
+            for _ in 0..<3 { stage.turn() }
+            stage.turn((listener, .closed))
+            #expect(stage.remote.counters.opened.current == 41)
+            #expect(stage.owner.take().last == .acceptingStopped)
+        }
+    }
+
     @Test("a stop of a full server serves who was parked, limit or not")
     func stopWhileFull() throws {
         try withStage { stage in

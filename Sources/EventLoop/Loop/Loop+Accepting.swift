@@ -196,6 +196,9 @@ extension Loop {
 
     /// Connections accepted from one backlog in one turn of a stopping loop.
     private static var emptyingBudget: Int { 16 }
+    /// The same when the time is up: the clients that have waited, and not a flood's. Linux's usual
+    /// `net.core.somaxconn`.
+    private static var lastEmptyingBudget: Int { 4096 }
     /// The longest time for emptying, since under a flood a backlog is never empty.
     static var longestEmptying: Nanoseconds { 1_000_000_000 }
 
@@ -271,27 +274,34 @@ extension Loop {
     private func emptyBacklog(_ listener: Int) {
         guard case .emptying(let end) = listeners[listener].state else { return }
         // After a hand-out in the meantime, the backlog belongs to another server.
-        guard driver.clock < end, !owner.isHandedOut(listeners[listener].bound) else {
-            emptyingCount -= 1
-            return closeListener(listener)
+        guard !owner.isHandedOut(listeners[listener].bound) else { return endEmptying(listener) }
+        // A slow callback may have used up the time before there was a single look.
+        let isLast = driver.clock >= end
+        if !isLast {
+            guard listeners[listener].looksAgain <= now, targetBehind(of: listener) == nil else {
+                return
+            }
         }
-        guard listeners[listener].looksAgain <= now, targetBehind(of: listener) == nil else {
-            return
-        }
-        for _ in 0..<Self.emptyingBudget {
+        for _ in 0..<(isLast ? Self.lastEmptyingBudget : Self.emptyingBudget) {
             do throws(SystemError) {
                 let descriptor = listeners[listener].bound.descriptor
                 guard let waiting = try sockets.acceptWaiting(on: descriptor) else {
-                    emptyingCount -= 1
-                    return closeListener(listener)
+                    return endEmptying(listener)
                 }
                 placeInAnyCase(waiting, listener: listener)
             } catch {
+                if isLast { break }
                 // Descriptors are short; connections that close free some.
                 listeners[listener].looksAgain = now + Listener.shortestBackOff
                 return
             }
         }
+        if isLast { endEmptying(listener) }
+    }
+
+    private func endEmptying(_ listener: Int) {
+        emptyingCount -= 1
+        closeListener(listener)
     }
 
     private func closeListener(_ listener: Int) {
