@@ -30,8 +30,12 @@ extension Connection {
     /// disks. A file that turns out shorter resets the connection. Throws `.closed`,
     /// `.invalidOption`, or `.system`, also for a `udp://` connection.
     public func sendFile(_ descriptor: CInt, offset: Int, count: Int) throws(NetError) {
-        try sendFile(offset, count) { () throws(SystemError) in
-            try FilePart(duplicating: descriptor, offset: offset, left: count)
+        let core = try coreForFile(offset, count)
+        do throws(SystemError) {
+            try core.sendFile(
+                record, FilePart(duplicating: descriptor, offset: offset, left: count))
+        } catch {
+            throw NetError(error)
         }
     }
 
@@ -42,13 +46,18 @@ extension Connection {
     public func sendFile(
         takingOver descriptor: CInt, offset: Int, count: Int
     ) throws(NetError) {
-        var file: FilePart? = FilePart(descriptor: descriptor, offset: offset, left: count)
-        try sendFile(offset, count) { () throws(SystemError) in file.take()! }
+        // It closes the descriptor, on every path.
+        let file = FilePart(descriptor: descriptor, offset: offset, left: count)
+        let core = try coreForFile(offset, count)
+        do throws(SystemError) {
+            try core.sendFile(record, file)
+        } catch {
+            throw NetError(error)
+        }
     }
 
-    private func sendFile(
-        _ offset: Int, _ count: Int, _ open: () throws(SystemError) -> FilePart
-    ) throws(NetError) {
+    /// Returns the loop if it may be asked to send so much of a file.
+    private func coreForFile(_ offset: Int, _ count: Int) throws(NetError) -> LoopCore {
         guard let core, isOpen else { throw .closed }
         // No file is larger, and sums of the queued lengths cannot overflow.
         let most = 1 << 60
@@ -58,11 +67,7 @@ extension Connection {
             throw .invalidOption(
                 "offset or count", "\(offset), \(count)", "give a part of the file")
         }
-        do throws(SystemError) {
-            try core.sendFile(record, try open())
-        } catch {
-            throw NetError(error)
-        }
+        return core
     }
 }
 

@@ -8,22 +8,22 @@
 @usableFromInline
 package struct ConnectionRecord: ~Copyable {
     /// The token of the record's current use.
-    @usableFromInline package internal(set) var token: Token
+    @usableFromInline var token: Token
     @usableFromInline var storedState = ConnectionState.free
     /// The number of the listener or datagram socket that has the slot.
     var listener: UInt16 = 0
-    @usableFromInline package internal(set) var flags: ConnectionFlags = .notOpen
-    @usableFromInline package internal(set) var loop: Unmanaged<Loop>
-    @usableFromInline package var inbound = InboundBuffer()
-    @usableFromInline package internal(set) var outbound = OutboundQueue()
+    @usableFromInline var flags: ConnectionFlags = .notOpen
+    @usableFromInline var loop: Unmanaged<Loop>
+    @usableFromInline var inbound = InboundBuffer()
+    @usableFromInline var outbound = OutboundQueue()
     @usableFromInline var lastReceived: Nanoseconds = 0
     /// 0 until bytes were sent.
     @usableFromInline var lastSent: Nanoseconds = 0
 
     // MARK: Fields that a request seldom uses
 
-    package internal(set) var details: Unmanaged<ConnectionDetails>?
-    package internal(set) var descriptor = Descriptor(-1)
+    var details: Unmanaged<ConnectionDetails>?
+    var descriptor = Descriptor(-1)
     /// The bytes in the kernel that the peer's host had not acknowledged, or a Unix peer not read,
     /// at the last check.
     var sendQueue: Int32 = 0
@@ -33,14 +33,14 @@ package struct ConnectionRecord: ~Copyable {
     var sentTotal = 0
     /// The unread input that the handler waits for, which may exceed the inbound cap. Valid while
     /// `.expectingInput`.
-    package var expectedInput = 0
+    var expectedInput = 0
     /// Bytes discarded since the close began.
     var discarded = 0
     /// The time of the last check of `sendQueue`.
     var sendQueueChecked: Nanoseconds = 0
     var lingerStart: Nanoseconds = 0
 
-    @usableFromInline package internal(set) var state: ConnectionState {
+    @usableFromInline var state: ConnectionState {
         @inlinable get { storedState }
         set {
             storedState = newValue

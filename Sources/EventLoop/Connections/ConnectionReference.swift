@@ -74,7 +74,7 @@ extension UnsafeMutablePointer<ConnectionRecord> {
         @inline(__always) get { pointee.sentTotal }
         @inline(__always) nonmutating _modify { yield &pointee.sentTotal }
     }
-    package var expectedInput: Int {
+    var expectedInput: Int {
         @inline(__always) get { pointee.expectedInput }
         @inline(__always) nonmutating _modify { yield &pointee.expectedInput }
     }

@@ -58,7 +58,7 @@ extension Loop {
     private func idleSince(_ connection: ConnectionReference) -> Nanoseconds {
         if isWorking(connection) && !awaitsPeer(connection) { return now }
         var progress = connection.lastProgress
-        if connection.flags.contains(.piped), let other = target(of: connection) {
+        if let other = target(of: connection) {
             progress = max(progress, other.lastProgress)
         }
         return seen(progress)
@@ -106,9 +106,7 @@ extension Loop {
         if isWaitingForPeer(connection) { return resetWhenTaken(connection) }
         if connection.state == .lingering { return lookAtLingering(connection) }
         checkSendQueue(connection)
-        if connection.flags.contains(.piped), let other = target(of: connection) {
-            checkSendQueue(other)
-        }
+        if let other = target(of: connection) { checkSendQueue(other) }
         guard let deadline = deadline(of: connection) else { return }
         guard deadline <= now else { return armTimer(connection) }
         if connection.state == .connecting {
