@@ -97,6 +97,18 @@ import Testing
 
     // MARK: Pausing
 
+    @Test("an end that comes alone during a pause is told after it")
+    func endWhilePaused() throws {
+        try withStage { stage in
+            let token = try stage.open()
+            #expect(stage.pause(token) == [.stop(.receive, token)])
+            stage.turn((token, .endOfStream))
+            #expect(stage.delegate.take(token) == [])
+            stage.resume(token)
+            #expect(stage.delegate.take(token) == [.closed("peer")])
+        }
+    }
+
     @Test("bytes and an end that come after the stop are told after the pause, in order")
     func lateWhilePaused() throws {
         try withStage(halfClosing) { stage in
