@@ -12,7 +12,9 @@ let strict: [SwiftSetting] = [
 let package = Package(
     name: "millrace",
     products: [
-        .library(name: "NetAPI", targets: ["NetAPI"])
+        .library(name: "NetAPI", targets: ["NetAPI"]),
+        // Apart, so that only its users need OpenSSL.
+        .library(name: "NetTLS", targets: ["NetTLS"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0")
@@ -42,6 +44,12 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
+        .target(
+            name: "CMillraceTLS", path: "Sources/CTLS",
+            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+        .target(
+            name: "NetTLS", dependencies: ["NetAPI", "MillraceEventLoop", "CMillraceTLS"],
+            path: "Sources/TLS", swiftSettings: strict),
         // The third driver: a script or a seed replaces the kernel. Not part of the product.
         .target(
             name: "MillraceSimulation", dependencies: ["MillraceEventLoop"],
@@ -61,7 +69,10 @@ let package = Package(
             dependencies: ["MillraceEventLoop", "NetAPI", "MillraceSimulation"],
             swiftSettings: strict),
         .testTarget(
-            name: "NetAPITests", dependencies: ["NetAPI", "MillraceEventLoop", "CMillraceLinux"],
+            name: "NetAPITests",
+            dependencies: [
+                "NetAPI", "NetTLS", "MillraceEventLoop", "CMillraceLinux", "CMillraceTLS",
+            ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

@@ -147,6 +147,7 @@ extension CloseReason {
             case .local: .local
             case .peer: .peer
             case .reset(let error): .reset(NetError(error))
+            case .filter(let error): .reset(NetError(insecure: error))
             case .handlerError(is OffloadRefused): .handlerError(NetError.tooMuchOffloaded)
             case .handlerError(let error): .handlerError(error)
             case .timeout: .timeout

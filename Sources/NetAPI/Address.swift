@@ -2,7 +2,9 @@ internal import Glibc
 internal import MillraceEventLoop
 
 /// The address of a listener or a socket: `tcp://host:port`, `tcp4://`, `tcp6://`, `udp://`,
-/// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`.
+/// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`. With TLS: `tls://`,
+/// `tls4://`, `tls6://`, `tls+unix://`, `tls+fd://`. To connect, `tls://93.184.216.34:443?name=a.b`
+/// names the server to verify.
 ///
 /// Hosts are IPv4 or IPv6 in digits, `localhost`, or empty for every address of the machine. Names
 /// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. `tcp://:9000` is the
@@ -19,6 +21,10 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     let isAnyHost: Bool
     /// The descriptor of a socket that was bound elsewhere.
     let inherited: CInt?
+    /// Indicates TLS.
+    package let isSecured: Bool
+    /// The name that a server's certificate must have; nil: its address.
+    package let serverName: String?
 
     public init(stringLiteral value: String) {
         self = Self.parse(value) ?? Address(description: value, nil)
@@ -79,7 +85,8 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         }
         return first.unmapped == second.unmapped
             && one.inherited == other.inherited && one.onlyV6 == other.onlyV6
-            && one.isDatagram == other.isDatagram
+            && one.isDatagram == other.isDatagram && one.isSecured == other.isSecured
+            && one.serverName == other.serverName
     }
 
     public func hash(into hasher: inout Hasher) {
@@ -105,8 +112,11 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
 
     private init(
         description: String, _ socketAddress: SocketAddress?, onlyV6: Bool = false,
-        isDatagram: Bool = false, isAnyHost: Bool = false, inherited: CInt? = nil
+        isDatagram: Bool = false, isAnyHost: Bool = false, inherited: CInt? = nil,
+        isSecured: Bool = false, serverName: String? = nil
     ) {
+        self.isSecured = isSecured
+        self.serverName = serverName
         self.isAnyHost = isAnyHost
         self.isDatagram = isDatagram
         self.inherited = inherited
@@ -116,7 +126,7 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     }
 
     /// Converts a socket's own address.
-    init(_ socketAddress: SocketAddress?, isDatagram: Bool = false) {
+    init(_ socketAddress: SocketAddress?, isDatagram: Bool = false, isSecured: Bool = false) {
         guard let socketAddress else {
             self = .unknown
             return
@@ -125,10 +135,14 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         case .v4(_, let port), .v6(_, let port, _):
             self.init(
                 description:
-                    "\(isDatagram ? "udp" : "tcp")://\(socketAddress.hostText ?? ""):\(port)",
-                socketAddress, isDatagram: isDatagram)
+                    "\(isDatagram ? "udp" : isSecured ? "tls" : "tcp")"
+                    + "://\(socketAddress.hostText ?? ""):\(port)",
+                socketAddress, isDatagram: isDatagram, isSecured: isSecured)
         case .unix(let path, let isAbstract):
-            self.init(description: "unix://\(isAbstract ? "@" : "")\(path)", socketAddress)
+            self.init(
+                description:
+                    "\(isSecured ? "tls+" : "")unix://\(isAbstract ? "@" : "")\(path)",
+                socketAddress, isSecured: isSecured)
         }
     }
 
@@ -136,6 +150,17 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
 
     private static func parse(_ text: String) -> Address? {
         guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return nil }
+        guard text.hasPrefix("tls"), let (plain, name) = parseSecured(text) else {
+            return parsePlain(text)
+        }
+        guard let address = parsePlain(plain) else { return nil }
+        return Address(
+            description: text, address.socketAddress, onlyV6: address.onlyV6,
+            isAnyHost: address.isAnyHost, inherited: address.inherited, isSecured: true,
+            serverName: name)
+    }
+
+    private static func parsePlain(_ text: String) -> Address? {
         if let path = rest(of: text, after: "unix://") { return parseUnix(text, path) }
         if let digits = rest(of: text, after: "fd://") {
             guard let number = CInt(digits), number >= 0 else { return nil }
@@ -151,6 +176,25 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
             }
         }
         return nil
+    }
+
+    /// Returns the same address without TLS, and the server's name behind it; nil without TLS.
+    private static func parseSecured(_ text: String) -> (plain: String, name: String?)? {
+        let schemes = [
+            ("tls+unix://", "unix://"), ("tls+fd://", "fd://"), ("tls://", "tcp://"),
+            ("tls4://", "tcp4://"), ("tls6://", "tcp6://"),
+        ]
+        guard let (secured, plain) = schemes.first(where: { text.hasPrefix($0.0) }) else {
+            return nil
+        }
+        let rest = plain + text.dropFirst(secured.count)
+        guard let (start, end) = rest.firstRange(of: "?name=").map({ ($0.lowerBound, $0.upperBound) })
+        else { return (rest, nil) }
+        let name = rest[end...]
+        // A name that is none would be verified against nothing that a certificate can hold.
+        guard !name.isEmpty, name.utf8.count <= 253, name.utf8.allSatisfy({ $0.isInHostName })
+        else { return ("", nil) }
+        return (String(rest[..<start]), String(name))
     }
 
     private static func rest(of text: String, after scheme: String) -> String? {
@@ -189,5 +233,15 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         return Address(
             description: text, address, onlyV6: family == 6, isDatagram: isDatagram,
             isAnyHost: isAnyHost)
+    }
+}
+
+extension UInt8 {
+    /// Letters, digits, and the signs that names of hosts contain.
+    fileprivate var isInHostName: Bool {
+        switch self {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+        default: false
+        }
     }
 }

@@ -132,8 +132,15 @@ extension Loop {
         guard let target = address.socketAddress else {
             return core.failConnect { try? done(.failure(.invalidAddress(address.description))) }
         }
+        guard !address.isSecured || core.configuration.connectingFilters != nil else {
+            return core.failConnect {
+                try? done(.failure(.lacksProvider(address, "tlsClient")))
+            }
+        }
+        let peer = address.isSecured ? FilterPeer(name: address.serverName, address: target) : nil
         core.connect(
-            to: target, isDatagram: address.isDatagram, timeout: Nanoseconds(timeout), as: name
+            to: target, isDatagram: address.isDatagram, timeout: Nanoseconds(timeout), as: name,
+            securedTo: peer
         ) { result in
             try done(
                 result.map { Connection($0) }.mapError { NetError(connectingTo: address, $0) })

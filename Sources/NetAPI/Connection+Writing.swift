@@ -113,7 +113,9 @@ extension Connection {
 
     /// The number of bytes written but not yet accepted by the kernel. An empty datagram counts as
     /// one. The marks and the limit count 256 more for each datagram.
-    public var outboundBuffered: Int { isCurrent ? record.outbound.count : 0 }
+    public var outboundBuffered: Int {
+        isCurrent ? record.outbound.count + (withCore { $0.sealedCount(record) } ?? 0) : 0
+    }
 
     /// Indicates whether the handler should write more: false above
     /// `Options.Limits.outboundHighMark`, until `onWritable`; and after a close.

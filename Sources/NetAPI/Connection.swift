@@ -81,6 +81,9 @@ extension Connection {
 
     var isDatagram: Bool { isCurrent && record.isDatagram }
 
+    /// The filter below the connection's bytes; nil without one, and after the close.
+    package var streamFilter: (any StreamFilter)? { details?.filter?.filter }
+
     /// An object of the program, kept until the close. `PerConnection` is typed and faster.
     public var context: AnyObject? {
         get { details?.context }

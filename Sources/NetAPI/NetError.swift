@@ -20,6 +20,8 @@ public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStr
         /// A loop's mailbox or the queue of the worker pool is full, or a loop has as many
         /// connections as it can have.
         public static let overloaded = Code(name: "overloaded")
+        /// TLS failed: the handshake, the verification of the peer, or later the stream.
+        public static let insecure = Code(name: "insecure")
         /// Not possible on this kind of socket, or not at this moment.
         public static let unsupported = Code(name: "unsupported")
         /// Another error, of the kernel or from `onBoot`; see `errno`.
@@ -85,6 +87,36 @@ extension NetError {
             .system, "\(error.call): \(error.message) (\(error.name))", errno: error.number)
     }
 
+    /// Makes an error with the words of a filter. Package, for the filters of other targets.
+    package init(insecure cause: String, remedy: String = "") {
+        self.init(.insecure, cause, remedy)
+    }
+
+    /// Makes an error about a setting of a filter.
+    package init(setting name: String, _ value: Any, remedy: String) {
+        self = .invalidOption(name, value, remedy)
+    }
+
+    /// Makes an error about a file.
+    package init(path: String, errno number: Int32) {
+        let error = SystemError(number, "open")
+        self.init(.system, "\(path): \(error.message) (\(error.name))", errno: number)
+    }
+
+    init(insecure error: any Error) {
+        switch error {
+        case let error as NetError: self = error
+        case let error as SystemError: self.init(error)
+        default: self.init(.insecure, "\(error)")
+        }
+    }
+
+    static func lacksProvider(_ address: Address, _ option: String) -> NetError {
+        NetError(
+            .invalidOption, "\(address) asks for TLS, and options.\(option) is nil",
+            "import NetTLS and set it")
+    }
+
     init(listeningOn address: Address, _ error: SystemError) {
         let what = "\(address): \(error.message) (\(error.name))"
         switch error.number {
@@ -147,7 +179,17 @@ extension NetError {
             "name its interface behind the host, as in [fe80::1%eth0]", errno: EINVAL)
     }
 
-    init(connectingTo address: Address, _ error: SystemError) {
+    init(connectingTo address: Address, _ error: any Error) {
+        switch error {
+        case let error as SystemError: self.init(connectingTo: address, error)
+        case let error as NetError:
+            self.init(
+                error.code, "\(address): \(error.cause)", error.remedy, errno: error.errno)
+        default: self.init(.insecure, "\(address): \(error)")
+        }
+    }
+
+    private init(connectingTo address: Address, _ error: SystemError) {
         switch error.number {
         case _ where address.port == 0:
             self.init(

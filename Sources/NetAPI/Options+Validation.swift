@@ -61,6 +61,8 @@ extension Options {
         loop.slowTurn = try positive(slowTurn, "slowTurn")
         loop.busyPoll = try atMost(.seconds(1), busyPoll, "busyPoll")
         loop.closeTimeout = try positive(timeouts.close, "timeouts.close")
+        loop.acceptingFilters = acceptingFilters
+        loop.connectingFilters = connectingFilters
         loop.lingerTimeout = try positive(timeouts.linger, "timeouts.linger")
         return loop
     }

@@ -1,4 +1,4 @@
-internal import MillraceEventLoop
+package import MillraceEventLoop
 
 /// The configuration of a server or a client. Every value has a default.
 ///
@@ -40,6 +40,9 @@ public struct Options: Sendable {
     /// The time above which a turn's callbacks are logged and counted in `Statistics.slowTurns`.
     /// Every other connection of the loop waits for them.
     public var slowTurn: Duration = .milliseconds(100)
+    /// The makers of TLS's filters, set through the properties that `NetTLS` adds.
+    package var acceptingFilters: (any FilterProvider)?
+    package var connectingFilters: (any FilterProvider)?
 
     /// The time for which a loop polls for events after the last one, before it sleeps in the
     /// kernel: zero to one second. With zero it sleeps at once. Polling occupies a processor, so

@@ -40,6 +40,9 @@ final class ReportLog: Sendable {
                     + "use offload for what blocks")
         case .datagramHandlerFailed(let error):
             line("datagram", "onDatagram threw \(error); the datagram was dropped")
+        case .handshakeFailed(let error, let peer):
+            let from = peer.map { " with \(Address($0))" } ?? ""
+            line("handshake", "a handshake\(from) failed: \(error)", level: .debug)
         case .backendFellBack(let reason):
             line("fall-back", "epoll instead of io_uring: \(reason)")
         case .ringShrunk(let entries):
@@ -60,7 +63,7 @@ final class ReportLog: Sendable {
         [EMFILE, ENFILE].contains(error.number) ? "; raise the limit of open files" : ""
     }
 
-    private func line(_ kind: String, _ text: String) {
+    private func line(_ kind: String, _ text: String, level: Logger.Level = .warning) {
         let now = MonotonicClock.now
         let suppressed: Int? = lastLines.withLock { lines in
             if let last = lines[kind], now - last.time < Self.quietTime {
@@ -71,6 +74,6 @@ final class ReportLog: Sendable {
             return lines[kind]?.suppressed ?? 0
         }
         guard let suppressed else { return }
-        logger.warning("\(text)\(suppressed > 0 ? " (and \(suppressed) times more)" : "")")
+        logger.log(level: level, "\(text)\(suppressed > 0 ? " (and \(suppressed) times more)" : "")")
     }
 }

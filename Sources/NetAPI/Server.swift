@@ -94,6 +94,9 @@ public final class Server: Sendable {
         for address in listen where address.socketAddress == nil {
             throw .invalidAddress(address.description)
         }
+        for address in listen where address.isSecured && options.acceptingFilters == nil {
+            throw .lacksProvider(address, "tls")
+        }
         listenAddresses = listen
         self.options = options
         workers = WorkerPool(
@@ -146,7 +149,7 @@ public final class Server: Sendable {
                 address.socketAddress.map {
                     ListenAddress(
                         $0, onlyV6: address.onlyV6, isDatagram: address.isDatagram,
-                        isAnyHost: address.isAnyHost,
+                        isAnyHost: address.isAnyHost, isSecured: address.isSecured,
                         inherited: address.inherited.map { Descriptor($0) })
                 }
             }
@@ -157,7 +160,9 @@ public final class Server: Sendable {
     }
 
     func realAddresses(_ listeners: Listeners) -> [Address] {
-        zip(listeners.addresses, listenAddresses).map { Address($0, isDatagram: $1.isDatagram) }
+        zip(listeners.addresses, listenAddresses).map { 
+            Address($0, isDatagram: $1.isDatagram, isSecured: $1.isSecured)
+        }
     }
 
     // MARK: State

@@ -33,6 +33,12 @@ public struct Statistics: Sendable {
     public var overflowCloses = 0
     /// Connections closed with `.timeout`.
     public var timeouts = 0
+    /// Handshakes of TLS that succeeded, of accepted connections and of our own.
+    public var handshakes = 0
+    /// Handshakes that failed or took too long.
+    public var handshakeFailures = 0
+    /// Connections that TLS ended after their handshake, because of a wrong record or an alert.
+    public var insecureCloses = 0
     /// Completions for connections that were already closed, and that were dropped.
     public var staleCompletions = 0
     /// Messages refused because a loop's mailbox was full. Refused datagrams count in
@@ -95,6 +101,9 @@ public struct Statistics: Sendable {
         offloadRefusals += counters.offloadRefusals.current
         overflowCloses += counters.inboundOverflows.current + counters.outboundOverflows.current
         timeouts += counters.timeouts.current
+        handshakes += counters.handshakes.current
+        handshakeFailures += counters.handshakeFailures.current
+        insecureCloses += counters.filterFailures.current
         staleCompletions += counters.staleCompletions.current
         staleCompletions += remote.driverCounters.staleCompletions.current
         hostRefusals += counters.hostRefusals.current

@@ -20,7 +20,7 @@ import Testing
                     let outcome =
                         switch result {
                         case .success: "connected"
-                        case .failure(let error): error.name
+                        case .failure(let error): errorName(error)
                         }
                     outcomes.withLock { $0.append(outcome) }
                 }

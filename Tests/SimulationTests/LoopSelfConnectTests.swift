@@ -25,7 +25,7 @@ import Testing
                     let outcome =
                         switch $0 {
                         case .success: "connected"
-                        case .failure(let error): error.name
+                        case .failure(let error): errorName(error)
                         }
                     outcomes.withLock { $0.append(outcome) }
                 }
@@ -138,7 +138,7 @@ import Testing
                     let address = SocketAddress.v4(IPv4Bytes(1), port: 0)
                     loop.connect(to: address, isDatagram: true, timeout: .milliseconds(100)) {
                         if case .failure(let error) = $0 {
-                            outcomes.withLock { $0.append(error.name) }
+                            outcomes.withLock { $0.append(errorName(error)) }
                         }
                     }
                 })

@@ -70,6 +70,8 @@ package enum ConnectionState: UInt8, Sendable {
     case listening
     /// The connect is in progress; no handler knows of the connection yet.
     case connecting
+    /// The filter's handshake is in progress; no handler knows of the connection yet.
+    case securing
     case open
     /// Closed by us: written bytes are sent, received ones discarded.
     case finishing
@@ -161,8 +163,8 @@ package struct ConnectionFlags: OptionSet, Sendable {
     static let watching = ConnectionFlags(rawValue: 1 << 29)
     /// Blocking work is to be started, or its refusal reported.
     static let workDue = ConnectionFlags(rawValue: 1 << 30)
-    /// The handler was notified of the peer's end, which closes the connection once it is not busy.
-    static let endShown = ConnectionFlags(rawValue: 1 << 31)
+    /// The wire's bytes are not the handler's: a filter turns one into the other.
+    @inlinable package static var filtered: Self { Self(rawValue: 1 << 31) }
 
     /// The reasons of `PauseReasons`, in the same word so that one test covers them.
     @inlinable static func paused(_ reasons: PauseReasons) -> Self {
@@ -170,13 +172,13 @@ package struct ConnectionFlags: OptionSet, Sendable {
     }
     /// Reasons why fresh input needs more than a callback.
     @inlinable static var needsReceived: Self {
-        [.notOpen, .paused(.all), .piped]
+        [.notOpen, .paused(.all), .piped, .filtered]
     }
     /// Reasons why a completed send needs more than a count.
     @inlinable static var needsSent: Self {
         [
             .notOpen, .hasPromises, .paused(.output), .congested, .writeEnded, .datagrams,
-            .reserving,
+            .reserving, .filtered,
         ]
     }
     /// Reasons why a write needs more than a copy.
@@ -189,6 +191,8 @@ package enum CloseCause: Sendable {
     case local
     case peer
     case reset(SystemError)
+    /// The filter's stream was cut off or became useless.
+    case filter(any Error)
     case handlerError(any Error)
     case timeout
     case inboundOverflow
@@ -207,6 +211,8 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) var holdsReceiving = false
     /// An empty datagram is current, which the byte count does not show.
     @exclusivity(unchecked) var holdsEmptyDatagram = false
+    /// The handler was notified of the peer's end, which closes the connection once it is not busy.
+    @exclusivity(unchecked) var isEndShown = false
     /// The number of requested connections that it waits for.
     @exclusivity(unchecked) var pendingConnects: Int32 = 0
     /// The number of timers at which fired ones are dropped.
@@ -217,6 +223,7 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) var pipeSources: [Token] = []
     /// The running connect; nil once connected.
     @exclusivity(unchecked) var attempt: ConnectAttempt?
+    @exclusivity(unchecked) package internal(set) var filter: FilterState?
     @exclusivity(unchecked) package var context: AnyObject?
     /// The values of the handler's per-connection variables, by variable number.
     @exclusivity(unchecked) package var values: [(variable: Int, box: AnyObject)] = []

@@ -23,6 +23,9 @@ extension Loop {
         case .open: close(connection, cause)
         case .finishing, .lingering: enqueue(connection)
         case .connecting: return abandonConnect(connection, SystemError(ECANCELED, "connect"))
+        case .securing where isConnecting(connection):
+            return abandonConnect(connection, SystemError(ECANCELED, "connect"))
+        case .securing: enqueue(connection)
         case .closing, .free, .listening: return
         }
         connection.flags.insert(.aborting)
@@ -57,13 +60,12 @@ extension Loop {
         case .open:
             updateReading(connection)
             if connection.inbound.base != nil { connection.inbound.settle() }
-            if connection.flags.contains(.writeEnded)
-                && connection.outbound.isEmpty
-            {
+            if connection.flags.contains(.writeEnded) && hasSentAll(connection) {
                 sendEnd(connection)
                 closeIfBothEnded(connection)
             }
         case .finishing: finish(connection)
+        case .securing: processSecuring(connection)
         case .lingering:
             if connection.flags.contains(.aborting) { beginClosing(connection) }
         case .connecting, .closing, .free, .listening: break
@@ -94,6 +96,7 @@ extension Loop {
     func sendEnd(_ connection: ConnectionReference) {
         guard connection.flags.isDisjoint(with: [.endSent, .datagrams]) else { return }
         connection.flags.insert(.endSent)
+        if connection.flags.contains(.filtered) { filter(of: connection)?.dropsOutput = true }
         driver.submit(.shutdownWrite, for: connection.token)
     }
 
@@ -104,7 +107,7 @@ extension Loop {
         connection.discarded += connection.inbound.count
         connection.inbound.release()
         updateReading(connection)
-        guard connection.outbound.isEmpty else { return armTimer(connection) }
+        guard hasSentAll(connection) else { return armTimer(connection) }
         if connection.flags.contains(.resetsAtEnd) { return resetWhenTaken(connection) }
         // A datagram socket has no end to send or to wait for.
         if !connection.flags.isDisjoint(with: [.peerEnded, .datagrams]) {
@@ -153,6 +156,7 @@ extension Loop {
         let details = owned.takeUnretainedValue()
         let final = details.cause ?? cause ?? .local
         details.work?.drop()
+        if let state = details.filter { leaveFilter(connection, state) }
         pipeBroken(connection, final)
         details.cause = final
         details.cancelTimers()
@@ -174,6 +178,9 @@ extension Loop {
         if connection.state == .listening { return listenerClosed(connection) }
         precondition(connection.state == .closing, "closed without being asked")
         connection.outbound.clear(chunks)
+        if connection.flags.contains(.filtered) {
+            leavingFilters.removeValue(forKey: connection.token)
+        }
         if configuration.countsHosts,
             let host = closingHosts.removeValue(forKey: connection.token)
         {

@@ -10,12 +10,15 @@ final class ConnectAttempt {
     let selfConnects: Int
     /// The name by which a caller can cancel the connect.
     let name: ConnectName?
+    /// The peer to secure the connection to; nil: the connection has no filter.
+    let peer: FilterPeer?
     let done: ConnectResult
 
     init(
         _ address: UnsafeMutableRawBufferPointer, deadline: Nanoseconds, selfConnects: Int,
-        name: ConnectName?, done: @escaping ConnectResult
+        name: ConnectName?, peer: FilterPeer?, done: @escaping ConnectResult
     ) {
+        self.peer = peer
         self.address = address
         self.deadline = deadline
         self.selfConnects = selfConnects
@@ -57,7 +60,7 @@ package final class ConnectName: Sendable {
 }
 
 /// Called once, with the open connection or with the error.
-package typealias ConnectResult = (Result<ConnectionReference, SystemError>) throws -> Void
+package typealias ConnectResult = (Result<ConnectionReference, any Error>) throws -> Void
 
 extension Loop {
     /// The time between attempts of a Unix connect. With a full backlog it returns EAGAIN and
@@ -67,23 +70,25 @@ extension Loop {
     /// Connects. `done` runs before `onOpen` of the new connection, and never inside this call.
     package func connect(
         to address: SocketAddress, isDatagram: Bool, timeout: Nanoseconds,
-        as name: ConnectName? = nil, _ done: @escaping ConnectResult
+        as name: ConnectName? = nil, securedTo peer: FilterPeer? = nil,
+        _ done: @escaping ConnectResult
     ) {
         connect(
             to: address, isDatagram: isDatagram, deadline: driver.clock + max(0, timeout),
-            as: name, done)
+            as: name, securedTo: peer, done)
     }
 
     private func connect(
         to address: SocketAddress, isDatagram: Bool, deadline: Nanoseconds,
-        selfConnects: Int = 0, as name: ConnectName?, _ done: @escaping ConnectResult
+        selfConnects: Int = 0, as name: ConnectName?, securedTo peer: FilterPeer?,
+        _ done: @escaping ConnectResult
     ) {
         do throws(SystemError) {
             // The kernel accepts port 0 for a datagram socket, which then is connected to no peer.
             guard address.port != 0 else { throw SystemError(EADDRNOTAVAIL, "connect") }
             let attempt = ConnectAttempt(
                 try address.kernelCopy(), deadline: deadline, selfConnects: selfConnects,
-                name: name, done: done)
+                name: name, peer: peer, done: done)
             try startConnecting(address, isDatagram, attempt)
         } catch {
             let failure = error
@@ -93,8 +98,7 @@ extension Loop {
 
     /// Abandons a connect that its caller has cancelled.
     fileprivate func giveUpConnecting(_ name: ConnectName) {
-        guard let connection = name.token.flatMap({ table.find($0) }),
-            connection.state == .connecting
+        guard let connection = name.token.flatMap({ table.find($0) }), isConnecting(connection)
         else { return }
         abandonConnect(connection, SystemError(ECANCELED, "connect"))
     }
@@ -219,10 +223,24 @@ extension Loop {
         if attempt.name?.isGivenUp == true {
             return abandonConnect(connection, SystemError(ECANCELED, "connect"))
         }
-        details.attempt = nil
         if !connection.flags.contains(.datagrams) {
             sockets.prepare(connection.descriptor, configuration.stream)
         }
+        if let peer = attempt.peer, let provider = configuration.connectingFilters {
+            return secure(connection, by: provider, peer: peer)
+        }
+        details.attempt = nil
+        opened(connection, by: attempt)
+    }
+
+    /// Whether the connection is the unfinished result of a connect.
+    func isConnecting(_ connection: ConnectionReference) -> Bool {
+        (connection.state == .connecting || connection.state == .securing)
+            && connection.details?.takeUnretainedValue().attempt != nil
+    }
+
+    /// Reports the connection to the caller of the connect, then to the handler.
+    func opened(_ connection: ConnectionReference, by attempt: ConnectAttempt) {
         connection.state = .open
         connection.lastProgress = now
         armTimer(connection)
@@ -272,7 +290,8 @@ extension Loop {
         driver.submit(.close, for: connection.token)
         connect(
             to: remote, isDatagram: false, deadline: attempt.deadline,
-            selfConnects: attempt.selfConnects + 1, as: attempt.name, attempt.done)
+            selfConnects: attempt.selfConnects + 1, as: attempt.name, securedTo: attempt.peer,
+            attempt.done)
     }
 
     func connectFailed(_ connection: ConnectionReference, _ error: SystemError) {
@@ -298,6 +317,7 @@ extension Loop {
         connection.state = .closing
         timers.cancel(connection.timer)
         counters.closed.add()
+        if let state = details.filter { handshakeEnded(state) }
         // An error of the closure has no connection to close.
         runClosure(for: nil) { _ in try? attempt.done(.failure(error)) }
         driver.submit(.close, for: connection.token)

@@ -13,6 +13,7 @@ extension Loop {
                 : seen(connection.lastSent) + configuration.closeTimeout
         case .lingering: return nextLook(at: connection)
         case .connecting: return connection.details?.takeUnretainedValue().attempt?.deadline
+        case .securing: return filter(of: connection)?.deadline
         case .closing, .free, .listening: return nil
         }
     }
@@ -32,7 +33,7 @@ extension Loop {
             add((isAwaitingInput(connection) ? seen(connection.lastReceived) : now) + read)
         }
         if let write = configuration.writeTimeout {
-            let isOwed = !connection.outbound.isEmpty
+            let isOwed = owes(connection)
             add(isOwed ? seen(connection.lastSent) + write : now + max(1, write / 4))
         }
         return deadline
@@ -84,7 +85,7 @@ extension Loop {
     private func isWaitingForPeer(_ connection: ConnectionReference) -> Bool {
         connection.state == .finishing
             && connection.flags.contains(.resetsAtEnd)
-            && connection.outbound.isEmpty
+            && !owes(connection)
             && connection.lastSent + configuration.closeTimeout > now
     }
 
@@ -126,6 +127,7 @@ extension Loop {
             counters.timeouts.add()
             connection.details?.takeUnretainedValue().cause = .timeout
             abort(connection, .timeout)
+        case .securing: handshakeTimedOut(connection)
         case .connecting, .lingering, .closing, .free, .listening: break
         }
     }

@@ -24,18 +24,29 @@ extension Loop {
         details.countedHost = host
         connection.details = Unmanaged.passRetained(details)
         connection.descriptor = descriptor
-        connection.state = .open
-        connection.flags.insert(listener == nil ? [.opened, .readsAhead] : .opened)
+        if listener == nil { connection.flags.insert(.readsAhead) }
         connection.lastReceived = now
         counters.opened.add()
         driver.attach(descriptor, as: connection.token)
+        if stream.isSecured, let provider = configuration.acceptingFilters {
+            secure(connection, by: provider, peer: nil)
+        } else {
+            opened(connection)
+        }
+        // An earlier check of the drain did not include this connection.
+        if case .draining = phase { drainDeadline = now }
+    }
+
+    /// Calls `onOpen` of an accepted or adopted connection.
+    @inline(__always)
+    func opened(_ connection: ConnectionReference) {
+        connection.state = .open
+        connection.flags.insert(.opened)
         armTimer(connection)
         callback(connection) { try $0.opened(connection) }
         // Inside a closure of the program, the callback's writes are not flushed yet.
         if depth > 0 { enqueue(connection) }
         updateReading(connection)
-        // An earlier check of the drain did not include this connection.
-        if case .draining = phase { drainDeadline = now }
     }
 
     /// The address of our side, read from the kernel once.

@@ -26,7 +26,7 @@ extension Loop {
         source.flags.subtract([.trafficDue, .wakeDue])
         source.pauses.subtract([.pipe, .output])
         // An end that the handler knows already must reach the target too.
-        if source.flags.contains(.peerEnded) { source.flags.insert(.endDue) }
+        if isInputOver(source) { source.flags.insert(.endDue) }
         updateReading(source)
         // Not inside the callback, which may still read these bytes.
         enqueue(source)
@@ -51,7 +51,7 @@ extension Loop {
             if depth == 0 && target.flags.contains(.dirty) { flush(target) }
         }
         // The write has marked the target as congested, so `relieve` will follow.
-        if target.outbound.memory > pipeMark(of: source) {
+        if target.outbound.memory + sealedCount(target) > pipeMark(of: source) {
             source.pauses.insert(.pipe)
             updateReading(source)
         }
@@ -129,8 +129,7 @@ extension Loop {
         let sources = target.details?.takeUnretainedValue().pipeSources ?? []
         return sources.contains { token in
             guard let source = table.find(token) else { return false }
-            return !source.flags.contains(.peerEnded)
-                || source.flags.contains(.endDue)
+            return !isInputOver(source) || source.flags.contains(.endDue)
         }
     }
 
@@ -141,7 +140,7 @@ extension Loop {
             details.pipeTarget != nil || !details.pipeSources.isEmpty
         else { return }
         let isMoving =
-            !connection.flags.contains(.peerEnded)
+            !isInputOver(connection)
             && connection.lastReceived + Drain.quietTime > now
         let isCut =
             cause.isCut || connection.flags.contains(.aborting)
@@ -176,7 +175,7 @@ extension CloseCause {
     fileprivate var isCut: Bool {
         switch self {
         case .local, .peer, .shutdown: false
-        case .reset, .handlerError, .timeout, .inboundOverflow, .outboundOverflow: true
+        case .reset, .filter, .handlerError, .timeout, .inboundOverflow, .outboundOverflow: true
         }
     }
 

@@ -7,6 +7,14 @@ extension Loop {
     func receivedSlow(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) {
+        guard !connection.flags.contains(.filtered) else {
+            return receivedSealed(connection, bytes)
+        }
+        deliver(connection, bytes)
+    }
+
+    /// Shows the handler its bytes, or keeps them.
+    func deliver(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard connection.state == .open else {
             return discard(bytes.count, of: connection)
         }
@@ -32,7 +40,7 @@ extension Loop {
 
     /// Counts discarded input. After our end, input is read only so that no reset destroys our last
     /// bytes.
-    private func discard(_ count: Int, of connection: ConnectionReference) {
+    func discard(_ count: Int, of connection: ConnectionReference) {
         connection.discarded += count
         if connection.state == .lingering
             && connection.discarded > configuration.lingerLimit
@@ -44,17 +52,18 @@ extension Loop {
     func peerEnded(_ connection: ConnectionReference) {
         connection.flags.subtract([.receiving, .stopping])
         connection.flags.insert(.peerEnded)
+        if connection.flags.contains(.filtered) { return wireEnded(connection) }
         switch connection.state {
         case .open:
             endOfInput(connection)
             if !connection.flags.contains(.queued) { updateReading(connection) }
         case .lingering: beginClosing(connection)
-        case .finishing, .closing, .free, .listening, .connecting: break
+        case .finishing, .closing, .free, .listening, .connecting, .securing: break
         }
     }
 
     /// Reports the peer's end after all input before it has been shown.
-    private func endOfInput(_ connection: ConnectionReference) {
+    func endOfInput(_ connection: ConnectionReference) {
         if connection.pauses.isEmpty && !connection.flags.contains(.trafficDue) {
             tellPeerEnded(connection)
         } else {
@@ -66,6 +75,7 @@ extension Loop {
     func tellPeerEnded(_ connection: ConnectionReference) {
         if connection.flags.contains(.piped) { passOnUnread(connection) }
         if connection.flags.contains(.broken) { return endBroken(connection) }
+        if let cut = cut(of: connection) { return endCut(connection, cut) }
         if connection.flags.contains(.piped) { return pipeEnded(connection) }
         if configuration.allowHalfClosure {
             callback(connection) { try $0.peerEnded(connection) }
@@ -85,16 +95,17 @@ extension Loop {
     /// so it is notified.
     private func deferEnd(_ connection: ConnectionReference) {
         connection.flags.insert(.endDue)
-        guard isBusy(connection), !connection.flags.contains(.endShown) else { return }
-        connection.flags.insert(.endShown)
+        guard isBusy(connection), let details = connection.details?.takeUnretainedValue(),
+            !details.isEndShown
+        else { return }
+        details.isEndShown = true
         callback(connection) { try $0.peerEnded(connection) }
     }
 
     /// Closes a connection with half-closure once both sides have ended.
     func closeIfBothEnded(_ connection: ConnectionReference) {
-        guard connection.state == .open,
-            connection.flags.isSuperset(of: [.peerEnded, .writeEnded]),
-            !connection.flags.contains(.endDue)
+        guard connection.state == .open, connection.flags.contains(.writeEnded),
+            isInputOver(connection), !connection.flags.contains(.endDue)
         else { return }
         close(connection, .peer)
         if depth == 0 { process(connection) }
@@ -111,6 +122,7 @@ extension Loop {
         case .open:
             connection.flags.insert(.endDue)
             breakOff(connection, error)
+        case .securing: receiveFailedInHandshake(connection, error)
         case .finishing, .lingering: beginClosing(connection, .reset(error))
         case .closing, .free, .listening, .connecting: break
         }
@@ -145,6 +157,14 @@ extension Loop {
         process(connection)
     }
 
+    /// Closes after a wire that ended before the peer's stream. Our own stream is whole, so what is
+    /// written is still sent.
+    private func endCut(_ connection: ConnectionReference, _ cut: any Error) {
+        if isWorking(connection) { return deferEnd(connection) }
+        close(connection, .filter(cut))
+        process(connection)
+    }
+
     /// Handles a hang-up without a receive: a reset, or the end of both sides, which has no error.
     func hungUp(_ connection: ConnectionReference, _ number: Int32) {
         // Without an error no further event can come, so the connection stays marked as watched.
@@ -157,7 +177,7 @@ extension Loop {
     /// answer. Otherwise the loss of the peer would go unnoticed.
     private func watch(_ connection: ConnectionReference) {
         guard connection.flags.isDisjoint(with: [.watching, .datagrams, .broken]),
-            !connection.pauses.isDisjoint(with: .unbounded) || connection.flags.contains(.peerEnded)
+            !connection.pauses.isDisjoint(with: .unbounded) || isInputOver(connection)
         else { return }
         connection.flags.insert(.watching)
         driver.submit(.watch, for: connection.token)
@@ -175,7 +195,8 @@ extension Loop {
         let isWanted: Bool
         switch connection.state {
         case .open:
-            isWanted = connection.pauses.isEmpty && !flags.contains(.peerEnded)
+            isWanted = connection.pauses.isEmpty && !isInputOver(connection)
+        case .securing: isWanted = !flags.contains(.peerEnded) && isFilterReady(connection)
         case .finishing, .lingering: isWanted = !flags.contains(.peerEnded)
         case .closing, .free, .listening, .connecting: return
         }

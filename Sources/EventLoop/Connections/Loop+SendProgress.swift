@@ -7,7 +7,7 @@
 extension Loop {
     /// Whether bytes wait until the peer reads more. Datagrams do not wait.
     func awaitsPeer(_ connection: ConnectionReference) -> Bool {
-        !connection.outbound.isEmpty
+        owes(connection)
             && connection.flags.isDisjoint(with: [.datagrams, .broken])
     }
 
@@ -18,7 +18,7 @@ extension Loop {
         case .open:
             return [configuration.idleTimeout, configuration.writeTimeout].compactMap { $0 }.min()
         case .finishing: return configuration.closeTimeout
-        case .connecting, .lingering, .closing, .free, .listening: return nil
+        case .connecting, .securing, .lingering, .closing, .free, .listening: return nil
         }
     }
 
@@ -43,7 +43,7 @@ extension Loop {
         let isChecked = connection.sendQueueChecked >= connection.lastSent
         let hasMoved =
             isChecked
-            ? count != connection.sendQueue : count > 0 || !connection.outbound.isEmpty
+            ? count != connection.sendQueue : count > 0 || owes(connection)
         if hasMoved { connection.lastSent = now }
         connection.sendQueue = count
         connection.sendQueueChecked = now

@@ -127,13 +127,14 @@ extension Loop {
     /// Checks the marks and the limit after more bytes were queued.
     @inline(__always)
     func judgeBacklog(_ connection: ConnectionReference) {
-        guard connection.outbound.backlog > configuration.outboundHighMark else { return }
+        guard backlog(connection) > configuration.outboundHighMark else { return }
         congest(connection)
     }
 
     private func congest(_ connection: ConnectionReference) {
         connection.flags.insert(.congested)
-        guard connection.outbound.memory > configuration.outboundLimit else { return }
+        guard connection.outbound.memory + sealedCount(connection) > configuration.outboundLimit
+        else { return }
         counters.outboundOverflows.add()
         abort(connection, .outboundOverflow)
     }
@@ -163,10 +164,11 @@ extension Loop {
 
     /// Throttles between the marks too: a handler that must not write must not be shown more input.
     private func throttleIfCongested(_ connection: ConnectionReference) {
-        let isFull = connection.outbound.backlog > configuration.outboundHighMark
+        let backlog = backlog(connection)
+        let isFull = backlog > configuration.outboundHighMark
         let isStillCongested =
             connection.flags.contains(.congested)
-            && connection.outbound.backlog > configuration.outboundLowMark
+            && backlog > configuration.outboundLowMark
         if isFull || isStillCongested { throttle(connection) }
     }
 
@@ -182,11 +184,15 @@ extension Loop {
     /// called it.
     func isSending(_ connection: ConnectionReference) -> Bool {
         !connection.flags.contains(.aborting)
-            && (connection.state == .open || connection.state == .finishing)
+            && (connection.state == .open || connection.state == .finishing
+                || connection.state == .securing)
     }
 
     func sendNext(_ connection: ConnectionReference) {
-        if connection.flags.contains(.datagrams) { return sendNextDatagram(connection) }
+        guard connection.flags.isDisjoint(with: [.datagrams, .filtered]) else {
+            return connection.flags.contains(.filtered)
+                ? sendSealed(connection) : sendNextDatagram(connection)
+        }
         guard let bytes = connection.outbound.nextToSend(chunks) else {
             if let error = connection.outbound.fileError { fileFailed(connection, error) }
             return
@@ -210,7 +216,7 @@ extension Loop {
     @usableFromInline
     @inline(never)
     func sentPart(_ connection: ConnectionReference, _ count: Int) {
-        guard connection.flags.isDisjoint(with: [.notOpen, .datagrams]) else {
+        guard connection.flags.isDisjoint(with: [.notOpen, .datagrams, .filtered]) else {
             return sentSlow(connection, count)
         }
         streamSent(connection, count)
@@ -220,6 +226,7 @@ extension Loop {
     private func sentSlow(_ connection: ConnectionReference, _ count: Int) {
         guard connection.state != .closing else { return }
         if connection.flags.contains(.datagrams) { return datagramSent(connection, count) }
+        if connection.flags.contains(.filtered) { return sealedSent(connection, count) }
         streamSent(connection, count)
     }
 
@@ -236,12 +243,12 @@ extension Loop {
     @inline(__always)
     func wentOut(_ connection: ConnectionReference) {
         if connection.flags.contains(.hasPromises) { tellSent(connection) }
-        if !connection.outbound.isEmpty && isSending(connection) { sendNext(connection) }
-        if connection.outbound.backlog <= configuration.outboundLowMark {
+        if owes(connection) && isSending(connection) { sendNext(connection) }
+        if backlog(connection) <= configuration.outboundLowMark {
             if !connection.flags.isDisjoint(with: [.paused(.output), .congested]) {
                 relieve(connection)
             }
-            if connection.outbound.isEmpty
+            if !owes(connection)
                 && (connection.flags.contains(.writeEnded)
                     || connection.state == .finishing)
             {
@@ -287,6 +294,7 @@ extension Loop {
         if connection.flags.contains(.datagrams) {
             return datagramSendFailed(connection, error)
         }
+        if connection.flags.contains(.filtered) { return sealedSendFailed(connection, error) }
         connection.outbound.complete(0, chunks)
         guard connection.state == .open else {
             return beginClosing(connection, .reset(error))
@@ -315,10 +323,9 @@ extension Loop {
         _ connection: ConnectionReference, _ details: ConnectionDetails,
         _ tell: @escaping SendResult
     ) {
-        let mark =
-            connection.sentTotal + connection.outbound.count
-            + connection.outbound.fileCount
-        if connection.outbound.isEmpty { return tell(nil) }
+        guard owes(connection) else { return tell(nil) }
+        let taken = details.filter?.sealedTotal ?? connection.sentTotal
+        let mark = taken + connection.outbound.count + connection.outbound.fileCount
         details.promises.append((mark, tell))
         connection.flags.insert(.hasPromises)
     }

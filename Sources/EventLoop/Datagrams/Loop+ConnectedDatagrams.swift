@@ -65,7 +65,7 @@ extension Loop {
             guard details.holdsReceiving else { return updateReading(connection) }
             timers.schedule(
                 at: now + Self.receiveRetryTime, .receiveAgain(connection.token))
-        case .closing, .free, .listening, .connecting: break
+        case .closing, .free, .listening, .connecting, .securing: break
         }
     }
 

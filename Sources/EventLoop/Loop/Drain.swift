@@ -40,6 +40,10 @@ struct Drain: Equatable {
     ) -> Decision {
         switch facts.state {
         case .connecting: return .abort
+        // Nothing can be lost yet. Between two flights the peer is silent for a round trip.
+        case .securing:
+            let quietAt = max(since, facts.lastReceived, facts.lastSent) + Self.firstByteTime
+            return now >= min(deadline, quietAt) ? .abort : .wait(until: min(deadline, quietAt))
         case .open:
             guard now < deadline else { return .abort }
             let quietAt = quietTime(of: facts)

@@ -129,6 +129,8 @@ extension Loop {
     /// Passes a stream that is already counted to a loop.
     private func place(_ stream: AcceptedStream, listener: Int) {
         counters.accepted.add()
+        var stream = stream
+        stream.isSecured = listeners[listener].bound.isSecured
         // A linger time inherited from the listener would block the loop in close(2).
         if listeners[listener].bound.isInherited {
             try? sockets.set(.linger(reset: false), on: stream.descriptor)

@@ -48,7 +48,7 @@ extension Loop {
             // The peer's time-outs start anew, but a drain need not wait again.
             if !isStopping { connection.lastReceived = now }
             connection.flags.remove(.busy)
-            connection.flags.remove(.endShown)
+            connection.details?.takeUnretainedValue().isEndShown = false
             workDone(connection)
         }
     }
@@ -178,7 +178,7 @@ extension Loop {
         let tokens = table.tokens(where: { $0.state != .listening })
         for token in tokens {
             guard let connection = table.find(token) else { continue }
-            if connection.state == .connecting { abandonConnect(connection, error) }
+            if isConnecting(connection) { abandonConnect(connection, error) }
             if connection.state != .closing { beginClosing(connection, .reset(error)) }
         }
         return tokens

@@ -58,6 +58,10 @@ package final class Loop {
     @exclusivity(unchecked) var outboxes: [Unmanaged<DatagramOutbox>?] = []
     /// Hosts of connections after `onClose`, if hosts are counted.
     @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
+    @exclusivity(unchecked) var handshakes = Handshakes()
+    @exclusivity(unchecked) var openedBytes = OpenedBytes()
+    /// Filters of connections after `onClose`, whose sealed bytes the driver may still use.
+    @exclusivity(unchecked) var leavingFilters: [Token: FilterState] = [:]
     /// Results of connects that failed before they began. Reported from the loop, not inside the
     /// call.
     @exclusivity(unchecked) var failedConnects: [() -> Void] = []

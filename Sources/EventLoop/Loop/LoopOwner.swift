@@ -61,6 +61,8 @@ package enum LoopReport: Sendable {
     case driverFailed(SystemError, loop: Int)
     case slotsExhausted(loop: Int)
     case datagramHandlerFailed(String)
+    /// A secured connection was not established, with the reason in words.
+    case handshakeFailed(String, peer: SocketAddress?)
     /// Callbacks ran for this long.
     case slowTurn(loop: Int, Nanoseconds)
     /// A loop runs on epoll, although io_uring was preferred; with the reason in words.

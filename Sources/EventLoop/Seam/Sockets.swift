@@ -86,6 +86,8 @@ package struct BoundListener: Sendable {
     /// The absolute path, valid after the process has changed its working directory; nil if
     /// unknown.
     package let absolutePath: String?
+    /// Accepted connections get a filter.
+    package var isSecured = false
 
     package init(
         descriptor: Descriptor, address: SocketAddress, path: PathIdentity? = nil,
@@ -105,10 +107,13 @@ package struct BoundListener: Sendable {
 package struct AcceptedStream: Sendable {
     package let descriptor: Descriptor
     package let peer: SocketAddress?
+    /// The listener's address asks for a filter.
+    package var isSecured: Bool
 
-    package init(descriptor: Descriptor, peer: SocketAddress?) {
+    package init(descriptor: Descriptor, peer: SocketAddress?, isSecured: Bool = false) {
         self.descriptor = descriptor
         self.peer = peer
+        self.isSecured = isSecured
     }
 }
 

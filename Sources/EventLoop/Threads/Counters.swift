@@ -58,6 +58,10 @@ package final class LoopCounters: Sendable {
     /// Connections closed because one callback submitted far more blocking work than the limit.
     package let offloadRefusals = Counter()
     package let timeouts = Counter()
+    package let handshakes = Counter()
+    package let handshakeFailures = Counter()
+    /// Established connections that ended because their filter's stream became useless.
+    package let filterFailures = Counter()
     package let staleCompletions = Counter()
     package let driverErrors = Counter()
     /// Turns with callbacks that ran longer than `slowTurn`.

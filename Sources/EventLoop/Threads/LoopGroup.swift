@@ -173,6 +173,14 @@ package final class LoopGroup: Sendable {
     private func open(
         _ address: SocketAddress, _ wanted: ListenAddress, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener {
+        var bound = try openPlain(address, wanted, options)
+        bound.isSecured = wanted.isSecured
+        return bound
+    }
+
+    private func openPlain(
+        _ address: SocketAddress, _ wanted: ListenAddress, _ options: ListenOptions
+    ) throws(SystemError) -> BoundListener {
         if let inherited = wanted.inherited {
             let bound = try parts.sockets.adopt(inherited)
             guard bound.isDatagram == wanted.isDatagram else {
@@ -290,11 +298,14 @@ package struct ListenAddress: Sendable {
     package let isAnyHost: Bool
     /// A socket that is already bound.
     package let inherited: Descriptor?
+    /// Accepted connections get a filter.
+    package let isSecured: Bool
 
     package init(
         _ address: SocketAddress, onlyV6: Bool = false, isDatagram: Bool = false,
-        isAnyHost: Bool = false, inherited: Descriptor? = nil
+        isAnyHost: Bool = false, isSecured: Bool = false, inherited: Descriptor? = nil
     ) {
+        self.isSecured = isSecured
         self.isAnyHost = isAnyHost
         self.inherited = inherited
         self.address = address

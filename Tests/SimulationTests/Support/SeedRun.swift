@@ -19,6 +19,8 @@ final class SeedRun {
     private let hasFaultyDatagrams: Bool
     /// True if the datagram socket is bound to all addresses.
     private let isBoundToAll: Bool
+    /// Nil in runs without a filter below the streams.
+    private let filters: SimulatedFilters?
     private var stopTime: Nanoseconds = 0
     private(set) var mistakes: [String] = []
 
@@ -36,6 +38,16 @@ final class SeedRun {
         hasDatagrams = datagramRandom.happens(250)
         hasFaultyDatagrams = datagramRandom.happens(500)
         isBoundToAll = datagramRandom.happens(500)
+        var filterRandom = SeededRandom(seed: seed &+ 0xF117E4)
+        if filterRandom.happens(300) {
+            let plan = SimulatedFilters.Plan.drawn(from: &filterRandom)
+            filters = SimulatedFilters(
+                seed: filterRandom.next(), plan: plan,
+                workers: filterRandom.happens(500)
+                    ? WorkerPool(threads: 1, queued: 1, runsAtOnce: true) : nil)
+        } else {
+            filters = nil
+        }
         let networkSeed = random.next()
         var plan = NetworkPlan.drawn(from: &random)
         plan.bundleRefusals = PerMille(datagramRandom.pick([0, 300]))
@@ -51,7 +63,9 @@ final class SeedRun {
             let socketAddress = SocketAddress(host: "127.0.0.1", port: address.port ?? 0)
         else { return mistakes.append("no address") }
         for index in 0..<(1 + random.below(12)) {
-            ledger.peers.append(.connect(index, to: socketAddress, on: network, &random))
+            ledger.peers.append(
+                .connect(
+                    index, to: socketAddress, on: network, isSecured: filters != nil, &random))
         }
         if hasDatagrams, let port = server?.boundAddresses[1].port,
             case let hosts = isBoundToAll ? ["127.0.0.1", "127.0.0.2"] : ["127.0.0.1"]
@@ -90,10 +104,11 @@ final class SeedRun {
             return driver
         }
         let handlerSeed = random.next()
+        options.acceptingFilters = filters
         options.udp.receiveOffload = datagramRandom.happens(500)
         options.udp.segmentationOffload = datagramRandom.happens(500)
         let addresses: [Address] =
-            ["tcp://127.0.0.1:0"]
+            [filters == nil ? "tcp://127.0.0.1:0" : "tls://127.0.0.1:0"]
             + (hasDatagrams ? [isBoundToAll ? "udp://0.0.0.0:0" : "udp://127.0.0.1:0"] : [])
         let server = try Server(addresses, options, backend: backend) { loop in
             let handler = SeedHandler(
@@ -151,7 +166,7 @@ final class SeedRun {
     private func check() {
         for (index, peer) in ledger.peers.enumerated() {
             guard let account = ledger.accounts[index] else {
-                if !peer.peer.received.isEmpty {
+                if !peer.received.isEmpty {
                     mistakes.append("peer \(index): bytes from nowhere")
                 }
                 continue
@@ -167,12 +182,15 @@ final class SeedRun {
         mistakes += account.mistakes.map { "\(name): \($0)" }
         if account.opens != 1 { mistakes.append("\(name): opened \(account.opens) times") }
         if account.closes != 1 { mistakes.append("\(name): closed \(account.closes) times") }
-        let received = peer.peer.received
+        let received = peer.received
         if !account.written.beginsExactly(with: received) {
             mistakes.append("\(name): received what was not written")
         }
         if account.promises != account.tellings {
             mistakes.append("\(name): \(account.tellings) of \(account.promises) promises told")
+        }
+        if peer.hasEndOfCutStream(account) {
+            mistakes.append("\(name): an end of its stream, which is not whole")
         }
         guard peer.isPolite, !hasFaultyNetwork else { return }
         if account.isPiped { return checkPiped(peer, account, name) }
@@ -200,10 +218,10 @@ final class SeedRun {
     private func checkPiped(_ peer: SeedPeer, _ account: Account, _ name: String) {
         guard let source = account.source, let index = source.peer else { return }
         let total = ledger.peers[index].total
-        let count = peer.peer.received.count
+        let count = peer.received.count
         guard count < total else { return }
         switch (source.reason, account.reason) {
-        case (.reset, _) where peer.peer.sawEndOfStream && !peer.peer.sawReset:
+        case (.reset, _) where peer.sawCleanEnd:
             mistakes.append("\(name): a clean end after \(count) of \(total) bytes of a reset")
         case (.peer, .peer) where ledger.peers[index].ending == .halfClose:
             mistakes.append("\(name): \(count) of \(total) bytes came through the pipe")
@@ -212,6 +230,7 @@ final class SeedRun {
     }
 
     private func checkMemory() {
+        mistakes += filters?.violations ?? []
         mistakes += network.violations + drivers.all.flatMap(\.violations)
         if !network.openDescriptors.isEmpty {
             mistakes.append("\(network.openDescriptors.count) descriptors left open")

@@ -218,3 +218,6 @@ extension Loop {
 extension Nanoseconds {
     static func milliseconds(_ count: Nanoseconds) -> Nanoseconds { count * 1_000_000 }
 }
+
+/// The name of a connect's error, as the kernel's list has it.
+func errorName(_ error: any Error) -> String { (error as? SystemError)?.name ?? "\(error)" }

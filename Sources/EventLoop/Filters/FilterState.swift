@@ -1,0 +1,78 @@
+/// The state of a connection with a filter: the filter, and the sealed bytes that are not sent yet.
+///
+/// The connection's own queue holds the handler's bytes, which are sealed as the wire's queue
+/// empties. So the marks, limits and promises count the handler's bytes, and small writes of one
+/// callback share a record.
+package final class FilterState {
+    /// Nil until the handshake's turn.
+    @exclusivity(unchecked) package internal(set) var filter: (any StreamFilter)?
+    /// Sealed bytes, the only ones that the driver gets.
+    @exclusivity(unchecked) var wire = OutboundQueue()
+    /// The number of the handler's bytes that were sealed, now and when the wire's queue was last
+    /// empty.
+    @exclusivity(unchecked) var sealedTotal = 0
+    @exclusivity(unchecked) private var sentTotal = 0
+    let provider: any FilterProvider
+    /// The peer of a connection that we made.
+    let peer: FilterPeer?
+    /// The deadline of the handshake.
+    let deadline: Nanoseconds
+    /// Counted among the loop's handshakes.
+    @exclusivity(unchecked) var hasTurn = false
+    @exclusivity(unchecked) var isEstablished = false
+    /// The peer has ended its stream, or no more of it can be opened. Further bytes of the wire are
+    /// dropped.
+    @exclusivity(unchecked) var isInputOver = false
+    /// Our end is sealed, or nothing more can be sealed.
+    @exclusivity(unchecked) var isOutputOver = false
+    /// Our end is on the wire, or the wire is broken: further bytes for it are dropped.
+    @exclusivity(unchecked) var dropsOutput = false
+    /// The error of a wire that ended before the peer's stream.
+    @exclusivity(unchecked) var cut: (any Error)?
+    /// The filter computes on another thread and must not be called.
+    @exclusivity(unchecked) var isWorking = false
+    /// The computation has ended, and the filter waits for its next call.
+    @exclusivity(unchecked) var hasWorked = false
+    private let chunks: ChunkPool
+
+    init(
+        _ provider: any FilterProvider, peer: FilterPeer?, deadline: Nanoseconds,
+        _ chunks: ChunkPool
+    ) {
+        self.provider = provider
+        self.peer = peer
+        self.deadline = deadline
+        self.chunks = chunks
+    }
+
+    // The driver no longer uses the memory: see `Loop.closed`.
+    deinit { wire.clear(chunks) }
+
+    /// The number of the handler's bytes that are sealed and not sent, at most. Bytes of the filter
+    /// itself do not count.
+    var unsentCount: Int { min(wire.count, sealedTotal - sentTotal) }
+
+    func wireIsEmpty() { sentTotal = sealedTotal }
+
+    /// The wire's queue in the form for the filter.
+    var output: WireOutput { WireOutput(self, chunks) }
+}
+
+/// The handshakes of a loop. Only so many have a filter at once, since a filter in its handshake
+/// needs several times the memory of an idle one.
+struct Handshakes: ~Copyable {
+    /// The number of connections between the start of their handshake and its end.
+    private(set) var running = 0
+    private var waiting = Fifo<Token>(capacity: 16)
+
+    mutating func add(_ token: Token) { waiting.append(token) }
+
+    /// Returns the next connection in turn, if fewer than `limit` are running.
+    mutating func next(limit: Int) -> Token? {
+        guard running < limit, let token = waiting.popFirst() else { return nil }
+        running += 1
+        return token
+    }
+
+    mutating func ended() { running -= 1 }
+}

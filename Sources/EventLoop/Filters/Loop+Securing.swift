@@ -1,0 +1,177 @@
+import Glibc
+
+/// Handshakes: from a connected socket to a stream that the handler sees.
+///
+/// No handler knows of a connection in this state. The result is `onOpen`, or for a connection that
+/// we made the result of its connect.
+extension Loop {
+    /// Gives a connected socket its filter, as soon as it is its turn.
+    func secure(
+        _ connection: ConnectionReference, by provider: any FilterProvider, peer: FilterPeer?
+    ) {
+        guard let details = connection.details?.takeUnretainedValue() else { return }
+        let deadline = min(now + provider.handshakeTimeout, details.attempt?.deadline ?? .max)
+        details.filter = FilterState(provider, peer: peer, deadline: deadline, chunks)
+        connection.flags.insert(.filtered)
+        connection.state = .securing
+        connection.lastReceived = now
+        armTimer(connection)
+        handshakes.add(connection.token)
+        startHandshakes(atMost: provider.handshakesAtOnce)
+    }
+
+    func filter(of connection: ConnectionReference) -> FilterState? {
+        connection.details?.takeUnretainedValue().filter
+    }
+
+    private func startHandshakes(atMost limit: Int) {
+        while let token = handshakes.next(limit: limit) {
+            guard let connection = table.find(token), connection.state == .securing,
+                let state = filter(of: connection)
+            else {
+                // Closed while it waited.
+                handshakes.ended()
+                continue
+            }
+            state.hasTurn = true
+            // Not here: the caller may be in the middle of another connection.
+            enqueue(connection)
+        }
+    }
+
+    /// Does the work of a connection in its handshake that `enqueue` was called for.
+    func processSecuring(_ connection: ConnectionReference) {
+        guard let state = filter(of: connection) else { return }
+        if connection.flags.contains(.aborting) { return beginClosing(connection) }
+        if state.hasTurn && state.filter == nil { start(connection, state) }
+        if state.hasWorked {
+            state.hasWorked = false
+            openHeld(connection, state)
+        }
+        updateReading(connection)
+    }
+
+    private func start(_ connection: ConnectionReference, _ state: FilterState) {
+        do {
+            let filter =
+                try state.peer.map { try state.provider.connecting(to: $0, on: index) }
+                ?? state.provider.accepting(on: index)
+            state.filter = filter
+            filter.start(state.output)
+            sendSealed(connection)
+        } catch {
+            handshakeFailed(connection, state, error)
+        }
+    }
+
+    /// Handles the end of a handshake of any result, once.
+    func handshakeEnded(_ state: FilterState) {
+        guard state.hasTurn else { return }
+        state.hasTurn = false
+        handshakes.ended()
+        startHandshakes(atMost: state.provider.handshakesAtOnce)
+    }
+
+    func established(_ connection: ConnectionReference, _ state: FilterState) {
+        precondition(connection.state == .securing, "established twice")
+        state.isEstablished = true
+        handshakeEnded(state)
+        counters.handshakes.add()
+        connection.lastReceived = now
+        if let details = connection.details?.takeUnretainedValue(), let attempt = details.attempt {
+            details.attempt = nil
+            return opened(connection, by: attempt)
+        }
+        opened(connection)
+        if case .draining = phase { drainDeadline = now }
+    }
+
+    /// Handles a failure in the handshake. The filter's last bytes tell the peer, so the connection
+    /// closes as others do, without a reset.
+    func handshakeFailed(
+        _ connection: ConnectionReference, _ state: FilterState, _ error: any Error
+    ) {
+        guard connection.state == .securing,
+            let details = connection.details?.takeUnretainedValue()
+        else { return }
+        state.isInputOver = true
+        state.isOutputOver = true
+        handshakeEnded(state)
+        countFailure(error, of: connection)
+        details.cause = .filter(error)
+        connection.state = .finishing
+        connection.lastSent = now
+        enqueue(connection)
+        guard let attempt = details.attempt else { return }
+        details.attempt = nil
+        runClosure(for: nil) { _ in try? attempt.done(.failure(error)) }
+    }
+
+    func countFailure(_ error: any Error, of connection: ConnectionReference) {
+        counters.handshakeFailures.add()
+        let peer = connection.details?.takeUnretainedValue().remoteAddress
+        owner.report(.handshakeFailed("\(error)", peer: peer))
+    }
+
+    /// Handles a handshake that took too long. Without a reset a silent peer could keep the socket.
+    func handshakeTimedOut(_ connection: ConnectionReference) {
+        let error = SystemError(ETIMEDOUT, "connect")
+        guard let details = connection.details?.takeUnretainedValue(), let state = details.filter
+        else { return }
+        counters.timeouts.add()
+        countFailure(error, of: connection)
+        if details.attempt != nil { return abandonConnect(connection, error) }
+        handshakeEnded(state)
+        connection.flags.insert(.aborting)
+        beginClosing(connection, .timeout)
+    }
+
+    /// The filter, if it has one, can take bytes.
+    func isFilterReady(_ connection: ConnectionReference) -> Bool {
+        guard let state = filter(of: connection) else { return false }
+        return state.filter != nil && !state.isWorking && !state.hasWorked
+    }
+
+    /// Handles an error of the socket. What the peer has sent before is handled already.
+    func receiveFailedInHandshake(_ connection: ConnectionReference, _ error: SystemError) {
+        guard let state = filter(of: connection) else { return }
+        handshakeFailed(connection, state, error)
+    }
+
+    // MARK: Computations on another thread
+
+    /// Runs a filter's computation on the pool. Without a pool, or if the pool refuses, the loop
+    /// runs it.
+    func compute(
+        _ connection: ConnectionReference, _ state: FilterState, _ job: @escaping @Sendable () -> Void
+    ) {
+        state.isWorking = true
+        let (remote, token) = (remote, connection.token)
+        let isTaken =
+            state.provider.workers?.submit {
+                job()
+                _ = remote.post(.run { $0.computed(token) }, always: true)
+            } ?? false
+        guard !isTaken else { return updateReading(connection) }
+        job()
+        state.isWorking = false
+        state.hasWorked = true
+        enqueue(connection)
+    }
+
+    private func computed(_ token: Token) {
+        guard let connection = table.find(token), let state = filter(of: connection) else { return }
+        state.isWorking = false
+        state.hasWorked = true
+        enqueue(connection)
+    }
+
+    /// Continues after a computation, with the bytes that came meanwhile.
+    private func openHeld(_ connection: ConnectionReference, _ state: FilterState) {
+        let held = Array(connection.inbound.front) + Array(connection.inbound.back)
+        connection.inbound.release()
+        held.withUnsafeBytes { openSealed(connection, state, $0) }
+        guard connection.flags.contains(.peerEnded) else { return }
+        wireEnded(connection, state)
+    }
+}
