@@ -1,0 +1,134 @@
+internal import CMillraceTLS
+internal import NetAPI
+
+/// A library context, which a loop's contexts and connections share. Two loops share no lock of the
+/// library.
+///
+/// Unchecked: the library's object may be used from several threads.
+final class TLSLibrary: @unchecked Sendable {
+    let pointer: OpaquePointer
+
+    init() throws(NetError) {
+        guard let pointer = OSSL_LIB_CTX_new() else { throw .fromLibrary("a library context") }
+        self.pointer = pointer
+    }
+
+    deinit { OSSL_LIB_CTX_free(pointer) }
+}
+
+/// The settings and certificates of a loop's connections, in the library's form.
+///
+/// Unchecked: after it is set up, the library's object may be used from several threads.
+final class TLSContext: @unchecked Sendable {
+    let pointer: OpaquePointer
+    // Outlives the context, and through it every connection.
+    let library: TLSLibrary
+    private let isServer: Bool
+
+    init(isServer: Bool, library: TLSLibrary) throws(NetError) {
+        guard let pointer = mr_tls_context_new(isServer, library.pointer) else {
+            throw .fromLibrary("a context")
+        }
+        self.pointer = pointer
+        self.library = library
+        self.isServer = isServer
+    }
+
+    deinit { SSL_CTX_free(pointer) }
+
+    func use(_ identity: TLSIdentity) throws(NetError) {
+        switch mr_tls_use(pointer, library.pointer, identity.chain, identity.key) {
+        case 0: break
+        case 1: throw .fromLibrary("the chain")
+        case 2:
+            throw .fromLibrary("the private key", "give it as PEM text without a password")
+        default:
+            throw .fromLibrary(
+                "the private key is not the certificate's", "give the two that belong together")
+        }
+    }
+
+    func apply(_ common: TLSCommon) throws(NetError) {
+        guard mr_tls_set_minimum(pointer, common.minimumVersion.number) else {
+            throw .fromLibrary("minimumVersion")
+        }
+        if common.keepsBuffers { mr_tls_set_keeps_buffers(pointer) }
+        if let list = common.cipherList, SSL_CTX_set_cipher_list(pointer, list) != 1 {
+            throw .invalidSetting("cipherList", list, "give names that `openssl ciphers` knows")
+        }
+        if let list = common.cipherSuites, SSL_CTX_set_ciphersuites(pointer, list) != 1 {
+            throw .invalidSetting(
+                "cipherSuites", list, "give suites of TLS 1.3, such as TLS_AES_256_GCM_SHA384")
+        }
+        if let list = common.groups, !mr_tls_set_groups(pointer, list) {
+            throw .invalidSetting("groups", list, "give names such as X25519:P-256")
+        }
+        if let log = common.keyLog, !mr_tls_set_key_log(pointer, log.descriptor) {
+            throw .fromLibrary("keyLog")
+        }
+    }
+
+    /// Sets the protocols, in the order of preference.
+    func set(protocols: [String], refuses: Bool) throws(NetError) {
+        guard !protocols.isEmpty else { return }
+        var wire: [UInt8] = []
+        for name in protocols {
+            guard (1...255).contains(name.utf8.count) else {
+                throw .invalidSetting(
+                    "applicationProtocols", name, "give names of 1 to 255 bytes, such as h2")
+            }
+            wire.append(UInt8(name.utf8.count))
+            wire += name.utf8
+        }
+        guard mr_tls_set_protocols(pointer, wire, wire.count, isServer, refuses) else {
+            throw .fromLibrary("applicationProtocols")
+        }
+    }
+
+    /// Sets the certificates that the peer's must lead to.
+    func trust(_ trust: TLSTrust) throws(NetError) {
+        switch trust.kind {
+        case .any: break
+        case .system:
+            guard mr_tls_trust_system(pointer) else { throw .fromLibrary("trust") }
+        case .texts(let texts):
+            for text in texts
+            where mr_tls_trust(pointer, library.pointer, text, isServer) == 0 {
+                throw NetError(
+                    insecure: "trust: a text holds no certificate",
+                    remedy: "give PEM text that begins with -----BEGIN CERTIFICATE-----")
+            }
+        }
+    }
+}
+
+/// The settings that servers and clients have in common, checked by their use.
+struct TLSCommon: Sendable {
+    var minimumVersion: TLSVersion
+    var cipherList: String?
+    var cipherSuites: String?
+    var groups: String?
+    var keepsBuffers: Bool
+    var keyLog: TLSKeyLog?
+}
+
+/// A version of the protocol.
+public struct TLSVersion: Sendable, Hashable, CustomStringConvertible {
+    let number: Int32
+    public let description: String
+
+    public static let v12 = TLSVersion(number: 0x0303, description: "TLSv1.2")
+    public static let v13 = TLSVersion(number: 0x0304, description: "TLSv1.3")
+}
+
+extension NetError {
+    static func fromLibrary(_ subject: String, _ remedy: String = "") -> NetError {
+        var buffer = [CChar](repeating: 0, count: 256)
+        let reason = mr_tls_error(&buffer, buffer.count).map { String(cString: $0) }
+        return NetError(insecure: "\(subject): \(reason ?? "out of memory")", remedy: remedy)
+    }
+
+    static func invalidSetting(_ name: String, _ value: Any, _ remedy: String) -> NetError {
+        NetError(setting: name, value, remedy: remedy)
+    }
+}

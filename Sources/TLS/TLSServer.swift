@@ -1,0 +1,272 @@
+internal import CMillraceTLS
+package import MillraceEventLoop
+public import NetAPI
+
+/// TLS of the addresses that a server listens on with `tls://`.
+///
+/// One object may serve several servers. All its methods may be called from any thread.
+public final class TLSServer: Sendable {
+    /// The settings of the accepted connections.
+    public struct Settings: Sendable {
+        /// The oldest version to accept.
+        public var minimumVersion = TLSVersion.v12
+        /// The ciphers of TLS 1.2, in the form of `openssl ciphers`; nil: the library's.
+        public var cipherList: String?
+        /// The suites of TLS 1.3, separated by colons; nil: the library's.
+        public var cipherSuites: String?
+        /// The groups for the exchange of keys, separated by colons; nil: the library's.
+        public var groups: String?
+        /// The protocols that the handler speaks (ALPN), the preferred one first.
+        public var applicationProtocols: [String] = []
+        /// The result if a client offers protocols, and none of ours.
+        public var withoutCommonProtocol = WithoutCommonProtocol.refuse
+        /// The certificates of clients.
+        public var clientCertificates = ClientCertificates.none
+        /// The tickets for resumed sessions.
+        public var tickets = TLSTickets.automatic
+        /// The number of tickets that a client gets in a full handshake: 0 to 8.
+        public var ticketsPerHandshake = 1
+        /// The longest time from the accept to the end of the handshake, whatever the client sends.
+        public var handshakeTimeout: Duration = .seconds(10)
+        /// The number of handshakes that a loop has under way at once; others wait.
+        public var handshakesAtOnce = 256
+        /// The threads that compute handshakes. With 0 the loops do, each handshake holding its
+        /// loop for about half a millisecond. With threads a handshake costs a little more, and the
+        /// loop's other connections do not wait for it.
+        public var handshakeThreads = 0
+        /// Keeps the library's buffers of an idle connection, about 11 KiB. A request then needs
+        /// about a twelfth fewer instructions. For few, busy connections.
+        public var keepsBuffers = false
+        /// The size of the records.
+        public var recordSize = RecordSize.full
+        /// Takes the end of a connection without close_notify for the end of the stream. Only for
+        /// protocols whose messages tell their own ends: otherwise somebody on the way may cut a
+        /// stream, and it looks whole.
+        public var acceptsUncleanEnd = false
+        /// A file for the secrets of each connection, for tools that read recorded traffic.
+        public var keyLog: TLSKeyLog?
+        /// A response of OCSP in DER, for clients that ask for one.
+        public var stapledResponse: [UInt8]?
+
+        public init() {}
+    }
+
+    public enum WithoutCommonProtocol: Sendable {
+        /// The handshake fails, as RFC 7301 asks for.
+        case refuse
+        /// The connection has no application protocol.
+        case goOn
+    }
+
+    public enum ClientCertificates: Sendable {
+        /// Not asked for.
+        case none
+        /// Asked for and verified, but a client may have none.
+        case optional(TLSTrust)
+        /// A client without a verified certificate is refused.
+        case required(TLSTrust)
+    }
+
+    public enum RecordSize: Sendable {
+        /// Records of 16 KiB: the lowest cost.
+        case full
+        /// Records of 1,400 bytes for the first 64 KiB, so that a client has whole records, and can
+        /// begin to show them, after each packet. Then of 16 KiB.
+        case startingSmall
+    }
+
+    let settings: Settings
+    private let handshakeTime: Nanoseconds
+    private let select: (@Sendable (String) -> TLSIdentity?)?
+    private let tickets: TicketKeys?
+    private let pool: WorkerPool?
+    private let state: Monitor<State>
+
+    private struct State {
+        var identities: [TLSIdentity]
+        var loops: [Int: (library: TLSLibrary, contexts: ServerContexts?)] = [:]
+    }
+
+    /// Creates it with at least one identity. The first is for clients that ask for no known name,
+    /// the others for those that ask for one of theirs. `select` is asked for names that none of
+    /// them has; it runs in handshakes, on any thread.
+    ///
+    /// Throws `.invalidOption` with the setting, or `.insecure`.
+    public init(
+        _ identities: TLSIdentity..., settings: Settings = Settings(),
+        select: (@Sendable (_ name: String) -> TLSIdentity?)? = nil
+    ) throws(NetError) {
+        guard !identities.isEmpty else {
+            throw .invalidSetting("the list of identities", "empty", "give at least one")
+        }
+        self.settings = settings
+        self.select = select
+        handshakeTime = try Self.time(settings.handshakeTimeout)
+        try Self.check(settings.handshakesAtOnce, 1...Int.max, "handshakesAtOnce")
+        try Self.check(settings.ticketsPerHandshake, 0...8, "ticketsPerHandshake")
+        try Self.check(settings.handshakeThreads, 0...1024, "handshakeThreads")
+        tickets = try TicketKeys(settings.tickets)
+        pool =
+            settings.handshakeThreads == 0
+            ? nil : WorkerPool(threads: settings.handshakeThreads, queued: 4096)
+        state = Monitor(State(identities: identities))
+        // Shows a wrong setting now.
+        _ = try makeContexts(identities, try TLSLibrary())
+    }
+
+    deinit { pool?.stop() }
+
+    /// Uses other identities for the handshakes that begin from now on. Connections and tickets go
+    /// on. Throws `.insecure`; then the old ones stay.
+    public func replace(_ identities: [TLSIdentity]) throws(NetError) {
+        guard !identities.isEmpty else {
+            throw .invalidSetting("the list of identities", "empty", "give at least one")
+        }
+        _ = try makeContexts(identities, try TLSLibrary())
+        state.withLock { state in
+            state.identities = identities
+            for loop in state.loops.keys { state.loops[loop]?.contexts = nil }
+        }
+    }
+
+    static func time(_ duration: Duration) throws(NetError) -> Nanoseconds {
+        guard duration > .zero else {
+            throw .invalidSetting("handshakeTimeout", duration, "give a time above zero")
+        }
+        return Nanoseconds(duration)
+    }
+
+    static func check(
+        _ value: Int, _ range: ClosedRange<Int>, _ name: String
+    ) throws(NetError) {
+        guard range.contains(value) else {
+            throw .invalidSetting(
+                name, value, "give \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+
+    private func makeContexts(
+        _ identities: [TLSIdentity], _ library: TLSLibrary
+    ) throws(NetError) -> ServerContexts {
+        try ServerContexts(identities, library, select: select, make: makeContext)
+    }
+
+    private func makeContext(
+        _ identity: TLSIdentity, _ library: TLSLibrary
+    ) throws(NetError) -> TLSContext {
+        let context = try TLSContext(isServer: true, library: library)
+        try context.apply(settings.common)
+        try context.use(identity)
+        try context.set(
+            protocols: settings.applicationProtocols,
+            refuses: settings.withoutCommonProtocol == .refuse)
+        switch settings.clientCertificates {
+        case .none: break
+        case .optional(let trust):
+            try context.trust(trust)
+            mr_tls_verify(context.pointer, true, false, trust.verifies)
+        case .required(let trust):
+            try context.trust(trust)
+            mr_tls_verify(context.pointer, true, true, trust.verifies)
+        }
+        mr_tls_set_tickets(
+            context.pointer, tickets?.pointer, Int32(settings.ticketsPerHandshake))
+        // A ticket of one name must not open a session of another.
+        let name = Array((identity.names.first ?? "").utf8.prefix(32))
+        mr_tls_set_session_id(context.pointer, name, name.count)
+        if let response = settings.stapledResponse {
+            guard mr_tls_set_staple(context.pointer, response, response.count) else {
+                throw .fromLibrary("stapledResponse")
+            }
+        }
+        return context
+    }
+}
+
+extension TLSServer.Settings {
+    fileprivate var common: TLSCommon {
+        TLSCommon(
+            minimumVersion: minimumVersion, cipherList: cipherList, cipherSuites: cipherSuites,
+            groups: groups, keepsBuffers: keepsBuffers, keyLog: keyLog)
+    }
+
+    fileprivate var verifies: Bool {
+        switch clientCertificates {
+        case .none: false
+        case .optional(let trust), .required(let trust): trust.verifies
+        }
+    }
+}
+
+extension TLSTrust {
+    var verifies: Bool {
+        if case .any = kind { false } else { true }
+    }
+}
+
+extension TLSServer: FilterProvider {
+    package func accepting(on loop: Int) -> any StreamFilter {
+        let rules = TLSFilter.Rules(
+            isServer: true, startsSmall: settings.recordSize == .startingSmall,
+            acceptsUncleanEnd: settings.acceptsUncleanEnd, usesThreads: pool != nil,
+            verifies: settings.verifies)
+        guard let contexts = contexts(of: loop), let tls = mr_tls_new(contexts.first.pointer, true)
+        else { return RefusingFilter(error: .fromLibrary("a connection")) }
+        return TLSFilter(tls, rules, contexts: contexts)
+    }
+
+    package func connecting(to peer: FilterPeer, on loop: Int) throws -> any StreamFilter {
+        preconditionFailure("a server does not connect")
+    }
+
+    package var handshakeTimeout: Nanoseconds { handshakeTime }
+    package var handshakesAtOnce: Int { settings.handshakesAtOnce }
+    package var workers: WorkerPool? { pool }
+
+    /// Returns the contexts of a loop, made when they are first needed.
+    private func contexts(of loop: Int) -> ServerContexts? {
+        state.withLock { state in
+            if let contexts = state.loops[loop]?.contexts { return contexts }
+            guard let library = state.loops[loop]?.library ?? (try? TLSLibrary()),
+                let contexts = try? makeContexts(state.identities, library)
+            else { return nil }
+            state.loops[loop] = (library, contexts)
+            return contexts
+        }
+    }
+}
+
+extension Options {
+    /// TLS of the server's `tls://` addresses.
+    public var tls: TLSServer? {
+        get { acceptingFilters as? TLSServer }
+        set { acceptingFilters = newValue }
+    }
+
+    /// TLS of connections made to `tls://` addresses.
+    public var tlsClient: TLSClient? {
+        get { connectingFilters as? TLSClient }
+        set { connectingFilters = newValue }
+    }
+}
+
+/// Fails at its first byte: no memory was left for a connection.
+private final class RefusingFilter: StreamFilter {
+    private let error: NetError
+
+    init(error: NetError) { self.error = error }
+
+    func start(_ wire: WireOutput) {}
+    func open(
+        _ sealed: UnsafeRawBufferPointer, into plain: UnsafeMutableRawBufferPointer,
+        _ wire: WireOutput
+    ) -> Opened {
+        var opened = Opened()
+        opened.taken = sealed.count
+        opened.event = .failed(error)
+        return opened
+    }
+    func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> (any Error)? { error }
+    func sealEnd(_ wire: WireOutput) {}
+    func cutOff() -> (any Error)? { error }
+}
