@@ -19,8 +19,16 @@ let package = Package(
         // The command line that the servers share.
         .target(
             name: "ServerCommand", dependencies: [netAPI, argumentParser], swiftSettings: strict),
+        // The command line of those with TLS. Apart, so that the others need no OpenSSL.
+        .target(
+            name: "ServerTLS",
+            dependencies: [
+                "ServerCommand", netAPI, .product(name: "NetTLS", package: "millrace"),
+                argumentParser,
+            ], swiftSettings: strict),
         .executableTarget(
-            name: "echo-server", dependencies: ["ServerCommand", netAPI, argumentParser],
+            name: "echo-server",
+            dependencies: ["ServerCommand", "ServerTLS", netAPI, argumentParser],
             swiftSettings: strict),
 
         // HTTP/1.1 without sockets: bytes in, requests out.

@@ -1,8 +1,9 @@
-// An echo server over TCP, UDP and Unix sockets. At SIGTERM or SIGINT, it drains its connections
+// An echo server over TCP, TLS, UDP and Unix sockets. At SIGTERM or SIGINT, it drains its connections
 // and exits with 0.
 import ArgumentParser
 import NetAPI
 import ServerCommand
+import ServerTLS
 
 struct Echo: EventHandler, DatagramHandler {
     func onBoot(_ loop: Loop) -> Action {
@@ -27,10 +28,12 @@ struct EchoServer: ServerCommand {
         commandName: "echo-server", abstract: "Sends received bytes back to the client.")
 
     @OptionGroup var common: ServerOptions
+    @OptionGroup var tls: TLSOptions
 
     func run() throws {
         let server = try Server(
-            Echo(), listen: try common.addresses(), options: try common.options())
+            Echo(), listen: try common.addresses(),
+            options: try tls.apply(to: common.options()))
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }
     }

@@ -1,6 +1,8 @@
 /// The setups in which every behaviour must hold, each backend with one loop and with several, and
 /// helpers that run a server in one.
+import Glibc
 import NetAPI
+import NetTLS
 import Testing
 
 struct Setup: Sendable, CustomTestStringConvertible {
@@ -23,11 +25,18 @@ struct Setup: Sendable, CustomTestStringConvertible {
     var testDescription: String { "\(backend) x \(loops)" }
 
     func options(_ change: (inout Options) -> Void = { _ in }) -> Options {
-        Options(backend: backend, loops: .count(loops)).with(change)
+        Options(backend: backend, loops: .count(loops)).with {
+            if TestTLS.isOn {
+                $0.tls = TestTLS.server
+                $0.tlsClient = TestTLS.client
+            }
+            change(&$0)
+        }
     }
 }
 
-let anyPort: Address = "tcp://127.0.0.1:0"
+/// A free port of IPv4, with TLS if the suite runs over it.
+let anyPort: Address = TestTLS.isOn ? "tls://127.0.0.1:0" : "tcp://127.0.0.1:0"
 
 /// A server that runs for the length of a test.
 struct TestServer: Sendable {

@@ -29,6 +29,47 @@ struct EndedEarly: Error, CustomStringConvertible {
 extension TestClient {
     /// Reads the bytes that are there.
     func receiveSome(_ buffer: UnsafeMutableRawBufferPointer) throws -> Reception {
+        guard let tls else { return try receivePlain(buffer) }
+        _ = try? tls.withUnsent(sendPlain)
+        while true {
+            let count = tls.receive(into: buffer)
+            if count > 0 { return .bytes(count) }
+            if tls.hasEnded { return .end(.clean) }
+            if tls.failure != nil { return .end(.reset(EPROTO)) }
+            switch try receiveRecords(tls, atMost: max(4096, buffer.count - 20_000)) {
+            case .bytes: continue
+            // Without the end of its stream, the end of the connection is a cut.
+            case .end(.clean): return .end(.reset(EPROTO))
+            case let other: return other
+            }
+        }
+    }
+
+    private func receiveRecords(_ tls: ClientTLS, atMost size: Int) throws -> Reception {
+        let sealed = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
+        defer { sealed.deallocate() }
+        let reception = try receivePlain(sealed)
+        guard case .bytes(let count) = reception else { return reception }
+        tls.take(UnsafeRawBufferPointer(rebasing: sealed[..<count]))
+        return reception
+    }
+
+    func shakeHands(_ tls: ClientTLS) throws {
+        let deadline = Deadline()
+        tls.take(UnsafeRawBufferPointer(start: nil, count: 0))
+        while !tls.isEstablished {
+            _ = try tls.withUnsent(sendPlain)
+            switch try receiveRecords(tls, atMost: 65_536) {
+            case .bytes: break
+            case .nothingYet: try wait(for: POLLIN, deadline, "the handshake")
+            case .end(let end): throw EndedEarly(received: 0, expected: 1, end: end)
+            }
+            if let failure = tls.failure { throw SystemFailure("handshake: \(failure)", EPROTO) }
+        }
+        _ = try tls.withUnsent(sendPlain)
+    }
+
+    private func receivePlain(_ buffer: UnsafeMutableRawBufferPointer) throws -> Reception {
         while true {
             let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
             if count > 0 { return .bytes(count) }
@@ -124,7 +165,15 @@ extension TestClient {
 
     /// True if no byte comes for `time`.
     func staysSilent(for time: Duration) throws -> Bool {
-        try !poll(for: POLLIN, Deadline(time))
+        let deadline = Deadline(time)
+        guard let tls else { return try !poll(for: POLLIN, deadline) }
+        while try poll(for: POLLIN, deadline) {
+            // A ticket or another record without bytes for the program.
+            guard case .bytes = try receiveRecords(tls, atMost: 65_536), !tls.hasOpened,
+                !tls.hasEnded
+            else { return false }
+        }
+        return !tls.hasOpened
     }
 
     /// Sends bytes and checks that the same bytes come back.

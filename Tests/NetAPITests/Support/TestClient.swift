@@ -7,11 +7,14 @@ import Synchronization
 /// One thread sends and one receives at a time.
 final class TestClient: Sendable {
     let descriptor: CInt
+    /// Nil for a connection without TLS.
+    let tls: ClientTLS?
     private let isOpen = Atomic(true)
 
     /// A small `receiveBuffer` makes a slow reader; it must be set before connecting.
     init(to address: Address, receiveBuffer: CInt? = nil, sendBuffer: CInt? = nil) throws {
         let target = try ClientAddress(address)
+        tls = address.isSecured ? try ClientTLS() : nil
         let type = CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC | MR_SOCK_NONBLOCK)
         descriptor = socket(target.family, type, 0)
         guard descriptor >= 0 else { throw SystemFailure("socket") }
@@ -26,10 +29,14 @@ final class TestClient: Sendable {
             let error = try option(SOL_SOCKET, SO_ERROR)
             guard error == 0 else { throw SystemFailure("connect to \(address)", error) }
         }
+        if let tls { try shakeHands(tls) }
     }
 
     /// The side that the test's own listener has accepted.
-    init(accepted: CInt) { descriptor = accepted }
+    init(accepted: CInt) {
+        descriptor = accepted
+        tls = nil
+    }
 
     deinit { close() }
 
@@ -74,6 +81,15 @@ final class TestClient: Sendable {
 
     /// Sends the bytes that the kernel has room for now; returns 0 if it has none.
     func sendSome(_ bytes: UnsafeRawBufferPointer) throws -> Int {
+        guard let tls else { return try sendPlain(bytes) }
+        guard try tls.withUnsent(sendPlain) == 0, !bytes.isEmpty else { return 0 }
+        let piece = UnsafeRawBufferPointer(rebasing: bytes.prefix(16_384))
+        guard tls.seal(piece) else { throw SystemFailure("seal", EPIPE) }
+        _ = try tls.withUnsent(sendPlain)
+        return piece.count
+    }
+
+    func sendPlain(_ bytes: UnsafeRawBufferPointer) throws -> Int {
         while true {
             let flags = CInt(MR_MSG_NOSIGNAL)
             let count = Glibc.send(descriptor, bytes.baseAddress, bytes.count, flags)
@@ -98,6 +114,9 @@ final class TestClient: Sendable {
                 done += count
             }
         }
+        while let tls, try tls.withUnsent(sendPlain) > 0 {
+            try wait(for: POLLOUT, deadline, "sent all but the last records")
+        }
     }
 
     func send(_ text: String, chunk: Int = .max) throws {
@@ -114,10 +133,21 @@ final class TestClient: Sendable {
 
     // MARK: Ending
 
-    func shutdownWrite() { Glibc.shutdown(descriptor, CInt(SHUT_WR)) }
+    func shutdownWrite() {
+        sendEnd()
+        Glibc.shutdown(descriptor, CInt(SHUT_WR))
+    }
 
     func close() {
-        if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
+        guard isOpen.exchange(false, ordering: .relaxed) else { return }
+        sendEnd()
+        Glibc.close(descriptor)
+    }
+
+    private func sendEnd() {
+        guard let tls, tls.isEstablished else { return }
+        tls.sealEnd()
+        _ = try? tls.withUnsent(sendPlain)
     }
 
     /// Closes with a RST.
@@ -125,7 +155,7 @@ final class TestClient: Sendable {
         var value = linger(l_onoff: 1, l_linger: 0)
         setsockopt(
             descriptor, SOL_SOCKET, SO_LINGER, &value, socklen_t(MemoryLayout<linger>.size))
-        close()
+        if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
     }
 }
 
