@@ -4,10 +4,10 @@ import argparse
 import datetime
 import json
 import pathlib
-import resource
 import sys
 
-from runner import cells, counts, machine, markdown, plots, process, rounds, servers, summary
+from runner import (cells, client, counts, machine, markdown, plots, process, rounds, servers,
+                    summary)
 from runner.failure import Failure
 
 OUT = servers.ROOT / ".build/bench"
@@ -52,12 +52,6 @@ def parse(arguments):
     if options.rounds < 1 or options.seconds <= 0 or options.quiet < 0 or options.rate < 0:
         parser.error("--rounds and --seconds must be positive")
     return options
-
-
-def raise_descriptor_limit():
-    """Raises the limit, so that all servers have the same one, whether or not they raise it."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def newest():
@@ -118,11 +112,11 @@ def measure(options):
     if options.list:
         show(planned, absent)
         return
-    if not rounds.CLIENT.is_file():
+    if not client.CLIENT.is_file():
         raise Failure("no load client; `make examples` builds it")
     for line in absent:
         print(f"bench: not measured: {line}", file=sys.stderr)
-    raise_descriptor_limit()
+    process.raise_descriptor_limit()
     facts, date = machine.facts(), datetime.datetime.now().astimezone()
     # Counting comes first, so that its failures cost no measurement.
     counted = counts.count(found) if options.counts else {}

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 
-from runner import cells, process, servers
-from runner.rounds import CLIENT
+from runner import cells, servers
+from runner.client import CLIENT
 
 CONFIG = {"connections": 64, "size": 64, "requests": [10000, 20000]}
 CELL = cells.Cell("echo", CONFIG["connections"], CONFIG["size"])
@@ -39,8 +39,7 @@ def count(found):
             print(f"counting: {server.label}", file=sys.stderr)
             row = counted[server.key] = {}
             for run in (bench.strace, bench.malloc_count):
-                address, port = process.address_for("tcp")
-                words = server.words(address, port, 1)
+                words = server.words()
                 key = "syscalls" if run == bench.strace else "allocations"
                 try:
                     row[key] = bench.per_request(run, words)[key]

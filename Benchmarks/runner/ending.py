@@ -1,9 +1,11 @@
 """Early end of a run by SIGINT or SIGTERM, with a cleanup that later signals do not interrupt."""
 
+import contextlib
 import signal
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _received = None
+_deferred = False
 
 
 class Ended(Exception):
@@ -14,7 +16,8 @@ def _end(number, _):
     global _received
     ignore()
     _received = signal.Signals(number)
-    raise Ended(_received)
+    if not _deferred:
+        raise Ended(_received)
 
 
 def catch():
@@ -33,3 +36,16 @@ def check():
     a handler raises while a destructor runs, such as that of a Popen object."""
     if _received is not None:
         raise Ended(_received)
+
+
+@contextlib.contextmanager
+def deferred():
+    """Delays Ended to the end of the block, in which a process starts and becomes known, or ends."""
+    global _deferred
+    before, _deferred = _received, True
+    try:
+        yield
+    finally:
+        _deferred = False
+    if before is None:
+        check()

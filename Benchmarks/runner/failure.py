@@ -1,5 +1,9 @@
-"""The error that ends the program with one line."""
+"""Errors that end the program with one line."""
 
 
 class Failure(Exception):
     pass
+
+
+class Unavailable(Failure):
+    """The backend cannot run on this machine."""

@@ -4,9 +4,10 @@ import argparse
 import pathlib
 import sys
 
-from runner import ending, fairness, fairness_goals as goals
-from runner.command import names, raise_descriptor_limit
+from runner import client, ending, fairness, process, tables, turns, fairness_goals as goals
+from runner.command import names
 from runner.failure import Failure
+from runner.progress import Progress
 
 CHURN = "churn"
 BACKENDS = ("epoll", "io_uring")
@@ -41,7 +42,7 @@ def parse(arguments):
     options = parser.parse_args(arguments)
     if not 0 < options.seconds <= MOST_SECONDS or not 0 < options.rounds <= MOST_ROUNDS:
         parser.error(f"--seconds is at most {MOST_SECONDS}, --rounds {MOST_ROUNDS}, neither 0")
-    for path in filter(None, (options.server, options.before, fairness.CLIENT)):
+    for path in filter(None, (options.server, options.before, client.CLIENT)):
         if not path.is_file():
             parser.error(f"no program at {path}; `make examples` builds ours")
     return options
@@ -55,16 +56,13 @@ def measure_disturbed(options, cells):
     """Returns a row for each cell. All cells take turns in each round, so that other work on the
     machine affects all of them alike."""
     found = {cell: ([], []) for cell in cells}
-    for number in range(options.rounds):
-        for cell in cells:
-            # The first run uses the machine in the state that the last run left.
-            for is_control in ((False, True) if number % 2 == 0 else (True, False)):
-                ending.check()
-                sample = fairness.measure(
-                    str(options.server.resolve()), cell, options.seconds, is_control)
-                found[cell][is_control].append(sample)
-                say(f"round {number + 1}, {cell.backend} x {cell.loops}, {cell.disturber.key}"
-                    f"{', control' if is_control else ''}: p99 {sample[0]['p99_us'] / 1e3:.3f} ms")
+    server = options.server.resolve()
+    for number, cell, is_control in turns.alternating(
+            options.rounds, cells, lambda _: (False, True)):
+        sample = fairness.measure(server, cell, options.seconds, is_control)
+        found[cell][is_control].append(sample)
+        say(f"round {number}, {cell.backend} x {cell.loops}, {cell.disturber.key}"
+            f"{', control' if is_control else ''}: p99 {sample[0]['p99_us'] / 1e3:.3f} ms")
     return [((cell.backend, cell.loops, cell.disturber.key),
              goals.of_cell(*found[cell], cell.disturber.limit_ms)) for cell in cells]
 
@@ -74,16 +72,13 @@ def measure_churn(options, cells):
     builds |= {"this": options.server}
     found = {(cell, build): [] for cell in cells for build in builds}
     # Short turns and many of them: the best of each build then needs no quiet whole second.
-    turns = options.rounds * max(1, round(options.seconds / CHURN_SECONDS))
+    count = options.rounds * max(1, round(options.seconds / CHURN_SECONDS))
     seconds = min(options.seconds, CHURN_SECONDS)
-    for number in range(turns):
-        for cell in cells:
-            for build in (list(builds) if number % 2 == 0 else list(reversed(builds))):
-                ending.check()
-                path = str(builds[build].resolve())
-                found[cell, build].append(fairness.churn(path, cell, seconds))
-        if cells:
-            say(f"turn {number + 1} of {turns}, {CHURN}")
+    with Progress(count * len(found)) as progress:
+        for _, cell, build in turns.alternating(count, cells, lambda _: builds):
+            sample = fairness.churn(builds[build].resolve(), cell, seconds)
+            found[cell, build].append(sample)
+            progress.step(f"{CHURN}, {cell.backend} x {cell.loops}, {build}")
     return [((cell.backend, cell.loops, build), goals.churn_of_cell(
         samples, found.get((cell, "before")) if build == "this" else None))
             for (cell, build), samples in found.items()]
@@ -97,11 +92,11 @@ def measure(options):
     churned = [fairness.Cell(*place) for place in places] if CHURN in options.only else []
     rows = measure_disturbed(options, disturbed)
     churn_rows = measure_churn(options, churned)
-    if rows:
-        print("\n".join(goals.table(goals.HEADER, [goals.row(*each) for each in rows])))
-    if churn_rows:
-        print("\n".join(goals.table(goals.CHURN_HEADER,
-                                    [goals.churn_row(*each) for each in churn_rows])))
+    for header, row, found in ((goals.HEADER, goals.row, rows),
+                               (goals.CHURN_HEADER, goals.churn_row, churn_rows)):
+        if found:
+            lines = [row(*each) for each in found]
+            print("\n".join(tables.aligned(header, lines, goals.WORDS)))
     return all(found["holds"] for _, found in rows + churn_rows)
 
 
@@ -109,7 +104,7 @@ def main(arguments=None):
     options = parse(arguments)
     ending.catch()
     # A server without free descriptors stops accepting for a while, which would weaken a flood.
-    raise_descriptor_limit()
+    process.raise_descriptor_limit()
     try:
         all_hold = measure(options)
     except (Failure, OSError) as failure:

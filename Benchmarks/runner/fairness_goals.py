@@ -14,6 +14,8 @@ HEADER = ("backend", "loops", "disturber", "p50", "p99", "least", "max", "contro
           "disturber/s", "goal")
 CHURN_HEADER = ("backend", "loops", "build", "connections/s", "median", "server us", "of before",
                 "goal")
+# Columns of words, not numbers.
+WORDS = ("backend", "disturber", "build", "goal")
 
 
 def of_cell(samples, controls, limit_ms):
@@ -68,13 +70,3 @@ def churn_row(name, found):
     goal = ("holds" if found["holds"] else "MISSED") if compared else "-"
     return [backend, str(loops), build, f"{found['rate']:.0f}", f"{found['rate_median']:.0f}",
             f"{found['cpu_us']:.2f}", f"{found['of_before']:.3f}" if compared else "-", goal]
-
-
-def table(header, rows):
-    """Aligns words to the left and numbers to the right."""
-    widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
-    left = {column for column, title in enumerate(header)
-            if title in ("backend", "disturber", "build", "goal")}
-    return ["  ".join(cell.ljust(width) if column in left else cell.rjust(width)
-                      for column, (cell, width) in enumerate(zip(line, widths))).rstrip()
-            for line in [header, *rows]]

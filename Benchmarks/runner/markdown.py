@@ -1,6 +1,6 @@
 """The report for readers: tables in Markdown."""
 
-from runner import servers
+from runner import servers, tables
 from runner.rounds import AGAIN
 from runner.summary import QUIET
 
@@ -63,14 +63,6 @@ def row(name, arm, cell):
     return found
 
 
-def line(fields):
-    return f"| {' | '.join(fields)} |"
-
-
-def table(header, rows):
-    return [line(header), line(["---"] * len(header)), *(line(row) for row in rows)]
-
-
 def noise(cell):
     off = cell["control_off_by"]
     if off is None:
@@ -82,7 +74,7 @@ def noise(cell):
 def cell_lines(cell):
     lines = [f"### {cell['name']}", "", noise(cell), ""]
     rows = [row(name, arm, cell) for name, arm in cell["arms"].items() if arm is not None]
-    lines += table(columns(cell["group"]), rows)
+    lines += tables.markdown(columns(cell["group"]), rows)
     for name, reason in cell["failures"].items():
         lines += ["", f"{label(name, cell['baseline'])} failed: {reason}"]
     return lines + [""]
@@ -104,7 +96,7 @@ def overview(cells):
         control = cell["arms"].get(cell["baseline"] + AGAIN)
         found.append(f"{control['cpu_ratio']:.2f}" if control and base else "")
         rows.append(found)
-    return table(header, rows)
+    return tables.markdown(header, rows)
 
 
 def facts_lines(facts):
@@ -126,7 +118,8 @@ def counts_lines(counts):
             for name, found in counts.items()]
     return ["## System calls and allocations", "",
             "64 connections, 64 B, in runs of their own: strace and a counting malloc cost time.",
-            "", *table(["server", "system calls/request", "allocations/request"], rows), ""]
+            "", *tables.markdown(["server", "system calls/request", "allocations/request"], rows),
+            ""]
 
 
 def report(result, plots):

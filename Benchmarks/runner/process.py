@@ -2,17 +2,24 @@
 
 import os
 import re
-import select
+import resource
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 
-from runner.failure import Failure
+from runner import ending
+from runner.failure import Failure, Unavailable
 
-LISTENING = re.compile(r"listening on (\S+)")
-START_SECONDS = 20
-STOP_SECONDS = 20
+HOST = "127.0.0.1"
+# With the space or the end of the line, so that the address is whole.
+LISTENING = re.compile(r"listening on (\w+://\S+)\s")
+UNAVAILABLE = "cannot run here"
+PATIENCE = 20
+PAUSE_SECONDS = 0.01
 
 
 def cores(loops):
@@ -23,53 +30,127 @@ def cores(loops):
     return mine, mine[:1], False
 
 
-def address_for(transport):
-    """Returns the arguments of a server: the whole address, and the value for {port}. The kernel
-    selects the port, and the server's first line names it."""
-    if transport == "unix":
-        name = f"unix://@millrace-bench-{os.getpid()}-{time.monotonic_ns()}"
-        return name, name
-    return f"{transport}://127.0.0.1:0", 0
-
-
 def pinned(words, on):
     return ["taskset", "-c", ",".join(str(core) for core in on), *words]
 
 
-class Running:
-    """A server from its listening line to its end, which must be orderly."""
+def free_port():
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
 
-    def __init__(self, server, cell, on):
-        address, port = address_for(cell.transport)
-        self.words = pinned(server.words(address, port, cell.loops), on)
+
+def raise_descriptor_limit():
+    """Raises the limit, so that all servers have the same one, whether or not they raise it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def accepts(port):
+    try:
+        socket.create_connection((HOST, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(condition, seconds, message):
+    """Waits for a true result and returns it. The message is of the failure after that time."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise Failure(message)
+        time.sleep(PAUSE_SECONDS)
+    return found
+
+
+def text_of(file):
+    """Returns the text without a change of the position, which the server's writes share."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
+
+
+class Server:
+    """A server from its listening lines to its end, which must be orderly.
+
+    A server with a `port` prints no such line: it has started when that port accepts. `log` is the
+    path of a file for all output. `quotes_errors` keeps standard error for the message of a
+    failure. A server that cannot end is killed if `ends` is false. `patience`, in seconds, limits
+    the start and the end."""
+
+    def __init__(self, words, *, cores=None, lines=1, port=None, patience=PATIENCE, log=None,
+                 quotes_errors=False, ends=True, statuses=(0,)):
+        words = [str(word) for word in words]
+        if not words or shutil.which(words[0]) is None:
+            raise Failure(f"no such program: '{shlex.join(words)}'")
+        self.words = pinned(words, cores) if cores else words
+        self.name = shlex.join(self.words)
+        self.lines, self.port, self.patience = lines, port, patience
+        self.log, self.quotes_errors, self.ends, self.statuses = log, quotes_errors, ends, statuses
+        self.process, self.texts = None, None
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE)
+        self.output = open(self.log, "w+b") if self.log else tempfile.TemporaryFile()
+        self.error_output = tempfile.TemporaryFile() if self.quotes_errors else None
         try:
-            self.address = self.first_line()
+            with ending.deferred():
+                self.process = subprocess.Popen(
+                    self.words, stdout=self.output,
+                    stderr=subprocess.STDOUT if self.log else self.error_output)
+            waits_for = "listening line" if self.port is None else f"listener on port {self.port}"
+            self.addresses = wait_until(lambda: self.listens(waits_for), self.patience,
+                                        f"no {waits_for} within {self.patience:g} s of {self.name}")
         except BaseException:
-            self.process.kill()
-            self.process.wait()
-            self.process.stdout.close()
+            self.end(signal.SIGKILL)
             raise
+        self.pid, self.address = self.process.pid, self.addresses[0]
+        if match := re.search(r":(\d+)$", self.address):
+            self.port = int(match.group(1))
         return self
 
-    def first_line(self):
-        ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
-        line = self.process.stdout.readline().decode() if ready else ""
-        match = LISTENING.search(line)
-        if match is None:
-            raise Failure(f"no listening line, but {line!r}: {shlex.join(self.words)}")
-        return match.group(1)
+    def listens(self, waits_for):
+        """Returns the addresses when all are known, and a false value before."""
+        # An ended process writes no more, so its output is read after its status.
+        status = self.process.poll()
+        found = LISTENING.findall(self.said())
+        if self.port is None and len(found) >= self.lines:
+            return found
+        if status is None:
+            return self.port is not None and accepts(self.port) and [f"tcp://{HOST}:{self.port}"]
+        what = f"but {self.said().strip()[-400:]!r}" if self.said() else f"ended with {status}"
+        message = f"no {waits_for}, {what}: {self.name}{self.quoted()}"
+        raise Unavailable(self.errors()) if UNAVAILABLE in self.errors() else Failure(message)
+
+    def said(self):
+        """Returns standard output, and standard error too if both go into a log."""
+        return self.texts[0] if self.texts else text_of(self.output)
+
+    def errors(self):
+        """Returns standard error if it is kept, otherwise an empty string."""
+        if self.texts:
+            return self.texts[1]
+        return text_of(self.error_output).strip()[-400:] if self.quotes_errors else ""
+
+    def quoted(self):
+        return f": {self.errors()}" if self.errors() else ""
+
+    def end(self, number):
+        """Sends this signal and returns the status. A server that does not end is killed."""
+        status = None
+        with ending.deferred():
+            if self.process is not None:
+                self.process.send_signal(number)
+                try:
+                    status = self.process.wait(self.patience)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    status = self.process.wait()
+            self.texts = self.said(), self.errors()
+            for file in filter(None, (self.output, self.error_output)):
+                file.close()
+        return status
 
     def __exit__(self, kind, *_):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            status = self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
-        self.process.stdout.close()
+        status = self.end(signal.SIGTERM if self.ends else signal.SIGKILL)
         # The first failure is the cause of later ones.
-        if status != 0 and kind is None:
-            raise Failure(f"the server did not end well ({status}): {shlex.join(self.words)}")
+        if self.ends and status not in self.statuses and kind is None:
+            raise Failure(f"the server did not end well ({status}): {self.name}{self.quoted()}")

@@ -1,16 +1,28 @@
 """The servers to measure, their commands, and the reason why one is absent."""
 
 import dataclasses
+import os
 import pathlib
 import shlex
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = ROOT / ".build/bin"
 
 
+def address_for(transport):
+    """Returns the arguments of a server: the whole address, and the value for {port}. The kernel
+    selects the port, and the server's first line names it."""
+    if transport == "unix":
+        name = f"unix://@millrace-bench-{os.getpid()}-{time.monotonic_ns()}"
+        return name, name
+    return f"{transport}://127.0.0.1:0", 0
+
+
 @dataclasses.dataclass(frozen=True)
-class Server:
-    """{address} in a command is tcp://127.0.0.1:PORT or the like, {port} the port alone."""
+class Program:
+    """A server to measure, a row of the reports. {address} in its command is tcp://127.0.0.1:PORT
+    or the like, {port} the port alone."""
     key: str
     label: str
     command: str
@@ -22,7 +34,8 @@ class Server:
     def program(self):
         return BIN / shlex.split(self.command)[0]
 
-    def words(self, address, port, loops):
+    def words(self, transport="tcp", loops=1):
+        address, port = address_for(transport)
         text = self.command.format(address=address, port=port, loops=loops)
         return [str(BIN / text.split()[0])] + shlex.split(text)[1:]
 
@@ -41,22 +54,22 @@ STREAMS = frozenset({"tcp", "unix"})
 TCP = frozenset({"tcp"})
 UDP = frozenset({"udp"})
 SERVERS = [
-    Server("epoll", "Millrace, epoll", ours("epoll"), ALL, many_loops=True),
-    Server("io_uring", "Millrace, io_uring", ours("io_uring"), ALL, many_loops=True),
-    Server("c-epoll", "C, epoll", "c-epoll-echo {port}", STREAMS),
-    Server("c-uring", "C, io_uring", "c-uring-echo {port}", STREAMS),
-    Server("c-udp-epoll", "C, epoll + recvmmsg", "c-udp-echo {port} epoll", UDP),
-    Server("c-udp-uring", "C, io_uring + recvmsg", "c-udp-echo {port} io_uring", UDP),
+    Program("epoll", "Millrace, epoll", ours("epoll"), ALL, many_loops=True),
+    Program("io_uring", "Millrace, io_uring", ours("io_uring"), ALL, many_loops=True),
+    Program("c-epoll", "C, epoll", "c-epoll-echo {port}", STREAMS),
+    Program("c-uring", "C, io_uring", "c-uring-echo {port}", STREAMS),
+    Program("c-udp-epoll", "C, epoll + recvmmsg", "c-udp-echo {port} epoll", UDP),
+    Program("c-udp-uring", "C, io_uring + recvmsg", "c-udp-echo {port} io_uring", UDP),
     # A lower bound, because it can wait for nothing but its one socket.
-    Server("c-udp", "C, blocking recvmmsg", "c-udp-echo {port}", UDP),
-    Server("nio", "SwiftNIO", "nio-echo {port} {loops}", TCP, many_loops=True),
-    Server("libuv", "libuv", "libuv-echo {port}", TCP),
-    Server("libevent", "libevent", "libevent-echo {port}", TCP),
-    Server("go", "Go net", "go-net-echo {port} {loops}", TCP, many_loops=True),
-    Server("gnet", "gnet", "gnet-echo {port} {loops}", TCP, many_loops=True),
-    Server("timeout-epoll", "Millrace, epoll, idle time-out",
+    Program("c-udp", "C, blocking recvmmsg", "c-udp-echo {port}", UDP),
+    Program("nio", "SwiftNIO", "nio-echo {port} {loops}", TCP, many_loops=True),
+    Program("libuv", "libuv", "libuv-echo {port}", TCP),
+    Program("libevent", "libevent", "libevent-echo {port}", TCP),
+    Program("go", "Go net", "go-net-echo {port} {loops}", TCP, many_loops=True),
+    Program("gnet", "gnet", "gnet-echo {port} {loops}", TCP, many_loops=True),
+    Program("timeout-epoll", "Millrace, epoll, idle time-out",
            "timeout-echo {address} epoll 60", TCP, special=True),
-    Server("timeout-uring", "Millrace, io_uring, idle time-out",
+    Program("timeout-uring", "Millrace, io_uring, idle time-out",
            "timeout-echo {address} io_uring 60", TCP, special=True),
 ]
 

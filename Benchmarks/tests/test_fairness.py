@@ -9,7 +9,7 @@ import unittest
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BENCHMARKS))
 
-from runner import fairness_goals as goals  # noqa: E402
+from runner import fairness_goals as goals, tables  # noqa: E402
 
 FAIRNESS = BENCHMARKS / "fairness"
 SERVER = BENCHMARKS.parent / ".build/bin/fairness-server"
@@ -54,7 +54,7 @@ class TableTests(unittest.TestCase):
     def test_numbers_stand_below_each_other(self):
         rows = [goals.row(("epoll", 1, "flood"), goals.of_cell([sample(p99)], [sample(1)], 5))
                 for p99 in (1000, 2)]
-        lines = goals.table(goals.HEADER, rows)
+        lines = tables.aligned(goals.HEADER, rows, goals.WORDS)
         self.assertRegex(lines[1], r"^epoll +1  flood +500\.000 +1000\.000 .* 1000\.0 +100  "
                                    r"5 ms: MISSED$")
         self.assertTrue(lines[2].endswith("  2.0          100  5 ms: holds"), lines[2])

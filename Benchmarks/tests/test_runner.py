@@ -75,23 +75,6 @@ class SummaryTests(unittest.TestCase):
             self.assertTrue(ElementTree.fromstring(chart).tag.endswith("svg"))
 
 
-class MeasureTests(unittest.TestCase):
-    def measured(self, cost):
-        told = json.dumps({"server_cpu_us_per_request": cost, "client_cpu_us_per_request": 1.0,
-                           "requests": 7})
-        done = mock.Mock(returncode=0, stdout=told)
-        running = mock.MagicMock()
-        running.return_value.__exit__.return_value = False
-        with mock.patch.object(rounds.process, "Running", running), \
-                mock.patch.object(rounds.subprocess, "run", lambda *_, **__: done):
-            return rounds.measure(None, cells.QUICK[0], mock.Mock(seconds=0.3))
-
-    def test_a_server_that_got_no_turn_has_no_figure(self):
-        self.assertEqual(self.measured(2.0)["requests"], 7)
-        with self.assertRaisesRegex(Failure, "no processor time in 0.3 s, 7 requests"):
-            self.measured(0.0)
-
-
 class OpenTests(unittest.TestCase):
     def result(self):
         cell = dataclasses.replace(cells.of_the_slowest((0.7,))[0], rate=700)
@@ -151,11 +134,11 @@ class QuietTests(unittest.TestCase):
 
     def test_waiting_for_quiet_ends(self):
         clock = iter(range(100))
-        with mock.patch.object(rounds, "busy_seconds", lambda: (next(clock), 0)):
+        with mock.patch.object(rounds.proc, "busy_seconds", lambda: (next(clock), 0)):
             started = time.monotonic()
             rounds.wait_for_quiet(0.4)
         self.assertGreaterEqual(time.monotonic() - started, 0.4)
-        with mock.patch.object(rounds, "busy_seconds", lambda: (0, 0)):
+        with mock.patch.object(rounds.proc, "busy_seconds", lambda: (0, 0)):
             rounds.wait_for_quiet(3600)
 
 
@@ -194,7 +177,7 @@ class PlanTests(unittest.TestCase):
 
     def test_the_counts_find_what_they_need_in_the_guards(self):
         script = counts.guards()
-        bench = script.Bench(counts.CONFIG, rounds.CLIENT, pathlib.Path("/"))
+        bench = script.Bench(counts.CONFIG, counts.CLIENT, pathlib.Path("/"))
         for method in (bench.strace, bench.malloc_count, bench.per_request):
             self.assertTrue(callable(method))
 
