@@ -34,7 +34,6 @@ SECONDS ?= 60
 STRESS ?=
 BENCH ?=
 GATE ?= --rounds 12 --seconds 3
-ECHO = .build/bin/echo-server --listen tcp://127.0.0.1:{port} --loops 1
 BENCH_HTTP ?= --rounds 5 --seconds 2
 FAIRNESS ?=
 KERNELS ?=
@@ -157,9 +156,7 @@ plot: ## write the newest result's report and plots again
 	Benchmarks/bench --plot
 
 bench-gate: setup examples ## both backends beside C, precisely; GATE="--rounds 3" is quicker
-	Benchmarks/compare $(GATE) --b '.build/bin/c-epoll-echo {port}' --a '$(ECHO) --backend epoll'
-	Benchmarks/compare $(GATE) --b '.build/bin/c-uring-echo {port}' --a '$(ECHO) --backend io_uring'
-	Benchmarks/compare $(GATE) --b '$(ECHO) --backend epoll' --a '$(ECHO) --backend io_uring'
+	Benchmarks/bench compare $(GATE)
 
 bench-fairness: setup examples ## clients' waits beside a flood: 8 minutes; FAIRNESS="--only flood"
 	Benchmarks/fairness $(FAIRNESS)

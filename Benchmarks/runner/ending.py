@@ -40,7 +40,7 @@ def check():
 
 @contextlib.contextmanager
 def deferred():
-    """Delays Ended to the end of the block, in which a process starts and becomes known, or ends."""
+    """Delays Ended to the end of the block, in which a process starts or ends."""
     global _deferred
     before, _deferred = _received, True
     try:

@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 from runner import client, ending, fairness, process, tables, turns, fairness_goals as goals
-from runner.command import names
+from runner.options import counts, names
 from runner.failure import Failure
 from runner.progress import Progress
 
@@ -14,13 +14,6 @@ BACKENDS = ("epoll", "io_uring")
 KEYS = [disturber.key for disturber in fairness.DISTURBERS] + [CHURN]
 MOST_SECONDS, MOST_ROUNDS = 60, 100
 CHURN_SECONDS = 0.3
-
-
-def loops(text):
-    found = [int(word) for word in text.split(",") if word.strip().isdecimal()]
-    if not found or min(found) < 1 or max(found) > 64:
-        raise argparse.ArgumentTypeError(f"'{text}': numbers from 1 to 64, with commas")
-    return found
 
 
 def parse(arguments):
@@ -32,7 +25,7 @@ def parse(arguments):
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backend", type=names(BACKENDS), default=list(BACKENDS), metavar="LIST")
-    parser.add_argument("--loops", type=loops, default=[1, 2], metavar="LIST")
+    parser.add_argument("--loops", type=counts(64), default=[1, 2], metavar="LIST")
     parser.add_argument("--only", type=names(KEYS), default=KEYS, metavar="LIST")
     parser.add_argument("--server", type=pathlib.Path, default=fairness.SERVER, metavar="PATH",
                         help="another build of the server")

@@ -1,5 +1,5 @@
-"""Tests that `compare` reports a server's fault, uses datagrams, and reports the complete rounds
-when it is ended early."""
+"""Tests that `bench compare` reports the fault of a server, uses datagrams, and reports the
+complete rounds when it is ended early."""
 
 import json
 import pathlib
@@ -11,7 +11,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMPARE = ROOT / "Benchmarks/compare"
+BENCH = ROOT / "Benchmarks/bench"
 BIN = ROOT / ".build/bin"
 STREAMS = f"{BIN}/c-epoll-echo {{port}}"
 DATAGRAMS = f"{BIN}/c-udp-echo {{port}}"
@@ -27,7 +27,7 @@ with socket.socket() as listener:
 
 
 def words(a, b, *more):
-    return [COMPARE, "--a", a, "--b", b, "--cells", "4x64", "--warmup", "1", *more]
+    return [BENCH, "compare", "--a", a, "--b", b, "--cells", "4x64", "--warmup", "1", *more]
 
 
 class FailureTests(unittest.TestCase):
@@ -40,7 +40,7 @@ class FailureTests(unittest.TestCase):
 
     def test_a_program_that_does_not_exist(self):
         self.assertEqual(self.told("./nosuch-echo {port}"),
-                         "compare: no such program: './nosuch-echo {port}'")
+                         "compare: no such program: './nosuch-echo 0'")
 
     def test_a_server_that_ends_at_once(self):
         self.assertRegex(self.told("sh -c 'exit 3'"),

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -200,7 +201,19 @@ class CommandTests(unittest.TestCase):
             self.assertEqual(self.run_bench("--plot", str(path)).returncode, 0)
             self.assertEqual(report.read_text(), first)
 
+    def test_a_signal_ends_the_run_and_its_servers(self):
+        words = [str(BENCH), "--groups", "udp", "--servers", "c-udp", "--rounds", "1000"]
+        with tempfile.TemporaryFile("w+") as out, subprocess.Popen(
+                words, stdout=out, stderr=subprocess.PIPE, text=True) as running:
+            # From now on a server runs most of the time.
+            self.assertIn(" round ", running.stderr.readline())
+            running.send_signal(signal.SIGTERM)
+            # A server that was left behind would hold standard error open.
+            running.communicate(timeout=60)
+            self.assertEqual(running.returncode, 128 + signal.SIGTERM)
+
     def test_what_does_not_exist_is_refused(self):
+        self.assertEqual(self.run_bench("nosuch").returncode, 2)
         for words in (["--groups", "nosuch"], ["--servers", "nosuch"], ["--rounds", "0"]):
             self.assertEqual(self.run_bench(*words).returncode, 2)
         self.assertEqual(self.run_bench("--plot", "/nonexistent.json").returncode, 1)

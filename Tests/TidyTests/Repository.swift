@@ -10,10 +10,9 @@ enum Repository {
         "Benchmarks/Sources", "Benchmarks/runner", "Benchmarks/tests", "Scripts", ".ci", "docs",
     ]
     private static let single = [
-        "Makefile", "Benchmarks/compare", "Benchmarks/compare-http", "Benchmarks/compare-kv",
-        "Benchmarks/bench", "Benchmarks/README.md", "OPTIONS.md", "README.md", "DESIGN.md",
-        "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md",
-        "SECURITY.md", "THREAT-MODEL.md",
+        "Makefile", "Benchmarks/compare-http", "Benchmarks/compare-kv", "Benchmarks/bench",
+        "Benchmarks/README.md", "OPTIONS.md", "README.md", "DESIGN.md", "CONTRIBUTING.md",
+        "WRITING-A-PROTOCOL.md", "SECURITY.md", "THREAT-MODEL.md",
     ]
 
     static let files: [SourceFile] = {
