@@ -162,10 +162,10 @@ bench-fairness: setup examples ## clients' waits beside a flood: 8 minutes; FAIR
 	Benchmarks/fairness $(FAIRNESS)
 
 bench-http: setup examples ## http-server beside nginx, HAProxy, SwiftNIO; BENCH_HTTP="--rounds 2"
-	Benchmarks/compare-http $(BENCH_HTTP)
+	Benchmarks/bench http $(BENCH_HTTP)
 
 bench-kv: setup examples ## kv-server beside redis-server, which must be installed
-	Benchmarks/compare-kv
+	Benchmarks/bench kv
 
 format: ## rewrite the Swift files in the house style
 	$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from runner import compare, ending, run
+from runner import compare, ending, http, kv, run
 from runner.failure import Failure
 
 # Each module has add_options(parser) and run(options, refuse), which returns an exit status.
@@ -12,6 +12,8 @@ COMMANDS = {
     "open": (run, "run, with latencies at 70 % of what the slowest server can do",
              {"preset": "open", "rounds": 3, "seconds": 2}),
     "compare": (compare, "two commands, or both backends beside C, by processor time", {}),
+    "http": (http, "http-server beside nginx, HAProxy and SwiftNIO", {}),
+    "kv": (kv, "kv-server beside redis-server", {}),
 }
 
 
@@ -34,11 +36,16 @@ def main(arguments=None):
     if not words or words[0].startswith("-") and words[0] not in ("-h", "--help"):
         words = ["run", *words]
     parser, subparsers = parsers()
-    options = parser.parse_args(words)
+    options, more = parser.parse_known_args(words)
+    if "command" not in options:
+        parser.error("which command?")
+    refuse = subparsers[options.command].error
+    if more:
+        refuse(f"unrecognized arguments: {' '.join(more)}")
     ending.catch()
     try:
         module, _, _ = COMMANDS[options.command]
-        status = module.run(options, subparsers[options.command].error)
+        status = module.run(options, refuse)
     except ending.Ended as ended:
         status = 128 + ended.args[0]
     except (Failure, OSError) as failure:

@@ -39,6 +39,11 @@ def of_arm(samples):
     return found
 
 
+def best(samples):
+    """Returns the least cost and the highest rate of samples that are pairs of both."""
+    return min(cost for cost, _ in samples), max(rate for _, rate in samples)
+
+
 def ratio(over, under, key):
     return over[key]["best"] / under[key]["best"]
 

@@ -10,9 +10,8 @@ enum Repository {
         "Benchmarks/Sources", "Benchmarks/runner", "Benchmarks/tests", "Scripts", ".ci", "docs",
     ]
     private static let single = [
-        "Makefile", "Benchmarks/compare-http", "Benchmarks/compare-kv", "Benchmarks/bench",
-        "Benchmarks/README.md", "OPTIONS.md", "README.md", "DESIGN.md", "CONTRIBUTING.md",
-        "WRITING-A-PROTOCOL.md", "SECURITY.md", "THREAT-MODEL.md",
+        "Makefile", "Benchmarks/bench", "Benchmarks/README.md", "OPTIONS.md", "README.md",
+        "DESIGN.md", "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md", "SECURITY.md", "THREAT-MODEL.md",
     ]
 
     static let files: [SourceFile] = {
