@@ -159,7 +159,7 @@ bench-gate: setup examples ## both backends beside C, precisely; GATE="--rounds 
 	Benchmarks/bench compare $(GATE)
 
 bench-fairness: setup examples ## clients' waits beside a flood: 8 minutes; FAIRNESS="--only flood"
-	Benchmarks/fairness $(FAIRNESS)
+	Benchmarks/bench fairness $(FAIRNESS)
 
 bench-http: setup examples ## http-server beside nginx, HAProxy, SwiftNIO; BENCH_HTTP="--rounds 2"
 	Benchmarks/bench http $(BENCH_HTTP)

@@ -1,91 +1,92 @@
-"""One measurement of `bench fairness`: eight established clients beside a disturber."""
+"""Measures waits of established clients beside a peer that uses more than its share."""
 
-import contextlib
-import dataclasses
-import shlex
+import pathlib
 
-from runner import client, process, servers
+from runner import client, fairness_cell, process, tables, turns
+from runner import fairness_goals as goals
+from runner.options import counts, names
+from runner.progress import Progress
 
-SERVER = servers.BIN / "fairness-server"
-CLIENTS = 8
-# Each client sends a request every 4 ms, whether or not responses come, and a time counts from the
-# moment when the request was due. A client that waits for a response before its next request sends
-# a stalled server only one, and 4 s of silence are one sample among thousands. With the schedule
-# they are as many samples as 4 s of good service. More requests would give no new information, and
-# use time of the core that the disturber needs.
-RATE = CLIENTS * 250
-# The most requests in flight on each connection: more than are due in the longest run.
-DEPTH = 65536
-# Requests before the disturber starts, because all requests that it stalls must be measured.
-WARM_UP = RATE // 10
-START_SECONDS = 20
-# Seconds in which a server must finish the work of one second of disturbance. A flood may bring ten
-# times as many connections as a handler of 0.4 ms can open, and the clients may wait for all.
-STALL_PER_SECOND = 12
-# The load client's address with --sources 2, by which the server recognizes the disturber.
-DEAR_HOST = "127.0.0.2"
-CHURNING = 64
+CHURN = "churn"
+BACKENDS = ("epoll", "io_uring")
+KEYS = [disturber.key for disturber in fairness_cell.DISTURBERS] + [CHURN]
+MOST_SECONDS, MOST_ROUNDS = 60, 100
+CHURN_SECONDS = 0.3
 
 
-@dataclasses.dataclass(frozen=True)
-class Disturber:
-    """The options of the load client and of the server, and the limit of the clients' waits."""
-    key: str
-    words: str
-    server: str = ""
-    limit_ms: float = 5
+def add_options(parser):
+    parser.epilog = (f"The disturbers: {', '.join(KEYS[:-1])}. {CHURN} measures how many "
+                     "connections per second are accepted and served instead. Times are in ms; the "
+                     "median of the rounds counts, and the least of the control.")
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backend", type=names(BACKENDS), default=list(BACKENDS), metavar="LIST")
+    parser.add_argument("--loops", type=counts(64), default=[1, 2], metavar="LIST")
+    parser.add_argument("--only", type=names(KEYS), default=KEYS, metavar="LIST")
+    parser.add_argument("--server", type=pathlib.Path, default=fairness_cell.SERVER, metavar="PATH",
+                        help="another build of the server")
+    parser.add_argument("--before", type=pathlib.Path, metavar="PATH",
+                        help=f"the build that {CHURN} is compared with, in turns")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
 
 
-DISTURBERS = [
-    Disturber("flood", "--flood"),
-    Disturber("slow-open", "--flood", server="--open 400", limit_ms=20),
-    Disturber("firehose", "--connections 1 --size 65536 --pipeline 64"),
-    Disturber("dear-pipeline", "--connections 1 --size 64 --pipeline 4096 --sources 2",
-              server=f"--dear-host {DEAR_HOST} --dear 20"),
-]
+def measure_disturbed(options, cells):
+    """Returns a row for each cell. All cells take turns in each round, so that other work on the
+    machine affects all of them alike."""
+    found = {cell: ([], []) for cell in cells}
+    server = options.server.resolve()
+    with Progress(options.rounds * len(cells) * 2) as progress:
+        for number, cell, is_control in turns.alternating(
+                options.rounds, cells, lambda _: (False, True)):
+            sample = fairness_cell.measure(server, cell, options.seconds, is_control)
+            found[cell][is_control].append(sample)
+            progress.step(
+                f"round {number}, {cell.backend} x {cell.loops}, {cell.disturber.key}"
+                f"{', control' if is_control else ''}: p99 {sample[0]['p99_us'] / 1e3:.3f} ms")
+    return [((cell.backend, cell.loops, cell.disturber.key),
+             goals.of_cell(*found[cell], cell.disturber.limit_ms)) for cell in cells]
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    backend: str
-    loops: int
-    disturber: Disturber = None
+def measure_churn(options, cells):
+    builds = {"before": options.before} if options.before else {}
+    builds |= {"this": options.server}
+    found = {(cell, build): [] for cell in cells for build in builds}
+    # Short turns and many of them: the best of each build then needs no quiet whole second.
+    count = options.rounds * max(1, round(options.seconds / CHURN_SECONDS))
+    seconds = min(options.seconds, CHURN_SECONDS)
+    with Progress(count * len(found)) as progress:
+        for _, cell, build in turns.alternating(count, cells, lambda _: builds):
+            sample = fairness_cell.churn(builds[build].resolve(), cell, seconds)
+            found[cell, build].append(sample)
+            progress.step(f"{CHURN}, {cell.backend} x {cell.loops}, {build}")
+    return [((cell.backend, cell.loops, build), goals.churn_of_cell(
+        samples, found.get((cell, "before")) if build == "this" else None))
+            for (cell, build), samples in found.items()]
 
 
-def server_of(path, cell):
-    """Returns a server of this build."""
-    more = shlex.split(cell.disturber.server) if cell.disturber else []
-    words = [path, "--listen", "tcp://127.0.0.1:0", "--backend", cell.backend,
-             "--loops", cell.loops, *more]
-    return process.Server(words, cores=process.cores(cell.loops)[0])
+def measure(options):
+    """Returns whether all goals hold."""
+    places = [(backend, count) for backend in options.backend for count in options.loops]
+    disturbed = [fairness_cell.Cell(*place, disturber) for place in places
+                 for disturber in fairness_cell.DISTURBERS if disturber.key in options.only]
+    churned = [fairness_cell.Cell(*place) for place in places] if CHURN in options.only else []
+    rows = measure_disturbed(options, disturbed)
+    churn_rows = measure_churn(options, churned)
+    for header, row, found in ((goals.HEADER, goals.row, rows),
+                               (goals.CHURN_HEADER, goals.churn_row, churn_rows)):
+        if found:
+            lines = [row(*each) for each in found]
+            print("\n".join(tables.aligned(header, lines, goals.WORDS)))
+    return all(found["holds"] for _, found in rows + churn_rows)
 
 
-def client_of(server, cell, seconds, words):
-    words = ["--seconds", seconds, "--timeout", START_SECONDS + STALL_PER_SECOND * seconds, *words]
-    return client.Client(server, words, cores=process.cores(cell.loops)[1],
-                         patience=2 * START_SECONDS + (1 + STALL_PER_SECOND) * seconds)
-
-
-def measure(path, cell, seconds, is_control):
-    """Returns the reports of the clients and of the disturber. In a control the disturber uses
-    another server of the same kind, on the same cores."""
-    eight = ["--connections", CLIENTS, "--size", 64, "--pipeline", DEPTH, "--rate", RATE,
-             "--warmup-requests", WARM_UP, "--announce"]
-    with contextlib.ExitStack() as stack:
-        running = [stack.enter_context(server_of(path, cell))
-                   for _ in range(2 if is_control else 1)]
-        clients = stack.enter_context(client_of(running[0], cell, seconds, eight))
-        clients.await_measuring(START_SECONDS)
-        disturber = stack.enter_context(
-            client_of(running[-1], cell, seconds, shlex.split(cell.disturber.words)))
-        return clients.report(), disturber.report()
-
-
-def churn(path, cell, seconds):
-    """Measures connections that send one request and close, so each one counted was accepted and
-    served. Many connections without a request would still be in the backlog at the end."""
-    with server_of(path, cell) as server:
-        words = ["--churn", "--connections", CHURNING, "--size", 64, "--server-pid", server.pid,
-                 "--warmup-requests", 1000]
-        with client_of(server, cell, seconds, words) as churning:
-            return churning.report()
+def run(options, refuse):
+    if not 0 < options.seconds <= MOST_SECONDS or not 0 < options.rounds <= MOST_ROUNDS:
+        refuse(f"--seconds is at most {MOST_SECONDS}, --rounds {MOST_ROUNDS}, neither 0")
+    for path in filter(None, (options.server, options.before, client.CLIENT)):
+        if not path.is_file():
+            refuse(f"no program at {path}; `make examples` builds ours")
+    # A server without free descriptors stops accepting for a while, which would weaken a flood.
+    process.raise_descriptor_limit()
+    all_hold = measure(options)
+    return 0 if all_hold or not options.check else 1

@@ -1,4 +1,4 @@
-"""Turns the samples of Benchmarks/fairness into its tables: no processes, only arithmetic.
+"""Turns the samples of `bench fairness` into its tables: no processes, only arithmetic.
 
 Other work on the machine only adds to a time, so for the control the least round counts. For the
 server under test the median counts: a server that stalls in two rounds of three is not fair.

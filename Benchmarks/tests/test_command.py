@@ -14,7 +14,7 @@ sys.path.insert(0, str(BENCHMARKS))
 from runner import http  # noqa: E402
 
 BENCH = BENCHMARKS / "bench"
-COMMANDS = ("run", "open", "compare", "http", "kv")
+COMMANDS = ("run", "open", "compare", "http", "kv", "hold", "fairness")
 PATIENCE = 120
 
 
@@ -29,7 +29,8 @@ class CommandTests(unittest.TestCase):
         for command in COMMANDS:
             self.assertIn(f"    {command} ", overview)
             self.assertEqual(bench(command, "--help").returncode, 0, command)
-            for words in (["--nosuch"], ["--rounds", "-1"], ["--rounds", "x"]):
+            count = "--connections" if command == "hold" else "--rounds"
+            for words in (["--nosuch"], [count, "-1"], [count, "x"]):
                 done = bench(command, *words)
                 self.assertEqual((done.returncode, done.stdout), (2, ""), (command, words))
                 self.assertIn(f"bench {command}: error: ", done.stderr)
@@ -55,6 +56,11 @@ class CommandTests(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout.count("\n"), 2 + 2 * 2 * 4)
         self.assertRegex(done.stdout, r"\n\| SET \| 16 \| redis \| [\d,]+ \| 1\.00 \| [\d.]+ \| 1")
+
+    def test_idle_connections_are_held(self):
+        done = bench("hold", "--connections", "50", "--servers", "c-epoll")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"\n\| C, epoll \| 50 \| 1 \| ")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tests that Benchmarks/fairness evaluates samples, measures a cell and checks its goal."""
+"""Tests that `bench fairness` evaluates samples, measures a cell and checks its goal."""
 
 import pathlib
 import re
@@ -11,7 +11,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from runner import fairness_goals as goals, tables  # noqa: E402
 
-FAIRNESS = BENCHMARKS / "fairness"
+BENCH = BENCHMARKS / "bench"
 SERVER = BENCHMARKS.parent / ".build/bin/fairness-server"
 PATIENCE = 120
 
@@ -67,9 +67,9 @@ class TableTests(unittest.TestCase):
 
 class RunTests(unittest.TestCase):
     def run_it(self, *words):
-        return subprocess.run([FAIRNESS, "--seconds", "0.3", "--rounds", "1", "--backend", "epoll",
-                               "--loops", "1", *words],
-                              capture_output=True, text=True, timeout=PATIENCE)
+        few = ["--seconds", "0.3", "--rounds", "1", "--backend", "epoll", "--loops", "1"]
+        return subprocess.run([BENCH, "fairness", *few, *words], capture_output=True, text=True,
+                              timeout=PATIENCE)
 
     def test_a_cell_beside_its_control(self):
         done = self.run_it("--only", "dear-pipeline", "--check")

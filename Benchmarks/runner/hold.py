@@ -1,16 +1,20 @@
-"""Holds very many idle connections and measures the memory of each, in the server and the kernel.
+"""Holds very many idle connections and reports the memory of each, in the server and the kernel.
 
 If the descriptor limit of a process is too low, several servers share the connections, each with a
 client of its own, and their figures are added.
 """
 
 import contextlib
+import json
 import math
+import pathlib
 import resource
+import sys
 import time
 
-from runner import client, proc, process, servers, tables
+from runner import client, machine, proc, process, servers, tables
 from runner.failure import Failure
+from runner.options import names
 
 # Descriptors that are not connections: libraries, listeners, rings.
 SPARE = 200
@@ -100,3 +104,29 @@ def table(found):
          f"{row['resident_bytes_per_connection']:,.0f}",
          f"{row['kernel_bytes_per_connection']:,.0f}", f"{row['opening_us']:.0f}",
          f"{row['idle_processor_share']:.2%}"] for row in found])
+
+
+def add_options(parser):
+    keys = [program.key for program in servers.SERVERS if "tcp" in program.transports]
+    parser.add_argument("--connections", type=int, default=100_000)
+    parser.add_argument("--servers", type=names(keys), metavar="LIST",
+                        default=["epoll", "io_uring", "c-epoll", "c-uring"],
+                        help=f"of {', '.join(keys)}")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
+
+
+def run(options, refuse):
+    if options.connections < 1:
+        refuse("--connections must be positive")
+    process.raise_descriptor_limit()
+    found, absent = servers.available(options.servers)
+    for line in absent:
+        print(f"hold: not measured: {line}", file=sys.stderr)
+    rows = []
+    for program in found:
+        print(f"hold: {program.label}: {options.connections} connections", file=sys.stderr)
+        rows.append(hold(program, options.connections))
+    print("\n".join(table(rows)))
+    if options.json:
+        result = {"facts": machine.facts(), "rows": rows}
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
