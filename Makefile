@@ -32,10 +32,9 @@ FIRST ?= 1
 SEED ?=
 SECONDS ?= 60
 STRESS ?=
-BENCH ?=
+BENCH ?= run
+RECORD ?=
 GATE ?= --rounds 12 --seconds 3
-BENCH_HTTP ?= --rounds 5 --seconds 2
-FAIRNESS ?=
 KERNELS ?=
 MINUTES ?= 30
 RELIABILITY ?=
@@ -44,8 +43,7 @@ RELIABILITY ?=
 .NOTPARALLEL:
 .PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
 	conformance demo guards hostile planted-bugs stress soak kernels reliability seeds seed tsan asan \
-	peers bench bench-full bench-open bench-record bench-gate bench-fairness bench-http bench-kv \
-	plot format lint docs clean
+	peers bench bench-record bench-gate format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -143,29 +141,14 @@ asan: setup ## every suite under the address sanitizer
 peers: setup examples ## build servers of other libraries, for bench to measure
 	Benchmarks/peers
 
-bench: setup examples ## every server, a few loads, plots: 5 minutes; BENCH="--rounds 9"
-	Benchmarks/bench --preset quick $(BENCH)
-
-bench-full: setup examples peers ## every load, and counts: an hour
-	Benchmarks/bench --preset full --rounds 5 --seconds 1 --counts $(BENCH)
+bench: setup examples ## servers beside each other: 5 minutes; BENCH=http; BENCH=--help lists all
+	Benchmarks/bench $(BENCH)
 
 bench-record: setup examples peers ## the figures of README, into Benchmarks/results: 20 minutes
-	Benchmarks/bench --preset record --rounds 5 --counts --out Benchmarks/results $(BENCH)
-
-plot: ## write the newest result's report and plots again
-	Benchmarks/bench --plot
+	Benchmarks/bench run --preset record --rounds 5 --counts --out Benchmarks/results $(RECORD)
 
 bench-gate: setup examples ## both backends beside C, precisely; GATE="--rounds 3" is quicker
 	Benchmarks/bench compare $(GATE)
-
-bench-fairness: setup examples ## clients' waits beside a flood: 8 minutes; FAIRNESS="--only flood"
-	Benchmarks/bench fairness $(FAIRNESS)
-
-bench-http: setup examples ## http-server beside nginx, HAProxy, SwiftNIO; BENCH_HTTP="--rounds 2"
-	Benchmarks/bench http $(BENCH_HTTP)
-
-bench-kv: setup examples ## kv-server beside redis-server, which must be installed
-	Benchmarks/bench kv
 
 format: ## rewrite the Swift files in the house style
 	$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)

@@ -60,7 +60,7 @@ let package = Package(
             name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
         .testTarget(name: "KVServerTests", dependencies: ["TestSupport"], swiftSettings: strict),
 
-        // The server that Benchmarks/fairness measures. It is in this package because the library
+        // The server that `bench fairness` measures. It is in this package because the library
         // is built here anyway and the command line is available. It is no example, so it is not in
         // Sources.
         .executableTarget(

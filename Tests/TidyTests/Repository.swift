@@ -7,11 +7,13 @@ enum Repository {
 
     private static let folders = [
         "Sources", "Tests", "Examples/Sources", "Examples/Tests", "Examples/Fuzz",
-        "Benchmarks/Sources", "Benchmarks/runner", "Benchmarks/tests", "Scripts", ".ci", "docs",
+        "Benchmarks/Peers", "Benchmarks/Sources", "Benchmarks/runner", "Benchmarks/tests",
+        "Scripts", ".ci", "docs",
     ]
     private static let single = [
-        "Makefile", "Benchmarks/bench", "Benchmarks/README.md", "OPTIONS.md", "README.md",
-        "DESIGN.md", "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md", "SECURITY.md", "THREAT-MODEL.md",
+        "Makefile", "Benchmarks/bench", "Benchmarks/peers", "Benchmarks/README.md", "OPTIONS.md",
+        "README.md", "DESIGN.md", "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md", "SECURITY.md",
+        "THREAT-MODEL.md",
     ]
 
     static let files: [SourceFile] = {

@@ -28,6 +28,21 @@ import Testing
         #expect(types.subtracting(named) == [])
     }
 
+    /// A name without a rule is a command that succeeds and does nothing.
+    @Test("each command of the Makefile is phony, and each phony name has a rule")
+    func commands() throws {
+        let lines = try #require(Repository.files.first { $0.path == "Makefile" }).lines
+        let start = try #require(lines.firstIndex { $0.hasPrefix(".PHONY:") })
+        let end = try #require(lines[start...].firstIndex { !$0.hasSuffix("\\") })
+        let phony = lines[start...end].joined().split { $0 == " " || $0 == "\t" || $0 == "\\" }
+        let rules = lines.compactMap { line -> Substring? in
+            let name = line.prefix { $0.isLowercase || $0 == "-" }
+            return line.dropFirst(name.count).hasPrefix(":") && !name.isEmpty ? name : nil
+        }
+        #expect(rules.count > 20)
+        #expect(Set(phony.dropFirst()) == Set(rules))
+    }
+
     /// Checks that the walk finds these files: a walk from the wrong folder would report no
     /// finding.
     @Test(

@@ -1,4 +1,4 @@
-// The echo server of Benchmarks/fairness. Its handler can spend extra time on one peer, so that
+// The echo server of `bench fairness`. Its handler can spend extra time on one peer, so that
 // this peer uses more of a loop than its share.
 import ArgumentParser
 import NetAPI
