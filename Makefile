@@ -15,6 +15,8 @@ SANITIZED = \
 	MILLRACE_KV_SERVER=$(CURDIR)/.build/$(2)-examples/debug/kv-server \
 	$(TEST) --sanitize=$(1) --package-path Examples --scratch-path .build/$(2)-examples \
 	--skip whoNeverReadsCostsBoundedMemory
+# Shows the output of a command only if it fails.
+QUIETLY = log=$$(mktemp); $(1) >"$$log" 2>&1 || { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"
 # Checks the C over liburing against the names of liburing 2.8 and later.
 NEWER_LIBURING = $(CC) -std=gnu11 -fsyntax-only -Wall -Wextra -Werror '-D__builtin_assume(x)=' \
 	-I Tests/newer-liburing -I Sources/CURing/include -I Sources/CLinux/include \
@@ -91,8 +93,15 @@ release: setup ## release build of the library; warnings are errors
 conformance: setup examples ## the tests of each behaviour, by backend and number of loops
 	Scripts/conformance
 
-demo: setup examples ## the echo server under load: one table
-	Scripts/demo
+demo: ## the echo server under load: one table
+	@Scripts/setup demo
+	@echo "demo: building echo-server and load-client" >&2
+	@$(call QUIETLY,$(EXAMPLES) --product echo-server)
+	@$(call QUIETLY,$(BENCHMARKS) --product load-client)
+	@mkdir -p .build/bin
+	@install "$$($(EXAMPLES) --show-bin-path)/echo-server" \
+		"$$($(BENCHMARKS) --show-bin-path)/load-client" .build/bin/
+	@Scripts/demo
 
 guards: setup examples ## cost of a request and a connection: instructions, system calls
 	Scripts/guards
