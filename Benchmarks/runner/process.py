@@ -72,10 +72,10 @@ def text_of(file):
 class Server:
     """A server from its listening lines to its end, which must be orderly.
 
-    A server with a `port` prints no such line: it has started when that port accepts. `log` is the
-    path of a file for all output. `quotes_errors` keeps standard error for the message of a
-    failure. A server that cannot end is killed if `ends` is false. `patience`, in seconds, limits
-    the start and the end."""
+    A server with a `port` prints no such line: it has started when that port accepts. A program
+    with 0 `lines` has started at once. `log` is the path of a file for all output. `quotes_errors`
+    keeps standard error for the message of a failure. A server that cannot end is killed if `ends`
+    is false. `patience`, in seconds, limits the start and the end."""
 
     def __init__(self, words, *, cores=None, lines=1, port=None, patience=PATIENCE, log=None,
                  quotes_errors=False, ends=True, statuses=(0,)):
@@ -96,16 +96,21 @@ class Server:
                 self.process = subprocess.Popen(
                     self.words, stdout=self.output,
                     stderr=subprocess.STDOUT if self.log else self.error_output)
-            waits_for = "listening line" if self.port is None else f"listener on port {self.port}"
-            self.addresses = wait_until(lambda: self.listens(waits_for), self.patience,
-                                        f"no {waits_for} within {self.patience:g} s of {self.name}")
+            self.pid = self.process.pid
+            if self.lines:
+                self.await_start()
         except BaseException:
             self.end(signal.SIGKILL)
             raise
-        self.pid, self.address = self.process.pid, self.addresses[0]
+        return self
+
+    def await_start(self):
+        waits_for = "listening line" if self.port is None else f"listener on port {self.port}"
+        self.addresses = wait_until(lambda: self.listens(waits_for), self.patience,
+                                    f"no {waits_for} within {self.patience:g} s of {self.name}")
+        self.address = self.addresses[0]
         if match := re.search(r":(\d+)$", self.address):
             self.port = int(match.group(1))
-        return self
 
     def listens(self, waits_for):
         """Returns the addresses when all are known, and a false value before."""
@@ -116,7 +121,8 @@ class Server:
             return found
         if status is None:
             return self.port is not None and accepts(self.port) and [f"tcp://{HOST}:{self.port}"]
-        what = f"but {self.said().strip()[-400:]!r}" if self.said() else f"ended with {status}"
+        said = "" if self.log else self.said().strip()[-400:]
+        what = f"but {said!r}" if said else f"ended with {status}"
         message = f"no {waits_for}, {what}: {self.name}{self.quoted()}"
         raise Unavailable(self.errors()) if UNAVAILABLE in self.errors() else Failure(message)
 
@@ -125,10 +131,11 @@ class Server:
         return self.texts[0] if self.texts else text_of(self.output)
 
     def errors(self):
-        """Returns standard error if it is kept, otherwise an empty string."""
+        """Returns the last part of standard error, or of the log. It is empty if none is kept."""
         if self.texts:
             return self.texts[1]
-        return text_of(self.error_output).strip()[-400:] if self.quotes_errors else ""
+        kept = self.output if self.log else self.error_output
+        return text_of(kept).strip()[-400:] if kept else ""
 
     def quoted(self):
         return f": {self.errors()}" if self.errors() else ""
@@ -149,8 +156,17 @@ class Server:
                 file.close()
         return status
 
-    def __exit__(self, kind, *_):
+    def stop(self):
+        """Ends the server, and reports an end that is not orderly."""
         status = self.end(signal.SIGTERM if self.ends else signal.SIGKILL)
-        # The first failure is the cause of later ones.
-        if self.ends and status not in self.statuses and kind is None:
+        if self.ends and status not in self.statuses:
             raise Failure(f"the server did not end well ({status}): {self.name}{self.quoted()}")
+
+    def __exit__(self, kind, *_):
+        if self.texts is not None:
+            return
+        if kind is None:
+            self.stop()
+        else:
+            # The first failure is the cause of later ones.
+            self.end(signal.SIGTERM)

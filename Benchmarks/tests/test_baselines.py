@@ -3,39 +3,30 @@
 import json
 import pathlib
 import platform
-import re
 import socket
 import subprocess
+import sys
 import threading
 import unittest
 
-BIN = pathlib.Path(__file__).resolve().parents[2] / ".build/bin"
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(BENCHMARKS))
+
+from runner import process, servers  # noqa: E402
+from runner.failure import Failure  # noqa: E402
+
+BIN = servers.BIN
 PATIENCE = 60
 # The kernel that incremental buffers need, the newest feature on trial.
 NEEDED = (6, 12)
 
 
-class Server:
-    """A server on port 0, which must end orderly, or the test fails."""
-
-    def __init__(self, *words):
-        self.words = [str(BIN / words[0]), *words[1:]]
-
-    def __enter__(self):
-        self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        self.port = int(re.search(r":(\d+)$", line).group(1))
-        return self
+class Server(process.Server):
+    def __init__(self, *words, **options):
+        super().__init__([servers.BIN / words[0], *words[1:]], patience=PATIENCE, **options)
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-
-    def __exit__(self, kind, *_):
-        self.process.terminate()
-        status = self.process.wait(PATIENCE)
-        self.process.stdout.close()
-        if kind is None and status != 0:
-            raise AssertionError(f"{self.words} ended with {status}")
+        return socket.create_connection((process.HOST, self.port), PATIENCE)
 
 
 def received(connection, length):
@@ -82,13 +73,11 @@ class FixedReplyTests(unittest.TestCase):
 def why_no_ring(*words):
     """Returns the server's message where a sandbox forbids io_uring, or None. If the server does
     not start for another reason, the tests must fail."""
-    tried = subprocess.Popen([BIN / words[0], *words[1:]], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
-    with tried:
-        listens = tried.stdout.readline()
-        tried.terminate()
-        said = tried.stderr.read()
-    return said.strip() if not listens and "io_uring_setup" in said else None
+    try:
+        with Server(*words, quotes_errors=True):
+            return None
+    except Failure as failure:
+        return str(failure) if "io_uring_setup" in str(failure) else None
 
 
 class DatagramTests(unittest.TestCase):

@@ -88,6 +88,12 @@ class ServerTests(unittest.TestCase):
                 self.assertIn("warm", one.said())
             self.assertEqual(path.read_text(), one.said())
 
+    def test_a_program_without_lines_starts_at_once_and_stops_once(self):
+        with server("sys.exit(4)", lines=0) as one:
+            one.process.wait()
+            with self.assertRaisesRegex(Failure, r"did not end well \(4\)"):
+                one.stop()
+
     def test_a_port_that_opens_late(self):
         port = process.free_port()
         text = ORDERLY + f"time.sleep(0.3)\none = socket.create_server(('127.0.0.1', {port}))\n"
