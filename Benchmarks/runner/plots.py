@@ -3,14 +3,23 @@
 from runner import svg
 from runner.markdown import LABELS
 
-# Colours that colour-blind readers can distinguish; io_uring is dashed, in its epoll's colour.
+# Colours that colour-blind readers can distinguish. No two series have the same shape and filling,
+# so that they also differ in grey. io_uring is hollow, in the colour and shape of its epoll.
 STYLES = {
-    "epoll": ("#d55e00", False), "io_uring": ("#d55e00", True),
-    "c-epoll": ("#24292f", False), "c-uring": ("#24292f", True), "c-udp": ("#999999", False),
-    "c-udp-epoll": ("#24292f", False), "c-udp-uring": ("#24292f", True),
-    "nio": ("#0072b2", False), "libuv": ("#009e73", False), "libevent": ("#cc79a7", False),
-    "go": ("#e69f00", False), "gnet": ("#8c564b", False),
-    "timeout-epoll": ("#56b4e9", False), "timeout-uring": ("#56b4e9", True),
+    "epoll": svg.Style("#d55e00", "circle"),
+    "io_uring": svg.Style("#d55e00", "circle", hollow=True),
+    "c-epoll": svg.Style("#24292f", "square"),
+    "c-uring": svg.Style("#24292f", "square", hollow=True),
+    "c-udp-epoll": svg.Style("#24292f", "pentagon"),
+    "c-udp-uring": svg.Style("#24292f", "pentagon", hollow=True),
+    "c-udp": svg.Style("#999999", "hexagon"),
+    "nio": svg.Style("#0072b2", "triangle"),
+    "libuv": svg.Style("#009e73", "diamond"),
+    "libevent": svg.Style("#cc79a7", "inverted triangle"),
+    "go": svg.Style("#e69f00", "plus"),
+    "gnet": svg.Style("#8c564b", "cross"),
+    "timeout-epoll": svg.Style("#56b4e9", "star"),
+    "timeout-uring": svg.Style("#56b4e9", "star", hollow=True),
 }
 MEASURES = {
     "throughput": ("requests/s, best round", lambda arm: arm["requests_per_second"]["best"]),
@@ -32,8 +41,7 @@ def series_of(cells, value):
     rows = []
     for name in names:
         arms = [cell["arms"].get(name) for cell in cells]
-        colour, dashed = STYLES[name]
-        rows.append((LABELS[name], colour, dashed, [value(arm) if arm else None for arm in arms]))
+        rows.append((LABELS[name], STYLES[name], [value(arm) if arm else None for arm in arms]))
     return rows
 
 
@@ -67,7 +75,7 @@ def percentile_chart(cell):
     which = "median" if cell["group"] == "open" else "best"
     series = series_of([cell], lambda arm: [arm[key][which] for key in
                                             ("p50_us", "p99_us", "p999_us")])
-    series = [(label, colour, dashed, values[0]) for label, colour, dashed, values in series]
+    series = [(label, style, values[0]) for label, style, values in series]
     title = f"Latency: {cell['group']}, {cell['name']}"
     unit = "us, median of rounds" if which == "median" else "us, best round"
     return svg.bars(title, unit, ["p50", "p99", "p99.9"], series)

@@ -153,6 +153,24 @@ class ScaleTests(unittest.TestCase):
                     self.assertLessEqual(scale.y(value), svg.HEIGHT - svg.BOTTOM + 0.01)
 
 
+class LegendTests(unittest.TestCase):
+    def test_no_two_series_look_alike_in_grey(self):
+        looks = [(style.shape, style.hollow) for style in plots.STYLES.values()]
+        self.assertEqual(len(looks), len(set(looks)))
+        shapes = [svg.marker(0, 0, svg.Style("#000000", shape)) for shape in svg.SHAPES]
+        self.assertEqual(len(shapes), len(set(shapes)))
+
+    def test_a_bar_looks_like_its_sample_in_the_legend_and_has_its_number(self):
+        series = [("a", svg.Style("#d55e00", "circle"), [1, 2]),
+                  ("b", svg.Style("#d55e00", "circle", hollow=True), [3, 4])]
+        chart = ElementTree.fromstring(svg.bars("title", "ms", ["x", "y"], series))
+        fills = [part.get("fill") for part in chart if part.tag.endswith("rect")]
+        texts = [part.text for part in chart if part.tag.endswith("text")]
+        for fill, number in (("#d55e00", "1"), ("url(#hatch-d55e00)", "2")):
+            self.assertEqual(fills.count(fill), 3)
+            self.assertGreaterEqual(texts.count(number), 3)
+
+
 class PlanTests(unittest.TestCase):
     def test_no_cell_is_there_twice_and_none_asks_for_too_much_memory(self):
         for preset in cells.PRESETS.values():
