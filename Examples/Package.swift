@@ -35,7 +35,7 @@ let package = Package(
         .target(name: "HTTPCodec", swiftSettings: strict),
         .executableTarget(
             name: "http-server",
-            dependencies: ["HTTPCodec", "ServerCommand", netAPI, argumentParser],
+            dependencies: ["HTTPCodec", "ServerCommand", "ServerTLS", netAPI, argumentParser],
             swiftSettings: strict),
         .testTarget(
             name: "HTTPCodecTests", dependencies: ["HTTPCodec", "TestSupport"],
@@ -50,7 +50,7 @@ let package = Package(
         .executableTarget(
             name: "kv-server",
             dependencies: [
-                "KVStore", "RESPCodec", "ServerCommand", netAPI, argumentParser,
+                "KVStore", "RESPCodec", "ServerCommand", "ServerTLS", netAPI, argumentParser,
             ],
             swiftSettings: strict),
         .testTarget(

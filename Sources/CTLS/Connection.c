@@ -239,6 +239,16 @@ void mr_tls_end(mr_tls *connection, mr_tls_output output, void *object) {
     connection->output = NULL;
 }
 
+bool mr_tls_update_keys(mr_tls *connection, mr_tls_output output, void *object) {
+    connection->output = output;
+    connection->object = object;
+    connection->left = 0;
+    bool is_updated = SSL_key_update(connection->ssl, SSL_KEY_UPDATE_REQUESTED) == 1
+                      && SSL_do_handshake(connection->ssl) == 1;
+    connection->output = NULL;
+    return is_updated;
+}
+
 const char *mr_tls_reason(mr_tls *connection) { return connection->reason; }
 long mr_tls_verified(mr_tls *connection) { return SSL_get_verify_result(connection->ssl); }
 

@@ -47,7 +47,8 @@ mr_tls_tickets *mr_tls_tickets_new(const uint8_t *keys, size_t count, int64_t li
     mr_tls_tickets *tickets = calloc(1, sizeof *tickets);
     if (!tickets) return NULL;
     pthread_mutex_init(&tickets->lock, NULL);
-    tickets->lifetime = lifetime;
+    // Keys that were given are the caller's to exchange.
+    tickets->lifetime = count > 0 ? 0 : lifetime;
     if (count > 0) {
         tickets->count = count < MOST_KEYS ? count : MOST_KEYS;
         memcpy(tickets->keys, keys, tickets->count * sizeof *tickets->keys);
@@ -104,5 +105,7 @@ int mr_tls_ticket(
     is_ready = is_ready && EVP_MAC_CTX_set_params(mac, parameters);
     OPENSSL_cleanse(&key, sizeof key);
     if (!is_ready) return -1;
-    return seals || place == 0 ? 1 : 2;
+    if (seals) return 1;
+    // With TLS 1.3 a client uses each ticket once (RFC 8446, C.4), so it needs the next one.
+    return place == 0 && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 }

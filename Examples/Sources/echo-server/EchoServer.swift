@@ -1,5 +1,5 @@
-// An echo server over TCP, TLS, UDP and Unix sockets. At SIGTERM or SIGINT, it drains its connections
-// and exits with 0.
+// An echo server over TCP, TLS, UDP and Unix sockets. At SIGTERM or SIGINT, it drains its
+// connections and exits with 0.
 import ArgumentParser
 import NetAPI
 import ServerCommand

@@ -3,6 +3,7 @@
 import ArgumentParser
 import NetAPI
 import ServerCommand
+import ServerTLS
 
 @main
 struct HTTPServer: ServerCommand {
@@ -11,6 +12,7 @@ struct HTTPServer: ServerCommand {
         abstract: "Serves /plaintext, /json, /echo, /metrics and files over HTTP/1.1.")
 
     @OptionGroup var common: ServerOptions
+    @OptionGroup var tls: TLSOptions
 
     @Option(help: "The folder whose files are served.")
     var root: String?
@@ -53,7 +55,7 @@ struct HTTPServer: ServerCommand {
             timeout: .milliseconds(bodyTimeout), bytesPerSecond: bodyRate)
         settings.response = TransferLimit(
             timeout: .milliseconds(responseTimeout), bytesPerSecond: responseRate)
-        var options = try common.options()
+        var options = try tls.apply(to: common.options(), protocols: ["http/1.1"])
         options.timeouts.idle = .milliseconds(idleTimeout)
         // The last response of a connection has as much time as any other.
         options.timeouts.close = max(options.timeouts.idle!, .milliseconds(responseTimeout))

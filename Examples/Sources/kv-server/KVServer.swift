@@ -4,6 +4,7 @@ import ArgumentParser
 import KVStore
 import NetAPI
 import ServerCommand
+import ServerTLS
 
 @main
 struct KVServer: ServerCommand {
@@ -11,6 +12,7 @@ struct KVServer: ServerCommand {
         commandName: "kv-server", abstract: "Serves keys from memory over the Redis protocol.")
 
     @OptionGroup var common: ServerOptions
+    @OptionGroup var tls: TLSOptions
 
     @Option(
         help: "The longest reply and the longest message, in MiB; a longer reply becomes an error."
@@ -30,7 +32,7 @@ struct KVServer: ServerCommand {
     }
 
     func run() throws {
-        let options = try common.options().with {
+        let options = try tls.apply(to: common.options()).with {
             // A request is buffered until it is complete; this is Redis's
             // client-query-buffer-limit.
             $0.limits.inboundBytes = 1 << 30

@@ -102,6 +102,9 @@ bool mr_tls_seal(
     mr_tls *connection, const void *bytes, size_t count, mr_tls_output output, void *object);
 void mr_tls_end(mr_tls *connection, mr_tls_output output, void *object);
 
+/// Changes our keys (TLS 1.3) and asks the peer to do the same. For tests.
+bool mr_tls_update_keys(mr_tls *connection, mr_tls_output output, void *object);
+
 /// Why it failed, in words: what the library says, or why the peer's certificate was refused.
 const char *mr_tls_reason(mr_tls *connection);
 /// The result of the verification (X509_V_OK is 0), and its words.

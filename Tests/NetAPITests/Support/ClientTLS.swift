@@ -97,6 +97,15 @@ final class ClientTLS: Sendable {
         }
     }
 
+    /// Changes our keys and asks for the same; sent with the next bytes.
+    func updateKeys() {
+        state.withLock { state in
+            _ = withUnsafeMutablePointer(to: &state.unsent) {
+                mr_tls_update_keys(state.tls, keep, $0)
+            }
+        }
+    }
+
     /// Gives the sealed bytes to `send`, which returns how many it took. Returns how many are left.
     func withUnsent(_ send: (UnsafeRawBufferPointer) throws -> Int) rethrows -> Int {
         try state.withLock { state in
