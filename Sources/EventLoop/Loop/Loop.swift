@@ -140,7 +140,9 @@ package final class Loop {
     package static func remote(
         index: Int, capacity: Int, driver: any Driver
     ) -> LoopRemote {
-        LoopRemote(index: index, capacity: capacity, driver: driver)
+        LoopRemote(
+            index: index, capacity: capacity, waker: driver.waker,
+            driverCounters: driver.counters)
     }
 
     /// Connections in any state but free, and listeners.

@@ -134,10 +134,10 @@ package final class LoopRemote: Sendable {
     /// The limit of those bytes. A mailbox full of the largest datagrams would be 4 GiB.
     package static let datagramLimit = 4 << 20
 
-    init(index: Int, capacity: Int, driver: any Driver) {
+    init(index: Int, capacity: Int, waker: any Waker, driverCounters: DriverCounters) {
         self.index = index
-        mailbox = Mailbox(capacity: capacity, waker: driver.waker)
-        driverCounters = driver.counters
+        mailbox = Mailbox(capacity: capacity, waker: waker)
+        self.driverCounters = driverCounters
     }
 
     /// Connections that the loop has or will have.
