@@ -70,4 +70,130 @@ import Testing
         #expect(flushed.sent == 0)
         #expect(flushed.dropped == 1)
     }
+
+    // MARK: Each answer of the kernel
+
+    /// A flush of three datagrams, of 1, 2 and 3 bytes.
+    struct Row: Sendable, CustomStringConvertible {
+        let description: String
+        var bundles = false
+        var hasSources = false
+        let answers: [ScriptedSender.Answer]
+        var last: ScriptedSender.Answer?
+        let flushed: DatagramOutbox.Flushed
+        /// The form and the number of datagrams of each call; not compared if nil.
+        var calls: [Call]?
+        var callCount = 1
+        /// The form of the next flush.
+        var next = DatagramForm.plain
+
+        struct Call: Equatable {
+            let form: DatagramForm
+            let count: Int
+
+            init(_ form: DatagramForm, _ count: Int) {
+                self.form = form
+                self.count = count
+            }
+        }
+    }
+
+    private static let all = DatagramOutbox.Flushed(bytes: 6, sent: 3)
+
+    private static let rows = [
+        Row(
+            description: "all are sent", answers: [.sent(3)], flushed: all,
+            calls: [.init(.plain, 3)]),
+        Row(
+            description: "the rest of a short send is sent next", answers: [.sent(2), .sent(1)],
+            flushed: all, calls: [.init(.plain, 3), .init(.plain, 1)], callCount: 2),
+        Row(
+            description: "bundles are counted", bundles: true, answers: [.sent(3, bundles: 1)],
+            flushed: .init(bytes: 6, sent: 3, bundles: 1), calls: [.init(.bundled, 3)],
+            next: .bundled),
+        Row(
+            description: "a device that cannot segment gets no bundle again", bundles: true,
+            answers: [.error(EIO, refused: 3)],
+            flushed: .init(bytes: 6, sent: 3, refusedBundles: 1),
+            calls: [.init(.bundled, 3), .init(.plain, 3)], callCount: 2),
+        Row(
+            description: "a bundle too large for the path is sent one by one", bundles: true,
+            answers: [.error(EMSGSIZE, refused: 2)],
+            flushed: .init(bytes: 6, sent: 3, refusedBundles: 1),
+            calls: [.init(.bundled, 3), .init(.plain, 2), .init(.bundled, 1)], callCount: 3,
+            next: .bundled),
+        Row(
+            description: "an invalid datagram without a source is dropped", bundles: true,
+            answers: [.error(EINVAL)], flushed: .init(bytes: 5, sent: 2, dropped: 1),
+            calls: [.init(.bundled, 3), .init(.bundled, 2)], callCount: 2, next: .bundled),
+        Row(
+            description: "an invalid datagram with a source is sent without it", hasSources: true,
+            answers: [.error(EINVAL)], flushed: all,
+            calls: [.init(.sourced, 3), .init(.sourced, 3)], callCount: 2, next: .sourced),
+        Row(
+            description: "the error of an earlier datagram drops no later one",
+            answers: [.error(ECONNREFUSED)], flushed: all, callCount: 2),
+        Row(
+            description: "a flush tries again at most 64 times", answers: [],
+            last: .error(ECONNREFUSED), flushed: .init(dropped: 3), callCount: 67),
+        Row(
+            description: "a network that stays unreachable is tried without the source",
+            hasSources: true, answers: [.error(ENETUNREACH), .error(ENETUNREACH)], flushed: all,
+            callCount: 3, next: .sourced),
+        Row(
+            description: "a full queue of the socket drops the rest",
+            answers: [.sent(1), .error(EAGAIN)],
+            flushed: .init(bytes: 1, sent: 1, dropped: 2), callCount: 2),
+        Row(
+            description: "a full queue of the device drops the rest",
+            answers: [.sent(1), .error(ENOBUFS)],
+            flushed: .init(bytes: 1, sent: 1, dropped: 2), callCount: 2),
+        Row(
+            description: "a firewall's refusal drops one", answers: [.error(EPERM)],
+            flushed: .init(bytes: 5, sent: 2, dropped: 1), callCount: 2),
+    ]
+
+    @Test("each answer of the kernel has its result, and leaves an empty outbox", arguments: rows)
+    func answers(_ row: Row) throws {
+        let outbox = DatagramOutbox(bundles: row.bundles, hasSources: row.hasSources)
+        let sender = ScriptedSender(row.answers, then: row.last)
+        let (name, plainCount) = try nameWithSource()
+        defer { name.deallocate() }
+        let used = row.hasSources ? name[...] : name[..<plainCount]
+        append([[1], [2, 2], [3, 3, 3]], to: UnsafeRawBufferPointer(rebasing: used), outbox)
+        let descriptor = Descriptor(7)
+        #expect(outbox.flush(sender, on: descriptor) == row.flushed)
+        let calls = sender.takeCalls()
+        #expect(calls.count == row.callCount)
+        #expect(calls.allSatisfy { $0.descriptor == descriptor })
+        if let expected = row.calls {
+            #expect(calls.map { Row.Call($0.form, $0.datagrams.count) } == expected)
+        }
+        // Only the last call has no source: it follows the refusal that concerns the source.
+        let names = calls.map { $0.datagrams.first?.name.count }
+        #expect(names.last == plainCount)
+        #expect(names.dropLast().allSatisfy { $0 == used.count })
+
+        #expect(outbox.isEmpty)
+        append(Array(repeating: [1], count: 64), to: UnsafeRawBufferPointer(name), outbox)
+        #expect(!outbox.append(UnsafeRawBufferPointer(name), to: UnsafeRawBufferPointer(name)))
+        let working = ScriptedSender()
+        #expect(outbox.flush(working, on: descriptor).sent == 64)
+        #expect(working.takeCalls().map(\.form) == [row.next])
+    }
+
+    /// Returns a name that is followed by a source, and the number of its bytes without that.
+    private func nameWithSource() throws -> (UnsafeMutableRawBufferPointer, Int) {
+        let address = SocketAddress.v4(IPv4Bytes(UInt32(0x7F00_0001).bigEndian), port: 9)
+        let name = try address.kernelCopy(asking: address)
+        return (name, name.count - AskedAddress.size)
+    }
+
+    private func append(
+        _ datagrams: [[UInt8]], to name: UnsafeRawBufferPointer, _ outbox: DatagramOutbox
+    ) {
+        for bytes in datagrams {
+            #expect(bytes.withUnsafeBytes { outbox.append($0, to: name) })
+        }
+    }
 }

@@ -56,7 +56,7 @@ final class DatagramOutbox {
     }
 
     /// The result of a flush.
-    struct Flushed {
+    struct Flushed: Equatable {
         var bytes = 0
         var sent = 0
         var dropped = 0
@@ -65,7 +65,7 @@ final class DatagramOutbox {
     }
 
     /// Sends all datagrams.
-    func flush(_ sockets: any Sockets, on descriptor: Descriptor) -> Flushed {
+    func flush(_ sender: any DatagramSending, on descriptor: Descriptor) -> Flushed {
         var (result, place, retries) = (Flushed(), 0, 0)
         // The index of the datagram that was refused last.
         var refusedPlace = -1
@@ -75,7 +75,7 @@ final class DatagramOutbox {
             let isPlain = !bundles || place < plainEnd
             let end = place < plainEnd ? plainEnd : count
             let part = UnsafeBufferPointer(start: entries + place, count: end - place)
-            let outcome = sockets.send(part, on: descriptor, isPlain ? single : .bundled)
+            let outcome = sender.send(part, on: descriptor, isPlain ? single : .bundled)
             for entry in part.prefix(outcome.count) { result.bytes += entry.bytes.count }
             place += outcome.count
             result.sent += outcome.count

@@ -1,8 +1,17 @@
+/// The sending of datagrams, apart from the other calls, since the outbox needs no more.
+package protocol DatagramSending: AnyObject, Sendable {
+    /// Sends without waiting.
+    func send(
+        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
+        _ form: DatagramForm
+    ) -> DatagramsSent
+}
+
 /// The cold side of a backend: calls that happen once per socket. Kernel sockets, or simulated
 /// ones.
 ///
 /// Called from the thread that starts a server and from its loops, hence Sendable.
-package protocol Sockets: AnyObject, Sendable {
+package protocol Sockets: DatagramSending {
     /// Binds and listens. The descriptor is non-blocking; the caller owns it.
     func listen(
         on address: SocketAddress, _ options: ListenOptions
@@ -25,12 +34,6 @@ package protocol Sockets: AnyObject, Sendable {
     func makeSocket(
         for address: SocketAddress, isDatagram: Bool, receiveOffload: Bool
     ) throws(SystemError) -> Descriptor
-
-    /// Sends without waiting.
-    func send(
-        _ datagrams: UnsafeBufferPointer<OutgoingDatagram>, on descriptor: Descriptor,
-        _ form: DatagramForm
-    ) -> DatagramsSent
 
     /// Joins a multicast group on a network interface, or on the one that the kernel chooses.
     /// Throws ENODEV if there is none.
