@@ -62,6 +62,14 @@ final class DatagramOutbox {
         var dropped = 0
         var bundles = 0
         var refusedBundles = 0
+
+        static func += (sum: inout Flushed, other: Flushed) {
+            sum.bytes += other.bytes
+            sum.sent += other.sent
+            sum.dropped += other.dropped
+            sum.bundles += other.bundles
+            sum.refusedBundles += other.refusedBundles
+        }
     }
 
     /// Sends all datagrams.

@@ -83,70 +83,24 @@ extension Loop {
     package func sendDatagram(
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
     ) {
-        if index < outboxes.count, let outbox = outboxes[index],
-            outbox._withUnsafeGuaranteedRef({ $0.append(bytes, to: name) })
-        {
-            hasDatagramsToSend = true
-            return
-        }
+        if datagramSockets.append(bytes, to: name, socket: index) { return }
         sendFurther(bytes, to: name, socket: index)
     }
 
-    /// For a socket's first datagram, and when the outbox is full.
     @inline(never)
     private func sendFurther(
         _ bytes: UnsafeRawBufferPointer, to name: UnsafeRawBufferPointer, socket index: Int
     ) {
-        guard isServed(index) else { return }
-        let outbox = outbox(of: index)
-        hasDatagramsToSend = true
-        guard !outbox.append(bytes, to: name) else { return }
-        flushDatagrams(index, outbox)
-        // Larger than an empty outbox: no network transports it either.
-        if !outbox.append(bytes, to: name) { counters.datagramDrops.add() }
-    }
-
-    private func outbox(of index: Int) -> DatagramOutbox {
-        while outboxes.count <= index { outboxes.append(nil) }
-        if let known = outboxes[index] { return known.takeUnretainedValue() }
-        let outbox = DatagramOutbox(
-            bundles: configuration.segmentationOffload,
-            hasSources: listeners[index].bound.address.isWildcard)
-        outboxes[index] = .passRetained(outbox)
-        return outbox
-    }
-
-    /// Removes the outbox of a closing socket, since the descriptor number may be reused.
-    func forgetOutbox(_ index: Int) {
-        guard index < outboxes.count else { return }
-        outboxes[index]?.release()
-        outboxes[index] = nil
-    }
-
-    /// Whether `index` is a datagram socket that has not closed.
-    package func isServed(_ index: Int) -> Bool {
-        guard listeners.indices.contains(index), listeners[index].bound.isDatagram else {
-            return false
-        }
-        return switch listeners[index].state {
-        case .closing, .closed: false
-        case .idle, .accepting, .stopping, .backingOff, .full, .emptying: true
-        }
+        count(datagramSockets.appendFurther(bytes, to: name, socket: index, sockets))
     }
 
     /// Sends the datagrams gathered on every socket.
     func flushDatagrams() {
-        guard hasDatagramsToSend else { return }
-        hasDatagramsToSend = false
-        for index in outboxes.indices {
-            if let outbox = outboxes[index]?.takeUnretainedValue(), !outbox.isEmpty {
-                flushDatagrams(index, outbox)
-            }
-        }
+        guard datagramSockets.hasUnsent else { return }
+        count(datagramSockets.flush(sockets))
     }
 
-    private func flushDatagrams(_ index: Int, _ outbox: DatagramOutbox) {
-        let flushed = outbox.flush(sockets, on: listeners[index].bound.descriptor)
+    private func count(_ flushed: DatagramOutbox.Flushed) {
         counters.bytesOut.add(flushed.bytes)
         counters.datagramsOut.add(flushed.sent)
         if flushed.dropped > 0 { counters.datagramDrops.add(flushed.dropped) }
@@ -156,14 +110,18 @@ extension Loop {
         }
     }
 
+    /// Whether `index` is a datagram socket that has not closed.
+    package func isServed(_ index: Int) -> Bool { datagramSockets.isOpen(index) }
+
     /// The address that a listener of this loop is bound to.
     package func boundAddress(_ index: Int) -> SocketAddress { listeners[index].bound.address }
 
     package func joinGroup(
         _ group: SocketAddress, interface: String?, socket index: Int
     ) throws(SystemError) {
-        // The kernel may have reused the descriptor number of a closed socket.
-        guard isServed(index) else { throw SystemError(EBADF, "setsockopt") }
-        try sockets.join(group, interface: interface, on: listeners[index].bound.descriptor)
+        guard let descriptor = datagramSockets.descriptor(index) else {
+            throw SystemError(EBADF, "setsockopt")
+        }
+        try sockets.join(group, interface: interface, on: descriptor)
     }
 }

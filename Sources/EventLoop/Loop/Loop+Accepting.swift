@@ -242,7 +242,7 @@ extension Loop {
         case .idle, .accepting, .stopping, .backingOff, .full: break
         }
         flushDatagrams()
-        forgetOutbox(listener)
+        datagramSockets.close(listener)
         while let stream = listeners[listener].takeParked() {
             owner.parkedConnectionAdded()
             place(stream, listener: listener)

@@ -170,7 +170,7 @@ extension Loop {
         if listeners[listener].token == nil {
             sockets.discard(listeners[listener].bound.descriptor)
         }
-        forgetOutbox(listener)
+        datagramSockets.close(listener)
         listeners[listener].state = .closed
     }
 

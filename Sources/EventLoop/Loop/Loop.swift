@@ -52,10 +52,7 @@ package final class Loop {
     @usableFromInline
     @exclusivity(unchecked) package var handlerWantsPreWrite = true
     @exclusivity(unchecked) var listeners: [Listener] = []
-    @exclusivity(unchecked) var hasDatagramsToSend = false
-    /// Outboxes of open sockets by listener index, each made with the first datagram to send.
-    /// Owned, without reference counting per datagram.
-    @exclusivity(unchecked) var outboxes: [Unmanaged<DatagramOutbox>?] = []
+    @exclusivity(unchecked) var datagramSockets: DatagramSockets
     /// Hosts of connections after `onClose`, if hosts are counted.
     @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
     @exclusivity(unchecked) var handshakes = Handshakes()
@@ -117,14 +114,13 @@ package final class Loop {
         self.balancer = Balancer(balancer)
         now = driver.now
         self.listeners = listeners.map { Listener(bound: $0.bound, spreads: $0.spreads) }
+        datagramSockets = DatagramSockets(
+            listeners.map { $0.bound }, bundles: configuration.segmentationOffload)
         table.loop = Unmanaged.passUnretained(self)
         table.limit = configuration.slotLimit
     }
 
-    deinit {
-        for outbox in outboxes { outbox?.release() }
-        delegates.release()
-    }
+    deinit { delegates.release() }
 
     /// The delegate that receives this loop's events.
     package var delegate: any LoopDelegate { delegates.takeUnretainedValue().delegate }
