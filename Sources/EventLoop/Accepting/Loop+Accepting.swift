@@ -59,17 +59,9 @@ extension Loop {
         stopStream(of: listener)
     }
 
-    /// A loop that has not opened the connections passed to it, if all target loops are in that
-    /// state; else nil.
+    /// A loop that is behind, if all target loops are; else nil.
     private func targetBehind(of listener: Int) -> Int? {
-        guard listeners[listener].spreads else { return nil }
-        // Not lazy: each loop that is behind must notify when it has caught up.
-        let behind = targets.indices.filter { isBehind(targets[$0]) }
-        return behind.count == targets.count ? behind.first : nil
-    }
-
-    private func isBehind(_ target: LoopRemote) -> Bool {
-        target !== remote && target.adoptions.mustWait()
+        listeners[listener].spreads ? targets.behind() : nil
     }
 
     private func stopStream(of listener: Int) {
@@ -98,9 +90,15 @@ extension Loop {
             counters.hostRefusals.add()
             return refuse(stream)
         }
-        let target = listeners[listener].spreads ? target(for: stream) : remote
-        guard target !== remote else { return open(stream, listener: listener, host: host) }
-        guard !target.adopt(stream, listener: listener, host: host) else { return }
+        let choice =
+            listeners[listener].spreads ? targets.choose { stream.peer } : Targets.Choice()
+        if choice.isFallBack { counters.balancerFallBacks.add() }
+        guard let target = choice.target else {
+            return open(stream, listener: listener, host: host)
+        }
+        guard !targets.remotes[target].adopt(stream, listener: listener, host: host) else {
+            return
+        }
         if let host { owner.hostDisconnected(host) }
         refuse(stream)
     }
@@ -108,17 +106,6 @@ extension Loop {
     private func refuse(_ stream: AcceptedStream) {
         sockets.discard(stream.descriptor)
         owner.connectionClosed()
-    }
-
-    private func target(for stream: AcceptedStream) -> LoopRemote {
-        let index = balancer.pick(
-            among: targets.count, load: { targets[$0].load }, source: { stream.peer })
-        guard targets[index].adoptions.isMany else { return targets[index] }
-        // A loop that is behind must not delay clients: its next connections go to other loops.
-        let others = targets.filter { !$0.adoptions.isMany }
-        guard let other = others.min(by: { $0.load < $1.load }) else { return targets[index] }
-        counters.balancerFallBacks.add()
-        return other
     }
 
     func acceptFailed(_ error: SystemError, on record: ConnectionReference) {

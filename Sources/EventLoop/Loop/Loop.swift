@@ -17,8 +17,6 @@ package final class Loop {
     /// ahead, and not above the high mark.
     let shortReply: UInt
     package let sockets: any Sockets
-    /// The loops that connections accepted here may go to, including this one.
-    let targets: [LoopRemote]
     // The owner outlives its loops: it joins their threads.
     unowned(unsafe) let owner: any LoopOwner
 
@@ -63,7 +61,8 @@ package final class Loop {
     /// call.
     @exclusivity(unchecked) var failedConnects: [() -> Void] = []
     @exclusivity(unchecked) var isTellingLast = false
-    @exclusivity(unchecked) var balancer: Balancer
+    /// The loops that connections accepted here may go to, including this one.
+    @exclusivity(unchecked) var targets: Targets
     @exclusivity(unchecked) var phase = LoopPhase.running {
         didSet { if phase == .ended { hasEnded = true } }
     }
@@ -109,9 +108,8 @@ package final class Loop {
         delegates = .passRetained(Delegates(delegate))
         self.configuration = configuration
         shortReply = UInt(max(0, min(OutboundQueue.largePiece, configuration.outboundHighMark)))
-        self.targets = targets
         self.owner = owner
-        self.balancer = Balancer(balancer)
+        self.targets = Targets(targets, own: remote, balancer)
         now = driver.now
         self.listeners = listeners.map { Listener(bound: $0.bound, spreads: $0.spreads) }
         datagramSockets = DatagramSockets(
