@@ -2,50 +2,52 @@
 
 extension Loop {
     func startAccepting() {
-        for listener in listeners.indices { startAccepting(listener) }
+        for listener in acceptor.indices { startAccepting(listener) }
     }
 
     func startAccepting(_ listener: Int) {
-        guard !listeners[listener].isStopping else { return }
-        switch listeners[listener].state {
+        guard !acceptor.listeners[listener].isStopping else { return }
+        switch acceptor.listeners[listener].state {
         case .idle:
             guard let record = table.allocate() else {
                 return owner.report(.slotsExhausted(loop: index))
             }
             record.state = .listening
             record.listener = UInt16(listener)
-            listeners[listener].token = record.token
-            driver.attach(listeners[listener].bound.descriptor, as: record.token)
+            acceptor.listeners[listener].token = record.token
+            driver.attach(acceptor.listeners[listener].bound.descriptor, as: record.token)
         case .backingOff, .full: break
         case .accepting, .stopping, .emptying, .closing, .closed: return
         }
-        guard let token = listeners[listener].token else { return }
-        listeners[listener].state = .accepting
-        driver.submit(listeners[listener].operation, for: token)
+        guard let token = acceptor.listeners[listener].token else { return }
+        acceptor.enter(.accepting, listener)
+        driver.submit(acceptor.listeners[listener].operation, for: token)
     }
 
     func accepted(_ descriptor: Descriptor, on record: ConnectionReference) {
         let listener = Int(record.listener)
         // Too late to be served: all loops may be drained already.
-        guard listeners[listener].state != .closing else { return sockets.discard(descriptor) }
-        listeners[listener].backOff = Listener.shortestBackOff
+        guard acceptor.listeners[listener].state != .closing else {
+            return sockets.discard(descriptor)
+        }
+        acceptor.listeners[listener].backOff = Listener.shortestBackOff
         let stream = AcceptedStream(
             descriptor: descriptor,
             peer: driver.acceptedPeer ?? (try? sockets.remoteAddress(of: descriptor)))
-        if listeners[listener].isStopping {
+        if acceptor.listeners[listener].isStopping {
             placeInAnyCase(stream, listener: listener)
         } else if owner.takeRoom() {
             place(stream, listener: listener)
         } else {
-            listeners[listener].parked.append(stream)
+            acceptor.listeners[listener].parked.append(stream)
             owner.connectionParked()
         }
         if !owner.hasRoom { pauseAccepting(listener) }
-        if let target = targetBehind(of: listener) { waitForLoop(target, listener) }
+        if let target = acceptor.behind(listener) { waitForLoop(target, listener) }
     }
 
     private func pauseAccepting(_ listener: Int) {
-        guard listeners[listener].state == .accepting else { return }
+        guard acceptor.listeners[listener].state == .accepting else { return }
         counters.acceptPauses.add()
         owner.report(.acceptPaused(listener: listener))
         stopStream(of: listener)
@@ -53,20 +55,15 @@ extension Loop {
 
     /// Leaves clients in the backlog until the loop has opened the connections passed to it.
     private func waitForLoop(_ target: Int, _ listener: Int) {
-        guard listeners[listener].state == .accepting else { return }
+        guard acceptor.listeners[listener].state == .accepting else { return }
         counters.acceptorWaits.add()
         owner.report(.acceptorWaits(loop: target))
         stopStream(of: listener)
     }
 
-    /// A loop that is behind, if all target loops are; else nil.
-    private func targetBehind(of listener: Int) -> Int? {
-        listeners[listener].spreads ? targets.behind() : nil
-    }
-
     private func stopStream(of listener: Int) {
-        guard let token = listeners[listener].token else { return }
-        listeners[listener].state = .stopping
+        guard let token = acceptor.listeners[listener].token else { return }
+        acceptor.enter(.stopping, listener)
         driver.submit(.stop(.accept), for: token)
     }
 
@@ -82,7 +79,7 @@ extension Loop {
         var stream = stream
         stream.isSecured = listeners[listener].bound.isSecured
         // A linger time inherited from the listener would block the loop in close(2).
-        if listeners[listener].bound.isInherited {
+        if acceptor.listeners[listener].bound.isInherited {
             try? sockets.set(.linger(reset: false), on: stream.descriptor)
         }
         let host = configuration.countsHosts ? stream.peer?.host : nil
@@ -91,12 +88,13 @@ extension Loop {
             return refuse(stream)
         }
         let choice =
-            listeners[listener].spreads ? targets.choose { stream.peer } : Targets.Choice()
+            acceptor.listeners[listener].spreads
+            ? acceptor.targets.choose { stream.peer } : Targets.Choice()
         if choice.isFallBack { counters.balancerFallBacks.add() }
         guard let target = choice.target else {
             return open(stream, listener: listener, host: host)
         }
-        guard !targets.remotes[target].adopt(stream, listener: listener, host: host) else {
+        guard !acceptor.targets.remotes[target].adopt(stream, listener: listener, host: host) else {
             return
         }
         if let host { owner.hostDisconnected(host) }
@@ -110,10 +108,10 @@ extension Loop {
 
     func acceptFailed(_ error: SystemError, on record: ConnectionReference) {
         let listener = Int(record.listener)
-        if listeners[listener].isStopping { return finishStopping(listener) }
-        let delay = listeners[listener].backOff
-        listeners[listener].backOff = min(delay * 2, Listener.longestBackOff)
-        listeners[listener].state = .backingOff
+        if acceptor.listeners[listener].isStopping { return finishStopping(listener) }
+        let delay = acceptor.listeners[listener].backOff
+        acceptor.listeners[listener].backOff = min(delay * 2, Listener.longestBackOff)
+        acceptor.enter(.backingOff, listener)
         counters.acceptBackOffs.add()
         owner.report(.acceptBackOff(error, listener: listener, retryIn: delay))
         timers.schedule(at: now + delay, .acceptAgain(listener))
@@ -122,20 +120,20 @@ extension Loop {
     /// A close frees a descriptor, so listeners do not wait for the timer.
     func acceptAfterClose() {
         guard !hasEnded else { return }
-        for listener in listeners.indices where listeners[listener].state == .backingOff {
+        for listener in acceptor.indices where acceptor.isBackingOff(listener) {
             startAccepting(listener)
         }
     }
 
     func resumeAccepting() {
-        for listener in listeners.indices {
-            while !listeners[listener].parked.isEmpty, owner.takeRoomForParked(),
-                let stream = listeners[listener].takeParked()
+        for listener in acceptor.indices {
+            while !acceptor.listeners[listener].parked.isEmpty, owner.takeRoomForParked(),
+                let stream = acceptor.listeners[listener].takeParked()
             {
                 place(stream, listener: listener)
             }
-            guard listeners[listener].state == .full, owner.hasRoom else { continue }
-            if targetBehind(of: listener) == nil { startAccepting(listener) }
+            guard acceptor.listeners[listener].state == .full, owner.hasRoom else { continue }
+            if acceptor.behind(listener) == nil { startAccepting(listener) }
         }
     }
 
@@ -146,119 +144,103 @@ extension Loop {
     /// The same when the time is up: the clients that have waited, and not a flood's. Linux's usual
     /// `net.core.somaxconn`.
     private static var lastEmptyingBudget: Int { 4096 }
-    /// The longest time for emptying, since under a flood a backlog is never empty.
-    static var longestEmptying: Nanoseconds { 1_000_000_000 }
 
     /// Stops accepting. Emptying the backlogs may last half of `limit`, at most a second.
     func stopAccepting(within limit: Nanoseconds) {
-        stopHeard = stopHeard ?? now
+        acceptor.stopHeard = acceptor.stopHeard ?? now
         // A later request may shorten the time.
-        emptyingLimit = min(limit / 2, emptyingLimit)
-        for listener in listeners.indices where !listeners[listener].isStopping {
-            listeners[listener].isStopping = true
-            switch listeners[listener].state {
+        acceptor.emptyingLimit = min(limit / 2, acceptor.emptyingLimit)
+        for listener in acceptor.indices where !acceptor.listeners[listener].isStopping {
+            acceptor.listeners[listener].isStopping = true
+            switch acceptor.listeners[listener].state {
             case .accepting:
-                listeners[listener].state = .stopping
-                if let token = listeners[listener].token {
-                    driver.submit(.stop(listeners[listener].stream), for: token)
+                acceptor.enter(.stopping, listener)
+                if let token = acceptor.listeners[listener].token {
+                    driver.submit(.stop(acceptor.listeners[listener].stream), for: token)
                 }
             case .idle, .backingOff, .full: finishStopping(listener)
             case .stopping, .emptying, .closing, .closed: break
             }
         }
-        for listener in listeners.indices {
-            guard case .emptying(let end) = listeners[listener].state else { continue }
-            listeners[listener].state = .emptying(until: min(end, now + emptyingLimit))
+        for listener in acceptor.indices {
+            guard case .emptying(let end) = acceptor.listeners[listener].state else { continue }
+            acceptor.enter(.emptying(until: min(end, now + acceptor.emptyingLimit)), listener)
         }
         checkAcceptingStopped()
     }
 
     func acceptStopped(_ record: ConnectionReference) {
         let listener = Int(record.listener)
-        if listeners[listener].isStopping { return finishStopping(listener) }
-        listeners[listener].state = .full
+        if acceptor.listeners[listener].isStopping { return finishStopping(listener) }
+        acceptor.enter(.full, listener)
         // A connection may have closed before the stream had stopped.
         resumeAccepting()
     }
 
     private func finishStopping(_ listener: Int) {
-        switch listeners[listener].state {
+        switch acceptor.listeners[listener].state {
         case .emptying, .closing, .closed: return
         case .idle, .accepting, .stopping, .backingOff, .full: break
         }
         flushDatagrams()
         datagramSockets.close(listener)
-        while let stream = listeners[listener].takeParked() {
+        while let stream = acceptor.listeners[listener].takeParked() {
             owner.parkedConnectionAdded()
             place(stream, listener: listener)
         }
         // If another server accepts on this socket too, the backlog is left to it.
-        let bound = listeners[listener].bound
+        let bound = acceptor.listeners[listener].bound
         guard !bound.isDatagram && !owner.isHandedOut(bound) else {
             return closeListener(listener)
         }
-        listeners[listener].state = .emptying(until: now + emptyingLimit)
-        emptyingCount += 1
+        acceptor.enter(.emptying(until: now + acceptor.emptyingLimit), listener)
         emptyBacklog(listener)
     }
 
     /// Accepts backlogs' connections, since a close with clients in the backlog would reset them.
     func emptyBacklogs() {
-        for listener in listeners.indices { emptyBacklog(listener) }
-    }
-
-    /// The next time to check the backlogs: now or after an error's delay. While all loops are
-    /// behind, it is the end of emptying, since a loop that catches up posts a message.
-    var emptyingDeadline: Nanoseconds? {
-        guard emptyingCount > 0 else { return nil }
-        return listeners.indices.lazy.compactMap { listener -> Nanoseconds? in
-            guard case .emptying(let end) = self.listeners[listener].state else { return nil }
-            guard self.targetBehind(of: listener) == nil else { return end }
-            return min(end, max(self.now, self.listeners[listener].looksAgain))
-        }.min()
+        for listener in acceptor.indices { emptyBacklog(listener) }
     }
 
     private func emptyBacklog(_ listener: Int) {
-        guard case .emptying(let end) = listeners[listener].state else { return }
+        guard case .emptying(let end) = acceptor.listeners[listener].state else { return }
         // After a hand-out in the meantime, the backlog belongs to another server.
-        guard !owner.isHandedOut(listeners[listener].bound) else { return endEmptying(listener) }
+        guard !owner.isHandedOut(acceptor.listeners[listener].bound) else {
+            return closeListener(listener)
+        }
         // A slow callback may have used up the time before there was a single look.
         let isLast = driver.clock >= end
         if !isLast {
-            guard listeners[listener].looksAgain <= now, targetBehind(of: listener) == nil else {
+            guard acceptor.listeners[listener].looksAgain <= now, acceptor.behind(listener) == nil
+            else {
                 return
             }
         }
         for _ in 0..<(isLast ? Self.lastEmptyingBudget : Self.emptyingBudget) {
             do throws(SystemError) {
-                let descriptor = listeners[listener].bound.descriptor
+                let descriptor = acceptor.listeners[listener].bound.descriptor
                 guard let waiting = try sockets.acceptWaiting(on: descriptor) else {
-                    return endEmptying(listener)
+                    return closeListener(listener)
                 }
                 placeInAnyCase(waiting, listener: listener)
             } catch {
                 if isLast { break }
                 // Descriptors are short; connections that close free some.
-                listeners[listener].looksAgain = now + Listener.shortestBackOff
+                acceptor.listeners[listener].looksAgain = now + Listener.shortestBackOff
                 return
             }
         }
-        if isLast { endEmptying(listener) }
-    }
-
-    private func endEmptying(_ listener: Int) {
-        emptyingCount -= 1
-        closeListener(listener)
+        if isLast { closeListener(listener) }
     }
 
     private func closeListener(_ listener: Int) {
-        removePath(of: listeners[listener].bound)
-        if let token = listeners[listener].token {
-            listeners[listener].state = .closing
+        removePath(of: acceptor.listeners[listener].bound)
+        if let token = acceptor.listeners[listener].token {
+            acceptor.enter(.closing, listener)
             driver.submit(.close, for: token)
         } else {
-            listeners[listener].state = .closed
-            sockets.discard(listeners[listener].bound.descriptor)
+            acceptor.enter(.closed, listener)
+            sockets.discard(acceptor.listeners[listener].bound.descriptor)
             // No `closed` follows, since the driver never had this descriptor.
             checkAcceptingStopped()
         }
@@ -270,13 +252,13 @@ extension Loop {
 
     func listenerClosed(_ record: ConnectionReference) {
         let listener = Int(record.listener)
-        listeners[listener].state = .closed
+        acceptor.enter(.closed, listener)
         table.release(record)
         checkAcceptingStopped()
     }
 
     private func checkAcceptingStopped() {
-        guard phase == .running, listeners.allSatisfy({ $0.state == .closed }) else { return }
+        guard phase == .running, acceptor.hasStopped else { return }
         phase = .acceptedLast
         owner.acceptingStopped(index)
     }

@@ -114,7 +114,9 @@ extension Loop {
     package func isServed(_ index: Int) -> Bool { datagramSockets.isOpen(index) }
 
     /// The address that a listener of this loop is bound to.
-    package func boundAddress(_ index: Int) -> SocketAddress { listeners[index].bound.address }
+    package func boundAddress(_ index: Int) -> SocketAddress {
+        acceptor.listeners[index].bound.address
+    }
 
     package func joinGroup(
         _ group: SocketAddress, interface: String?, socket index: Int

@@ -19,7 +19,7 @@ extension Loop {
         switch phase {
         case .running, .acceptedLast:
             // The time for emptying the backlogs counts too.
-            let deadline = max(now, (stopHeard ?? now) + limit)
+            let deadline = max(now, (acceptor.stopHeard ?? now) + limit)
             phase = .draining(Drain(since: now, deadline: deadline))
         case .draining(var drain):
             drain.deadline = min(drain.deadline, now + limit)
@@ -33,7 +33,7 @@ extension Loop {
 
     /// Whether the server is stopping and accepts no more connections.
     package var isStopping: Bool {
-        phase != .running || listeners.contains { $0.isStopping }
+        phase != .running || acceptor.isStopping
     }
 
     package func isBusy(_ connection: ConnectionReference) -> Bool {
@@ -115,7 +115,7 @@ extension Loop {
         phase = .ended
         closeMailbox()
         reportLastFailedConnects()
-        for stream in listeners.flatMap(\.parked) { sockets.discard(stream.descriptor) }
+        for stream in acceptor.listeners.flatMap(\.parked) { sockets.discard(stream.descriptor) }
         letGo()
     }
 
@@ -154,7 +154,7 @@ extension Loop {
         // `shutDown`.
         phase = .drained
         let tokens = cutConnections(error)
-        for listener in listeners.indices { cutListener(listener) }
+        for listener in acceptor.indices { cutListener(listener) }
         endQuietly()
         owesGoodbye = true
         forgetConnections(tokens)
@@ -165,13 +165,13 @@ extension Loop {
 
     /// Marks a listener as closed; the driver closes those that it has.
     private func cutListener(_ listener: Int) {
-        guard listeners[listener].state != .closed else { return }
-        removePath(of: listeners[listener].bound)
-        if listeners[listener].token == nil {
-            sockets.discard(listeners[listener].bound.descriptor)
+        guard acceptor.listeners[listener].state != .closed else { return }
+        removePath(of: acceptor.listeners[listener].bound)
+        if acceptor.listeners[listener].token == nil {
+            sockets.discard(acceptor.listeners[listener].bound.descriptor)
         }
         datagramSockets.close(listener)
-        listeners[listener].state = .closed
+        acceptor.enter(.closed, listener)
     }
 
     private func cutConnections(_ error: SystemError) -> [Token] {
@@ -196,7 +196,7 @@ extension Loop {
     /// Ends a loop after a failed start. No connection was accepted and no handler has a last
     /// callback. Connects begun in `onBoot` are answered with ECANCELED.
     package func abandon() {
-        for listener in listeners where listener.token == nil {
+        for listener in acceptor.listeners where listener.token == nil {
             removePath(of: listener.bound)
             sockets.discard(listener.bound.descriptor)
         }

@@ -49,7 +49,7 @@ package final class Loop {
     /// False once a handler turns out to have no `preWrite`.
     @usableFromInline
     @exclusivity(unchecked) package var handlerWantsPreWrite = true
-    @exclusivity(unchecked) var listeners: [Listener] = []
+    @exclusivity(unchecked) var acceptor: Acceptor
     @exclusivity(unchecked) var datagramSockets: DatagramSockets
     /// Hosts of connections after `onClose`, if hosts are counted.
     @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
@@ -61,8 +61,6 @@ package final class Loop {
     /// call.
     @exclusivity(unchecked) var failedConnects: [() -> Void] = []
     @exclusivity(unchecked) var isTellingLast = false
-    /// The loops that connections accepted here may go to, including this one.
-    @exclusivity(unchecked) var targets: Targets
     @exclusivity(unchecked) var phase = LoopPhase.running {
         didSet { if phase == .ended { hasEnded = true } }
     }
@@ -70,8 +68,6 @@ package final class Loop {
     @exclusivity(unchecked) private(set) var hasEnded = false
     /// The loop has ended by a failure of its driver; the other loops may still serve.
     @exclusivity(unchecked) package internal(set) var owesGoodbye = false
-    /// The time of the first request to stop accepting.
-    @exclusivity(unchecked) var stopHeard: Nanoseconds?
     /// While draining: the time of the next check.
     @exclusivity(unchecked) var drainDeadline: Nanoseconds?
     /// The clock after a turn's callbacks had returned; nil before the first turn.
@@ -89,9 +85,6 @@ package final class Loop {
     @exclusivity(unchecked) var messages: [LoopMessage] = []
     @exclusivity(unchecked) var messagesTaken = 0
     @exclusivity(unchecked) var hasMessagesLeft = false
-    /// The number of listeners whose backlogs are being emptied before they close.
-    @exclusivity(unchecked) var emptyingCount = 0
-    @exclusivity(unchecked) var emptyingLimit = Loop.longestEmptying
 
     /// Makes a loop, on its own thread. The loop accepts on `listeners` and closes them.
     package init(
@@ -109,9 +102,8 @@ package final class Loop {
         self.configuration = configuration
         shortReply = UInt(max(0, min(OutboundQueue.largePiece, configuration.outboundHighMark)))
         self.owner = owner
-        self.targets = Targets(targets, own: remote, balancer)
         now = driver.now
-        self.listeners = listeners.map { Listener(bound: $0.bound, spreads: $0.spreads) }
+        acceptor = Acceptor(listeners, Targets(targets, own: remote, balancer))
         datagramSockets = DatagramSockets(
             listeners.map { $0.bound }, bundles: configuration.segmentationOffload)
         table.loop = Unmanaged.passUnretained(self)
@@ -202,7 +194,7 @@ package final class Loop {
         guard !hasEnded else { return false }
         let hadEvents = driver.processCompletions(for: self)
         processPending()
-        if emptyingCount > 0 { emptyBacklogs() }
+        if acceptor.emptyingCount > 0 { emptyBacklogs() }
         let end = noteLag(since: now)
         if hadEvents && configuration.busyPoll > 0 { busyUntil = end + configuration.busyPoll }
         advanceDrain()
@@ -225,7 +217,7 @@ package final class Loop {
 
     /// The deadline of a stopping loop's own work.
     private var stopDeadline: Nanoseconds? {
-        emptyingCount > 0 ? emptyingDeadline : drainDeadline
+        acceptor.emptyingCount > 0 ? acceptor.emptyingDeadline(now: now) : drainDeadline
     }
 
     /// Records how long callbacks ran, since every connection of the loop waited for them.

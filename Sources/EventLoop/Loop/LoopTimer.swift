@@ -96,7 +96,7 @@ extension Loop {
             case .receiveAgain(let token):
                 if let connection = table.find(token) { updateReading(connection) }
             case .acceptAgain(let listener):
-                if listeners[listener].state == .backingOff { startAccepting(listener) }
+                if acceptor.isBackingOff(listener) { startAccepting(listener) }
             case .handler(let timer): fire(timer)
             }
             // Due timers continue in the next turn, after connections' events.
