@@ -1,7 +1,13 @@
-/// The listeners of a loop, and the loops that their connections may go to.
+/// The listeners of a loop and the decisions about them. The loop performs these: it calls the
+/// driver, the sockets, the owner and the handler.
+///
+/// No method calls back into the loop: a handler's callback reads the listeners, and access to the
+/// loop's properties is not checked for overlaps. So no argument of a `mutating` method, also no
+/// autoclosure, may use the loop's acceptor or run code of the program. A decision is a small value
+/// without references, since one is made for each connection.
 struct Acceptor {
     var listeners: [Listener]
-    var targets: Targets
+    private(set) var targets: Targets
     /// The number of listeners whose backlogs are being emptied before they close.
     private(set) var emptyingCount = 0
     /// The time of the first request to stop accepting.
@@ -44,6 +50,133 @@ struct Acceptor {
     func behind(_ listener: Int) -> Int? {
         listeners[listener].spreads ? targets.behind() : nil
     }
+
+    // MARK: Starting
+
+    /// Whether the listener needs a slot before it can start.
+    func needsSlot(_ listener: Int) -> Bool {
+        let (isStopping, token) = (listeners[listener].isStopping, listeners[listener].token)
+        return !isStopping && token == nil && listeners[listener].state == .idle
+    }
+
+    mutating func attached(_ listener: Int, as token: Token) { listeners[listener].token = token }
+
+    /// Returns the token for which the listener's operation starts; nil if it may not start.
+    mutating func start(_ listener: Int) -> Token? {
+        guard !listeners[listener].isStopping, let token = listeners[listener].token else {
+            return nil
+        }
+        switch listeners[listener].state {
+        case .idle, .backingOff, .full:
+            enter(.accepting, listener)
+            return token
+        case .accepting, .stopping, .emptying, .closing, .closed: return nil
+        }
+    }
+
+    // MARK: Accepted connections
+
+    enum Admission {
+        case place
+        /// It was in the backlog when a stop began, so it is served even above the limit.
+        case placeBeyondLimit
+        /// Waits for room.
+        case park
+        /// Too late to be served: all loops may be drained already.
+        case refuse
+    }
+
+    /// Decides about an accepted connection. `takesRoom` is called only if it needs room.
+    @inline(__always)
+    mutating func admit(on listener: Int, takesRoom: @autoclosure () -> Bool) -> Admission {
+        if case .closing = listeners[listener].state { return .refuse }
+        // Written only after a failure, since a write checks that no copy shares the array.
+        if listeners[listener].backOff != Listener.shortestBackOff {
+            listeners[listener].backOff = Listener.shortestBackOff
+        }
+        if listeners[listener].isStopping { return .placeBeyondLimit }
+        return takesRoom() ? .place : .park
+    }
+
+    mutating func park(_ stream: AcceptedStream, on listener: Int) {
+        listeners[listener].parked.append(stream)
+    }
+
+    /// The reason for which a stream of accepts stops, with its token.
+    enum Pause: Equatable {
+        case full(Token)
+        /// All target loops are behind, this one among them.
+        case behind(loop: Int, Token)
+    }
+
+    /// Decides, after each accepted connection, whether clients now wait in the backlog.
+    @inline(__always)
+    mutating func pause(_ listener: Int, hasRoom: @autoclosure () -> Bool) -> Pause? {
+        let isFull = !hasRoom()
+        // Asked in any case, since a loop that is behind must notify.
+        let behind = listeners[listener].spreads ? targets.behind() : nil
+        guard isFull || behind != nil else { return nil }
+        return pause(listener, isFull: isFull, behind: behind)
+    }
+
+    @inline(never)
+    private mutating func pause(_ listener: Int, isFull: Bool, behind: Int?) -> Pause? {
+        guard listeners[listener].state == .accepting, let token = listeners[listener].token else {
+            return nil
+        }
+        enter(.stopping, listener)
+        guard !isFull, let behind else { return .full(token) }
+        return .behind(loop: behind, token)
+    }
+
+    /// Returns the loop of a connection.
+    @inline(__always)
+    mutating func choose(
+        for listener: Int, source: @autoclosure () -> SocketAddress?
+    ) -> Targets.Choice {
+        listeners[listener].spreads ? targets.choose(source: source) : Targets.Choice()
+    }
+
+    // MARK: The end of a stream of accepts
+
+    enum StreamEnd: Equatable {
+        /// The listener stops.
+        case finish
+        case retry(after: Nanoseconds)
+        /// Room may have become free before the stream had stopped.
+        case resume
+    }
+
+    mutating func failed(_ listener: Int) -> StreamEnd {
+        if listeners[listener].isStopping { return .finish }
+        let delay = listeners[listener].backOff
+        listeners[listener].backOff = min(delay * 2, Listener.longestBackOff)
+        enter(.backingOff, listener)
+        return .retry(after: delay)
+    }
+
+    mutating func stopped(_ listener: Int) -> StreamEnd {
+        if listeners[listener].isStopping { return .finish }
+        enter(.full, listener)
+        return .resume
+    }
+
+    // MARK: Resuming
+
+    /// Returns the next parked connection, if there is one and `takesRoom` then returns true.
+    mutating func nextParked(
+        on listener: Int, takesRoom: @autoclosure () -> Bool
+    ) -> AcceptedStream? {
+        guard !listeners[listener].parked.isEmpty, takesRoom() else { return nil }
+        return listeners[listener].takeParked()
+    }
+
+    /// Whether a listener that waits for room or for a loop may start.
+    func mayResume(_ listener: Int, hasRoom: @autoclosure () -> Bool) -> Bool {
+        listeners[listener].state == .full && hasRoom() && behind(listener) == nil
+    }
+
+    // MARK: Stopping
 
     /// The next time to check the backlogs: now or after an error's delay. While all loops are
     /// behind, it is the end of emptying, since a loop that catches up posts a message.

@@ -6,65 +6,54 @@ extension Loop {
     }
 
     func startAccepting(_ listener: Int) {
-        guard !acceptor.listeners[listener].isStopping else { return }
-        switch acceptor.listeners[listener].state {
-        case .idle:
+        if acceptor.needsSlot(listener) {
             guard let record = table.allocate() else {
                 return owner.report(.slotsExhausted(loop: index))
             }
             record.state = .listening
             record.listener = UInt16(listener)
-            acceptor.listeners[listener].token = record.token
+            acceptor.attached(listener, as: record.token)
             driver.attach(acceptor.listeners[listener].bound.descriptor, as: record.token)
-        case .backingOff, .full: break
-        case .accepting, .stopping, .emptying, .closing, .closed: return
         }
-        guard let token = acceptor.listeners[listener].token else { return }
-        acceptor.enter(.accepting, listener)
+        guard let token = acceptor.start(listener) else { return }
         driver.submit(acceptor.listeners[listener].operation, for: token)
     }
 
     func accepted(_ descriptor: Descriptor, on record: ConnectionReference) {
         let listener = Int(record.listener)
-        // Too late to be served: all loops may be drained already.
-        guard acceptor.listeners[listener].state != .closing else {
-            return sockets.discard(descriptor)
-        }
-        acceptor.listeners[listener].backOff = Listener.shortestBackOff
+        let admission = acceptor.admit(on: listener, takesRoom: owner.takeRoom())
+        if case .refuse = admission { return sockets.discard(descriptor) }
         let stream = AcceptedStream(
             descriptor: descriptor,
             peer: driver.acceptedPeer ?? (try? sockets.remoteAddress(of: descriptor)))
-        if acceptor.listeners[listener].isStopping {
-            placeInAnyCase(stream, listener: listener)
-        } else if owner.takeRoom() {
-            place(stream, listener: listener)
-        } else {
-            acceptor.listeners[listener].parked.append(stream)
+        switch admission {
+        case .place: place(stream, listener: listener)
+        case .placeBeyondLimit: placeInAnyCase(stream, listener: listener)
+        case .park:
+            acceptor.park(stream, on: listener)
             owner.connectionParked()
+        case .refuse: break
         }
-        if !owner.hasRoom { pauseAccepting(listener) }
-        if let target = acceptor.behind(listener) { waitForLoop(target, listener) }
+        // Last, so that the new connection counts.
+        if let pause = acceptor.pause(listener, hasRoom: owner.hasRoom) {
+            perform(pause, listener)
+        }
     }
 
-    private func pauseAccepting(_ listener: Int) {
-        guard acceptor.listeners[listener].state == .accepting else { return }
-        counters.acceptPauses.add()
-        owner.report(.acceptPaused(listener: listener))
-        stopStream(of: listener)
-    }
-
-    /// Leaves clients in the backlog until the loop has opened the connections passed to it.
-    private func waitForLoop(_ target: Int, _ listener: Int) {
-        guard acceptor.listeners[listener].state == .accepting else { return }
-        counters.acceptorWaits.add()
-        owner.report(.acceptorWaits(loop: target))
-        stopStream(of: listener)
-    }
-
-    private func stopStream(of listener: Int) {
-        guard let token = acceptor.listeners[listener].token else { return }
-        acceptor.enter(.stopping, listener)
-        driver.submit(.stop(.accept), for: token)
+    /// Leaves clients in the backlog until there is room, or until a loop has opened the
+    /// connections passed to it.
+    @inline(never)
+    private func perform(_ pause: Acceptor.Pause, _ listener: Int) {
+        switch pause {
+        case .full(let token):
+            counters.acceptPauses.add()
+            owner.report(.acceptPaused(listener: listener))
+            driver.submit(.stop(.accept), for: token)
+        case .behind(let loop, let token):
+            counters.acceptorWaits.add()
+            owner.report(.acceptorWaits(loop: loop))
+            driver.submit(.stop(.accept), for: token)
+        }
     }
 
     /// Serves a connection that was in the backlog when a stop began, even above the limit.
@@ -87,9 +76,7 @@ extension Loop {
             counters.hostRefusals.add()
             return refuse(stream)
         }
-        let choice =
-            acceptor.listeners[listener].spreads
-            ? acceptor.targets.choose { stream.peer } : Targets.Choice()
+        let choice = acceptor.choose(for: listener, source: stream.peer)
         if choice.isFallBack { counters.balancerFallBacks.add() }
         guard let target = choice.target else {
             return open(stream, listener: listener, host: host)
@@ -108,10 +95,9 @@ extension Loop {
 
     func acceptFailed(_ error: SystemError, on record: ConnectionReference) {
         let listener = Int(record.listener)
-        if acceptor.listeners[listener].isStopping { return finishStopping(listener) }
-        let delay = acceptor.listeners[listener].backOff
-        acceptor.listeners[listener].backOff = min(delay * 2, Listener.longestBackOff)
-        acceptor.enter(.backingOff, listener)
+        guard case .retry(let delay) = acceptor.failed(listener) else {
+            return finishStopping(listener)
+        }
         counters.acceptBackOffs.add()
         owner.report(.acceptBackOff(error, listener: listener, retryIn: delay))
         timers.schedule(at: now + delay, .acceptAgain(listener))
@@ -127,13 +113,12 @@ extension Loop {
 
     func resumeAccepting() {
         for listener in acceptor.indices {
-            while !acceptor.listeners[listener].parked.isEmpty, owner.takeRoomForParked(),
-                let stream = acceptor.listeners[listener].takeParked()
+            while let stream = acceptor.nextParked(
+                on: listener, takesRoom: owner.takeRoomForParked())
             {
                 place(stream, listener: listener)
             }
-            guard acceptor.listeners[listener].state == .full, owner.hasRoom else { continue }
-            if acceptor.behind(listener) == nil { startAccepting(listener) }
+            if acceptor.mayResume(listener, hasRoom: owner.hasRoom) { startAccepting(listener) }
         }
     }
 
@@ -171,9 +156,7 @@ extension Loop {
 
     func acceptStopped(_ record: ConnectionReference) {
         let listener = Int(record.listener)
-        if acceptor.listeners[listener].isStopping { return finishStopping(listener) }
-        acceptor.enter(.full, listener)
-        // A connection may have closed before the stream had stopped.
+        guard acceptor.stopped(listener) == .resume else { return finishStopping(listener) }
         resumeAccepting()
     }
 
