@@ -1,4 +1,5 @@
-/// The decisions about accepting, in each state of a listener.
+/// The decisions about accepting, in each state of a listener. `AcceptorStopTests` has those about
+/// its end.
 import Testing
 
 @testable import MillraceEventLoop
@@ -30,7 +31,7 @@ import Testing
     @Test("a stopping listener neither starts nor needs a slot", arguments: Situation.allCases)
     func doesNotStartAgain(_ situation: Situation) {
         var acceptor = situation.acceptor()
-        acceptor.listeners[0].isStopping = true
+        _ = acceptor.stop(0)
         let state = acceptor.state
         #expect(acceptor.start(0) == nil)
         #expect(!acceptor.needsSlot(0))

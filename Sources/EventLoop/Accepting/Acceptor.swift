@@ -6,14 +6,19 @@
 /// autoclosure, may use the loop's acceptor or run code of the program. A decision is a small value
 /// without references, since one is made for each connection.
 struct Acceptor {
-    var listeners: [Listener]
+    private(set) var listeners: [Listener]
     private(set) var targets: Targets
     /// The number of listeners whose backlogs are being emptied before they close.
     private(set) var emptyingCount = 0
     /// The time of the first request to stop accepting.
-    var stopHeard: Nanoseconds?
-    var emptyingLimit = Self.longestEmptying
+    private(set) var stopHeard: Nanoseconds?
+    private var emptyingLimit = Self.longestEmptying
 
+    /// Connections accepted from one backlog in one turn of a stopping loop.
+    private static var emptyingBudget: Int { 16 }
+    /// The same when the time is up: the clients that have waited, and not a flood's. Linux's usual
+    /// `net.core.somaxconn`.
+    private static var lastEmptyingBudget: Int { 4096 }
     /// The longest time for emptying, since under a flood a backlog is never empty.
     private static var longestEmptying: Nanoseconds { 1_000_000_000 }
 
@@ -39,15 +44,14 @@ struct Acceptor {
         if case .backingOff = listeners[listener].state { true } else { false }
     }
 
-    /// Changes the state of a listener.
-    mutating func enter(_ state: ListenerState, _ listener: Int) {
+    private mutating func enter(_ state: ListenerState, _ listener: Int) {
         if case .emptying = listeners[listener].state { emptyingCount -= 1 }
         if case .emptying = state { emptyingCount += 1 }
         listeners[listener].state = state
     }
 
     /// A loop that is behind, if all target loops are; else nil.
-    func behind(_ listener: Int) -> Int? {
+    private func behind(_ listener: Int) -> Int? {
         listeners[listener].spreads ? targets.behind() : nil
     }
 
@@ -178,6 +182,93 @@ struct Acceptor {
 
     // MARK: Stopping
 
+    /// Stores the time of the first request to stop. A later request may shorten the time for
+    /// emptying the backlogs, which is half of `limit` and at most a second.
+    mutating func stopRequested(within limit: Nanoseconds, now: Nanoseconds) {
+        stopHeard = stopHeard ?? now
+        emptyingLimit = min(limit / 2, emptyingLimit)
+        for listener in listeners.indices {
+            guard case .emptying(let end) = listeners[listener].state else { continue }
+            enter(.emptying(until: min(end, now + emptyingLimit)), listener)
+        }
+    }
+
+    enum Stop: Equatable {
+        /// The listener is stopping already, or its stream is being stopped and answers this too.
+        case nothing
+        case stopStream(StreamKind, Token)
+        /// No operation runs.
+        case finish
+    }
+
+    /// Begins to stop a listener.
+    mutating func stop(_ listener: Int) -> Stop {
+        guard !listeners[listener].isStopping else { return .nothing }
+        listeners[listener].isStopping = true
+        switch listeners[listener].state {
+        case .accepting:
+            guard let token = listeners[listener].token else { return .finish }
+            enter(.stopping, listener)
+            return .stopStream(listeners[listener].stream, token)
+        case .idle, .backingOff, .full: return .finish
+        case .stopping, .emptying, .closing, .closed: return .nothing
+        }
+    }
+
+    /// Whether the listener's connections and its backlog are still to be served.
+    func mayFinish(_ listener: Int) -> Bool {
+        switch listeners[listener].state {
+        case .emptying, .closing, .closed: false
+        case .idle, .accepting, .stopping, .backingOff, .full: true
+        }
+    }
+
+    mutating func takeParked(on listener: Int) -> AcceptedStream? {
+        listeners[listener].takeParked()
+    }
+
+    /// Returns the parked connections of every listener.
+    mutating func takeParked() -> [AcceptedStream] {
+        let parked = listeners.flatMap(\.parked)
+        for listener in listeners.indices { listeners[listener].parked = [] }
+        return parked
+    }
+
+    // MARK: Emptying the backlogs
+
+    /// Begins to empty the backlog. False if the listener closes at once: a datagram socket has no
+    /// backlog, and that of a listener that was handed out is left to the other server.
+    mutating func beginEmptying(_ listener: Int, isHandedOut: Bool, now: Nanoseconds) -> Bool {
+        guard !listeners[listener].bound.isDatagram && !isHandedOut else { return false }
+        enter(.emptying(until: now + emptyingLimit), listener)
+        return true
+    }
+
+    enum Emptying: Equatable {
+        case wait
+        case close
+        /// Accepts at most this many connections. After the last time the listener closes.
+        case accept(most: Int, isLast: Bool)
+    }
+
+    /// Decides about a backlog. `clock` is the time at this moment, `now` that of the turn.
+    func emptying(
+        _ listener: Int, isHandedOut: Bool, clock: Nanoseconds, now: Nanoseconds
+    ) -> Emptying {
+        guard case .emptying(let end) = listeners[listener].state else { return .wait }
+        // After a hand-out in the meantime, the backlog belongs to another server.
+        if isHandedOut { return .close }
+        // A slow callback may have used up the time before there was a single look.
+        if clock >= end { return .accept(most: Self.lastEmptyingBudget, isLast: true) }
+        guard listeners[listener].looksAgain <= now, behind(listener) == nil else { return .wait }
+        return .accept(most: Self.emptyingBudget, isLast: false)
+    }
+
+    /// Waits after an error. Descriptors are short; connections that close free some.
+    mutating func emptyingFailed(_ listener: Int, now: Nanoseconds) {
+        listeners[listener].looksAgain = now + Listener.shortestBackOff
+    }
+
     /// The next time to check the backlogs: now or after an error's delay. While all loops are
     /// behind, it is the end of emptying, since a loop that catches up posts a message.
     func emptyingDeadline(now: Nanoseconds) -> Nanoseconds? {
@@ -189,5 +280,33 @@ struct Acceptor {
             deadline = min(deadline ?? time, time)
         }
         return deadline
+    }
+
+    // MARK: Closing
+
+    enum Closing: Equatable {
+        case byDriver(Token)
+        /// The driver never had the descriptor, so no `closed` follows.
+        case byLoop(Descriptor)
+    }
+
+    mutating func close(_ listener: Int) -> Closing {
+        let closing = closing(listener)
+        if case .byDriver = closing { enter(.closing, listener) } else { enter(.closed, listener) }
+        return closing
+    }
+
+    mutating func closed(_ listener: Int) { enter(.closed, listener) }
+
+    /// Closes a listener whose loop ends, without an answer of the driver. Nil if it is closed.
+    mutating func cut(_ listener: Int) -> Closing? {
+        if case .closed = listeners[listener].state { return nil }
+        enter(.closed, listener)
+        return closing(listener)
+    }
+
+    private func closing(_ listener: Int) -> Closing {
+        if let token = listeners[listener].token { return .byDriver(token) }
+        return .byLoop(listeners[listener].bound.descriptor)
     }
 }

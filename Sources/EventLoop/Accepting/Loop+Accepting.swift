@@ -124,32 +124,15 @@ extension Loop {
 
     // MARK: Stopping: cancel, join, accept the backlog, close
 
-    /// Connections accepted from one backlog in one turn of a stopping loop.
-    private static var emptyingBudget: Int { 16 }
-    /// The same when the time is up: the clients that have waited, and not a flood's. Linux's usual
-    /// `net.core.somaxconn`.
-    private static var lastEmptyingBudget: Int { 4096 }
-
     /// Stops accepting. Emptying the backlogs may last half of `limit`, at most a second.
     func stopAccepting(within limit: Nanoseconds) {
-        acceptor.stopHeard = acceptor.stopHeard ?? now
-        // A later request may shorten the time.
-        acceptor.emptyingLimit = min(limit / 2, acceptor.emptyingLimit)
-        for listener in acceptor.indices where !acceptor.listeners[listener].isStopping {
-            acceptor.listeners[listener].isStopping = true
-            switch acceptor.listeners[listener].state {
-            case .accepting:
-                acceptor.enter(.stopping, listener)
-                if let token = acceptor.listeners[listener].token {
-                    driver.submit(.stop(acceptor.listeners[listener].stream), for: token)
-                }
-            case .idle, .backingOff, .full: finishStopping(listener)
-            case .stopping, .emptying, .closing, .closed: break
-            }
-        }
+        acceptor.stopRequested(within: limit, now: now)
         for listener in acceptor.indices {
-            guard case .emptying(let end) = acceptor.listeners[listener].state else { continue }
-            acceptor.enter(.emptying(until: min(end, now + acceptor.emptyingLimit)), listener)
+            switch acceptor.stop(listener) {
+            case .nothing: break
+            case .stopStream(let kind, let token): driver.submit(.stop(kind), for: token)
+            case .finish: finishStopping(listener)
+            }
         }
         checkAcceptingStopped()
     }
@@ -161,22 +144,17 @@ extension Loop {
     }
 
     private func finishStopping(_ listener: Int) {
-        switch acceptor.listeners[listener].state {
-        case .emptying, .closing, .closed: return
-        case .idle, .accepting, .stopping, .backingOff, .full: break
-        }
+        guard acceptor.mayFinish(listener) else { return }
         flushDatagrams()
         datagramSockets.close(listener)
-        while let stream = acceptor.listeners[listener].takeParked() {
+        while let stream = acceptor.takeParked(on: listener) {
             owner.parkedConnectionAdded()
             place(stream, listener: listener)
         }
-        // If another server accepts on this socket too, the backlog is left to it.
-        let bound = acceptor.listeners[listener].bound
-        guard !bound.isDatagram && !owner.isHandedOut(bound) else {
+        let isHandedOut = owner.isHandedOut(acceptor.listeners[listener].bound)
+        guard acceptor.beginEmptying(listener, isHandedOut: isHandedOut, now: now) else {
             return closeListener(listener)
         }
-        acceptor.enter(.emptying(until: now + acceptor.emptyingLimit), listener)
         emptyBacklog(listener)
     }
 
@@ -186,31 +164,31 @@ extension Loop {
     }
 
     private func emptyBacklog(_ listener: Int) {
-        guard case .emptying(let end) = acceptor.listeners[listener].state else { return }
-        // After a hand-out in the meantime, the backlog belongs to another server.
-        guard !owner.isHandedOut(acceptor.listeners[listener].bound) else {
-            return closeListener(listener)
+        guard case .emptying = acceptor.listeners[listener].state else { return }
+        let bound = acceptor.listeners[listener].bound
+        let isHandedOut = owner.isHandedOut(bound)
+        let decision = acceptor.emptying(
+            listener, isHandedOut: isHandedOut, clock: driver.clock, now: now)
+        switch decision {
+        case .wait: return
+        case .close: closeListener(listener)
+        case .accept(let most, let isLast):
+            emptyBacklog(listener, bound.descriptor, most: most, isLast: isLast)
         }
-        // A slow callback may have used up the time before there was a single look.
-        let isLast = driver.clock >= end
-        if !isLast {
-            guard acceptor.listeners[listener].looksAgain <= now, acceptor.behind(listener) == nil
-            else {
-                return
-            }
-        }
-        for _ in 0..<(isLast ? Self.lastEmptyingBudget : Self.emptyingBudget) {
+    }
+
+    private func emptyBacklog(
+        _ listener: Int, _ descriptor: Descriptor, most: Int, isLast: Bool
+    ) {
+        for _ in 0..<most {
             do throws(SystemError) {
-                let descriptor = acceptor.listeners[listener].bound.descriptor
                 guard let waiting = try sockets.acceptWaiting(on: descriptor) else {
                     return closeListener(listener)
                 }
                 placeInAnyCase(waiting, listener: listener)
             } catch {
                 if isLast { break }
-                // Descriptors are short; connections that close free some.
-                acceptor.listeners[listener].looksAgain = now + Listener.shortestBackOff
-                return
+                return acceptor.emptyingFailed(listener, now: now)
             }
         }
         if isLast { closeListener(listener) }
@@ -218,24 +196,28 @@ extension Loop {
 
     private func closeListener(_ listener: Int) {
         removePath(of: acceptor.listeners[listener].bound)
-        if let token = acceptor.listeners[listener].token {
-            acceptor.enter(.closing, listener)
-            driver.submit(.close, for: token)
-        } else {
-            acceptor.enter(.closed, listener)
-            sockets.discard(acceptor.listeners[listener].bound.descriptor)
-            // No `closed` follows, since the driver never had this descriptor.
+        switch acceptor.close(listener) {
+        case .byDriver(let token): driver.submit(.close, for: token)
+        case .byLoop(let descriptor):
+            sockets.discard(descriptor)
             checkAcceptingStopped()
         }
     }
 
-    func removePath(of listener: BoundListener) {
+    /// Marks a listener as closed when the loop ends; the driver closes those that it has.
+    func cutListener(_ listener: Int) {
+        guard let closing = acceptor.cut(listener) else { return }
+        removePath(of: acceptor.listeners[listener].bound)
+        if case .byLoop(let descriptor) = closing { sockets.discard(descriptor) }
+        datagramSockets.close(listener)
+    }
+
+    private func removePath(of listener: BoundListener) {
         if owner.listenerCloses(listener) { sockets.removePath(of: listener) }
     }
 
     func listenerClosed(_ record: ConnectionReference) {
-        let listener = Int(record.listener)
-        acceptor.enter(.closed, listener)
+        acceptor.closed(Int(record.listener))
         table.release(record)
         checkAcceptingStopped()
     }

@@ -115,7 +115,7 @@ extension Loop {
         phase = .ended
         closeMailbox()
         reportLastFailedConnects()
-        for stream in acceptor.listeners.flatMap(\.parked) { sockets.discard(stream.descriptor) }
+        for stream in acceptor.takeParked() { sockets.discard(stream.descriptor) }
         letGo()
     }
 
@@ -163,17 +163,6 @@ extension Loop {
         owner.drained(index)
     }
 
-    /// Marks a listener as closed; the driver closes those that it has.
-    private func cutListener(_ listener: Int) {
-        guard acceptor.listeners[listener].state != .closed else { return }
-        removePath(of: acceptor.listeners[listener].bound)
-        if acceptor.listeners[listener].token == nil {
-            sockets.discard(acceptor.listeners[listener].bound.descriptor)
-        }
-        datagramSockets.close(listener)
-        acceptor.enter(.closed, listener)
-    }
-
     private func cutConnections(_ error: SystemError) -> [Token] {
         let tokens = table.tokens(where: { $0.state != .listening })
         for token in tokens {
@@ -196,10 +185,7 @@ extension Loop {
     /// Ends a loop after a failed start. No connection was accepted and no handler has a last
     /// callback. Connects begun in `onBoot` are answered with ECANCELED.
     package func abandon() {
-        for listener in acceptor.listeners where listener.token == nil {
-            removePath(of: listener.bound)
-            sockets.discard(listener.bound.descriptor)
-        }
+        for listener in acceptor.indices { cutListener(listener) }
         phase = .ended
         let tokens = cutConnections(SystemError(ECANCELED, "connect"))
         closeMailbox()

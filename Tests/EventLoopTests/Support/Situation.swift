@@ -55,8 +55,19 @@ enum Situation: CaseIterable, Sendable {
             if self == .full { _ = acceptor.stopped(0) }
         case .backingOff: _ = acceptor.failed(0)
         case .leaving, .emptying, .closing, .closed:
-            acceptor.listeners[0].isStopping = true
-            acceptor.enter(state, 0)
+            acceptor.stopRequested(within: .milliseconds(10_000), now: .milliseconds(1_000))
+            _ = acceptor.stop(0)
+            if self != .leaving { leave(&acceptor) }
+        }
+    }
+
+    private func leave(_ acceptor: inout Acceptor) {
+        _ = acceptor.stopped(0)
+        if self == .emptying {
+            _ = acceptor.beginEmptying(0, isHandedOut: false, now: .milliseconds(1_000))
+        } else {
+            _ = acceptor.close(0)
+            if self == .closed { acceptor.closed(0) }
         }
     }
 }
