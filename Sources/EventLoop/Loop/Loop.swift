@@ -2,7 +2,8 @@ import CMillraceLinux
 
 /// One event loop: the driver, its connections, and the turn that serves them.
 ///
-/// Confined to one thread. Extensions in this folder and `Connections/` hold the methods by topic.
+/// Confined to one thread. Extensions hold the methods by topic, in this folder, `Accepting/`,
+/// `Connections/` and `Datagrams/`.
 /// Hot stored properties carry `@exclusivity(unchecked)`: the dynamic check costs more than the
 /// access, and no access is re-entrant.
 @usableFromInline
