@@ -15,6 +15,9 @@ SANITIZED = \
 	MILLRACE_KV_SERVER=$(CURDIR)/.build/$(2)-examples/debug/kv-server \
 	$(TEST) --sanitize=$(1) --package-path Examples --scratch-path .build/$(2)-examples \
 	--skip whoNeverReadsCostsBoundedMemory
+# The suites of a connection's behaviour that one with TLS must have too.
+TLS_TEST = MILLRACE_TEST_TLS=1 $(TEST) --skip-build --filter \
+	'NetAPITests\.(Closing|HalfClose|Writing|Pause|PreWrite|BrokenPipe|Proxy|Handle|Offload|Throwing)'
 # Shows the output of a command only if it fails.
 QUIETLY = log=$$(mktemp); $(1) >"$$log" 2>&1 || { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"
 # Checks the C over liburing against the names of liburing 2.8 and later.
@@ -43,7 +46,7 @@ RELIABILITY ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build test test-unit test-examples test-bench fuzz tidy examples release \
+.PHONY: help setup build test test-tls test-unit test-examples test-bench fuzz tidy examples release \
 	conformance demo guards hostile planted-bugs stress soak kernels reliability seeds seed tsan asan \
 	peers bench bench-record bench-gate format lint docs clean
 
@@ -60,12 +63,17 @@ build: setup ## debug build of the library and its tests
 test: setup examples ## every suite, then the guards on the cost of a request
 	$(NEWER_LIBURING)
 	$(TEST)
+	$(TLS_TEST)
 	$(TEST) --package-path Examples --scratch-path .build/examples
 	python3 -m unittest discover -s Benchmarks/tests
 	Scripts/guards
 
 test-unit: setup ## the pure parts only: seconds
 	$(TEST) --filter EventLoopTests
+
+test-tls: setup ## the behaviour of connections, over TLS
+	$(SWIFT) build --build-tests --disable-xctest $(DECLARED)
+	$(TLS_TEST)
 
 test-examples: setup examples ## the codecs, http-server and kv-server only
 	$(TEST) --package-path Examples --scratch-path .build/examples

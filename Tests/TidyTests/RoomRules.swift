@@ -7,6 +7,7 @@ extension Rule {
         "Uring": ["CMillraceLinux", "CMillraceURing", "MillraceEventLoop"],
         "Simulation": ["MillraceEventLoop"],
         "NetAPI": ["CMillraceLinux", "MillraceEventLoop", "Logging"],
+        "TLS": ["CMillraceTLS", "MillraceEventLoop", "NetAPI"],
     ]
     /// The one file that names the backends.
     private static let backendFile = "Sources/NetAPI/Backend.swift"

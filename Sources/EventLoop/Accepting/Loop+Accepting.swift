@@ -66,7 +66,7 @@ extension Loop {
     private func place(_ stream: AcceptedStream, listener: Int) {
         counters.accepted.add()
         var stream = stream
-        stream.isSecured = listeners[listener].bound.isSecured
+        stream.isSecured = acceptor.listeners[listener].bound.isSecured
         // A linger time inherited from the listener would block the loop in close(2).
         if acceptor.listeners[listener].bound.isInherited {
             try? sockets.set(.linger(reset: false), on: stream.descriptor)

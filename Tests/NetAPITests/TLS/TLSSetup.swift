@@ -51,7 +51,13 @@ struct Connector {
     init(_ setup: Setup, _ tls: TLSClient, _ address: Address) throws {
         var handler = TestHandler()
         handler.traffic = TestHandler.ignore
-        client = try Client(handler, options: setup.options { $0.tlsClient = tls })
+        // One loop, since each keeps sessions of its own.
+        client = try Client(
+            handler,
+            options: setup.options {
+                $0.tlsClient = tls
+                $0.loops = 1
+            })
         try client.start()
         self.address = address
     }
