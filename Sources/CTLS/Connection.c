@@ -141,7 +141,7 @@ void mr_tls_set_record_size(mr_tls *connection, size_t size) {
 
 // MARK: Bytes
 
-// The library keeps errors for each thread: one of another connection would be taken for this one's.
+// The library keeps errors for each thread. One of another connection would pass for this one's.
 static void forget_errors(void) {
     if (ERR_peek_error()) ERR_clear_error();
 }

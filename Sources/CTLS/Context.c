@@ -10,7 +10,7 @@
 
 void *mr_tls_owner(SSL *ssl);
 
-// What a context's callbacks need, freed with it.
+// The data of a context's callbacks, freed with it.
 typedef struct {
     uint8_t *protocols;
     size_t protocols_count;
@@ -65,7 +65,7 @@ SSL_CTX *mr_tls_context_new(bool is_server, OSSL_LIB_CTX *library) {
                      | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    // Other data in the first flight can be repeated by whoever records it.
+    // Data in the first flight can be recorded and sent again.
     SSL_CTX_set_max_early_data(context, 0);
     return context;
 }

@@ -96,7 +96,8 @@ int mr_tls_ticket(
     if (place < 0) return 0;
     bool is_ready = !seals || RAND_bytes(iv, 16) == 1;
     if (seals) memcpy(name, key.name, sizeof key.name);
-    is_ready = is_ready && EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv, seals);
+    const EVP_CIPHER *kind = EVP_aes_256_cbc();
+    is_ready = is_ready && EVP_CipherInit_ex(cipher, kind, NULL, key.cipher, iv, seals);
     OSSL_PARAM parameters[] = {
         OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key.mac, sizeof key.mac),
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 0),

@@ -188,7 +188,8 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
             return nil
         }
         let rest = plain + text.dropFirst(secured.count)
-        guard let (start, end) = rest.firstRange(of: "?name=").map({ ($0.lowerBound, $0.upperBound) })
+        guard
+            let (start, end) = rest.firstRange(of: "?name=").map({ ($0.lowerBound, $0.upperBound) })
         else { return (rest, nil) }
         let name = rest[end...]
         // A name that is none would be verified against nothing that a certificate can hold.

@@ -74,6 +74,7 @@ final class ReportLog: Sendable {
             return lines[kind]?.suppressed ?? 0
         }
         guard let suppressed else { return }
-        logger.log(level: level, "\(text)\(suppressed > 0 ? " (and \(suppressed) times more)" : "")")
+        logger.log(
+            level: level, "\(text)\(suppressed > 0 ? " (and \(suppressed) times more)" : "")")
     }
 }

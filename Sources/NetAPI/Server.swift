@@ -160,7 +160,7 @@ public final class Server: Sendable {
     }
 
     func realAddresses(_ listeners: Listeners) -> [Address] {
-        zip(listeners.addresses, listenAddresses).map { 
+        zip(listeners.addresses, listenAddresses).map {
             Address($0, isDatagram: $1.isDatagram, isSecured: $1.isSecured)
         }
     }

@@ -28,7 +28,8 @@ package struct SimulatedRecords {
     }
 
     /// Returns a record and drops it from the wire's bytes; nil if it is not complete.
-    package mutating func next(from wire: inout ArraySlice<UInt8>) -> (kind: Kind, bytes: [UInt8])? {
+    package mutating func next(from wire: inout ArraySlice<UInt8>) -> (kind: Kind, bytes: [UInt8])?
+    {
         let start = wire.startIndex
         guard wire.count >= 3, let kind = Kind(rawValue: wire[start]) else { return nil }
         let length = Int(wire[start + 1]) << 8 | Int(wire[start + 2])

@@ -34,7 +34,8 @@ final class ServerContexts: Sendable {
             if first == nil { first = context }
             for name in identity.names {
                 if name.hasPrefix("*.") {
-                    wildcards[String(name.dropFirst(2))] = wildcards[String(name.dropFirst(2))] ?? context
+                    wildcards[String(name.dropFirst(2))] =
+                        wildcards[String(name.dropFirst(2))] ?? context
                 } else {
                     exact[name] = exact[name] ?? context
                 }

@@ -11,7 +11,7 @@ public final class TLSClient: Sendable {
         /// The certificates that the server's must lead to.
         public var trust = TLSTrust.system
         /// Verifies that the certificate is for the server's name, or without `?name=` for its
-        /// address. Without it, whoever has any trusted certificate can pass for the server.
+        /// address. Without it, the owner of any trusted certificate can pass for the server.
         public var verifiesName = true
         /// Our own certificate, for servers that ask for one.
         public var identity: TLSIdentity?
@@ -183,8 +183,7 @@ final class ClientContext: Sendable {
 }
 
 /// A session of the library.
-///
-/// Unchecked: owned by one place at a time.
+// Unchecked: owned by one place at a time.
 private final class Session: @unchecked Sendable {
     let pointer: OpaquePointer
     init(_ pointer: OpaquePointer) { self.pointer = pointer }

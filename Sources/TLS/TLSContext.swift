@@ -3,8 +3,7 @@ internal import NetAPI
 
 /// A library context, which a loop's contexts and connections share. Two loops share no lock of the
 /// library.
-///
-/// Unchecked: the library's object may be used from several threads.
+// Unchecked: the library's object may be used from several threads.
 final class TLSLibrary: @unchecked Sendable {
     let pointer: OpaquePointer
 
@@ -17,8 +16,7 @@ final class TLSLibrary: @unchecked Sendable {
 }
 
 /// The settings and certificates of a loop's connections, in the library's form.
-///
-/// Unchecked: after it is set up, the library's object may be used from several threads.
+// Unchecked: after it is set up, the library's object may be used from several threads.
 final class TLSContext: @unchecked Sendable {
     let pointer: OpaquePointer
     // Outlives the context, and through it every connection.

@@ -3,8 +3,7 @@ package import MillraceEventLoop
 internal import NetAPI
 
 /// One connection's TLS: the library's object between the wire's bytes and the handler's.
-///
-/// Unchecked: used by one thread at a time, the loop's or during a step of the handshake the pool's.
+// Unchecked: used by one thread at a time, the loop's or for a step of the handshake the pool's.
 package final class TLSFilter: StreamFilter, @unchecked Sendable {
     private let tls: OpaquePointer
     // Kept, since the library's callbacks use them during a handshake.
@@ -170,8 +169,7 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
 }
 
 /// A step of a handshake: bytes of the peer in, our bytes out.
-///
-/// Unchecked: used by one thread at a time, the loop's or the pool's.
+// Unchecked: used by one thread at a time, the loop's or the pool's.
 private final class HandshakeStep: @unchecked Sendable {
     private let tls: OpaquePointer
     private let input: [UInt8]

@@ -63,7 +63,7 @@ public struct TLSTrust: Sendable {
 
     /// The certificates that the system trusts.
     public static let system = TLSTrust(kind: .system)
-    /// Every certificate, whoever made it. For tests, and where the program verifies
+    /// Every certificate of any issuer. For tests, and where the program verifies
     /// `TLSInfo.peerCertificates` itself in `onOpen`.
     public static let anyCertificate = TLSTrust(kind: .any)
 

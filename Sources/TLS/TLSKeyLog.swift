@@ -2,7 +2,7 @@ internal import Glibc
 public import NetAPI
 
 /// A file to which the secrets of each connection are appended, in the form that Wireshark reads.
-/// Whoever has it can read the recorded traffic.
+/// It opens the recorded traffic.
 public final class TLSKeyLog: Sendable {
     let descriptor: CInt
 

@@ -13,13 +13,19 @@ enum TLSRemedy {
     }
 
     private static let table = [
-        ("unable to get local issuer", "trust the certificate of its issuer, or send the whole chain"),
+        (
+            "unable to get local issuer",
+            "trust the certificate of its issuer, or send the whole chain"
+        ),
         ("self-signed certificate", "trust this certificate, or use one of a known issuer"),
         ("certificate has expired", "renew the certificate, or check the clock"),
         ("certificate is not yet valid", "check the clock"),
         ("http request", "the client speaks HTTP without TLS"),
         ("wrong version number", "the peer speaks no TLS, or another protocol"),
-        ("no shared cipher", "allow a cipher that both sides have, or check the certificate's kind"),
+        (
+            "no shared cipher",
+            "allow a cipher that both sides have, or check the certificate's kind"
+        ),
         ("unsupported protocol", "allow a version that both sides have"),
         ("no application protocol", "offer a protocol that the other side has"),
         ("peer did not return a certificate", "give the client an identity"),

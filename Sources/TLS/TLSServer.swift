@@ -26,7 +26,7 @@ public final class TLSServer: Sendable {
         public var tickets = TLSTickets.automatic
         /// The number of tickets that a client gets in a full handshake: 0 to 8.
         public var ticketsPerHandshake = 1
-        /// The longest time from the accept to the end of the handshake, whatever the client sends.
+        /// The longest time from the accept to the end of the handshake. Input does not extend it.
         public var handshakeTimeout: Duration = .seconds(10)
         /// The number of handshakes that a loop has under way at once; others wait.
         public var handshakesAtOnce = 256
@@ -40,7 +40,7 @@ public final class TLSServer: Sendable {
         /// The size of the records.
         public var recordSize = RecordSize.full
         /// Takes the end of a connection without close_notify for the end of the stream. Only for
-        /// protocols whose messages tell their own ends: otherwise somebody on the way may cut a
+        /// protocols whose messages tell their own ends: otherwise an attacker on the way may cut a
         /// stream, and it looks whole.
         public var acceptsUncleanEnd = false
         /// A file for the secrets of each connection, for tools that read recorded traffic.

@@ -36,8 +36,7 @@ public struct TLSTickets: Sendable {
 }
 
 /// The keys in use, shared by the loops.
-///
-/// Unchecked: the object has a lock of its own.
+// Unchecked: the object has a lock of its own.
 final class TicketKeys: @unchecked Sendable {
     let pointer: OpaquePointer
 

@@ -89,7 +89,7 @@ import Testing
     }
 
     private func freePort() throws -> UInt16 {
-        let server = try Server(TestHandler(), listen: anyPort)
+        let server = try Server(TestHandler(), listen: "tcp://127.0.0.1:0")
         return try serve(server) { try #require($0.addresses[0].port) }
     }
 

@@ -14,7 +14,7 @@ import Testing
             #expect(secured.wireCount > 0)
             #expect(secured.stage.delegate.take(token) == [])
             secured.finishSends(of: token)
-            // What comes in one piece with the end of the handshake is shown behind `onOpen`.
+            // Bytes in one piece with the end of the handshake are shown behind `onOpen`.
             let last = secured.record(.finished) + secured.record(.data, [1, 2])
             secured.turn((token, .received(last)))
             #expect(secured.stage.delegate.take(token) == [.opened, .traffic([1, 2])])
@@ -30,7 +30,9 @@ import Testing
                 + secured.record(.data, [1, 2, 3]) + secured.record(.data, [4])
             for byte in all { secured.turn((token, .received([byte]))) }
             #expect(
-                secured.stage.delegate.take(token) == [.opened, .traffic([1, 2, 3]), .traffic([4])])
+                secured.stage.delegate.take(token) == [
+                    .opened, .traffic([1, 2, 3]), .traffic([4]),
+                ])
         }
     }
 
@@ -273,7 +275,9 @@ import Testing
         }
     }
 
-    @Test("a connect is told at the end of the handshake, or of its failure", arguments: [true, false])
+    @Test(
+        "a connect is told at the end of the handshake, or of its failure",
+        arguments: [true, false])
     func connect(isRefused: Bool) throws {
         try withSecuredStage { secured in
             let outcomes = Monitor<[String]>([])

@@ -56,7 +56,7 @@ void mr_tls_set_choice(SSL_CTX *context, mr_tls_choose choose, void *object);
 typedef bool (*mr_tls_keep)(void *object, void *connection, SSL_SESSION *session);
 void mr_tls_set_keeper(SSL_CTX *context, mr_tls_keep keep, void *object);
 
-/// Calls `name` with each name that a certificate of PEM text is for. False if it is no certificate.
+/// Calls `name` with each name of a certificate in PEM text. False if it is no certificate.
 typedef void (*mr_tls_name)(void *object, const char *name, size_t count);
 bool mr_tls_names(const char *chain, mr_tls_name name, void *object);
 

@@ -25,7 +25,8 @@ extension Loop {
         if case .refuse = admission { return sockets.discard(descriptor) }
         let stream = AcceptedStream(
             descriptor: descriptor,
-            peer: driver.acceptedPeer ?? (try? sockets.remoteAddress(of: descriptor)))
+            peer: driver.acceptedPeer ?? (try? sockets.remoteAddress(of: descriptor)),
+            isSecured: acceptor.listeners[listener].bound.isSecured)
         switch admission {
         case .place: place(stream, listener: listener)
         case .placeBeyondLimit: placeInAnyCase(stream, listener: listener)
@@ -65,8 +66,6 @@ extension Loop {
     /// Passes a stream that is already counted to a loop.
     private func place(_ stream: AcceptedStream, listener: Int) {
         counters.accepted.add()
-        var stream = stream
-        stream.isSecured = acceptor.listeners[listener].bound.isSecured
         // A linger time inherited from the listener would block the loop in close(2).
         if acceptor.listeners[listener].bound.isInherited {
             try? sockets.set(.linger(reset: false), on: stream.descriptor)
@@ -182,9 +181,10 @@ extension Loop {
     ) {
         for _ in 0..<most {
             do throws(SystemError) {
-                guard let waiting = try sockets.acceptWaiting(on: descriptor) else {
+                guard var waiting = try sockets.acceptWaiting(on: descriptor) else {
                     return closeListener(listener)
                 }
+                waiting.isSecured = acceptor.listeners[listener].bound.isSecured
                 placeInAnyCase(waiting, listener: listener)
             } catch {
                 if isLast { break }

@@ -156,7 +156,7 @@ extension Loop {
         let details = owned.takeUnretainedValue()
         let final = details.cause ?? cause ?? .local
         details.work?.drop()
-        if let state = details.filter { leaveFilter(connection, state) }
+        if connection.flags.contains(.filtered) { leaveFilter(connection) }
         pipeBroken(connection, final)
         details.cause = final
         details.cancelTimers()
@@ -178,9 +178,7 @@ extension Loop {
         if connection.state == .listening { return listenerClosed(connection) }
         precondition(connection.state == .closing, "closed without being asked")
         connection.outbound.clear(chunks)
-        if connection.flags.contains(.filtered) {
-            leavingFilters.removeValue(forKey: connection.token)
-        }
+        if connection.flags.contains(.filtered) { forgetFilter(connection) }
         if configuration.countsHosts,
             let host = closingHosts.removeValue(forKey: connection.token)
         {

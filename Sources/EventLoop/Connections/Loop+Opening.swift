@@ -28,11 +28,7 @@ extension Loop {
         connection.lastReceived = now
         counters.opened.add()
         driver.attach(descriptor, as: connection.token)
-        if stream.isSecured, let provider = configuration.acceptingFilters {
-            secure(connection, by: provider, peer: nil)
-        } else {
-            opened(connection)
-        }
+        if stream.isSecured { secureAccepted(connection) } else { opened(connection) }
         // An earlier check of the drain did not include this connection.
         if case .draining = phase { drainDeadline = now }
     }

@@ -45,7 +45,8 @@ extension Loop {
             }
             guard let event = opened.event else {
                 precondition(
-                    opened.taken > 0 || opened.plain > 0 || rest.isEmpty, "a filter without progress")
+                    opened.taken > 0 || opened.plain > 0 || rest.isEmpty,
+                    "a filter without progress")
                 continue
             }
             if case .working(let job) = event {
@@ -114,12 +115,21 @@ extension Loop {
     }
 
     /// Whether the handler's input is over. For a filtered connection that is not the wire's end.
+    @inline(__always)
     func isInputOver(_ connection: ConnectionReference) -> Bool {
-        if connection.flags.contains(.peerEnded) { return true }
-        return connection.flags.contains(.filtered) && filter(of: connection)?.isInputOver == true
+        guard connection.flags.isDisjoint(with: [.peerEnded, .filtered]) else {
+            return isInputOverSlow(connection)
+        }
+        return false
+    }
+
+    @inline(never)
+    private func isInputOverSlow(_ connection: ConnectionReference) -> Bool {
+        connection.flags.contains(.peerEnded) || filter(of: connection)?.isInputOver == true
     }
 
     /// The error of a wire that ended before the peer's stream.
+    @inline(__always)
     func cut(of connection: ConnectionReference) -> (any Error)? {
         connection.flags.contains(.filtered) ? filter(of: connection)?.cut : nil
     }
@@ -130,10 +140,12 @@ extension Loop {
     @inline(__always)
     func owes(_ connection: ConnectionReference) -> Bool {
         guard connection.outbound.isEmpty else { return true }
-        guard connection.flags.contains(.filtered), let state = filter(of: connection) else {
-            return false
-        }
-        return !state.wire.isEmpty
+        return connection.flags.contains(.filtered) && owesSealed(connection)
+    }
+
+    @inline(never)
+    private func owesSealed(_ connection: ConnectionReference) -> Bool {
+        filter(of: connection).map { !$0.wire.isEmpty } ?? false
     }
 
     /// The number of the handler's bytes that are sealed and not sent yet.
@@ -199,11 +211,15 @@ extension Loop {
 
     /// Whether all bytes are sent, and behind them the end of the filter's stream. Seals that end
     /// if it is due. A stream that was cut has none, so that it does not look complete.
+    @inline(__always)
     func hasSentAll(_ connection: ConnectionReference) -> Bool {
         guard connection.outbound.isEmpty else { return false }
-        guard connection.flags.contains(.filtered), let state = filter(of: connection) else {
-            return true
-        }
+        return !connection.flags.contains(.filtered) || hasSentAllSealed(connection)
+    }
+
+    @inline(never)
+    private func hasSentAllSealed(_ connection: ConnectionReference) -> Bool {
+        guard let state = filter(of: connection) else { return true }
         if !state.isOutputOver && !connection.flags.contains(.resetsAtEnd) {
             state.isOutputOver = true
             if state.isEstablished { state.filter?.sealEnd(state.output) }
@@ -240,9 +256,17 @@ extension Loop {
     }
 
     /// Ends the connection's use of its filter. The driver may still use the sealed bytes.
-    func leaveFilter(_ connection: ConnectionReference, _ state: FilterState) {
+    @inline(never)
+    func leaveFilter(_ connection: ConnectionReference) {
+        guard let state = filter(of: connection) else { return }
         handshakeEnded(state)
         if state.wire.isInFlight { leavingFilters[connection.token] = state }
+    }
+
+    /// Called when the driver no longer uses the sealed bytes.
+    @inline(never)
+    func forgetFilter(_ connection: ConnectionReference) {
+        leavingFilters.removeValue(forKey: connection.token)
     }
 }
 

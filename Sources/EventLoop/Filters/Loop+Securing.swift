@@ -20,6 +20,14 @@ extension Loop {
         startHandshakes(atMost: provider.handshakesAtOnce)
     }
 
+    @inline(never)
+    func secureAccepted(_ connection: ConnectionReference) {
+        guard let provider = configuration.acceptingFilters else {
+            preconditionFailure("a secured listener without filters")
+        }
+        secure(connection, by: provider, peer: nil)
+    }
+
     func filter(of connection: ConnectionReference) -> FilterState? {
         connection.details?.takeUnretainedValue().filter
     }
@@ -132,7 +140,7 @@ extension Loop {
         return state.filter != nil && !state.isWorking && !state.hasWorked
     }
 
-    /// Handles an error of the socket. What the peer has sent before is handled already.
+    /// Handles an error of the socket. The bytes before it are handled already.
     func receiveFailedInHandshake(_ connection: ConnectionReference, _ error: SystemError) {
         guard let state = filter(of: connection) else { return }
         handshakeFailed(connection, state, error)
@@ -143,7 +151,8 @@ extension Loop {
     /// Runs a filter's computation on the pool. Without a pool, or if the pool refuses, the loop
     /// runs it.
     func compute(
-        _ connection: ConnectionReference, _ state: FilterState, _ job: @escaping @Sendable () -> Void
+        _ connection: ConnectionReference, _ state: FilterState,
+        _ job: @escaping @Sendable () -> Void
     ) {
         state.isWorking = true
         let (remote, token) = (remote, connection.token)

@@ -55,7 +55,9 @@ package enum FilterEvent {
 
 /// The connection's queue of bytes for the wire, in the form for its filter.
 package struct WireOutput {
+    // Used within one call of the filter, while the loop holds both.
     private unowned(unsafe) let state: FilterState
+    // Used within one call of the filter too.
     private unowned(unsafe) let chunks: ChunkPool
 
     init(_ state: FilterState, _ chunks: ChunkPool) {

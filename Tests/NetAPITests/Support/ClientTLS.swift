@@ -57,7 +57,9 @@ final class ClientTLS: Sendable {
                 let room = state.isEstablished ? plain.count : 0
                 let result = withUnsafeMutablePointer(to: &state.unsent) { unsent in
                     mr_tls_open(
-                        state.tls, rest.isEmpty ? nil : UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count, &plain, room, keep,
+                        state.tls,
+                        rest.isEmpty ? nil : UnsafeRawBufferPointer(rebasing: rest).baseAddress,
+                        rest.count, &plain, room, keep,
                         unsent)
                 }
                 rest = rest.dropFirst(result.taken)

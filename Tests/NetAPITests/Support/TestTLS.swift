@@ -33,12 +33,13 @@ struct TestCertificate: Sendable {
             unlink(chain)
             unlink(key)
         }
-        let words = [
-            "/usr/bin/openssl", "req", "-x509", "-nodes", "-newkey",
-        ] + kind + [
-            "-keyout", key, "-out", chain, "-days", String(days), "-subj", "/CN=millrace",
-            "-addext", "subjectAltName=\(names)",
-        ]
+        let words =
+            [
+                "/usr/bin/openssl", "req", "-x509", "-nodes", "-newkey",
+            ] + kind + [
+                "-keyout", key, "-out", chain, "-days", String(days), "-subj", "/CN=millrace",
+                "-addext", "subjectAltName=\(names)",
+            ]
         let process = try ChildProcess(words)
         guard try process.wait() == .exited(0), let chainText = readText(chain),
             let keyText = readText(key)

@@ -1,4 +1,4 @@
-/// Tests of handshakes: what both sides agree on, whom they believe, and what they refuse.
+/// Tests of handshakes: what both sides agree on, which peers they trust, and what they refuse.
 import Glibc
 import NetAPI
 import NetTLS
@@ -51,7 +51,9 @@ import Testing
         }
     }
 
-    @Test("a certificate for another name or address is refused with a remedy", arguments: Setup.single)
+    @Test(
+        "a certificate for another name or address is refused with a remedy",
+        arguments: Setup.single)
     func wrongName(_ setup: Setup) throws {
         let certificate = try TestCertificate(names: "DNS:a.example")
         let tls = try TLSTest.server(
@@ -87,7 +89,8 @@ import Testing
         #expect(failures.value[0].contains("self-signed certificate"), "\(failures.value)")
     }
 
-    @Test("clients without a certificate are refused where one is required", arguments: Setup.single)
+    @Test(
+        "clients without a certificate are refused where one is required", arguments: Setup.single)
     func clientCertificates(_ setup: Setup) throws {
         let own = try TestCertificate(names: "DNS:client.example")
         let verified = Shared<[Bool]>([])
@@ -222,7 +225,8 @@ import Testing
             #expect(try connector.connect().get().isVerified)
             try tls.replace([TLSIdentity(chain: next.chain, key: next.key)])
             #expect(try connector.failure().contains("self-signed"))
-            let other = try Connector(setup, try TLSTest.client(trusting: next), server.addresses[0])
+            let other = try Connector(
+                setup, try TLSTest.client(trusting: next), server.addresses[0])
             defer { other.client.stop() }
             #expect(try other.connect().get().isVerified)
             #expect(try old.roundTrip("after"))
@@ -249,9 +253,11 @@ import Testing
         #expect(text { try TLSTest.server { $0.cipherList = "none" } }.contains("cipherList"))
         #expect(text { try TLSTest.server { $0.groups = "none" } }.contains("groups"))
         #expect(text { try TLSTest.server { $0.cipherSuites = "none" } }.contains("cipherSuites"))
-        #expect(text { try TLSTest.server { $0.handshakesAtOnce = 0 } }.contains("handshakesAtOnce"))
         #expect(
-            text { try TLSTest.server { $0.handshakeTimeout = .zero } }.contains("handshakeTimeout"))
+            text { try TLSTest.server { $0.handshakesAtOnce = 0 } }.contains("handshakesAtOnce"))
+        #expect(
+            text { try TLSTest.server { $0.handshakeTimeout = .zero } }.contains("handshakeTimeout")
+        )
         #expect(
             text { try TLSTest.server { $0.applicationProtocols = [""] } }.contains("Protocols"))
         #expect(text { try TLSIdentity(chain: "x", key: "y") }.contains("PEM"))

@@ -58,7 +58,9 @@ import Testing
         #expect(handler.log.count(.open) == 0)
     }
 
-    @Test("a stream that is cut off is no end: its bytes are shown, its reason tells", arguments: Setup.all)
+    @Test(
+        "a stream that is cut off is no end: its bytes are shown, its reason tells",
+        arguments: Setup.all)
     func cutOff(_ setup: Setup) throws {
         for accepts in [false, true] {
             let handler = TestHandler()

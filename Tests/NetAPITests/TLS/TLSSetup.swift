@@ -34,7 +34,9 @@ enum TLSTest {
         _ body: (Connector, TestServer) throws -> Output
     ) throws -> Output {
         let options = setup.options { $0.tls = tls }
-        return try withServer(setup, handler, listen: [port, "tcp://127.0.0.1:0"], options: options) {
+        return try withServer(
+            setup, handler, listen: [port, "tcp://127.0.0.1:0"], options: options
+        ) {
             server in
             let connector = try Connector(setup, client, server.addresses[0])
             defer { connector.client.stop() }
