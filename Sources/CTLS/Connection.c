@@ -53,7 +53,10 @@ static int bio_write(BIO *bio, const char *bytes, size_t count, size_t *written)
 }
 
 static long bio_control(BIO *bio, int command, long number, void *pointer) {
-    (void)bio, (void)number, (void)pointer;
+    (void)number, (void)pointer;
+    mr_tls *connection = BIO_get_data(bio);
+    // An end that the library believes in, so that it sends an alert.
+    if (command == BIO_CTRL_EOF) return connection->is_flooded;
     return command == BIO_CTRL_FLUSH;
 }
 
@@ -119,7 +122,8 @@ bool mr_tls_set_peer(
     if (name && !SSL_set_tlsext_host_name(ssl, name)) return false;
     if (!verifies) return true;
     X509_VERIFY_PARAM *rules = SSL_get0_param(ssl);
-    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    X509_VERIFY_PARAM_set_hostflags(
+        rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     if (name) return X509_VERIFY_PARAM_set1_host(rules, name, 0);
     return !address || X509_VERIFY_PARAM_set1_ip(rules, address, count);
 }
@@ -214,7 +218,7 @@ mr_tls_opened mr_tls_open(
     return opened;
 }
 
-bool mr_tls_seal(
+int mr_tls_seal(
     mr_tls *connection, const void *bytes, size_t count, mr_tls_output output, void *object
 ) {
     connection->output = output;
@@ -224,9 +228,11 @@ bool mr_tls_seal(
     size_t written = 0;
     int result = SSL_write_ex(connection->ssl, bytes, count, &written);
     connection->output = NULL;
-    if (result == 1 && written == count) return true;
-    note_reason(connection, SSL_get_error(connection->ssl, result));
-    return false;
+    if (result == 1 && written == count) return 1;
+    int error = SSL_get_error(connection->ssl, result);
+    if (error == SSL_ERROR_WANT_READ && !connection->is_flooded) return 0;
+    note_reason(connection, error);
+    return -1;
 }
 
 void mr_tls_end(mr_tls *connection, mr_tls_output output, void *object) {

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,7 +40,9 @@ static void free_settings(
     free(all);
 }
 
-__attribute__((constructor)) static void make_index(void) {
+__attribute__((constructor)) static void prepare(void) {
+    // At its exit a process may still have loops: the library must not free what they use.
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     settings_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_settings);
 }
 
@@ -85,17 +88,26 @@ bool mr_tls_set_groups(SSL_CTX *context, const char *groups) {
 
 // MARK: Certificates
 
-static X509 *read_certificate(BIO *text, OSSL_LIB_CTX *library) {
-    X509 *one = X509_new_ex(library, NULL);
-    if (one && PEM_read_bio_X509(text, &one, NULL, NULL)) return one;
-    X509_free(one);
-    return NULL;
-}
-
 // A password cannot be asked for: the default would read the terminal.
 static int no_password(char *to, int size, int writes, void *object) {
     (void)to, (void)size, (void)writes, (void)object;
     return -1;
+}
+
+static X509 *read_certificate(BIO *text, OSSL_LIB_CTX *library) {
+    X509 *one = X509_new_ex(library, NULL);
+    if (one && PEM_read_bio_X509(text, &one, no_password, NULL)) return one;
+    X509_free(one);
+    return NULL;
+}
+
+// Whether reading ended because the text holds no more, and not at a damaged certificate. Forgets
+// the error.
+static bool is_at_end(void) {
+    unsigned long error = ERR_peek_last_error();
+    bool is_end = ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+    if (is_end) ERR_clear_error();
+    return is_end;
 }
 
 static bool use_chain(SSL_CTX *context, OSSL_LIB_CTX *library, const char *text) {
@@ -109,8 +121,7 @@ static bool use_chain(SSL_CTX *context, OSSL_LIB_CTX *library, const char *text)
         is_used = SSL_CTX_add0_chain_cert(context, next);
         if (!is_used) X509_free(next);
     }
-    // The end of the text is an error of its own.
-    if (is_used) ERR_clear_error();
+    is_used = is_used && is_at_end();
     BIO_free(bio);
     return is_used;
 }
@@ -139,7 +150,7 @@ int mr_tls_trust(SSL_CTX *context, OSSL_LIB_CTX *library, const char *text, bool
         if (tells) SSL_CTX_add_client_CA(context, one);
         X509_free(one);
     }
-    ERR_clear_error();
+    if (!is_at_end()) count = 0;
     BIO_free(bio);
     return count;
 }
@@ -150,7 +161,8 @@ bool mr_tls_trust_system(SSL_CTX *context) {
 
 // Accepts every certificate; the program looks at it.
 static int accept_any(int is_good, X509_STORE_CTX *store) {
-    (void)is_good, (void)store;
+    (void)is_good;
+    X509_STORE_CTX_set_error(store, X509_V_OK);
     return 1;
 }
 
@@ -163,8 +175,9 @@ void mr_tls_verify(SSL_CTX *context, bool asks, bool fails, bool checks) {
 bool mr_tls_names(const char *chain, mr_tls_name name, void *object) {
     ERR_clear_error();
     BIO *bio = BIO_new_mem_buf(chain, -1);
-    X509 *one = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    X509 *one = bio ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
     BIO_free(bio);
+    ERR_clear_error();
     if (!one) return false;
     GENERAL_NAMES *names = X509_get_ext_d2i(one, NID_subject_alt_name, NULL, NULL);
     for (int index = 0; index < sk_GENERAL_NAME_num(names); index++) {
@@ -220,6 +233,9 @@ static int choose_context(SSL *ssl, int *alert, void *object) {
     if (!name) return SSL_TLSEXT_ERR_NOACK;
     SSL_CTX *chosen = all->choose(all->choose_object, name);
     if (chosen) SSL_set_SSL_CTX(ssl, chosen);
+    SSL_CTX_free(chosen);
+    // The program's closure may have left some.
+    ERR_clear_error();
     return SSL_TLSEXT_ERR_OK;
 }
 
@@ -246,8 +262,11 @@ void mr_tls_set_keeper(SSL_CTX *context, mr_tls_keep keep, void *object) {
     SSL_CTX_sess_set_new_cb(context, keep_session);
 }
 
-void mr_tls_set_session_id(SSL_CTX *context, const uint8_t *bytes, size_t count) {
-    SSL_CTX_set_session_id_context(context, bytes, (unsigned int)count);
+bool mr_tls_set_session_id(SSL_CTX *context, const uint8_t *bytes, size_t count) {
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned int size = 0;
+    return EVP_Digest(bytes, count, digest, &size, EVP_sha256(), NULL)
+        && SSL_CTX_set_session_id_context(context, digest, size);
 }
 
 // MARK: Logs and staples
@@ -264,7 +283,7 @@ static void log_line(const SSL *ssl, const char *line) {
 }
 
 bool mr_tls_set_key_log(SSL_CTX *context, int descriptor) {
-    settings_of(context)->key_log = dup(descriptor);
+    settings_of(context)->key_log = fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
     SSL_CTX_set_keylog_callback(context, log_line);
     return settings_of(context)->key_log >= 0;
 }

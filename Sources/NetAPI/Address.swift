@@ -191,9 +191,11 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         guard
             let (start, end) = rest.firstRange(of: "?name=").map({ ($0.lowerBound, $0.upperBound) })
         else { return (rest, nil) }
-        let name = rest[end...]
+        // A dot at the end is the root's, which certificates do not write.
+        let name = rest[end...].hasSuffix(".") ? rest[end...].dropLast() : rest[end...]
         // A name that is none would be verified against nothing that a certificate can hold.
-        guard !name.isEmpty, name.utf8.count <= 253, name.utf8.allSatisfy({ $0.isInHostName })
+        guard !name.isEmpty, !name.hasPrefix("."), name.utf8.count <= 253,
+            name.utf8.allSatisfy({ $0.isInHostName })
         else { return ("", nil) }
         return (String(rest[..<start]), String(name))
     }

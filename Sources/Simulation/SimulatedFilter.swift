@@ -109,7 +109,7 @@ package final class SimulatedFilter: StreamFilter {
         return .working { mark.isSet.store(false, ordering: .relaxed) }
     }
 
-    package func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> (any Error)? {
+    package func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> Sealed {
         // The peer's end or alert may come between.
         check(step == .established || step == .over, "seals at the step \(step)")
         check(!hasSealedEnd, "seals behind its end")
@@ -120,7 +120,7 @@ package final class SimulatedFilter: StreamFilter {
             append(.data, Array(part), wire)
             rest = rest.dropFirst(part.count)
         }
-        return nil
+        return .done
     }
 
     package func sealEnd(_ wire: WireOutput) {

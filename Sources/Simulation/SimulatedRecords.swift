@@ -27,6 +27,12 @@ package struct SimulatedRecords {
             + bytes.map { $0 ^ mask }
     }
 
+    /// The first record of a connection.
+    package var hello: [UInt8] {
+        var first = SimulatedRecords()
+        return first.record(.hello)
+    }
+
     /// Returns a record and drops it from the wire's bytes; nil if it is not complete.
     package mutating func next(from wire: inout ArraySlice<UInt8>) -> (kind: Kind, bytes: [UInt8])?
     {

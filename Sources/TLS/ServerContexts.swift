@@ -6,16 +6,19 @@ internal import NetAPI
 ///
 /// A connection in its handshake holds them, since the library asks for the choice then.
 final class ServerContexts: Sendable {
-    typealias Make = @Sendable (TLSIdentity, TLSLibrary) throws(NetError) -> TLSContext
-    typealias Select = @Sendable (String) -> TLSIdentity?
+    /// The parts of which contexts are made. No server, which holds the contexts.
+    struct Maker: Sendable {
+        let settings: TLSServer.Settings
+        let tickets: TicketKeys?
+        let select: (@Sendable (String) -> TLSIdentity?)?
+    }
 
     /// For clients without a known name.
     let first: TLSContext
     private let exact: [String: TLSContext]
     /// By the name behind the star: `*.example.org` is for one label in front.
     private let wildcards: [String: TLSContext]
-    private let select: Select?
-    private let make: Make
+    private let maker: Maker
     private let library: TLSLibrary
     private let found = Monitor<[String: TLSContext]>([:])
 
@@ -23,14 +26,13 @@ final class ServerContexts: Sendable {
     private static let mostFound = 4096
 
     init(
-        _ identities: [TLSIdentity], _ library: TLSLibrary, select: Select?,
-        make: @escaping Make
+        _ identities: [TLSIdentity], _ library: TLSLibrary, _ maker: Maker
     ) throws(NetError) {
         var exact: [String: TLSContext] = [:]
         var wildcards: [String: TLSContext] = [:]
         var first: TLSContext?
         for identity in identities {
-            let context = try make(identity, library)
+            let context = try maker.make(identity, library)
             if first == nil { first = context }
             for name in identity.names {
                 if name.hasPrefix("*.") {
@@ -45,15 +47,18 @@ final class ServerContexts: Sendable {
         self.first = first
         self.exact = exact
         self.wildcards = wildcards
-        self.select = select
-        self.make = make
+        self.maker = maker
         self.library = library
-        guard identities.count > 1 || select != nil else { return }
+        guard identities.count > 1 || maker.select != nil else { return }
         mr_tls_set_choice(
             first.pointer,
             { object, name in
                 let contexts = Unmanaged<ServerContexts>.fromOpaque(object).takeUnretainedValue()
-                return contexts.context(for: String(cString: name).lowercased())?.pointer
+                guard let context = contexts.context(for: String(cString: name).lowercased())
+                else { return nil }
+                // Another thread may drop it before the library has it.
+                SSL_CTX_up_ref(context.pointer)
+                return context.pointer
             }, Unmanaged.passUnretained(self).toOpaque())
     }
 
@@ -65,15 +70,46 @@ final class ServerContexts: Sendable {
         {
             return context
         }
-        guard let select else { return nil }
+        guard let select = maker.select else { return nil }
         if let context = found.withLock({ $0[name] }) { return context }
         // Outside the lock: the closure is the program's.
-        guard let identity = select(name), let context = try? make(identity, library) else {
+        guard let identity = select(name), let context = try? maker.make(identity, library) else {
             return nil
         }
-        found.withLock { found in
+        return found.withLock { found in
+            if let other = found[name] { return other }
             if found.count >= Self.mostFound { found.removeAll() }
             found[name] = context
+            return context
+        }
+    }
+}
+
+extension ServerContexts.Maker {
+    /// Makes the context of one identity.
+    func make(_ identity: TLSIdentity, _ library: TLSLibrary) throws(NetError) -> TLSContext {
+        let context = try TLSContext(isServer: true, library: library)
+        try context.apply(settings.common)
+        try context.use(identity)
+        try context.set(
+            protocols: settings.applicationProtocols,
+            refuses: settings.withoutCommonProtocol == .refuse)
+        switch settings.clientCertificates {
+        case .none: break
+        case .optional(let trust):
+            try context.trust(trust)
+            mr_tls_verify(context.pointer, true, false, trust.verifies)
+        case .required(let trust):
+            try context.trust(trust)
+            mr_tls_verify(context.pointer, true, true, trust.verifies)
+        }
+        mr_tls_set_tickets(
+            context.pointer, tickets?.pointer, Int32(settings.ticketsPerHandshake))
+        // A session of clients that were verified otherwise must not open here: a resumed session
+        // verifies nothing again.
+        let purpose = Array((identity.names.joined(separator: " ") + settings.verification).utf8)
+        guard mr_tls_set_session_id(context.pointer, purpose, purpose.count) else {
+            throw .fromLibrary("tickets")
         }
         return context
     }

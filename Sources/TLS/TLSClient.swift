@@ -161,6 +161,9 @@ final class ClientContext: Sendable {
             }, Unmanaged.passUnretained(self).toOpaque())
     }
 
+    // Before the library, which has made them.
+    deinit { sessions.withLock { $0.removeAll() } }
+
     /// Keeps the newest session of a peer. True if it is kept, and so owned.
     private func keep(_ session: OpaquePointer, of peer: FilterPeer?) -> Bool {
         guard let peer else { return false }

@@ -36,7 +36,7 @@ final class TLSContext: @unchecked Sendable {
 
     func use(_ identity: TLSIdentity) throws(NetError) {
         switch mr_tls_use(pointer, library.pointer, identity.chain, identity.key) {
-        case 0: break
+        case 0: try staple(identity.stapledResponse)
         case 1: throw .fromLibrary("the chain")
         case 2:
             throw .fromLibrary("the private key", "give it as PEM text without a password")
@@ -44,6 +44,11 @@ final class TLSContext: @unchecked Sendable {
             throw .fromLibrary(
                 "the private key is not the certificate's", "give the two that belong together")
         }
+    }
+
+    private func staple(_ response: [UInt8]?) throws(NetError) {
+        guard let response, !mr_tls_set_staple(pointer, response, response.count) else { return }
+        throw .fromLibrary("stapledResponse")
     }
 
     func apply(_ common: TLSCommon) throws(NetError) {

@@ -61,7 +61,11 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
         _ wire: WireOutput
     ) -> Opened {
         if rules.usesThreads && !isEstablished { return openOnThread(sealed, wire) }
-        if !held.isEmpty { return openHeld(into: plain, wire) }
+        if !held.isEmpty {
+            let opened = openHeld(into: plain, wire)
+            if opened.plain > 0 || opened.event != nil { return opened }
+            // A part of a record, which the wire's bytes complete.
+        }
         return opened(by: call(sealed, plain.baseAddress, plain.count, wire))
     }
 
@@ -91,14 +95,18 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
         return opened
     }
 
-    package func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> (any Error)? {
-        guard let bytes = plain.baseAddress else { return nil }
+    package func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> Sealed {
+        guard let bytes = plain.baseAddress else { return .done }
         if rules.startsSmall { growRecords(plain.count) }
-        let isSealed = withUnsafePointer(to: wire) { wire in
+        let result = withUnsafePointer(to: wire) { wire in
             mr_tls_seal(
                 tls, bytes, plain.count, appendToWire, UnsafeMutableRawPointer(mutating: wire))
         }
-        return isSealed ? nil : failure
+        switch result {
+        case 1: return .done
+        case 0: return .later
+        default: return .failed(failure)
+        }
     }
 
     /// Small records reach a page that is being loaded sooner, large ones cost less.

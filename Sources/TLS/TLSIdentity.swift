@@ -9,6 +9,8 @@ public struct TLSIdentity: Sendable {
     let key: String
     /// The host names that the certificate is for, wildcards included.
     public let names: [String]
+    /// A response of OCSP in DER about the certificate, for clients that ask for one.
+    public var stapledResponse: [UInt8]?
 
     /// Creates an identity from PEM texts: the chain with the own certificate first, and the key
     /// without a password. Throws `.insecure` if they are no certificate and key, or do not belong
@@ -94,6 +96,7 @@ func readBytes(_ path: String) throws(NetError) -> [UInt8] {
     var piece = [UInt8](repeating: 0, count: 65_536)
     while bytes.count < 16 << 20 {
         let count = read(descriptor, &piece, piece.count)
+        if count < 0 && errno == EINTR { continue }
         guard count >= 0 else { throw NetError(path: path, errno: errno) }
         guard count > 0 else { return bytes }
         bytes += piece.prefix(count)

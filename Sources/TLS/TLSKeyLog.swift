@@ -6,7 +6,8 @@ public import NetAPI
 public final class TLSKeyLog: Sendable {
     let descriptor: CInt
 
-    /// Opens the file for appending, readable by its owner only. Throws `.system` with the path.
+    /// Opens the file for appending, or makes one that only its owner may read. Throws `.system`
+    /// with the path.
     public init(path: String) throws(NetError) {
         descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw NetError(path: path, errno: errno) }

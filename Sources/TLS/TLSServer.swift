@@ -28,7 +28,8 @@ public final class TLSServer: Sendable {
         public var ticketsPerHandshake = 1
         /// The longest time from the accept to the end of the handshake. Input does not extend it.
         public var handshakeTimeout: Duration = .seconds(10)
-        /// The number of handshakes that a loop has under way at once; others wait.
+        /// The number of handshakes that a loop has under way at once; others wait. A handshake
+        /// counts from its client's first bytes.
         public var handshakesAtOnce = 256
         /// The threads that compute handshakes. With 0 the loops do, each handshake holding its
         /// loop for about half a millisecond. With threads a handshake costs a little more, and the
@@ -45,9 +46,6 @@ public final class TLSServer: Sendable {
         public var acceptsUncleanEnd = false
         /// A file for the secrets of each connection, for tools that read recorded traffic.
         public var keyLog: TLSKeyLog?
-        /// A response of OCSP in DER, for clients that ask for one.
-        public var stapledResponse: [UInt8]?
-
         public init() {}
     }
 
@@ -77,8 +75,7 @@ public final class TLSServer: Sendable {
 
     let settings: Settings
     private let handshakeTime: Nanoseconds
-    private let select: (@Sendable (String) -> TLSIdentity?)?
-    private let tickets: TicketKeys?
+    private let maker: ServerContexts.Maker
     private let pool: WorkerPool?
     private let state: Monitor<State>
 
@@ -89,29 +86,43 @@ public final class TLSServer: Sendable {
 
     /// Creates it with at least one identity. The first is for clients that ask for no known name,
     /// the others for those that ask for one of theirs. `select` is asked for names that none of
-    /// them has; it runs in handshakes, on any thread.
+    /// them has; it runs in handshakes, on any thread. Its answer for a name is kept until
+    /// `replace`.
     ///
     /// Throws `.invalidOption` with the setting, or `.insecure`.
-    public init(
+    public convenience init(
         _ identities: TLSIdentity..., settings: Settings = Settings(),
+        select: (@Sendable (_ name: String) -> TLSIdentity?)? = nil
+    ) throws(NetError) {
+        try self.init(identities, settings: settings, select: select)
+    }
+
+    /// Creates it like the other initializer, for a list made at run time.
+    public init(
+        _ identities: [TLSIdentity], settings: Settings = Settings(),
         select: (@Sendable (_ name: String) -> TLSIdentity?)? = nil
     ) throws(NetError) {
         guard !identities.isEmpty else {
             throw .invalidSetting("the list of identities", "empty", "give at least one")
         }
         self.settings = settings
-        self.select = select
         handshakeTime = try Self.time(settings.handshakeTimeout)
         try Self.check(settings.handshakesAtOnce, 1...Int.max, "handshakesAtOnce")
         try Self.check(settings.ticketsPerHandshake, 0...8, "ticketsPerHandshake")
         try Self.check(settings.handshakeThreads, 0...1024, "handshakeThreads")
-        tickets = try TicketKeys(settings.tickets)
+        // OpenSSL keeps the buffer of the first, small records.
+        guard !settings.keepsBuffers || settings.recordSize == .full else {
+            throw .invalidSetting(
+                "recordSize", settings.recordSize, "give .full, or leave keepsBuffers off")
+        }
+        maker = ServerContexts.Maker(
+            settings: settings, tickets: try TicketKeys(settings.tickets), select: select)
         pool =
             settings.handshakeThreads == 0
             ? nil : WorkerPool(threads: settings.handshakeThreads, queued: 4096)
         state = Monitor(State(identities: identities))
         // Shows a wrong setting now.
-        _ = try makeContexts(identities, try TLSLibrary())
+        _ = try ServerContexts(identities, try TLSLibrary(), maker)
     }
 
     deinit { pool?.stop() }
@@ -122,7 +133,7 @@ public final class TLSServer: Sendable {
         guard !identities.isEmpty else {
             throw .invalidSetting("the list of identities", "empty", "give at least one")
         }
-        _ = try makeContexts(identities, try TLSLibrary())
+        _ = try ServerContexts(identities, try TLSLibrary(), maker)
         state.withLock { state in
             state.identities = identities
             for loop in state.loops.keys { state.loops[loop]?.contexts = nil }
@@ -144,50 +155,22 @@ public final class TLSServer: Sendable {
                 name, value, "give \(range.lowerBound) to \(range.upperBound)")
         }
     }
-
-    private func makeContexts(
-        _ identities: [TLSIdentity], _ library: TLSLibrary
-    ) throws(NetError) -> ServerContexts {
-        try ServerContexts(identities, library, select: select, make: makeContext)
-    }
-
-    private func makeContext(
-        _ identity: TLSIdentity, _ library: TLSLibrary
-    ) throws(NetError) -> TLSContext {
-        let context = try TLSContext(isServer: true, library: library)
-        try context.apply(settings.common)
-        try context.use(identity)
-        try context.set(
-            protocols: settings.applicationProtocols,
-            refuses: settings.withoutCommonProtocol == .refuse)
-        switch settings.clientCertificates {
-        case .none: break
-        case .optional(let trust):
-            try context.trust(trust)
-            mr_tls_verify(context.pointer, true, false, trust.verifies)
-        case .required(let trust):
-            try context.trust(trust)
-            mr_tls_verify(context.pointer, true, true, trust.verifies)
-        }
-        mr_tls_set_tickets(
-            context.pointer, tickets?.pointer, Int32(settings.ticketsPerHandshake))
-        // A ticket of one name must not open a session of another.
-        let name = Array((identity.names.first ?? "").utf8.prefix(32))
-        mr_tls_set_session_id(context.pointer, name, name.count)
-        if let response = settings.stapledResponse {
-            guard mr_tls_set_staple(context.pointer, response, response.count) else {
-                throw .fromLibrary("stapledResponse")
-            }
-        }
-        return context
-    }
 }
 
 extension TLSServer.Settings {
-    fileprivate var common: TLSCommon {
+    var common: TLSCommon {
         TLSCommon(
             minimumVersion: minimumVersion, cipherList: cipherList, cipherSuites: cipherSuites,
             groups: groups, keepsBuffers: keepsBuffers, keyLog: keyLog)
+    }
+
+    /// The verification of clients, in a form to compare.
+    var verification: String {
+        switch clientCertificates {
+        case .none: ""
+        case .optional(let trust): "\noptional\n\(trust.kind)"
+        case .required(let trust): "\nrequired\n\(trust.kind)"
+        }
     }
 
     fileprivate var verifies: Bool {
@@ -225,14 +208,16 @@ extension TLSServer: FilterProvider {
 
     /// Returns the contexts of a loop, made when they are first needed.
     private func contexts(of loop: Int) -> ServerContexts? {
-        state.withLock { state in
-            if let contexts = state.loops[loop]?.contexts { return contexts }
-            guard let library = state.loops[loop]?.library ?? (try? TLSLibrary()),
-                let contexts = try? makeContexts(state.identities, library)
-            else { return nil }
-            state.loops[loop] = (library, contexts)
-            return contexts
+        let (known, identities, library) = state.withLock { state in
+            (state.loops[loop]?.contexts, state.identities, state.loops[loop]?.library)
         }
+        if let known { return known }
+        // Outside the lock, since it takes a millisecond.
+        guard let library = library ?? (try? TLSLibrary()),
+            let made = try? ServerContexts(identities, library, maker)
+        else { return nil }
+        state.withLock { $0.loops[loop] = (library, made) }
+        return made
     }
 }
 
@@ -266,7 +251,7 @@ private final class RefusingFilter: StreamFilter {
         opened.event = .failed(error)
         return opened
     }
-    func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> (any Error)? { error }
+    func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> Sealed { .failed(error) }
     func sealEnd(_ wire: WireOutput) {}
     func cutOff() -> (any Error)? { error }
 }

@@ -181,7 +181,9 @@ import Testing
         var found: [String: String] = [:]
         for child in Mirror(reflecting: value).children {
             guard let label = child.label else { continue }
-            let name = prefix + label
+            // The public names of what NetTLS sets.
+            let known = ["acceptingFilters": "tls", "connectingFilters": "tlsClient"]
+            let name = prefix + (known[label] ?? label)
             switch child.value {
             case is Options.TCP, is Options.UDP, is Options.Unix, is Options.Limits,
                 is Options.Timeouts, is Options.Workers:

@@ -223,6 +223,28 @@ import Testing
         }
     }
 
+    @Test("answers of the filter that the peer does not read stop the reading")
+    func unreadAnswers() throws {
+        var plan = SimulatedFilters.Plan()
+        plan.asides = .always
+        var configuration = LoopConfiguration()
+        configuration.outboundHighMark = 100
+        configuration.outboundLowMark = 10
+        try withSecuredStage(configuration, filters: plan) { secured in
+            let token = try secured.open()
+            // The first answer is in flight, so the others gather behind it.
+            var requests: [Stage.Request] = []
+            var count = 0
+            while requests.allSatisfy({ $0 != .stop(.receive, token) }) && count < 100 {
+                count += 1
+                let flood = (0..<100).flatMap { _ in secured.record(.data, [1]) }
+                requests = secured.turn((token, .received(flood)))
+            }
+            // 16 KiB of answers of three bytes.
+            #expect((54...60).contains(count))
+        }
+    }
+
     @Test("a stop waits a round trip for a handshake, then aborts it")
     func drainInHandshake() throws {
         try withSecuredStage { secured in
@@ -240,18 +262,30 @@ import Testing
         var plan = SimulatedFilters.Plan()
         plan.handshakesAtOnce = 1
         try withSecuredStage(filters: plan) { secured in
-            let (first, requests) = try secured.accept()
-            #expect(requests == [.receive(first)])
-            let (second, none) = try secured.accept()
-            let (third, _) = try secured.accept()
-            #expect(none == [])
-            let done = secured.turn(
-                (first, .received(secured.record(.hello) + secured.record(.finished))))
-            #expect(done.contains(.receive(second)))
-            #expect(!done.contains(.receive(third)))
-            let ended = secured.turn((second, .endOfStream))
-            #expect(ended.contains(.close(second)))
-            #expect(ended.contains(.receive(third)))
+            let tokens = try (0..<4).map { _ in
+                let (token, requests) = try secured.accept()
+                #expect(requests == [.receive(token)])
+                return token
+            }
+            // The first peer says nothing and takes no turn.
+            let hello = SimulatedRecords().hello
+            let requests = secured.turn((tokens[1], .received(hello)))
+            guard case .send(let greeting, tokens[1]) = requests.last else {
+                throw Stage.Unexpected(requests: requests)
+            }
+            secured.turn((tokens[1], .sent(greeting.count)))
+            for token in tokens[2...] {
+                #expect(secured.turn((token, .received(hello))) == [.stop(.receive, token)])
+            }
+            let wire = secured.wireCount
+            for token in tokens[2...] { secured.turn((token, .stopped(.receive))) }
+            #expect(secured.wireCount == wire)
+            let reset = QueuedEvent.failed(.receive, SystemError(ECONNRESET, "recv"))
+            let ended = secured.turn((tokens[1], reset))
+            #expect(ended.contains(.close(tokens[1])))
+            #expect(ended.contains(.receive(tokens[2])))
+            #expect(!ended.contains(.receive(tokens[3])))
+            #expect(secured.wireCount > wire)
         }
     }
 

@@ -42,13 +42,15 @@ void mr_tls_verify(SSL_CTX *context, bool asks, bool fails, bool checks);
 bool mr_tls_set_protocols(
     SSL_CTX *context, const uint8_t *bytes, size_t count, bool is_server, bool refuses);
 void mr_tls_set_tickets(SSL_CTX *context, mr_tls_tickets *_Nullable tickets, int each);
-void mr_tls_set_session_id(SSL_CTX *context, const uint8_t *bytes, size_t count);
+/// Sets the purpose of a server's sessions: a ticket opens no session of another purpose.
+bool mr_tls_set_session_id(SSL_CTX *context, const uint8_t *bytes, size_t count);
 /// Appends the secrets of each connection to a file, for tools that read recorded traffic.
 bool mr_tls_set_key_log(SSL_CTX *context, int descriptor);
 /// Sends this response (OCSP, DER) to clients that ask for one.
 bool mr_tls_set_staple(SSL_CTX *context, const uint8_t *bytes, size_t count);
 
-/// Returns the context for a server's name, or NULL for the default.
+/// Returns a reference to the context for a server's name, which the caller frees, or NULL for the
+/// default.
 typedef SSL_CTX *_Nullable (*mr_tls_choose)(void *object, const char *name);
 void mr_tls_set_choice(SSL_CTX *context, mr_tls_choose choose, void *object);
 
@@ -98,7 +100,9 @@ void mr_tls_free(mr_tls *connection);
 mr_tls_opened mr_tls_open(
     mr_tls *connection, const void *_Nullable bytes, size_t count, void *_Nullable plain,
     size_t room, mr_tls_output output, void *object);
-bool mr_tls_seal(
+/// Returns 1, or 0 if nothing can be sealed before the next bytes of the wire were opened: the
+/// peer is in the middle of a message. -1 after a failure.
+int mr_tls_seal(
     mr_tls *connection, const void *bytes, size_t count, mr_tls_output output, void *object);
 void mr_tls_end(mr_tls *connection, mr_tls_output output, void *object);
 

@@ -131,6 +131,12 @@ extension Loop {
         congest(connection)
     }
 
+    /// Checks the marks after bytes were sealed that no handler has written.
+    func judgeSealed(_ connection: ConnectionReference) {
+        judgeBacklog(connection)
+        throttleIfCongested(connection)
+    }
+
     private func congest(_ connection: ConnectionReference) {
         connection.flags.insert(.congested)
         guard connection.outbound.memory + sealedCount(connection) > configuration.outboundLimit

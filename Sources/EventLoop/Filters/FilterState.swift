@@ -17,6 +17,8 @@ package final class FilterState {
     let peer: FilterPeer?
     /// The deadline of the handshake.
     let deadline: Nanoseconds
+    /// Waits for its turn. A peer that says nothing does not.
+    @exclusivity(unchecked) var isQueued = false
     /// Counted among the loop's handshakes.
     @exclusivity(unchecked) var hasTurn = false
     @exclusivity(unchecked) var isEstablished = false
@@ -49,8 +51,13 @@ package final class FilterState {
     deinit { wire.clear(chunks) }
 
     /// The number of the handler's bytes that are sealed and not sent, at most. Bytes of the filter
-    /// itself do not count.
-    var unsentCount: Int { min(wire.count, sealedTotal - sentTotal) }
+    /// itself count above this number, since a peer can cause any number of answers.
+    var unsentCount: Int {
+        let handlers = min(wire.count, sealedTotal - sentTotal)
+        return handlers + max(0, wire.count - handlers - Self.freeBytes)
+    }
+
+    private static var freeBytes: Int { 16_384 }
 
     func wireIsEmpty() { sentTotal = sealedTotal }
 
@@ -72,6 +79,13 @@ struct Handshakes: ~Copyable {
         guard running < limit, let token = waiting.popFirst() else { return nil }
         running += 1
         return token
+    }
+
+    /// Takes a turn at once. False if others wait, or `limit` are running.
+    mutating func take(limit: Int) -> Bool {
+        guard waiting.isEmpty, running < limit else { return false }
+        running += 1
+        return true
     }
 
     mutating func ended() { running -= 1 }

@@ -20,6 +20,11 @@ extension Loop {
             // Late bytes of a stream that is being stopped.
             return connection.inbound.append(bytes)
         }
+        guard state.filter != nil || beginHandshake(connection, state) else {
+            // Until its turn.
+            connection.inbound.append(bytes)
+            return updateReading(connection)
+        }
         openSealed(connection, state, bytes)
     }
 
@@ -57,6 +62,8 @@ extension Loop {
             mayHaveMore = true
         } while !rest.isEmpty || mayHaveMore
         sendSealed(connection)
+        // Answers of the filter that the peer does not read.
+        if state.unsentCount > 0 && connection.state == .open { judgeSealed(connection) }
     }
 
     /// The callback for the last bytes may have closed the connection.
@@ -202,10 +209,14 @@ extension Loop {
             }
             let piece = UnsafeRawBufferPointer(
                 rebasing: bytes.prefix(Self.sealedAhead - state.wire.count))
-            let error = filter.seal(piece, state.output)
+            let sealed = filter.seal(piece, state.output)
+            if case .later = sealed {
+                // The next input brings the loop here again.
+                return connection.outbound.complete(0, chunks)
+            }
             connection.outbound.complete(piece.count, chunks)
             state.sealedTotal += piece.count
-            if let error { return filterFailed(connection, state, error) }
+            if case .failed(let error) = sealed { return filterFailed(connection, state, error) }
         }
     }
 

@@ -5,7 +5,8 @@ import Glibc
 /// No handler knows of a connection in this state. The result is `onOpen`, or for a connection that
 /// we made the result of its connect.
 extension Loop {
-    /// Gives a connected socket its filter, as soon as it is its turn.
+    /// Makes a connected socket wait for its filter: an accepted one until its peer's first bytes,
+    /// since a silent peer must not take another's turn.
     func secure(
         _ connection: ConnectionReference, by provider: any FilterProvider, peer: FilterPeer?
     ) {
@@ -16,8 +17,29 @@ extension Loop {
         connection.state = .securing
         connection.lastReceived = now
         armTimer(connection)
-        handshakes.add(connection.token)
-        startHandshakes(atMost: provider.handshakesAtOnce)
+        guard let state = details.filter, peer != nil else { return updateReading(connection) }
+        _ = beginHandshake(connection, state)
+    }
+
+    /// Begins the handshake, now or at its turn. True if the connection has its filter.
+    func beginHandshake(_ connection: ConnectionReference, _ state: FilterState) -> Bool {
+        guard !state.isQueued else { return false }
+        state.isQueued = true
+        let limit = state.provider.handshakesAtOnce
+        state.hasTurn =
+            state.peer == nil
+            ? handshakes.take(limit: limit) : ownHandshakes.take(limit: limit)
+        guard state.hasTurn else {
+            if state.peer == nil {
+                handshakes.add(connection.token)
+            } else {
+                ownHandshakes.add(connection.token)
+            }
+            return false
+        }
+        start(connection, state)
+        updateReading(connection)
+        return state.filter != nil
     }
 
     @inline(never)
@@ -32,7 +54,8 @@ extension Loop {
         connection.details?.takeUnretainedValue().filter
     }
 
-    private func startHandshakes(atMost limit: Int) {
+    /// Gives turns to those that wait, accepted or our own.
+    private func giveTurns(_ handshakes: inout Handshakes, atMost limit: Int) {
         while let token = handshakes.next(limit: limit) {
             guard let connection = table.find(token), connection.state == .securing,
                 let state = filter(of: connection)
@@ -51,7 +74,10 @@ extension Loop {
     func processSecuring(_ connection: ConnectionReference) {
         guard let state = filter(of: connection) else { return }
         if connection.flags.contains(.aborting) { return beginClosing(connection) }
-        if state.hasTurn && state.filter == nil { start(connection, state) }
+        if state.hasTurn && state.filter == nil {
+            start(connection, state)
+            if state.filter != nil { openHeld(connection, state) }
+        }
         if state.hasWorked {
             state.hasWorked = false
             openHeld(connection, state)
@@ -76,8 +102,14 @@ extension Loop {
     func handshakeEnded(_ state: FilterState) {
         guard state.hasTurn else { return }
         state.hasTurn = false
-        handshakes.ended()
-        startHandshakes(atMost: state.provider.handshakesAtOnce)
+        let limit = state.provider.handshakesAtOnce
+        if state.peer == nil {
+            handshakes.ended()
+            giveTurns(&handshakes, atMost: limit)
+        } else {
+            ownHandshakes.ended()
+            giveTurns(&ownHandshakes, atMost: limit)
+        }
     }
 
     func established(_ connection: ConnectionReference, _ state: FilterState) {
@@ -137,7 +169,8 @@ extension Loop {
     /// The filter, if it has one, can take bytes.
     func isFilterReady(_ connection: ConnectionReference) -> Bool {
         guard let state = filter(of: connection) else { return false }
-        return state.filter != nil && !state.isWorking && !state.hasWorked
+        guard state.filter != nil else { return !state.isQueued }
+        return !state.isWorking && !state.hasWorked
     }
 
     /// Handles an error of the socket. The bytes before it are handled already.

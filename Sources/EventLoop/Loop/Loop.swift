@@ -55,6 +55,8 @@ package final class Loop {
     /// Hosts of connections after `onClose`, if hosts are counted.
     @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
     @exclusivity(unchecked) var handshakes = Handshakes()
+    /// Those of connections that the loop has made.
+    @exclusivity(unchecked) var ownHandshakes = Handshakes()
     @exclusivity(unchecked) var openedBytes = OpenedBytes()
     /// Filters of connections after `onClose`, whose sealed bytes the driver may still use.
     @exclusivity(unchecked) var leavingFilters: [Token: FilterState] = [:]

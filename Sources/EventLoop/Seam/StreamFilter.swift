@@ -19,8 +19,8 @@ package protocol StreamFilter: AnyObject {
     ) -> Opened
 
     /// Appends the wire's form of the handler's bytes. Called only between `established` and
-    /// `sealEnd`. Returns the error after which nothing more can be sealed.
-    func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> (any Error)?
+    /// `sealEnd`. Seals all of them or none.
+    func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> Sealed
 
     /// Appends the wire's form of our end. Called once.
     func sealEnd(_ wire: WireOutput)
@@ -28,6 +28,15 @@ package protocol StreamFilter: AnyObject {
     /// Called when the wire ends although the peer has not ended its stream. Returns the error, or
     /// nil if the end is as good as the peer's.
     func cutOff() -> (any Error)?
+}
+
+/// The result of `StreamFilter.seal`.
+package enum Sealed {
+    case done
+    /// The same bytes can be sealed after the next bytes of the wire were opened.
+    case later
+    /// Nothing more can be sealed.
+    case failed(any Error)
 }
 
 /// The result of `StreamFilter.open`.

@@ -88,7 +88,7 @@ final class ClientTLS: Sendable {
     func seal(_ bytes: UnsafeRawBufferPointer) -> Bool {
         state.withLock { state in
             withUnsafeMutablePointer(to: &state.unsent) { unsent in
-                mr_tls_seal(state.tls, bytes.baseAddress!, bytes.count, keep, unsent)
+                mr_tls_seal(state.tls, bytes.baseAddress!, bytes.count, keep, unsent) == 1
             }
         }
     }
