@@ -15,6 +15,8 @@ final class ClientTLS: Sendable {
         var isEstablished = false
         var hasEnded = false
         var failure: String?
+        /// The end of the connection, which a wait has seen.
+        var seenEnd: StreamEnd?
     }
 
     private let state: Monitor<State>
@@ -46,6 +48,10 @@ final class ClientTLS: Sendable {
     var isEstablished: Bool { state.withLock { $0.isEstablished } }
     var failure: String? { state.withLock { $0.failure } }
     var hasEnded: Bool { state.withLock { $0.hasEnded } }
+    var seenEnd: StreamEnd? {
+        get { state.withLock { $0.seenEnd } }
+        set { state.withLock { $0.seenEnd = newValue } }
+    }
     var hasOpened: Bool { state.withLock { !$0.opened.isEmpty } }
 
     /// Takes bytes of the socket.

@@ -48,6 +48,7 @@ extension TestClient {
     func receiveRecords(_ tls: ClientTLS, atMost size: Int) throws -> Reception {
         let sealed = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
         defer { sealed.deallocate() }
+        if let end = tls.seenEnd { return .end(end) }
         let reception = try receivePlain(sealed)
         guard case .bytes(let count) = reception else { return reception }
         tls.take(UnsafeRawBufferPointer(rebasing: sealed[..<count]))

@@ -65,9 +65,10 @@ final class TestClient: Sendable {
         guard let tls, tls.isEstablished, events == POLLIN else {
             return try pollSocket(for: events, deadline)
         }
-        while !tls.hasOpened && !tls.hasEnded && tls.failure == nil {
+        while !tls.hasOpened && !tls.hasEnded && tls.failure == nil && tls.seenEnd == nil {
             guard try pollSocket(for: events, deadline) else { return false }
-            guard case .bytes = try receiveRecords(tls, atMost: 65_536) else { return true }
+            // A socket tells of a reset only once.
+            if case .end(let end) = try receiveRecords(tls, atMost: 65_536) { tls.seenEnd = end }
         }
         return true
     }
