@@ -41,8 +41,8 @@ public struct Options: Sendable {
     /// Every other connection of the loop waits for them.
     public var slowTurn: Duration = .milliseconds(100)
     /// The makers of TLS's filters, set through the properties that `NetTLS` adds.
-    package var acceptingFilters: (any FilterProvider)?
-    package var connectingFilters: (any FilterProvider)?
+    package var acceptingFilters: (any AcceptingFilters)?
+    package var connectingFilters: (any ConnectingFilters)?
 
     /// The time for which a loop polls for events after the last one, before it sleeps in the
     /// kernel: zero to one second. With zero it sleeps at once. Polling occupies a processor, so

@@ -144,7 +144,7 @@ package final class SimulatedFilter: StreamFilter {
 }
 
 /// The filters of a simulated run.
-package final class SimulatedFilters: FilterProvider {
+package final class SimulatedFilters: AcceptingFilters, ConnectingFilters {
     package struct Plan: Sendable {
         package var pieces: PerMille = 0
         package var asides: PerMille = 0

@@ -26,8 +26,9 @@ final class ServerContexts: Sendable {
     private static let mostFound = 4096
 
     init(
-        _ identities: [TLSIdentity], _ library: TLSLibrary, _ maker: Maker
+        _ identities: [TLSIdentity], _ maker: Maker, loop: Int
     ) throws(NetError) {
+        let library = try TLSLibrary.of(loop: loop)
         var exact: [String: TLSContext] = [:]
         var wildcards: [String: TLSContext] = [:]
         var first: TLSContext?
@@ -43,7 +44,9 @@ final class ServerContexts: Sendable {
                 }
             }
         }
-        guard let first else { preconditionFailure("no identity") }
+        guard let first else {
+            throw .invalidSetting("the list of identities", "empty", "give at least one")
+        }
         self.first = first
         self.exact = exact
         self.wildcards = wildcards
@@ -89,7 +92,7 @@ extension ServerContexts.Maker {
     /// Makes the context of one identity.
     func make(_ identity: TLSIdentity, _ library: TLSLibrary) throws(NetError) -> TLSContext {
         let context = try TLSContext(isServer: true, library: library)
-        try context.apply(settings.common)
+        try context.apply(settings)
         try context.use(identity)
         try context.set(
             protocols: settings.applicationProtocols,

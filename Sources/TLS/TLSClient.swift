@@ -45,22 +45,16 @@ public final class TLSClient: Sendable {
     }
 
     let settings: Settings
-    private let handshakeTime: Nanoseconds
-    private let pool: WorkerPool?
+    private let handshakes: HandshakeRules
     private let loops = Monitor<[Int: ClientContext]>([:])
 
     /// Throws `.invalidOption` with the setting, or `.insecure`.
     public init(settings: Settings = Settings()) throws(NetError) {
         self.settings = settings
-        handshakeTime = try TLSServer.time(settings.handshakeTimeout)
-        try TLSServer.check(settings.handshakesAtOnce, 1...Int.max, "handshakesAtOnce")
-        try TLSServer.check(settings.handshakeThreads, 0...1024, "handshakeThreads")
-        try TLSServer.check(settings.sessionsKept, 0...Int.max, "sessionsKept")
-        pool =
-            settings.handshakeThreads == 0
-            ? nil : WorkerPool(threads: settings.handshakeThreads, queued: 4096)
+        handshakes = try HandshakeRules(settings)
+        try NetError.check(settings.sessionsKept, 0...Int.max, "sessionsKept")
         // Shows a wrong setting now.
-        _ = try ClientContext(settings)
+        _ = try ClientContext(settings, loop: 0)
     }
 
     /// Creates it with the certificates to trust, and the other settings as they are.
@@ -70,18 +64,14 @@ public final class TLSClient: Sendable {
         try self.init(settings: settings)
     }
 
-    deinit { pool?.stop() }
+    deinit { handshakes.pool?.stop() }
 }
 
-extension TLSClient: FilterProvider {
-    package func accepting(on loop: Int) -> any StreamFilter {
-        preconditionFailure("a client does not accept")
-    }
-
+extension TLSClient: ConnectingFilters {
     package func connecting(to peer: FilterPeer, on loop: Int) throws -> any StreamFilter {
         let context = try loops.withLock { loops throws(NetError) in
             if let context = loops[loop] { return context }
-            let context = try ClientContext(settings)
+            let context = try ClientContext(settings, loop: loop)
             loops[loop] = context
             return context
         }
@@ -90,7 +80,7 @@ extension TLSClient: FilterProvider {
         }
         let rules = TLSFilter.Rules(
             isServer: false, acceptsUncleanEnd: settings.acceptsUncleanEnd,
-            usesThreads: pool != nil, verifies: settings.trust.verifies)
+            usesThreads: handshakes.pool != nil, verifies: settings.trust.verifies)
         // Owns the object from here on.
         let filter = TLSFilter(tls, rules, peer: peer, contexts: context)
         try name(peer, tls)
@@ -119,9 +109,9 @@ extension TLSClient: FilterProvider {
         }
     }
 
-    package var handshakeTimeout: Nanoseconds { handshakeTime }
-    package var handshakesAtOnce: Int { settings.handshakesAtOnce }
-    package var workers: WorkerPool? { pool }
+    package var handshakeTimeout: Nanoseconds { handshakes.timeout }
+    package var handshakesAtOnce: Int { handshakes.atOnce }
+    package var workers: WorkerPool? { handshakes.pool }
 }
 
 extension SocketAddress {
@@ -143,10 +133,10 @@ final class ClientContext: Sendable {
     private let mostSessions: Int
     private let sessions = Monitor<[FilterPeer: Session]>([:])
 
-    init(_ settings: TLSClient.Settings) throws(NetError) {
-        context = try TLSContext(isServer: false, library: try TLSLibrary())
+    init(_ settings: TLSClient.Settings, loop: Int) throws(NetError) {
+        context = try TLSContext(isServer: false, library: try TLSLibrary.of(loop: loop))
         mostSessions = settings.sessionsKept
-        try context.apply(settings.common)
+        try context.apply(settings)
         if let identity = settings.identity { try context.use(identity) }
         try context.set(protocols: settings.applicationProtocols, refuses: false)
         try context.trust(settings.trust)
@@ -160,9 +150,6 @@ final class ClientContext: Sendable {
                 return context.keep(session, of: filter.peer)
             }, Unmanaged.passUnretained(self).toOpaque())
     }
-
-    // Before the library, which has made them.
-    deinit { sessions.withLock { $0.removeAll() } }
 
     /// Keeps the newest session of a peer. True if it is kept, and so owned.
     private func keep(_ session: OpaquePointer, of peer: FilterPeer?) -> Bool {
@@ -193,10 +180,4 @@ private final class Session: @unchecked Sendable {
     deinit { SSL_SESSION_free(pointer) }
 }
 
-extension TLSClient.Settings {
-    fileprivate var common: TLSCommon {
-        TLSCommon(
-            minimumVersion: minimumVersion, cipherList: cipherList, cipherSuites: cipherSuites,
-            groups: groups, keepsBuffers: keepsBuffers, keyLog: keyLog)
-    }
-}
+extension TLSClient.Settings: TLSSettings {}

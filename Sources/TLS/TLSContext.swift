@@ -1,25 +1,36 @@
 internal import CMillraceTLS
+internal import MillraceEventLoop
 internal import NetAPI
 
-/// A library context, which a loop's contexts and connections share. Two loops share no lock of the
-/// library.
+/// A library context, which the connections of loops with the same number share. Two loops of a
+/// server share no lock of the library.
+///
+/// Never freed: each thread that has used one keeps state that it frees, with the context, at the
+/// thread's end. Threads of a pool may end last.
 // Unchecked: the library's object may be used from several threads.
 final class TLSLibrary: @unchecked Sendable {
     let pointer: OpaquePointer
 
-    init() throws(NetError) {
-        guard let pointer = OSSL_LIB_CTX_new() else { throw .fromLibrary("a library context") }
-        self.pointer = pointer
-    }
+    private static let made = Monitor<[Int: TLSLibrary]>([:])
 
-    deinit { OSSL_LIB_CTX_free(pointer) }
+    private init(_ pointer: OpaquePointer) { self.pointer = pointer }
+
+    static func of(loop: Int) throws(NetError) -> TLSLibrary {
+        let library = made.withLock { made -> TLSLibrary? in
+            if let library = made[loop] { return library }
+            let library = OSSL_LIB_CTX_new().map { TLSLibrary($0) }
+            made[loop] = library
+            return library
+        }
+        guard let library else { throw .fromLibrary("a library context") }
+        return library
+    }
 }
 
 /// The settings and certificates of a loop's connections, in the library's form.
 // Unchecked: after it is set up, the library's object may be used from several threads.
 final class TLSContext: @unchecked Sendable {
     let pointer: OpaquePointer
-    // Outlives the context, and through it every connection.
     let library: TLSLibrary
     private let isServer: Bool
 
@@ -51,7 +62,7 @@ final class TLSContext: @unchecked Sendable {
         throw .fromLibrary("stapledResponse")
     }
 
-    func apply(_ common: TLSCommon) throws(NetError) {
+    func apply(_ common: some TLSSettings) throws(NetError) {
         guard mr_tls_set_minimum(pointer, common.minimumVersion.number) else {
             throw .fromLibrary("minimumVersion")
         }
@@ -105,14 +116,38 @@ final class TLSContext: @unchecked Sendable {
     }
 }
 
-/// The settings that servers and clients have in common, checked by their use.
-struct TLSCommon: Sendable {
-    var minimumVersion: TLSVersion
-    var cipherList: String?
-    var cipherSuites: String?
-    var groups: String?
-    var keepsBuffers: Bool
-    var keyLog: TLSKeyLog?
+/// The settings that servers and clients have in common.
+protocol TLSSettings {
+    var minimumVersion: TLSVersion { get }
+    var cipherList: String? { get }
+    var cipherSuites: String? { get }
+    var groups: String? { get }
+    var keepsBuffers: Bool { get }
+    var keyLog: TLSKeyLog? { get }
+    var handshakeTimeout: Duration { get }
+    var handshakesAtOnce: Int { get }
+    var handshakeThreads: Int { get }
+}
+
+/// The rules for handshakes, checked.
+struct HandshakeRules: Sendable {
+    let timeout: Nanoseconds
+    let atOnce: Int
+    let pool: WorkerPool?
+
+    init(_ settings: some TLSSettings) throws(NetError) {
+        guard settings.handshakeTimeout > .zero else {
+            throw .invalidSetting(
+                "handshakeTimeout", settings.handshakeTimeout, "give a time above zero")
+        }
+        timeout = Nanoseconds(settings.handshakeTimeout)
+        try NetError.check(settings.handshakesAtOnce, 1...Int.max, "handshakesAtOnce")
+        try NetError.check(settings.handshakeThreads, 0...1024, "handshakeThreads")
+        atOnce = settings.handshakesAtOnce
+        pool =
+            settings.handshakeThreads == 0
+            ? nil : WorkerPool(threads: settings.handshakeThreads, queued: 4096)
+    }
 }
 
 /// A version of the protocol.
@@ -133,5 +168,15 @@ extension NetError {
 
     static func invalidSetting(_ name: String, _ value: Any, _ remedy: String) -> NetError {
         NetError(setting: name, value, remedy: remedy)
+    }
+
+    /// Throws `.invalidOption` for a value outside of the range.
+    static func check(
+        _ value: Int, _ range: ClosedRange<Int>, _ name: String
+    ) throws(NetError) {
+        guard range.contains(value) else {
+            throw .invalidSetting(
+                name, value, "give \(range.lowerBound) to \(range.upperBound)")
+        }
     }
 }

@@ -125,13 +125,10 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
     }
 
     package func cutOff() -> (any Error)? {
-        if isEstablished && rules.acceptsUncleanEnd { return nil }
+        if rules.acceptsUncleanEnd { return nil }
         return NetError(
-            insecure: isEstablished
-                ? "the stream was cut off: the connection ended without close_notify"
-                : "the peer closed the connection during the handshake",
-            remedy: isEstablished
-                ? "set acceptsUncleanEnd if the protocol tells its own ends" : "")
+            insecure: "the stream was cut off: the connection ended without close_notify",
+            remedy: "set acceptsUncleanEnd if the protocol tells its own ends")
     }
 
     private var failure: NetError {

@@ -20,7 +20,7 @@ public struct TLSIdentity: Sendable {
         self.key = key
         names = try Self.names(of: chain)
         // The use shows whether the two belong together.
-        _ = try TLSContext(isServer: true, library: try TLSLibrary()).use(self)
+        _ = try TLSContext(isServer: true, library: try TLSLibrary.of(loop: 0)).use(self)
     }
 
     /// Reads an identity from files of PEM text. Throws `.insecure`, or `.system` with the path.

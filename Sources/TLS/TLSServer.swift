@@ -74,14 +74,15 @@ public final class TLSServer: Sendable {
     }
 
     let settings: Settings
-    private let handshakeTime: Nanoseconds
+    private let handshakes: HandshakeRules
     private let maker: ServerContexts.Maker
-    private let pool: WorkerPool?
     private let state: Monitor<State>
 
     private struct State {
         var identities: [TLSIdentity]
-        var loops: [Int: (library: TLSLibrary, contexts: ServerContexts?)] = [:]
+        /// The number of replacements.
+        var generation = 0
+        var loops: [Int: ServerContexts] = [:]
     }
 
     /// Creates it with at least one identity. The first is for clients that ask for no known name,
@@ -102,14 +103,9 @@ public final class TLSServer: Sendable {
         _ identities: [TLSIdentity], settings: Settings = Settings(),
         select: (@Sendable (_ name: String) -> TLSIdentity?)? = nil
     ) throws(NetError) {
-        guard !identities.isEmpty else {
-            throw .invalidSetting("the list of identities", "empty", "give at least one")
-        }
         self.settings = settings
-        handshakeTime = try Self.time(settings.handshakeTimeout)
-        try Self.check(settings.handshakesAtOnce, 1...Int.max, "handshakesAtOnce")
-        try Self.check(settings.ticketsPerHandshake, 0...8, "ticketsPerHandshake")
-        try Self.check(settings.handshakeThreads, 0...1024, "handshakeThreads")
+        handshakes = try HandshakeRules(settings)
+        try NetError.check(settings.ticketsPerHandshake, 0...8, "ticketsPerHandshake")
         // OpenSSL keeps the buffer of the first, small records.
         guard !settings.keepsBuffers || settings.recordSize == .full else {
             throw .invalidSetting(
@@ -117,53 +113,26 @@ public final class TLSServer: Sendable {
         }
         maker = ServerContexts.Maker(
             settings: settings, tickets: try TicketKeys(settings.tickets), select: select)
-        pool =
-            settings.handshakeThreads == 0
-            ? nil : WorkerPool(threads: settings.handshakeThreads, queued: 4096)
         state = Monitor(State(identities: identities))
         // Shows a wrong setting now.
-        _ = try ServerContexts(identities, try TLSLibrary(), maker)
+        _ = try ServerContexts(identities, maker, loop: 0)
     }
 
-    deinit { pool?.stop() }
+    deinit { handshakes.pool?.stop() }
 
     /// Uses other identities for the handshakes that begin from now on. Connections and tickets go
     /// on. Throws `.insecure`; then the old ones stay.
     public func replace(_ identities: [TLSIdentity]) throws(NetError) {
-        guard !identities.isEmpty else {
-            throw .invalidSetting("the list of identities", "empty", "give at least one")
-        }
-        _ = try ServerContexts(identities, try TLSLibrary(), maker)
+        _ = try ServerContexts(identities, maker, loop: 0)
         state.withLock { state in
             state.identities = identities
-            for loop in state.loops.keys { state.loops[loop]?.contexts = nil }
-        }
-    }
-
-    static func time(_ duration: Duration) throws(NetError) -> Nanoseconds {
-        guard duration > .zero else {
-            throw .invalidSetting("handshakeTimeout", duration, "give a time above zero")
-        }
-        return Nanoseconds(duration)
-    }
-
-    static func check(
-        _ value: Int, _ range: ClosedRange<Int>, _ name: String
-    ) throws(NetError) {
-        guard range.contains(value) else {
-            throw .invalidSetting(
-                name, value, "give \(range.lowerBound) to \(range.upperBound)")
+            state.generation += 1
+            state.loops = [:]
         }
     }
 }
 
-extension TLSServer.Settings {
-    var common: TLSCommon {
-        TLSCommon(
-            minimumVersion: minimumVersion, cipherList: cipherList, cipherSuites: cipherSuites,
-            groups: groups, keepsBuffers: keepsBuffers, keyLog: keyLog)
-    }
-
+extension TLSServer.Settings: TLSSettings {
     /// The verification of clients, in a form to compare.
     var verification: String {
         switch clientCertificates {
@@ -187,36 +156,33 @@ extension TLSTrust {
     }
 }
 
-extension TLSServer: FilterProvider {
+extension TLSServer: AcceptingFilters {
     package func accepting(on loop: Int) -> any StreamFilter {
         let rules = TLSFilter.Rules(
             isServer: true, startsSmall: settings.recordSize == .startingSmall,
-            acceptsUncleanEnd: settings.acceptsUncleanEnd, usesThreads: pool != nil,
+            acceptsUncleanEnd: settings.acceptsUncleanEnd, usesThreads: handshakes.pool != nil,
             verifies: settings.verifies)
         guard let contexts = contexts(of: loop), let tls = mr_tls_new(contexts.first.pointer, true)
         else { return RefusingFilter(error: .fromLibrary("a connection")) }
         return TLSFilter(tls, rules, contexts: contexts)
     }
 
-    package func connecting(to peer: FilterPeer, on loop: Int) throws -> any StreamFilter {
-        preconditionFailure("a server does not connect")
-    }
-
-    package var handshakeTimeout: Nanoseconds { handshakeTime }
-    package var handshakesAtOnce: Int { settings.handshakesAtOnce }
-    package var workers: WorkerPool? { pool }
+    package var handshakeTimeout: Nanoseconds { handshakes.timeout }
+    package var handshakesAtOnce: Int { handshakes.atOnce }
+    package var workers: WorkerPool? { handshakes.pool }
 
     /// Returns the contexts of a loop, made when they are first needed.
     private func contexts(of loop: Int) -> ServerContexts? {
-        let (known, identities, library) = state.withLock { state in
-            (state.loops[loop]?.contexts, state.identities, state.loops[loop]?.library)
-        }
-        if let known { return known }
+        let before = state.withLock { $0 }
+        if let known = before.loops[loop] { return known }
         // Outside the lock, since it takes a millisecond.
-        guard let library = library ?? (try? TLSLibrary()),
-            let made = try? ServerContexts(identities, library, maker)
-        else { return nil }
-        state.withLock { $0.loops[loop] = (library, made) }
+        guard let made = try? ServerContexts(before.identities, maker, loop: loop) else {
+            return nil
+        }
+        state.withLock { state in
+            // Identities that were replaced meanwhile serve this connection only.
+            if state.generation == before.generation { state.loops[loop] = made }
+        }
         return made
     }
 }

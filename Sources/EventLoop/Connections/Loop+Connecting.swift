@@ -226,8 +226,8 @@ extension Loop {
         if !connection.flags.contains(.datagrams) {
             sockets.prepare(connection.descriptor, configuration.stream)
         }
-        if let peer = attempt.peer, let provider = configuration.connectingFilters {
-            return secure(connection, by: provider, peer: peer)
+        if let peer = attempt.peer, let filters = configuration.connectingFilters {
+            return secureConnected(connection, to: peer, by: filters)
         }
         details.attempt = nil
         opened(connection, by: attempt)

@@ -13,8 +13,9 @@ package final class FilterState {
     @exclusivity(unchecked) var sealedTotal = 0
     @exclusivity(unchecked) private var sentTotal = 0
     let provider: any FilterProvider
-    /// The peer of a connection that we made.
-    let peer: FilterPeer?
+    let make: () throws -> any StreamFilter
+    /// We made the connection.
+    let isOwn: Bool
     /// The deadline of the handshake.
     let deadline: Nanoseconds
     /// Waits for its turn. A peer that says nothing does not.
@@ -38,11 +39,12 @@ package final class FilterState {
     private let chunks: ChunkPool
 
     init(
-        _ provider: any FilterProvider, peer: FilterPeer?, deadline: Nanoseconds,
-        _ chunks: ChunkPool
+        _ provider: any FilterProvider, isOwn: Bool, deadline: Nanoseconds, _ chunks: ChunkPool,
+        make: @escaping () throws -> any StreamFilter
     ) {
         self.provider = provider
-        self.peer = peer
+        self.isOwn = isOwn
+        self.make = make
         self.deadline = deadline
         self.chunks = chunks
     }
@@ -72,8 +74,6 @@ struct Handshakes: ~Copyable {
     private(set) var running = 0
     private var waiting = Fifo<Token>(capacity: 16)
 
-    mutating func add(_ token: Token) { waiting.append(token) }
-
     /// Returns the next connection in turn, if fewer than `limit` are running.
     mutating func next(limit: Int) -> Token? {
         guard running < limit, let token = waiting.popFirst() else { return nil }
@@ -81,9 +81,12 @@ struct Handshakes: ~Copyable {
         return token
     }
 
-    /// Takes a turn at once. False if others wait, or `limit` are running.
-    mutating func take(limit: Int) -> Bool {
-        guard waiting.isEmpty, running < limit else { return false }
+    /// Takes a turn at once. If others wait or `limit` are running, waits for it and returns false.
+    mutating func take(_ token: Token, limit: Int) -> Bool {
+        guard waiting.isEmpty, running < limit else {
+            waiting.append(token)
+            return false
+        }
         running += 1
         return true
     }

@@ -108,8 +108,7 @@ extension Loop {
         switch connection.state {
         case .securing:
             guard !state.isWorking && !state.hasWorked else { return }
-            handshakeFailed(
-                connection, state, state.filter?.cutOff() ?? FilterCutOff())
+            handshakeFailed(connection, state, FilterCutOff())
         case .open:
             if !state.isInputOver {
                 state.isInputOver = true
@@ -281,7 +280,7 @@ extension Loop {
     }
 }
 
-/// The wire has ended in the handshake, and the filter has no error of its own for that.
+/// The wire has ended in the handshake.
 package struct FilterCutOff: Error, CustomStringConvertible {
     package var description: String { "the peer closed the connection during the handshake" }
 }

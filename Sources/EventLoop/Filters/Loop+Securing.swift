@@ -7,18 +7,36 @@ import Glibc
 extension Loop {
     /// Makes a connected socket wait for its filter: an accepted one until its peer's first bytes,
     /// since a silent peer must not take another's turn.
-    func secure(
-        _ connection: ConnectionReference, by provider: any FilterProvider, peer: FilterPeer?
+    private func secure(
+        _ connection: ConnectionReference, by provider: any FilterProvider, isOwn: Bool,
+        make: @escaping () throws -> any StreamFilter
     ) {
         guard let details = connection.details?.takeUnretainedValue() else { return }
         let deadline = min(now + provider.handshakeTimeout, details.attempt?.deadline ?? .max)
-        details.filter = FilterState(provider, peer: peer, deadline: deadline, chunks)
+        let state = FilterState(provider, isOwn: isOwn, deadline: deadline, chunks, make: make)
+        details.filter = state
         connection.flags.insert(.filtered)
         connection.state = .securing
         connection.lastReceived = now
         armTimer(connection)
-        guard let state = details.filter, peer != nil else { return updateReading(connection) }
+        guard isOwn else { return updateReading(connection) }
         _ = beginHandshake(connection, state)
+    }
+
+    @inline(never)
+    func secureAccepted(_ connection: ConnectionReference) {
+        guard let filters = configuration.acceptingFilters else {
+            preconditionFailure("a secured listener without filters")
+        }
+        secure(connection, by: filters, isOwn: false) { [index] in filters.accepting(on: index) }
+    }
+
+    func secureConnected(
+        _ connection: ConnectionReference, to peer: FilterPeer, by filters: any ConnectingFilters
+    ) {
+        secure(connection, by: filters, isOwn: true) { [index] in
+            try filters.connecting(to: peer, on: index)
+        }
     }
 
     /// Begins the handshake, now or at its turn. True if the connection has its filter.
@@ -26,35 +44,23 @@ extension Loop {
         guard !state.isQueued else { return false }
         state.isQueued = true
         let limit = state.provider.handshakesAtOnce
-        state.hasTurn =
-            state.peer == nil
-            ? handshakes.take(limit: limit) : ownHandshakes.take(limit: limit)
-        guard state.hasTurn else {
-            if state.peer == nil {
-                handshakes.add(connection.token)
-            } else {
-                ownHandshakes.add(connection.token)
-            }
-            return false
-        }
+        state.hasTurn = handshakes(like: state) { $0.take(connection.token, limit: limit) }
+        guard state.hasTurn else { return false }
         start(connection, state)
         updateReading(connection)
         return state.filter != nil
     }
 
-    @inline(never)
-    func secureAccepted(_ connection: ConnectionReference) {
-        guard let provider = configuration.acceptingFilters else {
-            preconditionFailure("a secured listener without filters")
-        }
-        secure(connection, by: provider, peer: nil)
+    /// Accepted connections and our own have turns apart: neither takes those of the other.
+    private func handshakes<R>(like state: FilterState, _ body: (inout Handshakes) -> R) -> R {
+        state.isOwn ? body(&ownHandshakes) : body(&acceptedHandshakes)
     }
 
     func filter(of connection: ConnectionReference) -> FilterState? {
         connection.details?.takeUnretainedValue().filter
     }
 
-    /// Gives turns to those that wait, accepted or our own.
+    /// Gives turns to those that wait.
     private func giveTurns(_ handshakes: inout Handshakes, atMost limit: Int) {
         while let token = handshakes.next(limit: limit) {
             guard let connection = table.find(token), connection.state == .securing,
@@ -87,9 +93,7 @@ extension Loop {
 
     private func start(_ connection: ConnectionReference, _ state: FilterState) {
         do {
-            let filter =
-                try state.peer.map { try state.provider.connecting(to: $0, on: index) }
-                ?? state.provider.accepting(on: index)
+            let filter = try state.make()
             state.filter = filter
             filter.start(state.output)
             sendSealed(connection)
@@ -102,13 +106,9 @@ extension Loop {
     func handshakeEnded(_ state: FilterState) {
         guard state.hasTurn else { return }
         state.hasTurn = false
-        let limit = state.provider.handshakesAtOnce
-        if state.peer == nil {
+        handshakes(like: state) { handshakes in
             handshakes.ended()
-            giveTurns(&handshakes, atMost: limit)
-        } else {
-            ownHandshakes.ended()
-            giveTurns(&ownHandshakes, atMost: limit)
+            giveTurns(&handshakes, atMost: state.provider.handshakesAtOnce)
         }
     }
 
@@ -196,9 +196,7 @@ extension Loop {
             } ?? false
         guard !isTaken else { return updateReading(connection) }
         job()
-        state.isWorking = false
-        state.hasWorked = true
-        enqueue(connection)
+        computed(token)
     }
 
     private func computed(_ token: Token) {

@@ -54,7 +54,7 @@ package final class Loop {
     @exclusivity(unchecked) var datagramSockets: DatagramSockets
     /// Hosts of connections after `onClose`, if hosts are counted.
     @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
-    @exclusivity(unchecked) var handshakes = Handshakes()
+    @exclusivity(unchecked) var acceptedHandshakes = Handshakes()
     /// Those of connections that the loop has made.
     @exclusivity(unchecked) var ownHandshakes = Handshakes()
     @exclusivity(unchecked) var openedBytes = OpenedBytes()

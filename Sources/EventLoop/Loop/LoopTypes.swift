@@ -38,8 +38,8 @@ package struct LoopConfiguration: Sendable {
     /// The most connections and listeners of a loop; fewer in tests.
     package var slotLimit = Int(Token.slotLimit)
     /// Makes the filters of secured connections that listeners accept, and of those that we make.
-    package var acceptingFilters: (any FilterProvider)?
-    package var connectingFilters: (any FilterProvider)?
+    package var acceptingFilters: (any AcceptingFilters)?
+    package var connectingFilters: (any ConnectingFilters)?
     /// The number of a connection's jobs, waiting or running, at which its input pauses.
     package var workLimit = 16
     /// The pool that runs the blocking work.

@@ -25,8 +25,8 @@ package protocol StreamFilter: AnyObject {
     /// Appends the wire's form of our end. Called once.
     func sealEnd(_ wire: WireOutput)
 
-    /// Called when the wire ends although the peer has not ended its stream. Returns the error, or
-    /// nil if the end is as good as the peer's.
+    /// Called when the wire ends after `established` and before the peer's end of stream. Returns
+    /// the error, or nil if the end is as good as the peer's.
     func cutOff() -> (any Error)?
 }
 
@@ -81,12 +81,19 @@ package struct WireOutput {
     }
 }
 
-/// Makes the filters of connections. May be called by several loops at once.
-package protocol FilterProvider: Sendable {
-    /// Makes the filter of an accepted connection of this loop.
+/// Makes the filters of accepted connections. May be called by several loops at once.
+package protocol AcceptingFilters: FilterProvider {
     func accepting(on loop: Int) -> any StreamFilter
-    /// Makes the filter of a connection that was made to this name, or to an address alone.
+}
+
+/// Makes the filters of connections that we make to a name, or to an address alone. May be called
+/// by several loops at once.
+package protocol ConnectingFilters: FilterProvider {
     func connecting(to peer: FilterPeer, on loop: Int) throws -> any StreamFilter
+}
+
+/// The rules for the handshakes of filters.
+package protocol FilterProvider: Sendable {
     /// The longest time from the accept, or from the established connection, to `established`.
     var handshakeTimeout: Nanoseconds { get }
     /// The number of a loop's connections that may be between their start and `established`.
