@@ -193,10 +193,7 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         else { return (rest, nil) }
         // A dot at the end is the root's, which certificates do not write.
         let name = rest[end...].hasSuffix(".") ? rest[end...].dropLast() : rest[end...]
-        // A name that is none would be verified against nothing that a certificate can hold.
-        guard !name.isEmpty, !name.hasPrefix("."), name.utf8.count <= 253,
-            name.utf8.allSatisfy({ $0.isInHostName })
-        else { return ("", nil) }
+        guard isServerName(String(name)) else { return ("", nil) }
         return (String(rest[..<start]), String(name))
     }
 
@@ -209,6 +206,12 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         let name = isAbstract ? String(path.dropFirst()) : path
         guard !name.isEmpty else { return nil }
         return Address(description: text, .unix(name, abstract: isAbstract))
+    }
+
+    /// Whether a certificate can have this name. Any other would be verified against nothing.
+    static func isServerName(_ name: String) -> Bool {
+        !name.isEmpty && !name.hasPrefix(".") && name.utf8.count <= 253
+            && name.utf8.allSatisfy { $0.isInHostName }
     }
 
     private static func parseIP(

@@ -81,8 +81,12 @@ extension Connection {
 
     var isDatagram: Bool { isCurrent && record.isDatagram }
 
-    /// The filter below the connection's bytes; nil without one, and after the close.
-    package var streamFilter: (any StreamFilter)? { details?.filter?.filter }
+    /// The filter below the connection's bytes; nil without one or before the end of its
+    /// handshake, and after the close.
+    package var streamFilter: (any StreamFilter)? {
+        guard let state = details?.filter, state.isEstablished else { return nil }
+        return state.filter
+    }
 
     /// An object of the program, kept until the close. `PerConnection` is typed and faster.
     public var context: AnyObject? {

@@ -12,6 +12,8 @@ package final class ScriptedDriver: Driver {
         case receiveDatagrams(Token)
         case connect([UInt8], Token)
         case send([UInt8], Token)
+        /// Bytes that the kernel took within `trySend`.
+        case sentAtOnce([UInt8], Token)
         case stop(StreamKind, Token)
         case watch(Token)
         case shutdownWrite(Token)
@@ -26,6 +28,8 @@ package final class ScriptedDriver: Driver {
     package let wakeSignal = SimulatedWaker()
     /// Thrown by the next wait.
     package var waitError: SystemError?
+    /// The most bytes that the kernel takes in each of the next `trySend` calls; then it is full.
+    package var taken: [Int] = []
     /// Called once by the next wait, in place of another thread.
     package var duringWait: (() -> Void)?
 
@@ -98,7 +102,10 @@ package final class ScriptedDriver: Driver {
 
     package func trySend(_ bytes: UnsafeRawBufferPointer, for token: Token) -> Int {
         rules.trySend(for: token)
-        return 0
+        guard !taken.isEmpty else { return 0 }
+        let count = min(taken.removeFirst(), bytes.count)
+        if count > 0 { requests.append(.sentAtOnce(Array(bytes.prefix(count)), token)) }
+        return count
     }
 
     package func wait(until deadline: Nanoseconds?) throws(SystemError) {

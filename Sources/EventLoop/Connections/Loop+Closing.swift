@@ -54,7 +54,11 @@ extension Loop {
     @usableFromInline
     @inline(never)
     func process(_ connection: ConnectionReference) {
-        if connection.state == .open { tellWhatIsDue(connection) }
+        if isUpgrading(connection) {
+            continueHandshake(connection)
+        } else if connection.state == .open {
+            tellWhatIsDue(connection)
+        }
         if connection.flags.contains(.dirty) { flush(connection) }
         switch connection.state {
         case .open:

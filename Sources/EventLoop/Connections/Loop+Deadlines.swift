@@ -25,6 +25,7 @@ extension Loop {
         if connection.flags.contains(.broken) { return brokenDeadline(connection) }
         var deadline: Nanoseconds?
         func add(_ time: Nanoseconds) { deadline = min(deadline ?? time, time) }
+        if let upgrade = upgradeDeadline(connection) { add(upgrade) }
         if let idle = configuration.idleTimeout {
             add(idleSince(connection) + idle)
         }
@@ -120,6 +121,9 @@ extension Loop {
         }
         switch connection.state {
         case .open:
+            if let upgrade = upgradeDeadline(connection), upgrade <= now {
+                return handshakeTimedOut(connection)
+            }
             counters.timeouts.add()
             close(connection, .timeout)
         case .finishing:

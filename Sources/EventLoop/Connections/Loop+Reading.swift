@@ -194,6 +194,8 @@ extension Loop {
         let flags = connection.flags
         let isWanted: Bool
         switch connection.state {
+        case .open where isUpgrading(connection), .finishing where isUpgrading(connection):
+            isWanted = !flags.contains(.peerEnded) && isFilterReady(connection)
         case .open:
             isWanted = connection.pauses.isEmpty && !isInputOver(connection)
         case .securing: isWanted = !flags.contains(.peerEnded) && isFilterReady(connection)

@@ -50,8 +50,11 @@ extension Loop {
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) -> UnsafeRawBufferPointer {
         guard bytes.count > OutboundQueue.largePiece, connection.outbound.isIdle,
-            !handlerWantsPreWrite, connection.flags.isDisjoint(with: .needsSent)
+            !handlerWantsPreWrite
         else { return bytes }
+        guard connection.flags.isDisjoint(with: .needsSent) else {
+            return connection.flags.contains(.filtered) ? sealAhead(connection, bytes) : bytes
+        }
         let count = driver.trySend(bytes, for: connection.token)
         guard count > 0 else { return bytes }
         connection.lastSent = now

@@ -4,7 +4,8 @@
 /// empties. So the marks, limits and promises count the handler's bytes, and small writes of one
 /// callback share a record.
 package final class FilterState {
-    /// Nil until the handshake's turn.
+    /// Nil until the handshake's turn, which with an accepted connection begins with its first
+    /// bytes.
     @exclusivity(unchecked) package internal(set) var filter: (any StreamFilter)?
     /// Sealed bytes, the only ones that the driver gets.
     @exclusivity(unchecked) var wire = OutboundQueue()
@@ -22,7 +23,7 @@ package final class FilterState {
     @exclusivity(unchecked) var isQueued = false
     /// Counted among the loop's handshakes.
     @exclusivity(unchecked) var hasTurn = false
-    @exclusivity(unchecked) var isEstablished = false
+    @exclusivity(unchecked) package internal(set) var isEstablished = false
     /// The peer has ended its stream, or no more of it can be opened. Further bytes of the wire are
     /// dropped.
     @exclusivity(unchecked) var isInputOver = false
@@ -36,6 +37,10 @@ package final class FilterState {
     @exclusivity(unchecked) var isWorking = false
     /// The computation has ended, and the filter waits for its next call.
     @exclusivity(unchecked) var hasWorked = false
+    /// The wire's bytes that wait for the handshake's turn, or for a computation.
+    @exclusivity(unchecked) var held: [UInt8] = []
+    /// Called when the handshake of an open connection has succeeded; nil for a new connection.
+    @exclusivity(unchecked) var secured: (() throws -> Void)?
     private let chunks: ChunkPool
 
     init(
@@ -47,6 +52,14 @@ package final class FilterState {
         self.make = make
         self.deadline = deadline
         self.chunks = chunks
+    }
+
+    /// Takes over the unsent bytes of a connection that had no filter until now. They go out as
+    /// they are.
+    func takeOver(_ connection: ConnectionReference) {
+        swap(&wire, &connection.outbound)
+        sentTotal = connection.sentTotal
+        sealedTotal = connection.sentTotal + wire.count
     }
 
     // The driver no longer uses the memory: see `Loop.closed`.

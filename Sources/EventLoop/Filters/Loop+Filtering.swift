@@ -1,31 +1,31 @@
-/// The bytes of established connections with a filter: opened as they arrive, sealed as the wire's
-/// queue empties.
+/// The wire's bytes of connections with a filter, opened as they arrive.
 extension Loop {
-    /// The most bytes that are sealed ahead of the kernel. Three whole records of TLS fit into a
-    /// chunk.
-    private static var sealedAhead: Int { 49_152 }
-    /// The number of sends in a row that the kernel takes at once. Then other connections have
-    /// their turn.
-    private static var sendsInARow: Int { 4 }
-
-    // MARK: From the wire
-
     /// Handles bytes of the wire.
     func receivedSealed(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
-        guard connection.state == .open || connection.state == .securing,
-            let state = filter(of: connection)
-        else { return discard(bytes.count, of: connection) }
+        guard let state = filter(of: connection), opens(connection, state) else {
+            return discard(bytes.count, of: connection)
+        }
         guard !state.isInputOver else { return }
         guard !state.isWorking && !state.hasWorked else {
             // Late bytes of a stream that is being stopped.
-            return connection.inbound.append(bytes)
+            return state.held.append(contentsOf: bytes)
         }
         guard state.filter != nil || beginHandshake(connection, state) else {
             // Until its turn.
-            connection.inbound.append(bytes)
+            state.held.append(contentsOf: bytes)
             return updateReading(connection)
         }
         openSealed(connection, state, bytes)
+    }
+
+    /// Whether the wire's bytes are of use. A connection that was closed in the handshake of an
+    /// upgrade completes it for the bytes that are written already.
+    private func opens(_ connection: ConnectionReference, _ state: FilterState) -> Bool {
+        switch connection.state {
+        case .open, .securing: true
+        case .finishing: !state.isEstablished && state.secured != nil
+        case .lingering, .closing, .free, .listening, .connecting: false
+        }
     }
 
     func openSealed(
@@ -35,8 +35,9 @@ extension Loop {
         // The filter may have more: `plain` was full, or it has kept bytes behind its handshake.
         var mayHaveMore = false
         repeat {
-            guard connection.state == .open || connection.state == .securing else {
-                return discard(rest.count, of: connection)
+            guard opens(connection, state) else {
+                discard(rest.count, of: connection)
+                break
             }
             guard let filter = state.filter, !state.isInputOver else { break }
             let scratch = openedBytes.memory
@@ -55,7 +56,7 @@ extension Loop {
                 continue
             }
             if case .working(let job) = event {
-                connection.inbound.append(UnsafeRawBufferPointer(rebasing: rest))
+                state.held.append(contentsOf: rest)
                 return compute(connection, state, job)
             }
             handle(event, of: connection, state)
@@ -84,14 +85,19 @@ extension Loop {
 
     /// Handles a stream that became useless. The filter's last bytes tell the peer; unsealed bytes
     /// are dropped.
-    private func filterFailed(
+    func filterFailed(
         _ connection: ConnectionReference, _ state: FilterState, _ error: any Error
     ) {
         if connection.state == .securing { return handshakeFailed(connection, state, error) }
         state.isInputOver = true
         state.isOutputOver = true
         guard connection.state == .open || connection.state == .finishing else { return }
-        counters.filterFailures.add()
+        if state.isEstablished {
+            counters.filterFailures.add()
+        } else {
+            handshakeEnded(state)
+            countFailure(error, of: connection)
+        }
         connection.outbound.clear(chunks)
         close(connection, .filter(error))
         enqueue(connection)
@@ -105,6 +111,10 @@ extension Loop {
     }
 
     func wireEnded(_ connection: ConnectionReference, _ state: FilterState) {
+        if isSecuring(connection, state) && connection.state != .securing {
+            guard !state.isWorking && !state.hasWorked else { return }
+            return filterFailed(connection, state, FilterCutOff())
+        }
         switch connection.state {
         case .securing:
             guard !state.isWorking && !state.hasWorked else { return }
@@ -138,131 +148,6 @@ extension Loop {
     @inline(__always)
     func cut(of connection: ConnectionReference) -> (any Error)? {
         connection.flags.contains(.filtered) ? filter(of: connection)?.cut : nil
-    }
-
-    // MARK: To the wire
-
-    /// Whether bytes wait to be sent.
-    @inline(__always)
-    func owes(_ connection: ConnectionReference) -> Bool {
-        guard connection.outbound.isEmpty else { return true }
-        return connection.flags.contains(.filtered) && owesSealed(connection)
-    }
-
-    @inline(never)
-    private func owesSealed(_ connection: ConnectionReference) -> Bool {
-        filter(of: connection).map { !$0.wire.isEmpty } ?? false
-    }
-
-    /// The number of the handler's bytes that are sealed and not sent yet.
-    package func sealedCount(_ connection: ConnectionReference) -> Int {
-        guard connection.flags.contains(.filtered) else { return 0 }
-        return filter(of: connection)?.unsentCount ?? 0
-    }
-
-    /// The value that the marks apply to.
-    @inline(__always)
-    func backlog(_ connection: ConnectionReference) -> Int {
-        connection.outbound.backlog &+ sealedCount(connection)
-    }
-
-    /// Seals what is unsent, as far as the wire's queue has room, and sends.
-    func sendSealed(_ connection: ConnectionReference) {
-        guard isSending(connection), let state = filter(of: connection), !state.isWorking else {
-            return
-        }
-        var sends = 0
-        while !state.wire.isInFlight {
-            seal(connection, state)
-            guard isSending(connection), !state.wire.isEmpty else { return }
-            sends += 1
-            guard sends < Self.sendsInARow, mayCompleteAtOnce(connection),
-                let (bytes, count) = state.wire.single
-            else {
-                guard let bytes = state.wire.nextToSend(chunks) else { return }
-                return driver.submit(.send(bytes), for: connection.token)
-            }
-            guard driver.send(bytes, count, for: connection.token) else {
-                return state.wire.singleTookOff()
-            }
-            state.wire.completeSingle(chunks)
-            state.wireIsEmpty()
-            connection.lastSent = now
-            counters.bytesOut.add(count)
-        }
-    }
-
-    /// Whether a completed send needs no more than a count.
-    private func mayCompleteAtOnce(_ connection: ConnectionReference) -> Bool {
-        let needs = ConnectionFlags.needsSent.subtracting([.filtered, .notOpen])
-        return connection.flags.isDisjoint(with: needs)
-            && (connection.state == .open || connection.state == .securing)
-    }
-
-    private func seal(_ connection: ConnectionReference, _ state: FilterState) {
-        guard state.isEstablished, !state.isOutputOver, let filter = state.filter else { return }
-        while state.wire.count < Self.sealedAhead {
-            guard let bytes = connection.outbound.nextToSend(chunks) else {
-                if let error = connection.outbound.fileError { fileFailed(connection, error) }
-                return
-            }
-            let piece = UnsafeRawBufferPointer(
-                rebasing: bytes.prefix(Self.sealedAhead - state.wire.count))
-            let sealed = filter.seal(piece, state.output)
-            if case .later = sealed {
-                // The next input brings the loop here again.
-                return connection.outbound.complete(0, chunks)
-            }
-            connection.outbound.complete(piece.count, chunks)
-            state.sealedTotal += piece.count
-            if case .failed(let error) = sealed { return filterFailed(connection, state, error) }
-        }
-    }
-
-    /// Whether all bytes are sent, and behind them the end of the filter's stream. Seals that end
-    /// if it is due. A stream that was cut has none, so that it does not look complete.
-    @inline(__always)
-    func hasSentAll(_ connection: ConnectionReference) -> Bool {
-        guard connection.outbound.isEmpty else { return false }
-        return !connection.flags.contains(.filtered) || hasSentAllSealed(connection)
-    }
-
-    @inline(never)
-    private func hasSentAllSealed(_ connection: ConnectionReference) -> Bool {
-        guard let state = filter(of: connection) else { return true }
-        if !state.isOutputOver && !connection.flags.contains(.resetsAtEnd) {
-            state.isOutputOver = true
-            if state.isEstablished { state.filter?.sealEnd(state.output) }
-        }
-        if !state.wire.isEmpty { sendSealed(connection) }
-        return state.wire.isEmpty
-    }
-
-    func sealedSent(_ connection: ConnectionReference, _ count: Int) {
-        guard let state = filter(of: connection) else { return }
-        connection.lastSent = now
-        state.wire.complete(count, chunks)
-        if state.wire.isEmpty { state.wireIsEmpty() }
-        counters.bytesOut.add(count)
-        // Sealed bytes are never fewer than the handler's, so no promise is kept too early.
-        connection.sentTotal = state.sealedTotal - state.wire.count
-        wentOut(connection)
-    }
-
-    func sealedSendFailed(_ connection: ConnectionReference, _ error: SystemError) {
-        guard let state = filter(of: connection) else { return }
-        state.wire.complete(0, chunks)
-        state.wire.clear(chunks)
-        state.isOutputOver = true
-        state.dropsOutput = true
-        switch connection.state {
-        // The peer may have sent the reason before it closed. The deadline ends the wait for it.
-        case .securing: break
-        case .open:
-            connection.outbound.clear(chunks)
-            breakOff(connection, error)
-        default: beginClosing(connection, .reset(error))
-        }
     }
 
     /// Ends the connection's use of its filter. The driver may still use the sealed bytes.

@@ -2,8 +2,8 @@ import Glibc
 
 /// Handshakes: from a connected socket to a stream that the handler sees.
 ///
-/// No handler knows of a connection in this state. The result is `onOpen`, or for a connection that
-/// we made the result of its connect.
+/// No handler knows of a connection in the state `securing`. The result is `onOpen`, or for a
+/// connection that we made the result of its connect. An upgrade's connection stays `open`.
 extension Loop {
     /// Makes a connected socket wait for its filter: an accepted one until its peer's first bytes,
     /// since a silent peer must not take another's turn.
@@ -63,8 +63,8 @@ extension Loop {
     /// Gives turns to those that wait.
     private func giveTurns(_ handshakes: inout Handshakes, atMost limit: Int) {
         while let token = handshakes.next(limit: limit) {
-            guard let connection = table.find(token), connection.state == .securing,
-                let state = filter(of: connection)
+            guard let connection = table.find(token), let state = filter(of: connection),
+                isSecuring(connection, state)
             else {
                 // Closed while it waited.
                 handshakes.ended()
@@ -78,8 +78,14 @@ extension Loop {
 
     /// Does the work of a connection in its handshake that `enqueue` was called for.
     func processSecuring(_ connection: ConnectionReference) {
-        guard let state = filter(of: connection) else { return }
         if connection.flags.contains(.aborting) { return beginClosing(connection) }
+        continueHandshake(connection)
+        updateReading(connection)
+    }
+
+    @inline(never)
+    func continueHandshake(_ connection: ConnectionReference) {
+        guard let state = filter(of: connection) else { return }
         if state.hasTurn && state.filter == nil {
             start(connection, state)
             if state.filter != nil { openHeld(connection, state) }
@@ -88,7 +94,6 @@ extension Loop {
             state.hasWorked = false
             openHeld(connection, state)
         }
-        updateReading(connection)
     }
 
     private func start(_ connection: ConnectionReference, _ state: FilterState) {
@@ -98,7 +103,7 @@ extension Loop {
             filter.start(state.output)
             sendSealed(connection)
         } catch {
-            handshakeFailed(connection, state, error)
+            filterFailed(connection, state, error)
         }
     }
 
@@ -113,11 +118,12 @@ extension Loop {
     }
 
     func established(_ connection: ConnectionReference, _ state: FilterState) {
-        precondition(connection.state == .securing, "established twice")
+        precondition(!state.isEstablished, "established twice")
         state.isEstablished = true
         handshakeEnded(state)
         counters.handshakes.add()
         connection.lastReceived = now
+        if let secured = state.secured { return upgraded(connection, state, secured) }
         if let details = connection.details?.takeUnretainedValue(), let attempt = details.attempt {
             details.attempt = nil
             return opened(connection, by: attempt)
@@ -162,6 +168,7 @@ extension Loop {
         countFailure(error, of: connection)
         if details.attempt != nil { return abandonConnect(connection, error) }
         handshakeEnded(state)
+        if connection.state == .open { return abort(connection, .timeout) }
         connection.flags.insert(.aborting)
         beginClosing(connection, .timeout)
     }
@@ -208,8 +215,8 @@ extension Loop {
 
     /// Continues after a computation, with the bytes that came meanwhile.
     private func openHeld(_ connection: ConnectionReference, _ state: FilterState) {
-        let held = Array(connection.inbound.front) + Array(connection.inbound.back)
-        connection.inbound.release()
+        let held = state.held
+        state.held = []
         held.withUnsafeBytes { openSealed(connection, state, $0) }
         guard connection.flags.contains(.peerEnded) else { return }
         wireEnded(connection, state)

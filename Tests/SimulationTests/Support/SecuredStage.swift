@@ -56,7 +56,15 @@ final class SecuredStage {
 
     @discardableResult
     func noteSends(_ requests: [Stage.Request]) -> [Stage.Request] {
-        for case .send(let bytes, _) in requests { wire += bytes }
+        for request in requests {
+            switch request {
+            case .send(let bytes, _): wire += bytes
+            case .sentAtOnce(let bytes, _):
+                wire += bytes
+                answered += bytes.count
+            default: break
+            }
+        }
         return requests
     }
 
@@ -68,6 +76,15 @@ final class SecuredStage {
             turn((token, .sent(count)))
             count = unanswered
         }
+    }
+
+    /// Forgets what was sent without the filter, and returns it.
+    func takePlain() -> [UInt8] {
+        defer {
+            answered = 0
+            wire = []
+        }
+        return wire
     }
 
     /// The program's bytes that the loop has sent, and what follows them.
