@@ -5,8 +5,8 @@ import Testing
 @Suite struct ReadmeTests {
     /// The examples of the README, in its order.
     static let names = [
-        "echo", "state", "frames", "timers", "client", "proxy", "offload", "tasks", "restart",
-        "per-loop", "statistics", "logging", "datagrams",
+        "echo", "state", "frames", "timers", "client", "proxy", "offload", "tls", "tasks",
+        "restart", "per-loop", "statistics", "logging", "datagrams",
     ]
     /// The files in `Support` that hold the compiled examples.
     private static let sources = ["ReadmeEcho", "ReadmeHandlers", "ReadmeServers"]

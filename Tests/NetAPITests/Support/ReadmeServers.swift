@@ -1,6 +1,7 @@
 /// The README's examples of servers and clients, compiled. The lines between two marks are those
 /// of the README; the lines that an example needs around it stand outside the marks.
 import NetAPI
+import NetTLS
 
 private struct Printer: EventHandler {
     func onTraffic(_ connection: Connection) -> Action {
@@ -25,6 +26,14 @@ func readmeRestart(_ old: Server) throws {
     try new.start()
     old.stop(within: .seconds(5))
     try new.run(stoppingOn: .interrupt, .terminate)
+    // example: end
+}
+
+func readmeTLS() throws -> Never {
+    // example: begin tls
+    var options = Options(loops: .perCore)
+    options.tls = try TLSServer(.files(chain: "fullchain.pem", key: "key.pem"))
+    Server.main(Echo(), listen: "tls://[::]:8443", "tcp://127.0.0.1:9000", options: options)
     // example: end
 }
 
