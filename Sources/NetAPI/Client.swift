@@ -9,12 +9,15 @@ internal import Synchronization
 public final class Client: Sendable {
     private let core: Server
     private let turn = Atomic(0)
+    /// Its connections are used by `withConnection`.
+    let isForTasks: Bool
 
     /// Creates a client with one handler shared by all loops. Throws `.invalidOption` or
     /// `.backendUnavailable`.
     public init(
         _ handler: some EventHandler & Sendable, options: Options = Options()
     ) throws(NetError) {
+        isForTasks = handler is TaskHandler
         core = try Server([], options, isClient: true) { loop in (handler, loop == 0) }
     }
 

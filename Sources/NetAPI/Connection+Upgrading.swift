@@ -53,8 +53,10 @@ extension NetError {
         case .closed: self = .closed
         case .datagrams: self.init(.unsupported, "a datagram socket has no stream to secure")
         case .secured: self.init(.unsupported, "the connection has TLS already")
-        case .ended: self.init(.unsupported, "one side of the stream has ended, or is being written")
-        case .piped: self.init(.unsupported, "a piped connection cannot be secured", "secure it first")
+        case .ended:
+            self.init(.unsupported, "one side of the stream has ended, or is being written")
+        case .piped:
+            self.init(.unsupported, "a piped connection cannot be secured", "secure it first")
         case .unsentFile:
             self.init(.unsupported, "a file is not sent yet", "write it after the handshake")
         case .unread(let count):

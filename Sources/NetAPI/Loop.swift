@@ -74,6 +74,11 @@ extension ScheduledTimer: Sendable {}
 public struct LoopHandle: Sendable {
     let remote: LoopRemote
 
+    /// Runs tasks and actors on the loop's thread: `Task(executorPreference:)`, or an actor's
+    /// `unownedExecutor`. Keep it as long as they use it. After the loop's end they go on elsewhere,
+    /// one at a time. Their code must not block.
+    public var executor: any TaskExecutor & SerialExecutor { remote }
+
     /// Runs `body` on the loop, in the order of each caller. Returns false, and `body` does not
     /// run, if the loop has stopped or its mailbox is full.
     @discardableResult

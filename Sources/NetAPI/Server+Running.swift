@@ -144,6 +144,16 @@ extension Server {
         }
     }
 
+    /// Runs a program like `main(_:listen:options:)`, but with a task for each connection.
+    public static func main(
+        listen: Address..., options: Options = Options(),
+        serve: @escaping @Sendable (_ connection: AsyncConnection) async throws -> Void
+    ) -> Never {
+        main { () throws(NetError) in
+            try Server(listen: listen, options: options, serve: serve)
+        }
+    }
+
     private static func main(_ makeServer: () throws(NetError) -> Server) -> Never {
         do throws(NetError) {
             let server = try makeServer()

@@ -23,7 +23,8 @@ extension Connection {
     /// Like `startTLS(_:secured:)`, as the client, when the server has agreed. The server's
     /// certificate must have `name`; with nil it must have the server's address.
     public func startTLS(
-        _ client: TLSClient, name: String?, secured: @escaping (Connection) throws -> Void = { _ in }
+        _ client: TLSClient, name: String?,
+        secured: @escaping (Connection) throws -> Void = { _ in }
     ) throws(NetError) {
         try upgrade(connecting: client, to: name, secured: secured)
     }

@@ -223,45 +223,6 @@ import Testing
         }
     }
 
-    @Test("a large write is sealed from the program's memory as far as the kernel takes it")
-    func largeWrite() throws {
-        try withSecuredStage { secured in
-            let token = try secured.open()
-            let bytes = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 / 7) }
-            secured.stage.loop.handlerWantsPreWrite = false
-            // The second piece is taken in part.
-            secured.stage.driver.taken = [.max, 100]
-            let requests = secured.noteSends(secured.stage.write(bytes, to: token))
-            let sizes = requests.compactMap { request -> Int? in
-                switch request {
-                case .sentAtOnce(let bytes, _), .send(let bytes, _): bytes.count
-                default: nil
-                }
-            }
-            // 48 KiB in three records, and what the wire's queue has of the second piece.
-            #expect(sizes.prefix(2) == [49_152 + 9, 100])
-            #expect(sizes.count == 3)
-            secured.finishSends(of: token)
-            #expect(secured.sent.plain == bytes)
-        }
-    }
-
-    @Test("one write is not sealed without end, however fast the kernel takes it")
-    func endlessWrite() throws {
-        try withSecuredStage { secured in
-            let token = try secured.open()
-            secured.stage.driver.taken = [Int](repeating: .max, count: 1_000)
-            secured.stage.loop.handlerWantsPreWrite = false
-            let count = 20 * 49_152
-            let requests = secured.noteSends(
-                secured.stage.write([UInt8](repeating: 5, count: count), to: token))
-            let atOnce = requests.filter { if case .sentAtOnce = $0 { true } else { false } }
-            #expect(atOnce.count == 15)
-            secured.finishSends(of: token)
-            #expect(secured.sent.plain.count == count)
-        }
-    }
-
     @Test("answers of the filter that the peer does not read stop the reading")
     func unreadAnswers() throws {
         var plan = SimulatedFilters.Plan()
@@ -293,38 +254,6 @@ import Testing
             #expect(secured.turn(after: .milliseconds(99)) == [])
             #expect(secured.turn(after: .milliseconds(2)) + secured.turn() == [.close(token)])
             #expect(secured.stage.delegate.take(token) == [])
-        }
-    }
-
-    @Test("handshakes above the limit wait unread, and have their turn in order")
-    func handshakesAtOnce() throws {
-        var plan = SimulatedFilters.Plan()
-        plan.handshakesAtOnce = 1
-        try withSecuredStage(filters: plan) { secured in
-            let tokens = try (0..<4).map { _ in
-                let (token, requests) = try secured.accept()
-                #expect(requests == [.receive(token)])
-                return token
-            }
-            // The first peer says nothing and takes no turn.
-            let hello = SimulatedRecords().hello
-            let requests = secured.turn((tokens[1], .received(hello)))
-            guard case .send(let greeting, tokens[1]) = requests.last else {
-                throw Stage.Unexpected(requests: requests)
-            }
-            secured.turn((tokens[1], .sent(greeting.count)))
-            for token in tokens[2...] {
-                #expect(secured.turn((token, .received(hello))) == [.stop(.receive, token)])
-            }
-            let wire = secured.wireCount
-            for token in tokens[2...] { secured.turn((token, .stopped(.receive))) }
-            #expect(secured.wireCount == wire)
-            let reset = QueuedEvent.failed(.receive, SystemError(ECONNRESET, "recv"))
-            let ended = secured.turn((tokens[1], reset))
-            #expect(ended.contains(.close(tokens[1])))
-            #expect(ended.contains(.receive(tokens[2])))
-            #expect(!ended.contains(.receive(tokens[3])))
-            #expect(secured.wireCount > wire)
         }
     }
 

@@ -23,6 +23,7 @@ package final class FilterState {
     @exclusivity(unchecked) var isQueued = false
     /// Counted among the loop's handshakes.
     @exclusivity(unchecked) var hasTurn = false
+    @exclusivity(unchecked) var turnBegan: Nanoseconds = 0
     @exclusivity(unchecked) package internal(set) var isEstablished = false
     /// The peer has ended its stream, or no more of it can be opened. Further bytes of the wire are
     /// dropped.
@@ -86,6 +87,9 @@ struct Handshakes: ~Copyable {
     /// The number of connections between the start of their handshake and its end.
     private(set) var running = 0
     private var waiting = Fifo<Token>(capacity: 16)
+
+    /// The number of connections that wait for a turn, those included that closed meanwhile.
+    var waitingCount: Int { waiting.count }
 
     /// Returns the next connection in turn, if fewer than `limit` are running.
     mutating func next(limit: Int) -> Token? {

@@ -45,10 +45,40 @@ extension Loop {
         state.isQueued = true
         let limit = state.provider.handshakesAtOnce
         state.hasTurn = handshakes(like: state) { $0.take(connection.token, limit: limit) }
-        guard state.hasTurn else { return false }
+        guard state.hasTurn else {
+            limitTurns()
+            return false
+        }
+        state.turnBegan = now
         start(connection, state)
         updateReading(connection)
         return state.filter != nil
+    }
+
+    /// The time for a turn while others wait. Otherwise peers that stop in their handshakes, as
+    /// many as there are turns, could keep all others waiting for the whole time-out.
+    private static var shortTurn: Nanoseconds { 1_000_000_000 }
+    private static var turnCheck: Nanoseconds { 250_000_000 }
+
+    private func limitTurns() {
+        guard !areTurnsLimited else { return }
+        areTurnsLimited = true
+        timers.schedule(at: now + Self.turnCheck, .turns)
+    }
+
+    /// Ends accepted connections' handshakes that have had their turn for long while others wait.
+    func endLongTurns() {
+        areTurnsLimited = false
+        var left = acceptedHandshakes.waitingCount
+        guard left > 0 else { return }
+        limitTurns()
+        for token in table.tokens(where: { $0.flags.contains(.filtered) }) where left > 0 {
+            guard let connection = table.find(token), let state = filter(of: connection),
+                state.hasTurn, !state.isOwn, state.turnBegan + Self.shortTurn <= now
+            else { continue }
+            left -= 1
+            handshakeTimedOut(connection)
+        }
     }
 
     /// Accepted connections and our own have turns apart: neither takes those of the other.
@@ -71,6 +101,7 @@ extension Loop {
                 continue
             }
             state.hasTurn = true
+            state.turnBegan = now
             // Not here: the caller may be in the middle of another connection.
             enqueue(connection)
         }

@@ -140,9 +140,11 @@ extension Loop {
                 sockets.discard(stream.descriptor)
                 owner.connectionClosed()
             case .run(let body): runClosure(for: nil) { body($0) }
+            case .job(let job): jobs.append(job)
             case .startAccepting, .resumeAccepting, .stopAccepting, .drain, .end: break
             }
         }
+        runLastJobs()
     }
 
     /// Closes every connection with the error and stops the server: the kernel refuses to serve

@@ -57,6 +57,9 @@ extension Loop {
             open(stream, listener: listener, host: host)
             if remote.adoptions.remove() { owner.caughtUp() }
         case .run(let body): runClosure(for: nil) { body($0) }
+        case .job(let job):
+            jobs.append(job)
+            runJobs()
         case .startAccepting: startAccepting()
         case .resumeAccepting:
             // Cleared before the check: room freed after it posts another request.

@@ -55,6 +55,8 @@ package final class Loop {
     /// Hosts of connections after `onClose`, if hosts are counted.
     @exclusivity(unchecked) var closingHosts: [Token: SocketAddress] = [:]
     @exclusivity(unchecked) var acceptedHandshakes = Handshakes()
+    /// A check of long turns is scheduled.
+    @exclusivity(unchecked) var areTurnsLimited = false
     /// Those of connections that the loop has made.
     @exclusivity(unchecked) var ownHandshakes = Handshakes()
     @exclusivity(unchecked) var openedBytes = OpenedBytes()
@@ -84,6 +86,9 @@ package final class Loop {
     @exclusivity(unchecked) var isBehind = false
     /// Until this time the loop polls for events without sleeping.
     @exclusivity(unchecked) private var busyUntil: Nanoseconds = 0
+    /// Jobs of tasks that are due.
+    @exclusivity(unchecked) var jobs = Fifo<UnownedJob>(capacity: 16)
+    @exclusivity(unchecked) var isRunningJobs = false
     /// A batch from the mailbox, and the number of its messages that have been handled.
     @exclusivity(unchecked) var messages: [LoopMessage] = []
     @exclusivity(unchecked) var messagesTaken = 0
@@ -180,7 +185,7 @@ package final class Loop {
         counters.turns.add()
         let start = lastLook ?? driver.clock
         var isBusy = runDueTimers()
-        isBusy = isBusy || !failedConnects.isEmpty || !pending.isEmpty
+        isBusy = isBusy || !failedConnects.isEmpty || !pending.isEmpty || !jobs.isEmpty
         if !failedConnects.isEmpty { reportFailedConnects() }
         processPending()
         flushDatagrams()
@@ -209,7 +214,7 @@ package final class Loop {
     /// The next deadline: in the past if work is due already, nil if none will be due.
     package func waitDeadline() -> Nanoseconds? {
         if !pending.isEmpty || !failedConnects.isEmpty || remote.mailbox.mayHoldMessages
-            || hasMessagesLeft
+            || hasMessagesLeft || !jobs.isEmpty
         {
             return now
         }
@@ -269,6 +274,7 @@ package final class Loop {
     }
 
     private func processPending() {
+        if !jobs.isEmpty { runJobs() }
         // Connections queued meanwhile wait for the next round, so a handler that wakes itself
         // cannot block the loop.
         var left = pending.count

@@ -14,6 +14,8 @@ enum TimerAction {
     case workAgain(Token)
     /// A datagram socket tries again after repeated receive failures.
     case receiveAgain(Token)
+    /// Handshakes wait for others that may take too long.
+    case turns
     case handler(LoopTimer)
 }
 
@@ -97,6 +99,7 @@ extension Loop {
                 if let connection = table.find(token) { updateReading(connection) }
             case .acceptAgain(let listener):
                 if acceptor.isBackingOff(listener) { startAccepting(listener) }
+            case .turns: endLongTurns()
             case .handler(let timer): fire(timer)
             }
             // Due timers continue in the next turn, after connections' events.

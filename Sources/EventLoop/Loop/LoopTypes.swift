@@ -109,6 +109,8 @@ package enum LoopMessage: Sendable {
     /// A new connection, with the host that it was counted for, if hosts are counted.
     case adopt(AcceptedStream, listener: Int, host: SocketAddress?)
     case run(@Sendable (Loop) -> Void)
+    /// A part of a task that lives on the loop.
+    case job(UnownedJob)
     case startAccepting
     case resumeAccepting
     /// Stops accepting. Connections in the backlog are accepted first, within this time.

@@ -23,7 +23,7 @@ final class Account: @unchecked Sendable {
     /// True for one end of a pipe, and for a connection that waits to become one.
     var isPiped = false
     /// The connection whose bytes a pipe sends to this one.
-    var source: Account?
+    weak var source: Account?
     /// The `sent` closures passed to writes, and how many of them were called.
     var promises = 0
     var tellings = 0

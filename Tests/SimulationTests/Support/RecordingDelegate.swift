@@ -22,6 +22,13 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     private(set) var shutDowns = 0
     private var told: [Token: [Told]] = [:]
 
+    func forgetDeeds() {
+        onOpened = nil
+        onTraffic = nil
+        onWritable = nil
+        onPreWrite = nil
+    }
+
     /// Returns a connection's callbacks since the last call.
     func take(_ token: Token) -> [Told] { told.removeValue(forKey: token) ?? [] }
 

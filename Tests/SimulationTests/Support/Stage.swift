@@ -181,6 +181,8 @@ final class Stage {
     /// Ends everything that is still open, like after a driver's failure, and checks that no
     /// resource is left.
     func finish() {
+        // They may hold this stage.
+        delegate.forgetDeeds()
         driver.waitError = SystemError(EIO, "wait")
         _ = loop.turn()
         loop.endAfterFailure()

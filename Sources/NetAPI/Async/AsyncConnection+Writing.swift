@@ -1,0 +1,74 @@
+internal import MillraceEventLoop
+
+/// Output in a task.
+extension AsyncConnection {
+    /// Writes bytes, which are sent soon. Suspends while more than the high mark of
+    /// `Options.Limits` waits for the peer. Throws if the connection has closed, with the reason.
+    public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws {
+        try checkOpen()
+        connection.write(bytes)
+        if !connection.isWritable { try await waitForRoom() }
+    }
+
+    /// Writes text as UTF-8, like `write` for bytes.
+    public nonisolated(nonsending) func write(_ text: String) async throws {
+        try checkOpen()
+        connection.write(text)
+        if !connection.isWritable { try await waitForRoom() }
+    }
+
+    /// Gathers bytes, and never waits: for the closures that get lent bytes. They are sent when the
+    /// task waits next. A task that only gathers calls `drained()` between, so that a peer that
+    /// does not read holds it back. Does nothing after a close.
+    public func gather(_ bytes: RawSpan) {
+        if isOpen { connection.write(bytes) }
+    }
+
+    /// Like `gather` for lent bytes.
+    public func gather(_ bytes: [UInt8]) {
+        if isOpen { connection.write(bytes) }
+    }
+
+    /// Like `gather` for lent bytes, with text as UTF-8.
+    public func gather(_ text: String) {
+        if isOpen { connection.write(text) }
+    }
+
+    /// Waits while too much output waits for the peer. Throws if the connection has closed.
+    public nonisolated(nonsending) func drained() async throws {
+        try checkOpen()
+        if !connection.isWritable { try await waitForRoom() }
+    }
+
+    /// Writes bytes, and returns when the kernel has them. Throws if it never will.
+    public nonisolated(nonsending) func send(_ bytes: [UInt8]) async throws {
+        try checkOpen()
+        let cause = await withUnsafeContinuation { continuation in
+            _ = connection.withCore { core in
+                bytes.withUnsafeBytes { bytes in
+                    core.write(connection.record, bytes) { cause in
+                        continuation.resume(returning: cause)
+                    }
+                }
+            }
+        }
+        guard cause != nil else { return }
+        try checkOpen()
+        throw NetError.closed
+    }
+
+    /// Ends our side of the stream after the written bytes. Reading goes on.
+    public func finish() {
+        if isOpen { connection.shutdownWrite() }
+    }
+
+    /// Sends the written bytes, then closes. Waits of the task return.
+    public func close() {
+        if isOpen { connection.close() }
+    }
+
+    /// Closes at once: unsent bytes are dropped, and the peer receives a reset.
+    public func abort() {
+        if isOpen { connection.abort() }
+    }
+}

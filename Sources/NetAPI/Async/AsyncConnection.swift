@@ -1,0 +1,237 @@
+package import MillraceEventLoop
+
+/// One connection in a task that lives on the connection's loop.
+///
+/// The task's code between two `await`s runs on the loop's thread, like a callback, and must not
+/// block. Calls on the connection therefore need neither a lock nor a change of the thread. A wait
+/// for input or for room suspends the task, and the loop goes on.
+///
+/// After a close, reads return the end or throw the reason, and writes throw. One task at a time
+/// may wait for input, and one for room.
+public final class AsyncConnection {
+    let connection: Connection
+    private let remote: LoopRemote
+    /// The Sendable form, for other tasks and threads.
+    public let handle: ConnectionHandle
+    /// Known until the end of the task, also after the close.
+    public let remoteAddress: Address
+    @exclusivity(unchecked) private var reader: Continuation?
+    @exclusivity(unchecked) private var writer: Continuation?
+    /// The reason, once the connection has closed.
+    @exclusivity(unchecked) private var reason: CloseReason?
+    @exclusivity(unchecked) private var hasPeerEnded = false
+    @exclusivity(unchecked) private var isCancelled = false
+    /// The number of limits of time around the task's present place.
+    @exclusivity(unchecked) private var limits = 0
+    /// The outermost of them that is over.
+    @exclusivity(unchecked) private var expired = Int.max
+    /// The library has paused reading, since the task does not read.
+    @exclusivity(unchecked) private var isHeldBack = false
+    @exclusivity(unchecked) private var task: Task<Void, Never>?
+
+    typealias Continuation = UnsafeContinuation<Void, Never>
+
+    /// Called on the loop.
+    init(_ connection: Connection) {
+        self.connection = connection
+        handle = connection.handle
+        remote = connection.loop.core.remote
+        remoteAddress = connection.remoteAddress
+        connection.context = self
+    }
+
+    /// Indicates whether the connection is open.
+    public var isOpen: Bool { reason == nil && connection.isOpen }
+
+    /// The real local address; `Address.unknown` after the close.
+    public var localAddress: Address { reason == nil ? connection.localAddress : .unknown }
+
+    /// The loop on which the connection and its task live.
+    public var loop: LoopHandle { LoopHandle(remote: remote) }
+
+    /// The filter below the connection's bytes. Package, for NetTLS.
+    package var streamFilter: (any StreamFilter)? {
+        reason == nil ? connection.streamFilter : nil
+    }
+
+    // MARK: The task
+
+    /// Runs `body` in a task of its own, which begins before this returns. Its end closes the
+    /// connection, its error is the reason.
+    func start(_ body: @escaping @Sendable (AsyncConnection) async throws -> Void) {
+        guard let core = connection.core else { return }
+        core.setBusy(connection.record, true)
+        // Unchecked: the task's executor is this loop, so the object stays on one thread.
+        nonisolated(unsafe) let this = self
+        task = Task(executorPreference: remote) {
+            do {
+                try await body(this)
+                this.finished(nil)
+            } catch {
+                this.finished(error)
+            }
+        }
+        core.runJobs()
+    }
+
+    func finished(_ error: (any Error)?) {
+        task = nil
+        guard reason == nil else { return }
+        connection.context = nil
+        reason = .local
+        _ = connection.withCore {
+            $0.close(connection.record, error.map { .handlerError($0) } ?? .local)
+        }
+    }
+
+    // MARK: Events
+
+    func hasInput() {
+        if let reader {
+            self.reader = nil
+            resume(reader)
+        } else if connection.buffered > Self.mostUnread && !isHeldBack {
+            isHeldBack = true
+            connection.pauseReading()
+        }
+    }
+
+    /// Unread bytes of a task that does not read. More are left to the kernel.
+    private static var mostUnread: Int { 65_536 }
+
+    func peerEnded() {
+        hasPeerEnded = true
+        interrupt(\.reader)
+    }
+
+    func hasRoom() { interrupt(\.writer) }
+
+    func closed(_ reason: CloseReason) {
+        guard self.reason == nil else { return }
+        self.reason = reason
+        task?.cancel()
+        interrupt(\.reader)
+        interrupt(\.writer)
+    }
+
+    /// The task that waits here was cancelled. Half of its conversation is useless to the peer.
+    func cancelled() {
+        isCancelled = true
+        connection.abort()
+        interrupt(\.reader)
+        interrupt(\.writer)
+    }
+
+    private func interrupt(_ place: ReferenceWritableKeyPath<AsyncConnection, Continuation?>) {
+        guard let waiting = self[keyPath: place] else { return }
+        self[keyPath: place] = nil
+        resume(waiting)
+    }
+
+    private func resume(_ waiting: Continuation) {
+        waiting.resume()
+        // Behind its loop's end the task goes on elsewhere.
+        connection.core?.runJobs()
+    }
+
+    // MARK: Waits
+
+    /// Waits until more than `count` bytes are unread. False at the peer's end of stream, and after
+    /// a close without an error.
+    nonisolated(nonsending) func hasMore(than count: Int) async throws -> Bool {
+        while true {
+            try check()
+            if reason != nil { return false }
+            if connection.buffered > count { return true }
+            if hasPeerEnded { return false }
+            await waitForInput()
+        }
+    }
+
+    private nonisolated(nonsending) func waitForInput() async {
+        precondition(reader == nil, "two tasks wait for input of one connection")
+        connection.isBusy = false
+        if isHeldBack {
+            isHeldBack = false
+            connection.resumeReading()
+        }
+        await withUnsafeContinuation { reader = $0 }
+        if reason == nil { connection.isBusy = true }
+    }
+
+    /// Waits until the peer has read enough of the output.
+    nonisolated(nonsending) func waitForRoom() async throws {
+        while true {
+            try checkOpen()
+            if connection.isWritable { return }
+            precondition(writer == nil, "two tasks wait for room of one connection")
+            await withUnsafeContinuation { writer = $0 }
+        }
+    }
+
+    /// Throws if the task should not go on.
+    private func check() throws {
+        if isCancelled { throw CancellationError() }
+        if expired <= limits { throw NetError.outOfTime }
+        if let error = reason?.failure { throw error }
+    }
+
+    /// Whether the connection can be asked for input. Behind the close its loop may be gone.
+    func isReadable() throws -> Bool {
+        try check()
+        return reason == nil
+    }
+
+    /// Throws if nothing more can be sent.
+    func checkOpen() throws {
+        try check()
+        guard isOpen else { throw NetError.closed }
+    }
+
+    /// Runs `body`, and interrupts its waits for this connection after `limit`, with an error
+    /// `.timedOut`. Waits for other things are not interrupted. Limits may be nested.
+    public nonisolated(nonsending) func withTimeout<R>(
+        _ limit: Duration, _ body: () async throws -> R
+    ) async throws -> R {
+        guard reason == nil else { return try await body() }
+        limits += 1
+        let level = limits
+        let timer = connection.schedule(after: limit) { [unowned self] _ in
+            expired = min(expired, level)
+            interrupt(\.reader)
+            interrupt(\.writer)
+        }
+        defer {
+            // Cancelled with the connection, whose loop may be gone.
+            if reason == nil { timer.cancel() }
+            limits -= 1
+            if expired == level { expired = .max }
+        }
+        return try await body()
+    }
+}
+
+@available(
+    *, unavailable, message: "an AsyncConnection stays with its task: send connection.handle"
+)
+extension AsyncConnection: Sendable {}
+
+extension CloseReason {
+    /// The error for a task whose connection closed for this reason; nil for an ordinary end.
+    fileprivate var failure: (any Error)? {
+        switch self {
+        case .local, .peer, .shutdown: nil
+        case .reset(let error): error
+        case .handlerError(let error): error
+        case .timeout: NetError.outOfTime
+        case .inboundOverflow, .outboundOverflow: NetError.overflowed
+        }
+    }
+}
+
+extension NetError {
+    fileprivate static let outOfTime = NetError(
+        .timedOut, "the time for the connection is over", "raise the limit or the time-out")
+    fileprivate static let overflowed = NetError(
+        .overloaded, "more bytes waited than the limits allow", "see Options.Limits")
+}

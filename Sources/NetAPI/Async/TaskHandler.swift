@@ -1,0 +1,74 @@
+/// The handler of connections with tasks: passes each event to the connection's task.
+struct TaskHandler: EventHandler, Sendable {
+    typealias Body = @Sendable (AsyncConnection) async throws -> Void
+    /// The task of each connection. Nil in a client, whose callers bring their own.
+    let body: Body?
+
+    func onOpen(_ connection: Connection) -> Action {
+        if let body { AsyncConnection(connection).start(body) }
+        return .none
+    }
+
+    func onTraffic(_ connection: Connection) -> Action {
+        stream(of: connection)?.hasInput()
+        return .none
+    }
+
+    func onWritable(_ connection: Connection) -> Action {
+        stream(of: connection)?.hasRoom()
+        return .none
+    }
+
+    func onHalfClose(_ connection: Connection) -> Action {
+        guard let stream = stream(of: connection) else {
+            // The call that made the connection has returned, or has not begun to use it.
+            return .none
+        }
+        stream.peerEnded()
+        return .none
+    }
+
+    func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
+        stream(of: connection)?.closed(reason)
+        return .none
+    }
+
+    private func stream(of connection: Connection) -> AsyncConnection? {
+        // The only kind of object that is kept there.
+        connection.context.map { unsafeDowncast($0, to: AsyncConnection.self) }
+    }
+}
+
+extension Options {
+    /// The options for connections with tasks: the end of the peer's stream is told, and the
+    /// task's own end closes.
+    var forTasks: Options {
+        var options = self
+        options.allowHalfClosure = true
+        return options
+    }
+}
+
+extension Server {
+    /// Creates a server whose every connection has a task, which begins when the connection opens
+    /// and lives on the connection's loop. The connection closes when `serve` returns; its error is
+    /// the reason then. A stop lets tasks finish: a connection counts as busy except while its task
+    /// waits for input. `Options.allowHalfClosure` is always on.
+    ///
+    /// Throws `.invalidAddress`, `.invalidOption` or `.backendUnavailable`. Nothing is bound yet.
+    public convenience init(
+        listen: Address..., options: Options = Options(),
+        serve: @escaping @Sendable (_ connection: AsyncConnection) async throws -> Void
+    ) throws(NetError) {
+        try self.init(listen: listen, options: options, serve: serve)
+    }
+
+    /// Creates a server with tasks, like `init(listen:options:serve:)`, for a list made at run
+    /// time.
+    public convenience init(
+        listen: [Address], options: Options = Options(),
+        serve: @escaping @Sendable (_ connection: AsyncConnection) async throws -> Void
+    ) throws(NetError) {
+        try self.init(TaskHandler(body: serve), listen: listen, options: options.forTasks)
+    }
+}
