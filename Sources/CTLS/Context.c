@@ -83,7 +83,10 @@ void mr_tls_set_keeps_buffers(SSL_CTX *context) {
 }
 
 bool mr_tls_set_groups(SSL_CTX *context, const char *groups) {
-    return SSL_CTX_set1_groups_list(context, groups);
+    bool is_set = SSL_CTX_set1_groups_list(context, groups);
+    // The caller may try another list.
+    if (!is_set) ERR_clear_error();
+    return is_set;
 }
 
 // MARK: Certificates

@@ -74,13 +74,29 @@ final class TLSContext: @unchecked Sendable {
             throw .invalidSetting(
                 "cipherSuites", list, "give suites of TLS 1.3, such as TLS_AES_256_GCM_SHA384")
         }
-        if let list = common.groups, !mr_tls_set_groups(pointer, list) {
-            throw .invalidSetting("groups", list, "give names such as X25519:P-256")
-        }
+        try apply(groups: common.groups)
         if let log = common.keyLog, !mr_tls_set_key_log(pointer, log.descriptor) {
             throw .fromLibrary("keyLog")
         }
     }
+
+    private func apply(groups: String?) throws(NetError) {
+        if let groups {
+            guard mr_tls_set_groups(pointer, groups) else {
+                throw .invalidSetting("groups", groups, "give names such as X25519:P-256")
+            }
+        } else if isServer {
+            // Older libraries do not know the first name, and an unknown one refuses the list.
+            _ = Self.curves.contains { mr_tls_set_groups(pointer, $0) }
+        }
+    }
+
+    /// The library's own list has the groups of finite fields too. A client that chooses ffdhe8192
+    /// costs the loop 160 ms, and itself next to nothing.
+    private static let curves = [
+        "X25519MLKEM768:X25519:P-256:X448:P-521:P-384", "X25519:P-256:X448:P-521:P-384",
+        "P-256:P-521:P-384",
+    ]
 
     /// Sets the protocols, in the order of preference.
     func set(protocols: [String], refuses: Bool) throws(NetError) {

@@ -14,7 +14,8 @@ public final class TLSServer: Sendable {
         public var cipherList: String?
         /// The suites of TLS 1.3, separated by colons; nil: the library's.
         public var cipherSuites: String?
-        /// The groups for the exchange of keys, separated by colons; nil: the library's.
+        /// The groups for the exchange of keys, separated by colons; nil: all curves that the
+        /// library has by default, and no finite field, whose handshakes may cost 160 ms.
         public var groups: String?
         /// The protocols that the handler speaks (ALPN), the preferred one first.
         public var applicationProtocols: [String] = []
