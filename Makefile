@@ -41,6 +41,7 @@ FIRST ?= 1
 SEED ?=
 SECONDS ?= 60
 STRESS ?=
+TLS_PEERS ?=
 BENCH ?= run
 RECORD ?=
 GATE ?= --rounds 12 --seconds 3
@@ -51,8 +52,8 @@ RELIABILITY ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-tls test-unit test-examples test-bench fuzz tidy examples \
-	release conformance demo guards hostile planted-bugs stress soak kernels reliability seeds \
-	seed tsan asan peers bench bench-record bench-gate format lint docs clean
+	release conformance demo guards hostile tls-peers planted-bugs stress soak kernels \
+	reliability seeds seed tsan asan peers bench bench-record bench-gate format lint docs clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -123,6 +124,9 @@ hostile: setup examples ## answers of http-server and kv-server to hostile input
 	MILLRACE_HOSTILE_TABLE=$(CURDIR)/.build/hostile.md $(TEST) --package-path Examples \
 		--scratch-path .build/examples --filter HostileInputTests
 	@cat .build/hostile.md
+
+tls-peers: setup examples ## TLS programs of other authors against the servers; TLS_PEERS=--long
+	Scripts/tls-peers $(TLS_PEERS)
 
 stress: setup examples ## the public API at random, strictly accounted; STRESS="--seed 7"
 	.build/bin/stress --seconds $(SECONDS) --backend epoll $(STRESS)
