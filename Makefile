@@ -32,7 +32,7 @@ FORMATTED = Package.swift Sources Tests \
 	$(wildcard Examples/Package.swift Examples/Sources Examples/Tests Benchmarks/Package.swift \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
-EXAMPLE_PROGRAMS = echo-server http-server kv-server chat proxy blocking-echo udp-echo \
+EXAMPLE_PROGRAMS = echo-server task-echo http-server kv-server chat proxy blocking-echo udp-echo \
 	fairness-server soak-server stress
 BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply c-uring-trial
 

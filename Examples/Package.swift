@@ -31,6 +31,10 @@ let package = Package(
             dependencies: ["ServerCommand", "ServerTLS", netAPI, argumentParser],
             swiftSettings: strict),
 
+        .executableTarget(
+            name: "task-echo", dependencies: ["ServerCommand", netAPI, argumentParser],
+            swiftSettings: strict),
+
         // HTTP/1.1 without sockets: bytes in, requests out.
         .target(name: "HTTPCodec", swiftSettings: strict),
         .executableTarget(

@@ -75,8 +75,8 @@ public struct LoopHandle: Sendable {
     let remote: LoopRemote
 
     /// Runs tasks and actors on the loop's thread: `Task(executorPreference:)`, or an actor's
-    /// `unownedExecutor`. Keep it as long as they use it. After the loop's end they go on elsewhere,
-    /// one at a time. Their code must not block.
+    /// `unownedExecutor`. Keep it as long as they use it. After the loop has ended they go on in
+    /// another place, one at a time. Their code must not block.
     public var executor: any TaskExecutor & SerialExecutor { remote }
 
     /// Runs `body` on the loop, in the order of each caller. Returns false, and `body` does not

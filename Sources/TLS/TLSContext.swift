@@ -67,8 +67,9 @@ final class TLSContext: @unchecked Sendable {
             throw .fromLibrary("minimumVersion")
         }
         if common.keepsBuffers { mr_tls_set_keeps_buffers(pointer) }
-        if let list = common.cipherList, SSL_CTX_set_cipher_list(pointer, list) != 1 {
-            throw .invalidSetting("cipherList", list, "give names that `openssl ciphers` knows")
+        let ciphers = common.cipherList ?? (isServer ? Self.ciphers : nil)
+        if let ciphers, SSL_CTX_set_cipher_list(pointer, ciphers) != 1 {
+            throw .invalidSetting("cipherList", ciphers, "give names that `openssl ciphers` knows")
         }
         if let list = common.cipherSuites, SSL_CTX_set_ciphersuites(pointer, list) != 1 {
             throw .invalidSetting(
@@ -90,6 +91,10 @@ final class TLSContext: @unchecked Sendable {
             _ = Self.curves.contains { mr_tls_set_groups(pointer, $0) }
         }
     }
+
+    /// Those of TLS 1.2 with keys of the connection's own and without CBC. The library's list has
+    /// others, with which a stolen key opens recorded traffic.
+    private static let ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
     /// The library's own list has the groups of finite fields too. A client that chooses ffdhe8192
     /// costs the loop 160 ms, and itself next to nothing.

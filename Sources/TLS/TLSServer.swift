@@ -10,7 +10,8 @@ public final class TLSServer: Sendable {
     public struct Settings: Sendable {
         /// The oldest version to accept.
         public var minimumVersion = TLSVersion.v12
-        /// The ciphers of TLS 1.2, in the form of `openssl ciphers`; nil: the library's.
+        /// The ciphers of TLS 1.2, in the form of `openssl ciphers`; nil: ECDHE with AES-GCM or
+        /// ChaCha20.
         public var cipherList: String?
         /// The suites of TLS 1.3, separated by colons; nil: the library's.
         public var cipherSuites: String?

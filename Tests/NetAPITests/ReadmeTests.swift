@@ -5,7 +5,7 @@ import Testing
 @Suite struct ReadmeTests {
     /// The examples of the README, in its order.
     static let names = [
-        "echo", "state", "frames", "timers", "client", "proxy", "offload", "tls", "tasks",
+        "echo", "state", "frames", "serve", "timers", "client", "proxy", "offload", "tls", "tasks",
         "restart", "per-loop", "statistics", "logging", "datagrams",
     ]
     /// The files in `Support` that hold the compiled examples.

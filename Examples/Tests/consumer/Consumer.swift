@@ -11,6 +11,7 @@ public enum Consumer {
     public typealias Ends = (
         Server, Client, Connection, ConnectionHandle, Datagram, DatagramSocket, Loop, LoopHandle
     )
+    public typealias Tasks = (AsyncConnection, AsyncConnection.Items<String>)
     public typealias Choices = (
         Address, Backend, ByteOrder, Loops, Options, Options.Balancer, Options.Limits, Options.TCP,
         Options.Timeouts, Options.UDP, Options.Unix, Options.Workers, Signal, SocketOption

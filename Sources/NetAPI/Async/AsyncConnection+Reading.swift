@@ -95,12 +95,15 @@ extension AsyncConnection {
     public struct Items<Element>: AsyncSequence, AsyncIteratorProtocol {
         let next: nonisolated(nonsending) () async throws -> Element?
 
+        /// Returns the sequence itself: it is consumed once.
         public func makeAsyncIterator() -> Self { self }
 
-        public func next(isolation actor: isolated (any Actor)?) async throws -> Element? {
+        /// Waits for the next item; nil at the peer's end.
+        public func next(isolation caller: isolated (any Actor)?) async throws -> Element? {
             try await next()
         }
 
+        /// Like `next(isolation:)`, for a caller without an actor.
         public func next() async throws -> Element? { try await self.next(isolation: nil) }
     }
 }

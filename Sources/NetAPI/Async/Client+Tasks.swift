@@ -1,5 +1,6 @@
 internal import MillraceEventLoop
 
+/// Connections that a task makes, uses and closes.
 extension Client {
     /// Creates a client for `withConnection` only. Throws `.invalidOption` or
     /// `.backendUnavailable`.

@@ -1,25 +1,28 @@
-/// The handler of connections with tasks: passes each event to the connection's task.
-struct TaskHandler: EventHandler, Sendable {
-    typealias Body = @Sendable (AsyncConnection) async throws -> Void
+/// The handler of connections with tasks: passes each event to the connection's task. Package, for
+/// simulations.
+package struct TaskHandler: EventHandler, Sendable {
+    package typealias Body = @Sendable (AsyncConnection) async throws -> Void
     /// The task of each connection. Nil in a client, whose callers bring their own.
     let body: Body?
 
-    func onOpen(_ connection: Connection) -> Action {
+    package init(body: Body?) { self.body = body }
+
+    package func onOpen(_ connection: Connection) -> Action {
         if let body { AsyncConnection(connection).start(body) }
         return .none
     }
 
-    func onTraffic(_ connection: Connection) -> Action {
+    package func onTraffic(_ connection: Connection) -> Action {
         stream(of: connection)?.hasInput()
         return .none
     }
 
-    func onWritable(_ connection: Connection) -> Action {
+    package func onWritable(_ connection: Connection) -> Action {
         stream(of: connection)?.hasRoom()
         return .none
     }
 
-    func onHalfClose(_ connection: Connection) -> Action {
+    package func onHalfClose(_ connection: Connection) -> Action {
         guard let stream = stream(of: connection) else {
             // The call that made the connection has returned, or has not begun to use it.
             return .none
@@ -28,7 +31,7 @@ struct TaskHandler: EventHandler, Sendable {
         return .none
     }
 
-    func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
+    package func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
         stream(of: connection)?.closed(reason)
         return .none
     }

@@ -29,6 +29,20 @@ func readmeRestart(_ old: Server) throws {
     // example: end
 }
 
+private func reply(to line: String) async throws -> String { line }
+
+func readmeServe() throws -> Server {
+    // example: begin serve
+    let server = try Server(listen: "tcp://127.0.0.1:9000") { connection in
+        for try await line in connection.lines(limit: 1024) {
+            let answer = try await reply(to: line)
+            try await connection.write(answer + "\r\n")
+        }
+    }
+    // example: end
+    return server
+}
+
 func readmeTLS() throws -> Never {
     // example: begin tls
     var options = Options(loops: .perCore)

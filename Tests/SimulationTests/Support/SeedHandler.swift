@@ -17,6 +17,7 @@ final class SeedHandler: EventHandler {
         case flooding
         case offloading
         case piping
+        case task
     }
 
     struct Refusal: Error {}
@@ -24,6 +25,8 @@ final class SeedHandler: EventHandler {
     var random: SeededRandom
     let ledger: Ledger
     private let habits: [Habit]
+    /// Serves the connections with tasks.
+    private(set) lazy var tasks = makeTasks()
     private let habit = PerConnection<Habit?>(nil)
     private let account = PerConnection<Account?>(nil)
     /// A connection that waits for another one to be piped to.
@@ -50,15 +53,20 @@ final class SeedHandler: EventHandler {
         account.opens += 1
         let habit = random.pick(habits)
         connection[self.habit] = habit
-        let taking: [Habit] = [.echo, .pausingEcho, .greetThenEcho, .offloading]
+        let taking: [Habit] = [.echo, .pausingEcho, .greetThenEcho, .offloading, .task]
         account.takesEverything = taking.contains(habit)
         switch habit {
         case .greetThenEcho: write(connection, some(random.below(40_000)))
         case .flooding: write(connection, some(200_000))
         case .piping: pair(connection)
+        case .task: return tasks.onOpen(connection)
         default: break
         }
         return .none
+    }
+
+    func onWritable(_ connection: Connection) -> Action {
+        connection[habit] == .task ? tasks.onWritable(connection) : .none
     }
 
     func onTraffic(_ connection: Connection) throws -> Action {
@@ -69,6 +77,7 @@ final class SeedHandler: EventHandler {
         promise(connection)
         switch connection[habit] {
         case nil: account.mistakes.append("its variable was lost")
+        case .task: return tasks.onTraffic(connection)
         case .echo, .greetThenEcho, .flooding: echo(connection, connection.buffered)
         case .partialEcho: echoPart(connection)
         case .offloading: answerLater(connection)
@@ -110,6 +119,7 @@ final class SeedHandler: EventHandler {
         if account.closes != 0 { account.mistakes.append("half-close after close") }
         // A reply would be mixed with the bytes of the pipe.
         if account.isPiped { return .none }
+        if connection[habit] == .task { return tasks.onHalfClose(connection) }
         write(connection, [1, 2, 3])
         return random.happens(700) ? .close : .none
     }
@@ -118,6 +128,7 @@ final class SeedHandler: EventHandler {
         let account = account(connection)
         account.closes += 1
         account.reason = reason
+        if connection[habit] == .task { _ = tasks.onClose(connection, reason) }
         if connection.isOpen { account.mistakes.append("open in onClose") }
         connection.write("never")
         return .none
@@ -125,7 +136,7 @@ final class SeedHandler: EventHandler {
 
     // MARK: Actions
 
-    private func account(_ connection: Connection) -> Account {
+    func account(_ connection: Connection) -> Account {
         guard let account = connection[account] else {
             preconditionFailure("a connection without the variable that onOpen set")
         }
@@ -143,7 +154,7 @@ final class SeedHandler: EventHandler {
         if connection.isOpen && !account.hasEnded { account.written += bytes }
     }
 
-    private func some(_ count: Int) -> [UInt8] {
+    func some(_ count: Int) -> [UInt8] {
         Array(PeerPattern.bytes(random.below(5), count: count))
     }
 
@@ -165,7 +176,7 @@ final class SeedHandler: EventHandler {
         }
     }
 
-    private func noteTaken(_ copy: [UInt8], _ account: Account) {
+    func noteTaken(_ copy: [UInt8], _ account: Account) {
         if let peer = account.peer,
             !copy.withUnsafeBytes({ PeerPattern.matches($0, peer, at: account.taken) })
         {
