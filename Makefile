@@ -34,7 +34,8 @@ FORMATTED = Package.swift Sources Tests \
 
 EXAMPLE_PROGRAMS = echo-server task-echo http-server kv-server chat proxy blocking-echo udp-echo \
 	fairness-server soak-server stress
-BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply c-uring-trial
+BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply \
+	c-uring-trial c-tls-echo tls-load-client
 
 SEEDS ?= 2000
 FIRST ?= 1
