@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from runner import compare, ending, fairness, hold, http, kv, run
+from runner import compare, ending, fairness, hold, http, kv, run, tls
 from runner.failure import Failure
 
 # Each module has add_options(parser) and run(options, refuse), which returns an exit status.
@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": (compare, "two commands, or both backends beside C, by processor time", {}),
     "http": (http, "http-server beside nginx, HAProxy and SwiftNIO", {}),
     "kv": (kv, "kv-server beside redis-server", {}),
+    "tls": (tls, "echo-server and http-server over TLS beside C, nginx and SwiftNIO", {}),
     "hold": (hold, "the memory of very many idle connections", {}),
     "fairness": (fairness, "waits of clients beside a peer that uses more than its share", {}),
 }

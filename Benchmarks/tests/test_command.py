@@ -1,6 +1,7 @@
 """Tests of the subcommands of `bench`: their options, their messages, and a short run of each that
 the other tests leave out."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ sys.path.insert(0, str(BENCHMARKS))
 from runner import http  # noqa: E402
 
 BENCH = BENCHMARKS / "bench"
-COMMANDS = ("run", "open", "compare", "http", "kv", "hold", "fairness")
+COMMANDS = ("run", "open", "compare", "http", "kv", "tls", "hold", "fairness")
 PATIENCE = 120
 
 
@@ -37,7 +38,7 @@ class CommandTests(unittest.TestCase):
 
     def test_without_its_tools_a_command_names_the_remedy(self):
         with tempfile.TemporaryDirectory() as empty:
-            for command, tool in (("http", "wrk"), ("kv", "redis-server")):
+            for command, tool in (("http", "wrk"), ("kv", "redis-server"), ("tls", "wrk")):
                 done = bench(command, env={"PATH": empty})
                 self.assertEqual((done.returncode, done.stdout, done.stderr),
                                  (1, "", f"{command}: no {tool}: `make peers` installs it\n"))
@@ -56,6 +57,18 @@ class CommandTests(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout.count("\n"), 2 + 2 * 2 * 4)
         self.assertRegex(done.stdout, r"\n\| SET \| 16 \| redis \| [\d,]+ \| 1\.00 \| [\d.]+ \| 1")
+
+    def test_servers_over_tls_take_turns(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = bench("tls", "--rounds", "1", "--seconds", "0.1", "--loads",
+                         "echo-64,resumed-1.3,idle", "--servers", "c,epoll", "--out", folder,
+                         "--name", "x")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            result = json.loads((pathlib.Path(folder) / "x.json").read_text())
+            page = (pathlib.Path(folder) / "x.md").read_text()
+        self.assertEqual([list(load["samples"]) for load in result["loads"]],
+                         [["epoll", "c"]] * 3)
+        self.assertRegex(page, r"\n\| C, epoll and OpenSSL \| [\d.]+ \| [\d.]+ \| 0% \| ")
 
     def test_idle_connections_are_held(self):
         done = bench("hold", "--connections", "50", "--servers", "c-epoll")
