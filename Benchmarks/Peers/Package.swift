@@ -13,6 +13,7 @@ let package = Package(
     dependencies: [
         .package(name: "millrace", path: "../.."),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
     ],
     targets: [
         .target(name: "Signals", swiftSettings: strict),
@@ -21,6 +22,10 @@ let package = Package(
         .executableTarget(
             name: "nio-http",
             dependencies: nio + ["Signals", .product(name: "NIOHTTP1", package: "swift-nio")],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "nio-tls-echo",
+            dependencies: nio + ["Signals", .product(name: "NIOSSL", package: "swift-nio-ssl")],
             swiftSettings: strict),
         .executableTarget(
             name: "timeout-echo",
