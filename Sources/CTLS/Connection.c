@@ -23,7 +23,8 @@ struct mr_tls {
     bool is_established;
     bool is_flooded;
     bool has_written;
-    char reason[256];
+    // Of the failure; NULL without one, since most connections have none.
+    char *reason;
 };
 
 // MARK: The BIO
@@ -102,7 +103,6 @@ mr_tls *mr_tls_new(SSL_CTX *context, bool is_server) {
         return NULL;
     }
     SSL_set_bio(connection->ssl, bio, bio);
-    SSL_set_app_data(connection->ssl, connection);
     SSL_set_msg_callback(connection->ssl, saw_message);
     SSL_set_msg_callback_arg(connection->ssl, connection);
     if (is_server) SSL_set_accept_state(connection->ssl);
@@ -112,6 +112,7 @@ mr_tls *mr_tls_new(SSL_CTX *context, bool is_server) {
 
 void mr_tls_free(mr_tls *connection) {
     SSL_free(connection->ssl);
+    free(connection->reason);
     free(connection);
 }
 
@@ -131,7 +132,9 @@ bool mr_tls_set_peer(
 void mr_tls_set_owner(mr_tls *connection, void *owner) { connection->owner = owner; }
 
 void *mr_tls_owner(SSL *ssl) {
-    mr_tls *connection = SSL_get_app_data(ssl);
+    // Not in the object's own data, for which the library would allocate a table.
+    BIO *bio = SSL_get_rbio(ssl);
+    mr_tls *connection = bio ? BIO_get_data(bio) : NULL;
     return connection ? connection->owner : NULL;
 }
 
@@ -151,9 +154,9 @@ static void forget_errors(void) {
 }
 
 static void note_reason(mr_tls *connection, int error) {
-    if (connection->reason[0]) return;
-    char *reason = connection->reason;
-    size_t size = sizeof connection->reason;
+    if (connection->reason) return;
+    char reason[256];
+    size_t size = sizeof reason;
     long verified = SSL_get_verify_result(connection->ssl);
     if (connection->is_flooded) {
         snprintf(reason, size, "more than %d messages without application data", MOST_MESSAGES);
@@ -162,6 +165,7 @@ static void note_reason(mr_tls *connection, int error) {
     } else if (!mr_tls_error(reason, size)) {
         snprintf(reason, size, "the library gives no reason (%d)", error);
     }
+    connection->reason = strdup(reason);
     forget_errors();
 }
 
@@ -268,7 +272,9 @@ bool mr_tls_update_keys(mr_tls *connection, mr_tls_output output, void *object) 
     return is_updated;
 }
 
-const char *mr_tls_reason(mr_tls *connection) { return connection->reason; }
+const char *mr_tls_reason(mr_tls *connection) {
+    return connection->reason ? connection->reason : "";
+}
 long mr_tls_verified(mr_tls *connection) { return SSL_get_verify_result(connection->ssl); }
 
 // MARK: What was agreed

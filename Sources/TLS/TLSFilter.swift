@@ -17,7 +17,7 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
     @exclusivity(unchecked) private var held: [UInt8] = []
     /// The name and address to which the connection was made.
     let peer: FilterPeer?
-    @exclusivity(unchecked) private var knownInfo: TLSInfo?
+    @exclusivity(unchecked) private var knownInfo: KnownInfo?
 
     struct Rules {
         var isServer: Bool
@@ -41,10 +41,16 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
 
     /// The result of the handshake, read from the library once.
     var info: TLSInfo {
-        if let knownInfo { return knownInfo }
+        if let knownInfo { return knownInfo.info }
         let info = TLSInfo(tls, verifies: rules.verifies)
-        knownInfo = info
+        knownInfo = KnownInfo(info)
         return info
+    }
+
+    /// Apart, so that a connection whose handler never asks is smaller.
+    private final class KnownInfo {
+        let info: TLSInfo
+        init(_ info: TLSInfo) { self.info = info }
     }
 
     private static var smallRecord: Int { 1_400 }
