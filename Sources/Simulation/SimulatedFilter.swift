@@ -50,7 +50,6 @@ package final class SimulatedFilter: StreamFilter {
         while true {
             result.plain += store(in: plain, from: result.plain)
             guard opened.isEmpty else { return result }
-            if random.happens(plan.pieces) && result.plain > 0 { return result }
             guard let (kind, bytes) = incoming.next(from: &self.wire) else { return result }
             if let event = handle(kind, bytes, wire) {
                 if case .failed = event { step = .over }

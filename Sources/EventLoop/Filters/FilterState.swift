@@ -14,16 +14,24 @@ package final class FilterState {
     @exclusivity(unchecked) var sealedTotal = 0
     @exclusivity(unchecked) private var sentTotal = 0
     let provider: any FilterProvider
-    let make: () throws -> any StreamFilter
-    /// We made the connection.
-    let isOwn: Bool
+    /// Makes the filter; nil when it has.
+    @exclusivity(unchecked) private var make: (() throws -> any StreamFilter)?
     /// The deadline of the handshake.
     let deadline: Nanoseconds
+    @exclusivity(unchecked) var turnBegan: Nanoseconds = 0
+    /// The error of a wire that ended before the peer's stream.
+    @exclusivity(unchecked) var cut: (any Error)?
+    /// The wire's bytes that wait for the handshake's turn, or for a computation.
+    @exclusivity(unchecked) var held: [UInt8] = []
+    /// Called when the handshake of an open connection has succeeded; nil for a new connection.
+    @exclusivity(unchecked) var secured: (() throws -> Void)?
+    // Small fields together, so that they share a word.
+    /// We made the connection.
+    let isOwn: Bool
     /// Waits for its turn. A peer that says nothing does not.
     @exclusivity(unchecked) var isQueued = false
     /// Counted among the loop's handshakes.
     @exclusivity(unchecked) var hasTurn = false
-    @exclusivity(unchecked) var turnBegan: Nanoseconds = 0
     @exclusivity(unchecked) package internal(set) var isEstablished = false
     /// The peer has ended its stream, or no more of it can be opened. Further bytes of the wire are
     /// dropped.
@@ -32,16 +40,10 @@ package final class FilterState {
     @exclusivity(unchecked) var isOutputOver = false
     /// Our end is on the wire, or the wire is broken: further bytes for it are dropped.
     @exclusivity(unchecked) var dropsOutput = false
-    /// The error of a wire that ended before the peer's stream.
-    @exclusivity(unchecked) var cut: (any Error)?
     /// The filter computes on another thread and must not be called.
     @exclusivity(unchecked) var isWorking = false
     /// The computation has ended, and the filter waits for its next call.
     @exclusivity(unchecked) var hasWorked = false
-    /// The wire's bytes that wait for the handshake's turn, or for a computation.
-    @exclusivity(unchecked) var held: [UInt8] = []
-    /// Called when the handshake of an open connection has succeeded; nil for a new connection.
-    @exclusivity(unchecked) var secured: (() throws -> Void)?
     private let chunks: ChunkPool
 
     init(
@@ -53,6 +55,14 @@ package final class FilterState {
         self.make = make
         self.deadline = deadline
         self.chunks = chunks
+    }
+
+    func makeFilter() throws -> any StreamFilter {
+        guard let make else { preconditionFailure("a second filter of one connection") }
+        self.make = nil
+        let made = try make()
+        filter = made
+        return made
     }
 
     /// Takes over the unsent bytes of a connection that had no filter until now. They go out as

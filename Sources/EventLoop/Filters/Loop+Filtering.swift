@@ -32,7 +32,7 @@ extension Loop {
         _ connection: ConnectionReference, _ state: FilterState, _ bytes: UnsafeRawBufferPointer
     ) {
         var rest = bytes[...]
-        // The filter may have more: `plain` was full, or it has kept bytes behind its handshake.
+        // The filter may have more: it has filled the memory, or kept bytes behind an event.
         var mayHaveMore = false
         repeat {
             guard opens(connection, state) else {
@@ -44,7 +44,7 @@ extension Loop {
             let opened = filter.open(
                 UnsafeRawBufferPointer(rebasing: rest), into: scratch, state.output)
             rest = rest.dropFirst(opened.taken)
-            mayHaveMore = opened.plain > 0
+            mayHaveMore = opened.plain == scratch.count
             if opened.plain > 0 {
                 deliver(
                     connection, UnsafeRawBufferPointer(rebasing: scratch.prefix(opened.plain)))

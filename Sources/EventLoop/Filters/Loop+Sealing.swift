@@ -98,6 +98,7 @@ extension Loop {
             state.wireIsEmpty()
             connection.lastSent = now
             counters.bytesOut.add(count)
+            guard !connection.outbound.isEmpty else { return }
         }
     }
 
@@ -112,6 +113,7 @@ extension Loop {
     private func seal(_ connection: ConnectionReference, _ state: FilterState) {
         guard state.isEstablished, !state.isOutputOver, let filter = state.filter else { return }
         while state.wire.count < Self.sealedAhead {
+            guard !connection.outbound.isEmpty else { return }
             guard let bytes = connection.outbound.nextToSend(chunks) else {
                 if let error = connection.outbound.fileError { fileFailed(connection, error) }
                 return

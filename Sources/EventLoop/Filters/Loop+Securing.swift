@@ -129,9 +129,7 @@ extension Loop {
 
     private func start(_ connection: ConnectionReference, _ state: FilterState) {
         do {
-            let filter = try state.make()
-            state.filter = filter
-            filter.start(state.output)
+            try state.makeFilter().start(state.output)
             sendSealed(connection)
         } catch {
             filterFailed(connection, state, error)

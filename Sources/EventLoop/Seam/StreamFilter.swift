@@ -10,9 +10,9 @@ package protocol StreamFilter: AnyObject {
     /// Takes bytes of the wire and stores those for the handler in `plain`. Bytes that wait for
     /// more of the wire are taken and kept in the filter.
     ///
-    /// The filter may return early, with an event or with `plain` full. It is called again, at last
-    /// without bytes, until it has taken all and has neither stored bytes nor an event. Not called
-    /// after `ended` or `failed`.
+    /// The filter may take a part only. It may keep opened bytes for the next call only if it
+    /// returns an event or has filled `plain`; then it is called again, if need be without bytes.
+    /// Not called after `ended` or `failed`.
     func open(
         _ sealed: UnsafeRawBufferPointer, into plain: UnsafeMutableRawBufferPointer,
         _ wire: WireOutput
