@@ -15,6 +15,8 @@ let package = Package(
         .library(name: "NetAPI", targets: ["NetAPI"]),
         // Apart, so that only its users need OpenSSL.
         .library(name: "NetTLS", targets: ["NetTLS"]),
+        // For the tests of programs: their handlers over a simulated network.
+        .library(name: "NetAPITesting", targets: ["NetAPITesting"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0")
@@ -50,10 +52,14 @@ let package = Package(
         .target(
             name: "NetTLS", dependencies: ["NetAPI", "MillraceEventLoop", "CMillraceTLS"],
             path: "Sources/TLS", swiftSettings: strict),
-        // The third driver: a script or a seed replaces the kernel. Not part of the product.
+        // The third driver: a script or a seed replaces the kernel. For tests only.
         .target(
             name: "MillraceSimulation", dependencies: ["MillraceEventLoop"],
             path: "Sources/Simulation", swiftSettings: strict),
+        .target(
+            name: "NetAPITesting",
+            dependencies: ["NetAPI", "MillraceEventLoop", "MillraceSimulation"],
+            path: "Sources/Testing", swiftSettings: strict),
 
         .testTarget(
             name: "EventLoopTests", dependencies: ["MillraceEventLoop"], swiftSettings: strict),
@@ -73,6 +79,9 @@ let package = Package(
             dependencies: [
                 "NetAPI", "NetTLS", "MillraceEventLoop", "CMillraceLinux", "CMillraceTLS",
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "NetAPITestingTests", dependencies: ["NetAPITesting", "NetAPI"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import MillraceEventLoop
+package import MillraceEventLoop
 
 /// The address of a listener or a socket: `tcp://host:port`, `tcp4://`, `tcp6://`, `udp://`,
 /// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`. With TLS: `tls://`,
@@ -14,9 +14,9 @@ internal import MillraceEventLoop
 public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {
     /// The address as it was written; for the real address of a socket, in the same form.
     public let description: String
-    let socketAddress: SocketAddress?
+    package let socketAddress: SocketAddress?
     let onlyV6: Bool
-    let isDatagram: Bool
+    package let isDatagram: Bool
     /// Indicates that neither host nor family was given: every address of the machine.
     let isAnyHost: Bool
     /// The descriptor of a socket that was bound elsewhere.
@@ -126,7 +126,9 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     }
 
     /// Converts a socket's own address.
-    init(_ socketAddress: SocketAddress?, isDatagram: Bool = false, isSecured: Bool = false) {
+    package init(
+        _ socketAddress: SocketAddress?, isDatagram: Bool = false, isSecured: Bool = false
+    ) {
         guard let socketAddress else {
             self = .unknown
             return

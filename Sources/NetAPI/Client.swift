@@ -7,7 +7,7 @@ internal import Synchronization
 /// All its methods may be called from any thread. Its connections live on its own loops, which it
 /// uses in turn.
 public final class Client: Sendable {
-    private let core: Server
+    package let core: Server
     private let turn = Atomic(0)
     /// Its connections are used by `withConnection`.
     let isForTasks: Bool
@@ -19,6 +19,17 @@ public final class Client: Sendable {
     ) throws(NetError) {
         isForTasks = handler is TaskHandler
         core = try Server([], options, isClient: true) { loop in (handler, loop == 0) }
+    }
+
+    /// Creates a client on a network without a kernel.
+    package init(
+        _ handler: some EventHandler & Sendable, _ options: Options, on backend: SimulatedBackend,
+        isForTasks: Bool = false
+    ) throws(NetError) {
+        self.isForTasks = isForTasks
+        core = try Server([], options, backend: backend, isClient: true) { loop in
+            (handler, loop == 0)
+        }
     }
 
     /// Starts the loops. Throws the errors of `Server.start`.

@@ -1,4 +1,4 @@
-internal import MillraceEventLoop
+package import MillraceEventLoop
 
 /// One event loop, for use on its own thread.
 public struct Loop {
@@ -78,6 +78,8 @@ public struct LoopHandle: Sendable {
     /// `unownedExecutor`. Keep it as long as they use it. After the loop has ended they go on in
     /// another place, one at a time. Their code must not block.
     public var executor: any TaskExecutor & SerialExecutor { remote }
+
+    package init(remote: LoopRemote) { self.remote = remote }
 
     /// Runs `body` on the loop, in the order of each caller. Returns false, and `body` does not
     /// run, if the loop has stopped or its mailbox is full.

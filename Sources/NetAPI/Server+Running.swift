@@ -1,6 +1,6 @@
 internal import Glibc
 internal import Logging
-internal import MillraceEventLoop
+package import MillraceEventLoop
 
 /// Running and stopping a server, and the signals of a program.
 extension Server {
@@ -180,7 +180,7 @@ public enum StopReason: Sendable {
     /// A callback of the loop threw, or the kernel refused to serve a loop.
     case failed(NetError)
 
-    init(_ cause: StopCause, _ signal: Signal?) {
+    package init(_ cause: StopCause, _ signal: Signal? = nil) {
         switch cause {
         case .requested: self = signal.map { .signal($0) } ?? .stopped
         case .shutdownAction: self = .shutdownAction

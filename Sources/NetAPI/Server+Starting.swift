@@ -123,11 +123,17 @@ extension Server {
     }
 
     /// Starts like `start`, but with every loop on this thread, where the caller turns them.
-    package func startStepped() throws -> [SteppedLoop] {
+    /// Throws the errors of `start`.
+    package func startStepped() throws(NetError) -> [SteppedLoop] {
         guard case .ours = begin() else { return [] }
-        let (group, listeners) = try bind()
-        started(group, realAddresses(listeners))
-        return try group.startStepped(listeners)
+        do {
+            let (group, listeners) = try bind()
+            started(group, realAddresses(listeners))
+            return try group.startStepped(listeners)
+        } catch {
+            failed()
+            throw NetError(startFailed: error)
+        }
     }
 }
 

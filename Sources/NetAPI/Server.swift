@@ -7,12 +7,12 @@ package import MillraceEventLoop
 /// runs until it is stopped, even without a reference to it. A stop is final, also before the
 /// start: make another server.
 public final class Server: Sendable {
-    let options: Options
+    package let options: Options
     let listenAddresses: [Address]
     let configuration: LoopGroup.Configuration
     let chosen: ChosenBackend
     let logger: Logger
-    let workers: WorkerPool
+    package let workers: WorkerPool
     typealias MakeHandler =
         @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
     /// The factory of the handlers, kept until the end.
@@ -54,12 +54,15 @@ public final class Server: Sendable {
         try self.init(listen, options, handler: H.self) { _ in (make(), true) }
     }
 
-    convenience init(
+    /// Creates a server with the checks of the public initializers. `handler` is the type of the
+    /// program's handlers.
+    package convenience init(
         _ listen: [Address], _ options: Options, handler: any LoopHandler.Type,
+        backend: SimulatedBackend? = nil,
         _ makeHandler: @escaping @Sendable (Int) -> (handler: any LoopHandler, isPrimary: Bool)
     ) throws(NetError) {
         try Self.check(handler, listen)
-        try self.init(listen, options, makeHandler)
+        try self.init(listen, options, backend: backend, makeHandler)
     }
 
     /// Checks that the handler has the callback for each listed address. Without it the handler
@@ -101,7 +104,7 @@ public final class Server: Sendable {
         self.options = options
         workers = WorkerPool(
             threads: options.workers.threads, queued: options.workers.queued,
-            runsAtOnce: backend != nil)
+            running: backend?.workers ?? .onThreads)
         var configuration = try options.configuration()
         // A client has no acceptor that hands connections out: each loop connects for itself.
         if isClient { configuration.reusePort = true }
@@ -214,7 +217,7 @@ public final class Server: Sendable {
         }
     }
 
-    var group: LoopGroup? {
+    package var group: LoopGroup? {
         state.withLock { state in
             if case .started(let group, _) = state { group } else { nil }
         }
@@ -224,11 +227,13 @@ public final class Server: Sendable {
 /// A backend without a kernel, for simulations.
 package struct SimulatedBackend {
     let chosen: ChosenBackend
+    let workers: WorkerPool.Running
 
     package init(
-        sockets: any Sockets,
+        sockets: any Sockets, workers: WorkerPool.Running = .atOnce,
         makeDriver: @escaping @Sendable () throws(SystemError) -> any Driver
     ) {
+        self.workers = workers
         chosen = ChosenBackend(
             backend: Backend(description: "simulated"), fallBack: FallBack(nil),
             makeDriver: { _ in try makeDriver() },

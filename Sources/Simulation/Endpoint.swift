@@ -105,6 +105,12 @@ package final class Endpoint {
         return .taken(taken)
     }
 
+    /// Changes the number of unread bytes that this end holds.
+    func setCapacity(_ capacity: Int) {
+        incoming.capacity = capacity
+        other?.onChange?()
+    }
+
     func shutdownWrite() {
         guard !hasSentEnd, !isClosed else { return }
         hasSentEnd = true

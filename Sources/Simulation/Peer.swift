@@ -44,6 +44,12 @@ package final class Peer {
     init(network: SimulatedNetwork) { self.network = network }
 
     package var localAddress: SocketAddress? { endpoint?.local }
+    package var remoteAddress: SocketAddress? { endpoint?.remote }
+    /// The unread bytes that this side holds, at most; the server cannot send more.
+    package var window: Int {
+        get { endpoint?.incoming.capacity ?? 0 }
+        set { endpoint?.setCapacity(newValue) }
+    }
     /// Bytes passed to `send` that have not left.
     package var unsentCount: Int { outbox.count }
     /// Bytes that the server's kernel had accepted, and that a reset dropped before they were read

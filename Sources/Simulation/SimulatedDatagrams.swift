@@ -118,6 +118,8 @@ package final class SimulatedDatagramPeer {
     package private(set) var received: [[UInt8]] = []
     /// The senders of the received datagrams, in the same order.
     package private(set) var senders: [SocketAddress] = []
+    /// Called for each received datagram.
+    package var onArrival: (([UInt8]) -> Void)?
     private unowned let network: SimulatedNetwork
 
     init(address: SocketAddress, network: SimulatedNetwork) {
@@ -135,6 +137,7 @@ package final class SimulatedDatagramPeer {
     func arrive(_ bytes: [UInt8], from sender: SocketAddress) {
         received.append(bytes)
         senders.append(sender)
+        onArrival?(bytes)
     }
 }
 

@@ -206,6 +206,9 @@ package final class SimulatedDriver: Driver {
         awake.append(port)
     }
 
+    /// Whether the port is attached and its `closed` is still to come.
+    func owns(_ port: Port) -> Bool { ports[port.token] === port }
+
     func forget(_ port: Port) {
         port.becomeIdle()
         ports[port.token] = nil

@@ -23,6 +23,8 @@ package final class SimulatedNetwork: @unchecked Sendable {
     var listeners: [SimulatedListener] = []
     var datagramSockets: [SimulatedDatagramSocket] = []
     var datagramPeers: [SimulatedDatagramPeer] = []
+    /// The scripted servers, by their addresses.
+    package internal(set) var upstreams: [SocketAddress: SimulatedUpstream] = [:]
     var nextPort: UInt16 = 40_000
     var nextInode: UInt64 = 1
     private var nextPeerPort: UInt16 = 50_000
@@ -65,21 +67,21 @@ package final class SimulatedNetwork: @unchecked Sendable {
     // MARK: Peers
 
     /// Creates a peer that connects after `delay`. Bytes passed to its `send` before that leave
-    /// when it is connected.
+    /// when it is connected. `host` is the peer's own, which is the same machine by default.
     package func connect(
-        to address: SocketAddress, after delay: Nanoseconds = 0
+        to address: SocketAddress, from host: SocketAddress? = nil, after delay: Nanoseconds = 0
     ) -> Peer {
         let peer = Peer(network: self)
         peers.append(peer)
-        schedule(after: delay) { self.attempt(peer, address) }
+        schedule(after: delay) { self.attempt(peer, address, host) }
         return peer
     }
 
-    private func attempt(_ peer: Peer, _ address: SocketAddress) {
+    private func attempt(_ peer: Peer, _ address: SocketAddress, _ host: SocketAddress?) {
         guard peer.state == .connecting else { return }
-        switch joinListener(at: address) {
+        switch joinListener(at: address, from: host) {
         case .joined(let client): peer.establish(client)
-        case .full: schedule(after: Self.connectRetry) { self.attempt(peer, address) }
+        case .full: schedule(after: Self.connectRetry) { self.attempt(peer, address, host) }
         case .nobody: peer.refuse()
         }
     }
@@ -91,22 +93,40 @@ package final class SimulatedNetwork: @unchecked Sendable {
         case nobody
     }
 
-    func joinListener(at address: SocketAddress) -> Joining {
+    func joinListener(at address: SocketAddress, from host: SocketAddress? = nil) -> Joining {
         let open = listeners.filter { $0.answers(address) }
         guard !open.isEmpty else { return .nobody }
         let listener = random.pick(open)
         if listener.isFull { return .full }
-        let source = peerAddress(for: address)
-        let server = Endpoint(
-            local: address, remote: source, capacity: random.within(plan.capacity),
-            resetKeepsInput: random.happens(plan.resetsKeepInput))
-        // A reset drops a peer's unread bytes, which is the worst case that a kernel allows.
-        let client = Endpoint(
-            local: source, remote: address, capacity: random.within(plan.capacity),
-            resetKeepsInput: false)
-        Endpoint.join(server, client)
+        let (server, client) = makeStream(
+            to: address, from: host, isFromLoop: false)
         listener.enqueue(server)
         return .joined(client)
+    }
+
+    /// Makes both ends of a stream. `isFromLoop`: a loop connects to a peer, not a peer to a loop.
+    func makeStream(
+        to address: SocketAddress, from host: SocketAddress? = nil, isFromLoop: Bool
+    ) -> (server: Endpoint, client: Endpoint) {
+        let own = peerAddress(for: address)
+        let source = host?.sharingPort(of: own) ?? own
+        // A reset drops a peer's unread bytes, which is the worst case that a kernel allows.
+        let server = Endpoint(
+            local: address, remote: source, capacity: random.within(plan.capacity),
+            resetKeepsInput: !isFromLoop && random.happens(plan.resetsKeepInput))
+        let client = Endpoint(
+            local: source, remote: address, capacity: random.within(plan.capacity),
+            resetKeepsInput: isFromLoop && random.happens(plan.resetsKeepInput))
+        Endpoint.join(server, client)
+        return (server, client)
+    }
+
+    /// Makes a peer of the end of a stream that a loop has connected.
+    func accept(_ endpoint: Endpoint) -> Peer {
+        let peer = Peer(network: self)
+        peers.append(peer)
+        peer.establish(endpoint)
+        return peer
     }
 
     /// Connects an unconnected socket for a script, like a kernel before it reports the connect.
@@ -128,6 +148,10 @@ package final class SimulatedNetwork: @unchecked Sendable {
         case .v6: .v6(IPv6Bytes(high: 0, low: UInt64(1).bigEndian), port: nextPeerPort, scope: 0)
         case .unix: .unix("", abstract: false)
         }
+    }
+
+    package func isListening(at address: SocketAddress) -> Bool {
+        listeners.contains { $0.answers(address) }
     }
 
     // MARK: Descriptors

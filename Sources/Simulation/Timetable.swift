@@ -2,7 +2,7 @@ import MillraceEventLoop
 
 /// Scheduled actions by virtual time, in a binary heap. Actions of the same time run in the order
 /// in which they were added.
-struct Timetable {
+package struct Timetable {
     private struct Entry {
         let time: Nanoseconds
         let order: UInt64
@@ -14,9 +14,11 @@ struct Timetable {
     private var heap: [Entry] = []
     private var order: UInt64 = 0
 
-    var nextTime: Nanoseconds? { heap.first?.time }
+    package init() {}
 
-    mutating func add(at time: Nanoseconds, _ action: @escaping () -> Void) {
+    package var nextTime: Nanoseconds? { heap.first?.time }
+
+    package mutating func add(at time: Nanoseconds, _ action: @escaping () -> Void) {
         order += 1
         heap.append(Entry(time: time, order: order, action: action))
         var child = heap.count - 1
@@ -29,7 +31,9 @@ struct Timetable {
     }
 
     /// Removes and returns the first action due at or before `time`, with its own time.
-    mutating func takeFirst(by time: Nanoseconds) -> (time: Nanoseconds, action: () -> Void)? {
+    package mutating func takeFirst(
+        by time: Nanoseconds
+    ) -> (time: Nanoseconds, action: () -> Void)? {
         guard let first = heap.first, first.time <= time else { return nil }
         let last = heap.removeLast()
         if !heap.isEmpty {

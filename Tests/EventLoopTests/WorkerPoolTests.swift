@@ -55,6 +55,20 @@ import Testing
         pool.stop()
     }
 
+    @Test("a pool that runs jobs when asked keeps their order and its limits")
+    func workWaitsUntilAsked() {
+        let pool = WorkerPool(threads: 2, queued: 1, running: .whenAsked)
+        let done = Monitor<[Int]>([])
+        for number in 0..<3 { #expect(pool.submit { done.update { $0.append(number) } }) }
+        #expect(!pool.submit {})
+        #expect(pool.waiting == 3 && pool.refusals == 1 && done.withLock { $0 } == [])
+        #expect(pool.runNext() && pool.runNext())
+        #expect(done.withLock { $0 } == [0, 1])
+        pool.stop()
+        #expect(!pool.runNext() && !pool.submit {})
+        #expect(done.withLock { $0 } == [0, 1])
+    }
+
     /// A process that blocking work spawns inherits the mask. Loops start the threads and block all
     /// signals.
     @Test("a job blocks the same signals as the thread that created the pool")

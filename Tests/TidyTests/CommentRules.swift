@@ -27,7 +27,7 @@ extension Rule {
     /// too.
     static let documentation = Rule(
         name: "documentation",
-        applies: { $0.isSwift && $0.isUnder("Sources/NetAPI") },
+        applies: { $0.isSwift && $0.isUnder("Sources/NetAPI", "Sources/Testing") },
         violations: { file in
             let requirements = publicRequirements(in: file)
             let described = Set(requirements.compactMap { declaredName(file.code[$0]) })

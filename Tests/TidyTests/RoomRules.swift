@@ -7,6 +7,7 @@ extension Rule {
         "Uring": ["CMillraceLinux", "CMillraceURing", "MillraceEventLoop"],
         "Simulation": ["MillraceEventLoop"],
         "NetAPI": ["CMillraceLinux", "MillraceEventLoop", "Logging"],
+        "Testing": ["MillraceEventLoop", "MillraceSimulation", "NetAPI"],
         "TLS": ["CMillraceTLS", "MillraceEventLoop", "NetAPI"],
     ]
     /// The one file that names the backends.

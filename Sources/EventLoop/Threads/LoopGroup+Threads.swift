@@ -130,7 +130,7 @@ extension LoopGroup {
     // MARK: One thread for all
 
     /// Makes every loop on this thread and begins to accept. The caller runs their turns, in any
-    /// order, until each has ended.
+    /// order, until each has ended. After an error no loop runs and no address stays bound.
     package func startStepped(_ listeners: Listeners) throws -> [SteppedLoop] {
         var drivers: [any Driver] = []
         var remotes: [LoopRemote] = []
@@ -148,7 +148,13 @@ extension LoopGroup {
         let loops = remotes.indices.map {
             makeLoop($0, drivers[$0], remotes, listeners.perLoop[$0])
         }
-        for loop in loops { try loop.asCurrent { try loop.boot() } }
+        do {
+            for loop in loops { try loop.asCurrent { try loop.boot() } }
+        } catch {
+            for loop in loops { loop.asCurrent { loop.abandon() } }
+            for _ in loops { loopEnded() }
+            throw error
+        }
         post(.startAccepting)
         if let stop = state.withLock({ $0.stop }) { post(.stopAccepting(within: stop.within)) }
         return loops.map { SteppedLoop(loop: $0, group: self) }

@@ -4,6 +4,15 @@ import Synchronization
 package final class WorkerPool: Sendable {
     package typealias Work = @Sendable () -> Void
 
+    /// The place at which the work runs.
+    package enum Running: Sendable {
+        case onThreads
+        /// For simulations: on the thread of `submit`, inside it.
+        case atOnce
+        /// For simulations: on the thread that calls `runNext`.
+        case whenAsked
+    }
+
     private struct State {
         /// A slot is set to nil when its work starts, so the pool keeps no work that has run.
         var queue: [Work?] = []
@@ -36,16 +45,14 @@ package final class WorkerPool: Sendable {
     private let skipped = Atomic(0)
     private let threadLimit: Int
     private let queueLimit: Int
-    private let runsAtOnce: Bool
+    private let running: Running
     /// The masks of the thread that makes the pool. Loops start the pool's threads, but block every
     /// signal and may be bound to a processor. Blocking work would share that processor, and a
     /// process that it spawns would receive no signals.
     private let surroundings = ThreadSurroundings.current
 
-    /// Makes a pool. With `runsAtOnce`, for simulations, `submit` runs the work on the caller's
-    /// thread.
-    package init(threads: Int, queued: Int, runsAtOnce: Bool = false) {
-        self.runsAtOnce = runsAtOnce
+    package init(threads: Int, queued: Int, running: Running = .onThreads) {
+        self.running = running
         threadLimit = threads
         queueLimit = queued
     }
@@ -53,7 +60,7 @@ package final class WorkerPool: Sendable {
     /// Queues work, from any thread. False if the queue is full, no thread can be started, or after
     /// `stop`.
     package func submit(_ work: @escaping Work) -> Bool {
-        guard !runsAtOnce else {
+        if case .atOnce = running {
             work()
             return true
         }
@@ -64,6 +71,7 @@ package final class WorkerPool: Sendable {
                 state.refused += 1
                 return false
             }
+            if case .whenAsked = running { return enqueueUnasked(work, &state) }
             if state.idle <= state.waiting, state.threads < threadLimit, startThread() {
                 state.threads += 1
                 state.idle += 1
@@ -75,6 +83,23 @@ package final class WorkerPool: Sendable {
             state.queue.append(work)
             return true
         }
+    }
+
+    /// Queues work for `runNext`. The queue has room for the work that threads would run.
+    private func enqueueUnasked(_ work: @escaping Work, _ state: inout State) -> Bool {
+        guard state.waiting - threadLimit < queueLimit else {
+            state.refused += 1
+            return false
+        }
+        state.queue.append(work)
+        return true
+    }
+
+    /// Runs the first queued work on this thread. False if there is none.
+    package func runNext() -> Bool {
+        guard let work = state.update({ $0.take() }) else { return false }
+        work()
+        return true
     }
 
     /// The number of queued closures.

@@ -44,7 +44,7 @@ final class SeedRun {
             filters = SimulatedFilters(
                 seed: filterRandom.next(), plan: plan,
                 workers: filterRandom.happens(500)
-                    ? WorkerPool(threads: 1, queued: 1, runsAtOnce: true) : nil)
+                    ? WorkerPool(threads: 1, queued: 1, running: .atOnce) : nil)
         } else {
             filters = nil
         }

@@ -1,0 +1,119 @@
+/// Tests of virtual time: ticks, timers, stops and scripts.
+import NetAPI
+import NetAPITesting
+import Testing
+
+@Suite struct ClockTests {
+    private struct Ticking: EventHandler {
+        func onTick(_ loop: Loop) -> Tick {
+            for connection in loop.connections { connection.write("t") }
+            return .after(.seconds(10))
+        }
+
+        func onTraffic(_ connection: Connection) -> Action {
+            let text = String(decoding: connection.next())
+            connection.schedule(after: .milliseconds(1500)) { $0.write(text) }
+            return .none
+        }
+    }
+
+    @Test("ticks and timers run when their time has come", arguments: [1, 2])
+    func timers(_ loops: Int) throws {
+        let server = try TestServer(options: options(loops: loops)) { Ticking() }
+        let peer = try server.connect()
+        server.advance(by: .seconds(35))
+        #expect(peer.take() == "ttt")
+        peer.send("a")
+        server.advance(by: .milliseconds(1499))
+        #expect(peer.take().isEmpty)
+        server.advance(by: .milliseconds(1))
+        #expect(peer.take() == "a")
+    }
+
+    @Test("a script's steps run in the order of their times, and may send")
+    func script() throws {
+        let server = try TestServer(LineHandler())
+        let peer = try server.connect()
+        server.network.after(.seconds(2)) { peer.send("B\r\n") }
+        server.network.after(.seconds(1)) { peer.send("A\r\n") }
+        server.network.after(.seconds(3)) { peer.finish() }
+        #expect(peer.received.isEmpty)
+        server.advance(by: .seconds(2))
+        #expect(peer.received.lines == ["-A?", "-B?"] && peer.end == .open)
+        server.advance(by: .seconds(1))
+        #expect(peer.end == .closed && server.closes == [.peer])
+    }
+
+    /// Answers `work` after three seconds, and is busy until then.
+    private struct Working: EventHandler {
+        func onTraffic(_ connection: Connection) -> Action {
+            connection.discardAll()
+            connection.isBusy = true
+            connection.schedule(after: .seconds(3)) {
+                $0.write("done")
+                $0.isBusy = false
+            }
+            return .none
+        }
+    }
+
+    @Test("a stop lets a busy connection end its work, and closes a quiet one", arguments: [1, 2])
+    func drain(_ loops: Int) throws {
+        let server = try TestServer(Working(), options: options(loops: loops))
+        let busy = try server.connect()
+        let quiet = try server.connect()
+        busy.send("work")
+        server.requestStop(within: .seconds(60))
+        server.advance(by: .seconds(1))
+        #expect(quiet.end == .closed && busy.end == .open && !server.hasEnded)
+        quiet.close()
+        let time = try server.stop(within: .seconds(60))
+        #expect(busy.received == "done" && busy.end == .closed)
+        #expect(time >= .seconds(2) && time < .seconds(20))
+        #expect(server.closes == [.shutdown, .shutdown] && server.hasEnded)
+    }
+
+    @Test("a stop cuts a connection that works for too long")
+    func deadline() throws {
+        let server = try TestServer(Working())
+        let busy = try server.connect()
+        busy.send("work")
+        try server.stop(within: .seconds(1))
+        #expect(busy.received.isEmpty && busy.end != .open && server.closes == [.shutdown])
+    }
+
+    private struct Leaving: EventHandler {
+        func onTraffic(_ connection: Connection) -> Action { .shutdown }
+    }
+
+    @Test("a handler can stop its server, and the reason is known")
+    func shutdown() throws {
+        let server = try TestServer(Leaving())
+        let peer = try server.connect()
+        #expect(server.stopReason == nil)
+        peer.send("x")
+        server.advance(by: .seconds(30))
+        #expect(server.hasEnded && peer.end == .closed)
+        guard case .shutdownAction = server.stopReason else {
+            Issue.record("stopped by \(String(describing: server.stopReason))")
+            return
+        }
+    }
+
+    private struct Restless: EventHandler {
+        func onTraffic(_ connection: Connection) -> Action {
+            connection.handle.wake()
+            return .none
+        }
+    }
+
+    @Test("a handler that keeps its loop busy for ever is a problem, not a hang")
+    func restless() throws {
+        let server = try TestServer(Restless())
+        let peer = try server.connect()
+        #expect(throws: Never.self) { try server.network.checkProblems() }
+        peer.send("x")
+        #expect(server.network.problems == ["a loop has work at one moment without an end"])
+        #expect(throws: TestFailure.self) { try server.network.checkProblems() }
+    }
+}
