@@ -31,6 +31,10 @@ package final class Peer {
     /// The pace at which the peer reads by itself; nil if it never does. Slow readers have a pace.
     package var reading: Pace? { didSet { wake() } }
     package var writing = Pace.unlimited { didSet { wake() } }
+    /// Return the pace of one read or write, by the bytes that wait for it, in place of `reading`
+    /// and `writing`. So a seed can cut a stream in pieces of any sizes.
+    package var nextRead: ((_ waiting: Int) -> Pace)?
+    package var nextWrite: ((_ waiting: Int) -> Pace)?
 
     private unowned let network: SimulatedNetwork
     private var endpoint: Endpoint?
@@ -144,11 +148,12 @@ package final class Peer {
     private func readAtPace() {
         guard let reading, let endpoint, endpoint.isReadable, !isOver else { return }
         if network.now >= readsFrom {
-            read(atMost: reading.bytes)
-            while reading.every == 0 && endpoint.incoming.count > 0 { read(atMost: reading.bytes) }
+            let pace = nextRead?(endpoint.incoming.count) ?? reading
+            read(atMost: pace.bytes)
+            while pace.every == 0 && endpoint.incoming.count > 0 { read(atMost: pace.bytes) }
             // An end after the last byte is seen with that byte.
             if endpoint.incoming.count == 0 && endpoint.isReadable { read(atMost: 1) }
-            readsFrom = network.now + reading.every
+            readsFrom = network.now + pace.every
         }
         guard endpoint.isReadable, !isOver, !hasNextRead else { return }
         hasNextRead = true
@@ -165,7 +170,8 @@ package final class Peer {
     private func flush() {
         guard state == .connected, let endpoint else { return }
         while outbox.count > 0, network.now >= writesFrom {
-            let share = min(writing.bytes, outbox.count)
+            let pace = nextWrite?(outbox.count) ?? writing
+            let share = min(pace.bytes, outbox.count)
             let outcome = outbox.withBytes {
                 endpoint.write(UnsafeRawBufferPointer(rebasing: $0.prefix(share)))
             }
@@ -175,9 +181,9 @@ package final class Peer {
             }
             outbox.drop(taken)
             sentCount += taken
-            guard writing.every > 0 else { continue }
-            writesFrom = network.now + writing.every
-            network.schedule(after: writing.every) { [self] in flush() }
+            guard pace.every > 0 else { continue }
+            writesFrom = network.now + pace.every
+            network.schedule(after: pace.every) { [self] in flush() }
         }
         if endsWhenSent && outbox.count == 0 { endpoint.shutdownWrite() }
     }

@@ -14,9 +14,10 @@ final class Engine {
     private(set) var log: [String] = []
     private(set) var hosts: [Host] = []
     private var records: [HandlerRecord] = []
-    /// Draws of the test and of peers. Apart from those of the order, so that they do not shift
-    /// each other.
+    /// The draws of the test, of peers, and of the order of loops. Each has its own source, so that
+    /// the draws of one do not shift those of another.
     var random: SeededRandom
+    var peerRandom: SeededRandom
     private var orderRandom: SeededRandom
     private let shuffles: Bool
     /// The test's own actions at later times.
@@ -24,8 +25,9 @@ final class Engine {
     private var isRunning = false
     private var holds = 0
 
-    /// The most rounds at one moment of the clock, and between two moments that a test chose.
+    /// The most rounds at one moment of the clock, and the most moments until nothing moves.
     private static let mostRounds = 20_000
+    private static let mostSteps = 300_000
     private static let mostLines = 20_000
 
     init(seed: UInt64, _ faults: Faults) {
@@ -33,6 +35,7 @@ final class Engine {
         mixture = FaultMixture(faults, &random)
         simulated = SimulatedNetwork(seed: random.next(), plan: mixture.network)
         orderRandom = random.fork()
+        peerRandom = random.fork()
         shuffles = faults.contains(.order)
         self.random = random
         start = simulated.now
@@ -85,6 +88,19 @@ final class Engine {
         problems.append(problem)
     }
 
+    /// Draws the size of a peer's next piece and the pause after it. Mixed sizes cut short messages
+    /// too, and move long ones in few steps.
+    func drawPace(of waiting: Int) -> Peer.Pace {
+        let count = max(1, waiting)
+        let bytes =
+            switch peerRandom.below(3) {
+            case 0: peerRandom.within(1...min(count, 8))
+            case 1: peerRandom.within(1...count)
+            default: count
+            }
+        return .init(bytes: bytes, every: peerRandom.pick([1, 20_000, 200_000]))
+    }
+
     // MARK: Running
 
     func schedule(after delay: Nanoseconds, _ action: @escaping () -> Void) {
@@ -133,7 +149,7 @@ final class Engine {
                 return isDone()
             }
             steps += 1
-            if end == nil && steps == Self.mostRounds {
+            if end == nil && steps == Self.mostSteps {
                 noteProblem("bytes move without an end")
                 break
             }

@@ -32,7 +32,6 @@ public final class TestPeer {
     private var noted = 0
     /// Marks the readers of an earlier pace as outdated.
     private var paceNumber = 0
-    private let usualPace: Peer.Pace
     private var onReceive: ((TestPeer, TestBytes) -> Void)?
     /// The number of sends and reads until the peer leaves by a fault.
     private var stepsUntilDeparture: Int?
@@ -46,21 +45,18 @@ public final class TestPeer {
         self.isUpstream = isUpstream
         fullWindow = window
         let mixture = engine.mixture
-        usualPace = Self.drawPace(mixture.slowReaders, engine) ?? .unlimited
-        if let pace = Self.drawPace(mixture.slowWriters, engine) { core.writing = pace }
-        if engine.random.happens(mixture.departures) {
-            stepsUntilDeparture = engine.random.within(1...8)
+        if engine.peerRandom.happens(mixture.slowReaders) {
+            core.nextRead = { [unowned engine] in engine.drawPace(of: $0) }
         }
-        core.reading = usualPace
+        if engine.peerRandom.happens(mixture.slowWriters) {
+            core.nextWrite = { [unowned engine] in engine.drawPace(of: $0) }
+        }
+        if engine.peerRandom.happens(mixture.departures) {
+            stepsUntilDeparture = engine.peerRandom.within(1...8)
+        }
+        core.reading = .unlimited
         core.onInput = { [weak self] _ in self?.noteInput() }
         engine.simulated.schedule(after: 0) { [self] in applyWindow() }
-    }
-
-    private static func drawPace(_ share: PerMille, _ engine: Engine) -> Peer.Pace? {
-        guard engine.random.happens(share) else { return nil }
-        return .init(
-            bytes: engine.random.pick([16, 256, 4_096]),
-            every: Nanoseconds(engine.random.pick([1, 20_000, 200_000])))
     }
 
     private func applyWindow() {
@@ -88,7 +84,7 @@ public final class TestPeer {
 
     /// The reason for which the other end closed this connection; nil while it is open there. Nil
     /// for peers over Unix sockets, which have no address to tell them apart.
-    public var closed: Close? { engine.entry(port)?.reason.map { Close($0) } }
+    public var closeReason: Close? { engine.entry(port)?.reason.map { Close($0) } }
 
     /// The handle of this connection at the other end; nil before its `onOpen` and over Unix
     /// sockets. For writes from elsewhere, after which `settle` delivers them.
@@ -116,7 +112,7 @@ public final class TestPeer {
         precondition(!hasFinished, "a peer sends after its finish()")
         var bytes = bytes
         let leaves = countStep()
-        if leaves { bytes = TestBytes(bytes.prefix(engine.random.within(0...bytes.count))) }
+        if leaves { bytes = TestBytes(bytes.prefix(engine.peerRandom.within(0...bytes.count))) }
         note("sends \(bytes.count) bytes, \(bytes.shown(atMost: 40))")
         core.send(bytes.array)
         if leaves { depart() }
@@ -176,7 +172,7 @@ public final class TestPeer {
         paceNumber += 1
         if let openWindow { core.window = openWindow }
         openWindow = nil
-        core.reading = usualPace
+        core.reading = .unlimited
         engine.settle()
     }
 
@@ -231,7 +227,7 @@ public final class TestPeer {
 
     private func depart() {
         hasLeft = true
-        switch engine.random.within(0...2) {
+        switch engine.peerRandom.within(0...2) {
         case 0:
             note("departs with a close")
             core.close()

@@ -123,7 +123,7 @@ import Testing
         upstream.peers[0].send("more")
         #expect(peer.take() == "answermore")
         upstream.peers[0].close()
-        #expect(upstream.peers[0].closed == .peer && peer.closed == nil)
+        #expect(upstream.peers[0].closeReason == .peer && peer.closeReason == nil)
     }
 
     @Test("an upstream can refuse, answer late, or never")

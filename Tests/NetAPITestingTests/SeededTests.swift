@@ -43,7 +43,7 @@ import Testing
         network.together { for peer in peers { peer.send(network.randomCut(of: bytes)) } }
         for peer in peers { #expect(peer.received == bytes) }
         peers[0].finish()
-        #expect(peers[0].end == .closed && peers[0].closed == .peer)
+        #expect(peers[0].end == .closed && peers[0].closeReason == .peer)
         peers[1].reset()
         try server.stop()
         #expect(server.closes.count == 3 && network.problems == [])

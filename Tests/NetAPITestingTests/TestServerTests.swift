@@ -14,7 +14,7 @@ import Testing
         #expect(peer.take() == "+PONG\r\n+PONG\r\n-NOISE?\r\n")
         peer.send("NG\r\n")
         #expect(peer.take() == "+PONG\r\n")
-        #expect(peer.end == .open && peer.closed == nil)
+        #expect(peer.end == .open && peer.closeReason == nil)
         #expect(server.opens == 1 && server.connectionCount == 1)
         #expect(server.statistics.bytesIn == 25 && server.server.loopCount == loops)
     }
@@ -25,7 +25,7 @@ import Testing
         let quitting = try server.connect()
         quitting.send("QUIT\r\n")
         #expect(quitting.received == "+BYE\r\n" && quitting.end == .closed)
-        #expect(quitting.closed == .local)
+        #expect(quitting.closeReason == .local)
         let failing = try server.connect()
         failing.send("PING\r\nFAIL\r\n")
         #expect(failing.received == "+PONG\r\n" && failing.end == .closed)
