@@ -3,6 +3,7 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
 let netAPI: Target.Dependency = .product(name: "NetAPI", package: "millrace")
+let netAPITesting: Target.Dependency = .product(name: "NetAPITesting", package: "millrace")
 let argumentParser: Target.Dependency = .product(
     name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -45,7 +46,8 @@ let package = Package(
             name: "HTTPCodecTests", dependencies: ["HTTPCodec", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "HTTPServerTests", dependencies: ["HTTPCodec", "TestSupport"],
+            name: "HTTPServerTests",
+            dependencies: ["HTTPCodec", "TestSupport", "http-server", netAPI, netAPITesting],
             swiftSettings: strict),
 
         // The Redis protocol and the commands on keys, both without sockets.
@@ -62,7 +64,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
-        .testTarget(name: "KVServerTests", dependencies: ["TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "KVServerTests",
+            dependencies: ["TestSupport", "kv-server", "KVStore", netAPI, netAPITesting],
+            swiftSettings: strict),
 
         // The server that `bench fairness` measures. It is in this package because the library
         // is built here anyway and the command line is available. It is no example, so it is not in
