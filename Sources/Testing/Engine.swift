@@ -107,6 +107,8 @@ final class Engine {
         script.add(at: simulated.now + max(0, delay), action)
     }
 
+    func dropScript() { script = Timetable() }
+
     /// Runs `body` without a turn of any loop, then everything that it caused.
     func together<Value>(_ body: () throws -> Value) rethrows -> Value {
         holds += 1

@@ -36,6 +36,9 @@ public final class TestNetwork {
         engine = Engine(seed: seed.number, faults)
     }
 
+    /// Actions that never became due may hold peers, which hold the engine.
+    deinit { engine.dropScript() }
+
     // MARK: Time
 
     /// The time since the network was made.
@@ -142,6 +145,13 @@ public final class TestNetwork {
     public func runOffload() -> Bool { engine.runHeldJob() }
 
     // MARK: Others on the network
+
+    /// The most sockets that all servers and clients may have open, with their listeners. Further
+    /// ones fail with EMFILE.
+    public var socketLimit: Int {
+        get { engine.simulated.descriptorLimit }
+        set { engine.simulated.descriptorLimit = newValue }
+    }
 
     /// Returns the scripted server at this address, to which handlers connect. Connects to an
     /// address without one fail with ECONNREFUSED.

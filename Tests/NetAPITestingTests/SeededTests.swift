@@ -132,7 +132,9 @@ import Testing
             let upstream = try network.upstream(at: "tcp://10.0.0.1:1")
             upstream.onConnect { _ in }
             let server = try TestServer(Counted(life), on: network)
-            try server.connect().send("x")
+            let peer = try server.connect()
+            peer.send("x")
+            network.after(.seconds(1)) { peer.send("never") }
             #expect(life.notes == [])
         }
         #expect(life.notes == ["shutdown", "gone"])

@@ -111,6 +111,21 @@ import Testing
         #expect(fourth.received == "+PONG\r\n")
     }
 
+    @Test("without a free socket accepting waits, and goes on by itself", arguments: [1, 2])
+    func socketLimit(_ loops: Int) throws {
+        let server = try TestServer(LineHandler(), options: options(loops: loops))
+        server.network.socketLimit = 2
+        let first = try server.connect()
+        let second = try server.connect()
+        first.send("PING\r\n")
+        second.send("PING\r\n")
+        #expect(first.received == "+PONG\r\n" && second.received.isEmpty)
+        #expect(server.opens == 1 && server.statistics.acceptBackOffs == 1)
+        server.network.socketLimit = 3
+        server.advance(by: .seconds(1))
+        #expect(second.received == "+PONG\r\n" && server.opens == 2)
+    }
+
     @Test("wrong options and addresses fail like in production")
     func validation() throws {
         for change: (inout Options) -> Void in [
