@@ -196,7 +196,9 @@ public final class AsyncConnection {
         guard reason == nil else { return try await body() }
         limits += 1
         let level = limits
-        let timer = connection.schedule(after: limit) { [unowned self] _ in
+        let timer = connection.schedule(after: limit) { [weak self] _ in
+            // The first call may run the task to its end, which releases this object.
+            guard let self else { return }
             expired = min(expired, level)
             interrupt(\.reader)
             interrupt(\.writer)
