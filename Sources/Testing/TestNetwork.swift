@@ -174,10 +174,23 @@ public final class TestNetwork {
     public func client(
         _ handler: some EventHandler & Sendable, options: Options = Options()
     ) throws(NetError) -> Client {
+        try client(handler, options, isForTasks: false)
+    }
+
+    /// Creates a client for `withConnection`, whose connections are in this network, and starts it.
+    /// Throws the errors of `Client.init` and `start`.
+    public func client(options: Options = Options()) throws(NetError) -> Client {
+        try client(TaskHandler(body: nil), options.forTasks, isForTasks: true)
+    }
+
+    private func client(
+        _ handler: some EventHandler & Sendable, _ options: Options, isForTasks: Bool
+    ) throws(NetError) -> Client {
         let record = engine.makeRecord("client")
         var client: Client?
         _ = try engine.add { backend throws(NetError) in
-            let made = try Client(Observed(handler, record), options, on: backend)
+            let made = try Client(
+                Observed(handler, record), options, on: backend, isForTasks: isForTasks)
             client = made
             return made.core
         }

@@ -41,6 +41,19 @@ public final class TestServer {
         }
     }
 
+    /// Creates and starts a server whose every connection has a task, like
+    /// `Server.init(listen:options:serve:)`. The tasks live on the loops, so they run on the test's
+    /// thread, in the order of the seed. Other executors work in real time: after a `Task.sleep`,
+    /// for example, `TestNetwork.settle(until:)` must wait for the task.
+    public convenience init(
+        listen: [Address] = [], options: Options = Options(),
+        on network: TestNetwork = TestNetwork(),
+        serve: @escaping @Sendable (_ connection: AsyncConnection) async throws -> Void
+    ) throws(NetError) {
+        try self.init(
+            TaskHandler(body: serve), listen: listen, options: options.forTasks, on: network)
+    }
+
     private init(
         _ type: any LoopHandler.Type, _ listen: [Address], _ options: Options,
         _ network: TestNetwork,

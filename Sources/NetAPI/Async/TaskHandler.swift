@@ -45,7 +45,7 @@ package struct TaskHandler: EventHandler, Sendable {
 extension Options {
     /// The options for connections with tasks: the end of the peer's stream is told, and the
     /// task's own end closes.
-    var forTasks: Options {
+    package var forTasks: Options {
         var options = self
         options.allowHalfClosure = true
         return options

@@ -1,0 +1,83 @@
+/// Tests of connections with tasks: they live on the loops, so the test's thread runs them too.
+import NetAPI
+import NetAPITesting
+import Testing
+
+@Suite struct TaskServerTests {
+    @Sendable private static func shout(_ connection: AsyncConnection) async throws {
+        for try await line in connection.lines(limit: 100) {
+            if line == "quit" { return }
+            try await connection.write("\(line.uppercased())\n")
+        }
+    }
+
+    @Test("a task's answer is there when the peer's send returns", arguments: [1, 2])
+    func answers(_ loops: Int) throws {
+        let server = try TestServer(options: options(loops: loops), serve: Self.shout)
+        let wrong = try everyCut(of: "one\ntwo\n", pieces: 3).filter {
+            try server.reply(to: $0) != "ONE\nTWO\n"
+        }
+        #expect(wrong == [])
+        let peer = try server.connect()
+        peer.send("one\nquit\n")
+        #expect(peer.received == "ONE\n" && peer.end == .closed && peer.closeReason == .local)
+    }
+
+    @Test("a task waits in virtual time, and its error is the reason of the close")
+    func timeout() throws {
+        let server = try TestServer { connection in
+            try await connection.withTimeout(.seconds(30)) { try await Self.shout(connection) }
+        }
+        let peer = try server.connect()
+        server.advance(by: .seconds(29))
+        #expect(peer.end == .open)
+        server.advance(by: .seconds(2))
+        #expect(peer.end == .closed)
+        let reasons = server.closeReasons
+        guard case .handlerError(let error as NetError) = reasons.first else {
+            Issue.record("\(reasons)")
+            return
+        }
+        #expect(error.code == .timedOut)
+    }
+
+    @Test("tasks answer all peers under seeds, and the same seed is the same run")
+    func seeds() throws {
+        func run(_ seed: TestSeed) throws -> [String] {
+            let network = TestNetwork(seed: seed, faults: .lossless)
+            let server = try TestServer(
+                options: options(loops: network.random(in: 1...3)), on: network,
+                serve: Self.shout)
+            let peers = try (0..<3).map { _ in try server.connect() }
+            network.together {
+                for peer in peers { peer.send(String(repeating: "hello\n", count: 50)) }
+            }
+            for peer in peers {
+                try network.require(peer.received == String(repeating: "HELLO\n", count: 50))
+            }
+            peers[0].finish()
+            try network.require(peers[0].end == .closed, "\(peers[0].end)")
+            try server.stop()
+            return network.log
+        }
+        for seed in TestSeed.each(1...15) { #expect(try run(seed) == run(seed), "\(seed)") }
+    }
+
+    @Test("a task of one server talks to another by a client of the network")
+    func client() throws {
+        let network = TestNetwork()
+        let back = try TestServer(on: network, serve: Self.shout)
+        let client = try network.client()
+        let front = try TestServer(listen: ["tcp://127.0.0.1:8000"], on: network) { connection in
+            for try await line in connection.lines(limit: 100) {
+                let answer = try await client.withConnection(to: "tcp://127.0.0.1:9000") { other in
+                    try await other.write("\(line)\n")
+                    return try await other.readLine(limit: 100)
+                }
+                try await connection.write("<\(answer ?? "")>\n")
+            }
+        }
+        #expect(try front.reply(to: "ask\n") == "<ASK>\n")
+        #expect(back.closes == [.peer] || back.closes == [.local])
+    }
+}
