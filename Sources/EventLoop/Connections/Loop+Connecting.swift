@@ -12,13 +12,16 @@ final class ConnectAttempt {
     let name: ConnectName?
     /// The peer to secure the connection to; nil: the connection has no filter.
     let peer: FilterPeer?
+    /// The place in the race of a connect by name.
+    let entry: RaceEntry?
     let done: ConnectResult
 
     init(
         _ address: UnsafeMutableRawBufferPointer, deadline: Nanoseconds, selfConnects: Int,
-        name: ConnectName?, peer: FilterPeer?, done: @escaping ConnectResult
+        name: ConnectName?, peer: FilterPeer?, entry: RaceEntry?, done: @escaping ConnectResult
     ) {
         self.peer = peer
+        self.entry = entry
         self.address = address
         self.deadline = deadline
         self.selfConnects = selfConnects
@@ -27,14 +30,23 @@ final class ConnectAttempt {
     }
 
     deinit { address.deallocate() }
+
+    /// The caller has cancelled the connect. The posted cancel may not have been handled yet.
+    var isGivenUp: Bool { (name ?? entry?.connect.name)?.isGivenUp == true }
 }
 
 /// The name of a connect that a caller may cancel, through all sockets that it tries.
 package final class ConnectName: Sendable {
+    enum Place {
+        /// The socket in use at the moment.
+        case socket(Token)
+        /// The number of a connect by name.
+        case race(UInt64)
+    }
+
     private struct State {
         var isGivenUp = false
-        /// The socket in use at the moment.
-        var place: (remote: LoopRemote, token: Token)?
+        var place: (remote: LoopRemote, place: Place)?
     }
 
     private let state = Monitor(State())
@@ -52,10 +64,10 @@ package final class ConnectName: Sendable {
 
     package var isGivenUp: Bool { state.withLock { $0.isGivenUp } }
 
-    fileprivate var token: Token? { state.withLock { $0.place?.token } }
+    fileprivate var place: Place? { state.withLock { $0.place?.place } }
 
-    fileprivate func isAt(_ token: Token, of remote: LoopRemote) {
-        state.withLock { $0.place = (remote, token) }
+    func isAt(_ place: Place, of remote: LoopRemote) {
+        state.withLock { $0.place = (remote, place) }
     }
 }
 
@@ -78,17 +90,18 @@ extension Loop {
             as: name, securedTo: peer, done)
     }
 
-    private func connect(
+    /// Connects like the above, until an absolute time. `entry` is the place in a race.
+    func connect(
         to address: SocketAddress, isDatagram: Bool, deadline: Nanoseconds,
         selfConnects: Int = 0, as name: ConnectName?, securedTo peer: FilterPeer?,
-        _ done: @escaping ConnectResult
+        in entry: RaceEntry? = nil, _ done: @escaping ConnectResult
     ) {
         do throws(SystemError) {
             // The kernel accepts port 0 for a datagram socket, which then is connected to no peer.
             guard address.port != 0 else { throw SystemError(EADDRNOTAVAIL, "connect") }
             let attempt = ConnectAttempt(
                 try address.kernelCopy(), deadline: deadline, selfConnects: selfConnects,
-                name: name, peer: peer, done: done)
+                name: name, peer: peer, entry: entry, done: done)
             try startConnecting(address, isDatagram, attempt)
         } catch {
             let failure = error
@@ -97,10 +110,15 @@ extension Loop {
     }
 
     /// Abandons a connect that its caller has cancelled.
-    fileprivate func giveUpConnecting(_ name: ConnectName) {
-        guard let connection = name.token.flatMap({ table.find($0) }), isConnecting(connection)
-        else { return }
-        abandonConnect(connection, SystemError(ECANCELED, "connect"))
+    func giveUpConnecting(_ name: ConnectName) {
+        let error = SystemError(ECANCELED, "connect")
+        switch name.place {
+        case .socket(let token):
+            guard let connection = table.find(token), isConnecting(connection) else { return }
+            abandonConnect(connection, error)
+        case .race(let id): cancelNamedConnect(id, error)
+        case nil: break
+        }
     }
 
     /// Reports a failure soon, but not inside the call that failed.
@@ -133,9 +151,7 @@ extension Loop {
     private func startConnecting(
         _ address: SocketAddress, _ isDatagram: Bool, _ attempt: ConnectAttempt
     ) throws(SystemError) {
-        guard phase == .running || phase == .acceptedLast else {
-            throw SystemError(ECANCELED, "connect")
-        }
+        guard mayConnect else { throw SystemError(ECANCELED, "connect") }
         let descriptor = try sockets.makeSocket(
             for: address, isDatagram: isDatagram, receiveOffload: configuration.receiveOffload)
         guard let connection = table.allocate() else {
@@ -155,8 +171,9 @@ extension Loop {
         driver.attach(descriptor, as: connection.token)
         armTimer(connection)
         submitConnect(connection)
+        if let entry = attempt.entry { entry.connect.sockets[entry.attempt] = connection.token }
         guard let name = attempt.name else { return }
-        name.isAt(connection.token, of: remote)
+        name.isAt(.socket(connection.token), of: remote)
         // A cancel before `isAt` found no port to post to.
         if name.isGivenUp { failConnect { self.giveUpConnecting(name) } }
     }
@@ -164,9 +181,7 @@ extension Loop {
     /// Makes a connection of a stream that was connected elsewhere. On an error the descriptor
     /// stays the caller's.
     package func adopt(_ descriptor: Descriptor) throws(SystemError) {
-        guard phase == .running || phase == .acceptedLast else {
-            throw SystemError(ECANCELED, "adopt")
-        }
+        guard mayConnect else { throw SystemError(ECANCELED, "adopt") }
         try sockets.adoptStream(descriptor)
         guard let connection = table.allocate() else {
             owner.report(.slotsExhausted(loop: index))
@@ -219,10 +234,10 @@ extension Loop {
         }
         guard let attempt = details.attempt else { return }
         if isSelfConnected(connection, remote) { return metItself(connection, remote, attempt) }
-        // The posted cancel has not been handled yet.
-        if attempt.name?.isGivenUp == true {
+        if attempt.isGivenUp {
             return abandonConnect(connection, SystemError(ECANCELED, "connect"))
         }
+        if let entry = attempt.entry { connected(entry) }
         if !connection.flags.contains(.datagrams) {
             sockets.prepare(connection.descriptor, configuration.stream)
         }
@@ -280,7 +295,7 @@ extension Loop {
     ) {
         // With a reset, so that no remaining TCP state keeps the port in use.
         sockets.resetOnClose(connection.descriptor)
-        guard attempt.selfConnects < Self.mostSelfConnects, attempt.name?.isGivenUp != true else {
+        guard attempt.selfConnects < Self.mostSelfConnects, !attempt.isGivenUp else {
             return abandonConnect(connection, SystemError(ECONNREFUSED, "connect"))
         }
         connection.details?.takeUnretainedValue().attempt = nil
@@ -291,7 +306,7 @@ extension Loop {
         connect(
             to: remote, isDatagram: false, deadline: attempt.deadline,
             selfConnects: attempt.selfConnects + 1, as: attempt.name, securedTo: attempt.peer,
-            attempt.done)
+            in: attempt.entry, attempt.done)
     }
 
     func connectFailed(_ connection: ConnectionReference, _ error: SystemError) {

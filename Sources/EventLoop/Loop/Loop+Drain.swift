@@ -21,6 +21,7 @@ extension Loop {
             // The time for emptying the backlogs counts too.
             let deadline = max(now, (acceptor.stopHeard ?? now) + limit)
             phase = .draining(Drain(since: now, deadline: deadline))
+            stopNamedConnects(SystemError(ECANCELED, "connect"))
         case .draining(var drain):
             drain.deadline = min(drain.deadline, now + limit)
             phase = .draining(drain)
@@ -166,6 +167,7 @@ extension Loop {
     }
 
     private func cutConnections(_ error: SystemError) -> [Token] {
+        stopNamedConnects(error)
         let tokens = table.tokens(where: { $0.state != .listening })
         for token in tokens {
             guard let connection = table.find(token) else { continue }

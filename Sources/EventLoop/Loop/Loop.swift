@@ -3,7 +3,7 @@ import CMillraceLinux
 /// One event loop: the driver, its connections, and the turn that serves them.
 ///
 /// Confined to one thread. Extensions hold the methods by topic, in this folder, `Accepting/`,
-/// `Connections/` and `Datagrams/`.
+/// `Connections/`, `Naming/` and `Datagrams/`.
 /// Hot stored properties carry `@exclusivity(unchecked)`: the dynamic check costs more than the
 /// access, and no access is re-entrant.
 @usableFromInline
@@ -66,6 +66,7 @@ package final class Loop {
     /// call.
     @exclusivity(unchecked) var failedConnects: [() -> Void] = []
     @exclusivity(unchecked) var isTellingLast = false
+    @exclusivity(unchecked) var namedConnects = NamedConnects()
     @exclusivity(unchecked) var phase = LoopPhase.running {
         didSet { if phase == .ended { hasEnded = true } }
     }

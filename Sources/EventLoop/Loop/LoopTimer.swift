@@ -10,6 +10,8 @@ enum TimerAction {
     case acceptAgain(Int)
     /// A connect that met a full backlog tries again.
     case connectAgain(Token)
+    /// A connect by name begins its next attempt or has reached its deadline.
+    case namedConnect(UInt64)
     /// Blocking work is submitted again after the pool refused some.
     case workAgain(Token)
     /// A datagram socket tries again after repeated receive failures.
@@ -93,6 +95,7 @@ extension Loop {
             case .tick: tick()
             case .connectAgain(let token):
                 if let connection = table.find(token) { connectAgain(connection) }
+            case .namedConnect(let id): namedConnectDue(id)
             case .workAgain(let token):
                 if let connection = table.find(token) { startWork(connection) }
             case .receiveAgain(let token):

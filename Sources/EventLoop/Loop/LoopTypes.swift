@@ -44,6 +44,10 @@ package struct LoopConfiguration: Sendable {
     package var workLimit = 16
     /// The pool that runs the blocking work.
     package var workers: WorkerPool?
+    /// Looks up the names to connect to.
+    package var resolver: (any NameResolver)?
+    /// The time between two attempts of a connect by name.
+    package var attemptDelay: Nanoseconds = 250_000_000
 
     package init() {}
 }

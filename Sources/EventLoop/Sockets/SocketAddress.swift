@@ -33,7 +33,7 @@ package enum SocketAddress: Hashable, Sendable {
     }
 
     /// The same address with another port; a Unix address is unchanged.
-    func with(port: UInt16?) -> SocketAddress {
+    package func with(port: UInt16?) -> SocketAddress {
         guard let port else { return self }
         return switch self {
         case .v4(let bytes, _): .v4(bytes, port: port)

@@ -62,6 +62,10 @@ package final class LoopCounters: Sendable {
     package let handshakeFailures = Counter()
     /// Established connections that ended because their filter's stream became useless.
     package let filterFailures = Counter()
+    /// Lookups of names that connects have begun.
+    package let lookups = Counter()
+    /// Those that the resolver answered with an error.
+    package let lookupFailures = Counter()
     package let staleCompletions = Counter()
     package let driverErrors = Counter()
     /// Turns with callbacks that ran longer than `slowTurn`.
