@@ -3,14 +3,19 @@ package import MillraceEventLoop
 
 /// The address of a listener or a socket: `tcp://host:port`, `tcp4://`, `tcp6://`, `udp://`,
 /// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`. With TLS: `tls://`,
-/// `tls4://`, `tls6://`, `tls+unix://`, `tls+fd://`. To connect, `tls://93.184.216.34:443?name=a.b`
-/// names the server to verify.
+/// `tls4://`, `tls6://`, `tls+unix://`, `tls+fd://`.
 ///
-/// Hosts are IPv4 or IPv6 in digits, `localhost`, or empty for every address of the machine. Names
-/// are not looked up. `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. `tcp://:9000` is the
-/// same, or IPv4 alone where a machine has no IPv6. A link-local host names its zone:
-/// `tcp://[fe80::1%eth0]:9000`. `Server.init` checks literals; use `Address(parsing:)` for text
-/// from outside.
+/// Hosts are IPv4 or IPv6 in digits, a name, or empty for every address of the machine.
+/// `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. `tcp://:9000` is the same, or IPv4 alone
+/// where a machine has no IPv6. A link-local host names its zone: `tcp://[fe80::1%eth0]:9000`.
+///
+/// A name, as in `tcp://example.org:443`, is looked up by `connect`, or by `start` to listen:
+/// `Options.Names`. A 4 or 6 in the scheme selects the family. `localhost` is 127.0.0.1, or `::1`
+/// with a 6, without a lookup. Names are ASCII, with at most 253 bytes and 63 for each part. Others
+/// are not converted: give the form with `xn--`. With `tls://` the host's name is also the one to
+/// verify. `tls://93.184.216.34:443?name=example.org` connects to an address and verifies a name.
+///
+/// `Server.init` and `connect` check literals; use `Address(parsing:)` for text from outside.
 public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {
     /// The address as it was written; for the real address of a socket, in the same form.
     public let description: String
@@ -19,6 +24,8 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     package let isDatagram: Bool
     /// Indicates that neither host nor family was given: every address of the machine.
     let isAnyHost: Bool
+    /// The host if it is a name. It is looked up unless it is `localhost`.
+    let hostName: HostName?
     /// The descriptor of a socket that was bound elsewhere.
     let inherited: CInt?
     /// Indicates TLS.
@@ -36,13 +43,15 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         self = address
     }
 
-    /// Returns a TCP address. `Server.init` or `connect(to:)` reports a wrong host.
+    /// Returns a TCP address of a host, in digits or by name. `Server.init` or `connect(to:)`
+    /// reports a wrong host.
     public static func tcp(_ host: String, port: UInt16) -> Address {
         let isBare = host.contains(":") && !host.hasPrefix("[")
         return Address(stringLiteral: "tcp://\(isBare ? "[\(host)]" : host):\(port)")
     }
 
-    /// Returns a UDP address. The call that gets the address reports a wrong host.
+    /// Returns a UDP address of a host, in digits or by name. The call that gets the address
+    /// reports a wrong host.
     public static func udp(_ host: String, port: UInt16) -> Address {
         let isBare = host.contains(":") && !host.hasPrefix("[")
         return Address(stringLiteral: "udp://\(isBare ? "[\(host)]" : host):\(port)")
@@ -76,9 +85,19 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     public static let unknown = Address(description: "unknown", nil)
 
     /// The port; nil for Unix, inherited and unknown addresses.
-    public var port: UInt16? { socketAddress?.port }
+    public var port: UInt16? { socketAddress?.port ?? hostName?.port }
 
-    /// Returns whether two addresses are the same for the kernel, however they are written.
+    /// Indicates an address that may be listened on or connected to.
+    var isValid: Bool { socketAddress != nil || hostName != nil }
+
+    var needsLookup: Bool { socketAddress == nil && hostName != nil }
+
+    /// The name that a server's certificate must have: the one behind `?name=`, or the host's; nil:
+    /// the address.
+    var verifiedName: String? { serverName ?? hostName?.certificateName }
+
+    /// Returns whether two addresses are the same for the kernel, however they are written. Names
+    /// of hosts are not looked up: they are compared as they are written.
     public static func == (one: Address, other: Address) -> Bool {
         guard let first = one.socketAddress, let second = other.socketAddress else {
             return one.description == other.description
@@ -112,9 +131,10 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
 
     private init(
         description: String, _ socketAddress: SocketAddress?, onlyV6: Bool = false,
-        isDatagram: Bool = false, isAnyHost: Bool = false, inherited: CInt? = nil,
-        isSecured: Bool = false, serverName: String? = nil
+        isDatagram: Bool = false, isAnyHost: Bool = false, hostName: HostName? = nil,
+        inherited: CInt? = nil, isSecured: Bool = false, serverName: String? = nil
     ) {
+        self.hostName = hostName
         self.isSecured = isSecured
         self.serverName = serverName
         self.isAnyHost = isAnyHost
@@ -158,8 +178,8 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         guard let address = parsePlain(plain) else { return nil }
         return Address(
             description: text, address.socketAddress, onlyV6: address.onlyV6,
-            isAnyHost: address.isAnyHost, inherited: address.inherited, isSecured: true,
-            serverName: name)
+            isAnyHost: address.isAnyHost, hostName: address.hostName,
+            inherited: address.inherited, isSecured: true, serverName: name)
     }
 
     private static func parsePlain(_ text: String) -> Address? {
@@ -234,22 +254,23 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         }
         let isAnyHost = host.isEmpty && family == nil
         if host.isEmpty { host = family == 4 ? "0.0.0.0" : "::" }
-        if host == "localhost" { host = family == 6 ? "::1" : "127.0.0.1" }
-        guard let address = SocketAddress(host: host, port: port) else { return nil }
+        let wanted: AddressFamily? = family.map { $0 == 6 ? .v6 : .v4 }
+        var name: HostName?
+        if host == "localhost" {
+            name = HostName(host, family: wanted, port: port)
+            host = family == 6 ? "::1" : "127.0.0.1"
+        }
+        guard let address = SocketAddress(host: host, port: port) else {
+            guard !host.contains(":"), let name = HostName(host, family: wanted, port: port)
+            else { return nil }
+            return Address(
+                description: text, nil, onlyV6: family == 6, isDatagram: isDatagram,
+                hostName: name)
+        }
         if case .v4 = address, family == 6 { return nil }
         if case .v6 = address, family == 4 { return nil }
         return Address(
             description: text, address, onlyV6: family == 6, isDatagram: isDatagram,
-            isAnyHost: isAnyHost)
-    }
-}
-
-extension UInt8 {
-    /// Letters, digits, and the signs that names of hosts contain.
-    fileprivate var isInHostName: Bool {
-        switch self {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
-        default: false
-        }
+            isAnyHost: isAnyHost, hostName: name)
     }
 }

@@ -45,7 +45,8 @@ public final class Client: Sendable {
         await core.stop(within: limit)
     }
 
-    /// The number of connections that are alive or being made.
+    /// The number of connections that are alive or being made. A connect to a name counts each
+    /// attempt that runs, and nothing while the name is looked up.
     public var connectionCount: Int { core.connectionCount }
     /// The counters of the loops, summed when read.
     public var statistics: Statistics { core.statistics }
@@ -54,8 +55,16 @@ public final class Client: Sendable {
 
     /// Connects without blocking. `done` runs once, with the connection or the error. It runs on
     /// the new connection's loop, before its `onOpen`, or there with `.timedOut`,
-    /// `.invalidAddress`, or `.system` and the kernel's error. It runs on the calling thread with
-    /// `.closed` if the client does not run, or with `.overloaded` if that loop's mailbox is full.
+    /// `.invalidAddress`, `.insecure`, or `.system` and the kernel's error. It runs on the calling
+    /// thread with `.closed` if the client does not run, or with `.overloaded` if that loop's
+    /// mailbox is full.
+    ///
+    /// A host that is a name is looked up, which may also fail with `.unresolved` or `.overloaded`.
+    /// Its addresses are tried in turn, IPv6 first: the next one when the last one has failed, or
+    /// `Options.Names.attemptDelay` later beside it. The first socket that is connected wins, and
+    /// the others are closed. `timeout` covers the lookup, every attempt, and a handshake of TLS,
+    /// which follows on the winner. `NetError.step` is the step that failed. A client that stops
+    /// reports each pending connect, with `.system`.
     ///
     /// `udp://` connects a datagram socket. Then `onTraffic` runs once per datagram, and each flush
     /// of written bytes is a datagram. A broadcast address needs nothing more.
@@ -92,8 +101,9 @@ public final class Client: Sendable {
     }
 
     /// Connects and returns the handle once the connection is open. Throws the errors of the method
-    /// with `done`. Cancelling the task throws `CancellationError` at once. The attempt is then
-    /// abandoned, and a connection that was made in the same moment is closed.
+    /// with `done`. Cancelling the task throws `CancellationError` at once. The attempts are then
+    /// abandoned, the answer of a lookup is dropped, and a connection that was made in the same
+    /// moment is closed.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10)
     ) async throws -> ConnectionHandle {
@@ -130,7 +140,8 @@ extension Loop {
     /// Connects without blocking. The new connection lives on this loop, and its events go to the
     /// same handler. `done` runs once, before its `onOpen`, and never inside this call unless the
     /// loop has ended. An error that `done` throws closes the new connection, if there is one.
-    /// Failures are `.timedOut`, `.invalidAddress`, or `.system` with the kernel's error.
+    /// Failures, and the treatment of names, are those of `Client.connect`. A resolver of the
+    /// program is called inside this call.
     public func connect(
         to address: Address, timeout: Duration = .seconds(10),
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
@@ -143,7 +154,7 @@ extension Loop {
         to address: Address, for timeout: Duration, as name: ConnectName?,
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
     ) {
-        guard let target = address.socketAddress else {
+        guard address.isValid else {
             return core.failConnect { try? done(.failure(.invalidAddress(address.description))) }
         }
         guard !address.isSecured || core.configuration.connectingFilters != nil else {
@@ -151,11 +162,33 @@ extension Loop {
                 try? done(.failure(.lacksProvider(address, "tlsClient")))
             }
         }
-        let peer = address.isSecured ? FilterPeer(name: address.serverName, address: target) : nil
+        guard let target = address.socketAddress else {
+            return connect(byName: address, for: timeout, as: name, done)
+        }
+        let peer =
+            address.isSecured ? FilterPeer(name: address.verifiedName, address: target) : nil
         core.connect(
             to: target, isDatagram: address.isDatagram, timeout: Nanoseconds(timeout), as: name,
             securedTo: peer
         ) { result in
+            try done(
+                result.map { Connection($0) }.mapError { NetError(connectingTo: address, $0) })
+        }
+    }
+
+    private func connect(
+        byName address: Address, for timeout: Duration, as name: ConnectName?,
+        _ done: @escaping (Result<Connection, NetError>) throws -> Void
+    ) {
+        guard let host = address.hostName, host.port != 0 else {
+            let error = NetError(connectingTo: address, SystemError(EADDRNOTAVAIL, "connect"))
+            return core.failConnect { try? done(.failure(error)) }
+        }
+        let target = NamedTarget(
+            host: host.text, family: host.family, port: host.port,
+            isDatagram: address.isDatagram,
+            securedName: address.isSecured ? address.verifiedName : nil)
+        core.connect(to: target, timeout: Nanoseconds(timeout), as: name) { result in
             try done(
                 result.map { Connection($0) }.mapError { NetError(connectingTo: address, $0) })
         }

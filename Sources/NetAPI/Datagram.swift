@@ -118,9 +118,10 @@ public struct DatagramSocket: Sendable, Hashable {
     /// every address of the machine, the routes to the receiver decide. That source may differ from
     /// the address to which the receiver has sent: to answer, use `Datagram.reply`.
     ///
-    /// Returns false if the datagram is not accepted. `address` is not `udp://`, the loop has
-    /// ended, its mailbox is full, or 4 MiB of datagrams from other threads wait in it. That counts
-    /// as a drop. On the socket's loop, it also returns false once the socket has closed.
+    /// Returns false if the datagram is not accepted. `address` is not `udp://`, or its host is a
+    /// name, since nothing is looked up here. Or the loop has ended, its mailbox is full, or 4 MiB
+    /// of datagrams from other threads wait in it. That counts as a drop. On the socket's loop, it
+    /// also returns false once the socket has closed.
     @discardableResult
     public func send(_ bytes: [UInt8], to address: Address) -> Bool {
         guard address.isDatagram, let target = address.socketAddress,
@@ -159,6 +160,11 @@ public struct DatagramSocket: Sendable, Hashable {
     /// kernel's error.
     public func join(_ group: Address, interface: String? = nil) throws(NetError) {
         guard group.isDatagram, let target = group.socketAddress else {
+            guard !group.needsLookup else {
+                throw NetError(
+                    .invalidAddress, "\(group) has a name in the place of a group",
+                    "give one of 224.0.0.0/4 or ff00::/8")
+            }
             throw .invalidAddress(group.description)
         }
         let index = place.index

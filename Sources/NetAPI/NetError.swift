@@ -11,14 +11,16 @@ public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStr
         /// The connection, loop or server has ended.
         public static let closed = Code(name: "closed")
         public static let invalidAddress = Code(name: "invalidAddress")
+        /// The host of an address could not be looked up, or has no address.
+        public static let unresolved = Code(name: "unresolved")
         public static let addressInUse = Code(name: "addressInUse")
         public static let permissionDenied = Code(name: "permissionDenied")
         public static let backendUnavailable = Code(name: "backendUnavailable")
         public static let invalidOption = Code(name: "invalidOption")
         public static let frameTooLong = Code(name: "frameTooLong")
         public static let timedOut = Code(name: "timedOut")
-        /// A loop's mailbox or the queue of the worker pool is full, or a loop has as many
-        /// connections as it can have.
+        /// A loop's mailbox, the queue of the worker pool or that of lookups is full, or a loop has
+        /// as many connections as it can have.
         public static let overloaded = Code(name: "overloaded")
         /// TLS failed: the handshake, the verification of the peer, or later the stream.
         public static let insecure = Code(name: "insecure")
@@ -36,8 +38,15 @@ public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStr
     public let remedy: String
     /// The kernel's error number, if there is one.
     public let errno: Int32?
+    /// The step of a connect by name, or of the lookup of a name to listen on, that failed; nil for
+    /// other errors.
+    public let step: Step?
 
-    init(_ code: Code, _ cause: String, _ remedy: String = "", errno: Int32? = nil) {
+    init(
+        _ code: Code, _ cause: String, _ remedy: String = "", errno: Int32? = nil,
+        step: Step? = nil
+    ) {
+        self.step = step
         self.code = code
         self.cause = cause
         self.remedy = remedy
@@ -69,18 +78,9 @@ extension NetError {
         .overloaded, "too much blocking work waits already",
         "raise workers.threads or workers.queued, or take in less")
 
-    static func invalidAddress(_ text: String) -> NetError {
-        NetError(
-            .invalidAddress, "\(quoted(text)) is not an address",
-            "write it like tcp://127.0.0.1:9000, udp://[::1]:53 or unix:///run/app.sock")
-    }
-
     static func invalidOption(_ name: String, _ value: Any, _ remedy: String) -> NetError {
         NetError(.invalidOption, "\(name) is \(value)", remedy)
     }
-
-    /// Quotes text without line breaks, so that an error stays one line with any text in it.
-    private static func quoted(_ text: String) -> String { text.debugDescription }
 
     init(_ error: SystemError) {
         self.init(
@@ -182,6 +182,7 @@ extension NetError {
     init(connectingTo address: Address, _ error: any Error) {
         switch error {
         case let error as SystemError: self.init(connectingTo: address, error)
+        case let failure as ConnectFailure: self.init(connectingTo: address, failure)
         case let error as NetError:
             self.init(
                 error.code, "\(address): \(error.cause)", error.remedy, errno: error.errno)

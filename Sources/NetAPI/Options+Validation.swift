@@ -16,6 +16,9 @@ extension Options {
         _ = try within(1...1024, workers.threads, "workers.threads")
         _ = try atLeast(0, workers.queued, "workers.queued")
         _ = try atLeast(1, workers.perConnection, "workers.perConnection")
+        _ = try within(1...1024, names.threads, "names.threads")
+        _ = try atLeast(0, names.queued, "names.queued")
+        _ = try positive(names.startTimeout, "names.startTimeout")
         group.pinLoops = pinLoops
         group.listen.backlog = CInt(
             try within(1...Int(Int32.max), tcp.backlog, "tcp.backlog"))
@@ -64,11 +67,20 @@ extension Options {
         loop.acceptingFilters = acceptingFilters
         loop.connectingFilters = connectingFilters
         loop.lingerTimeout = try positive(timeouts.linger, "timeouts.linger")
+        loop.attemptDelay = try attemptDelay()
         return loop
     }
 
     func minimumWaitTime() throws(NetError) -> Nanoseconds {
         try atMost(.milliseconds(10), minimumWait, "minimumWait")
+    }
+
+    private func attemptDelay() throws(NetError) -> Nanoseconds {
+        let time = names.attemptDelay
+        guard time >= .milliseconds(10), time <= .seconds(10) else {
+            throw .invalidOption("names.attemptDelay", time, "give 10 ms to 10 s")
+        }
+        return Nanoseconds(time)
     }
 
     private func atMost(

@@ -37,6 +37,8 @@ public struct Options: Sendable {
     public var timeouts = Timeouts()
     /// The thread pool for `Connection.offload`.
     public var workers = Workers()
+    /// The lookup of host names, and the connects to their addresses.
+    public var names = Names()
     /// The time above which a turn's callbacks are logged and counted in `Statistics.slowTurns`.
     /// Every other connection of the loop waits for them.
     public var slowTurn: Duration = .milliseconds(100)
@@ -190,6 +192,24 @@ public struct Options: Sendable {
         /// The number of unfinished jobs at which a connection is no longer read, 1 or more. At
         /// half of them reading resumes.
         public var perConnection = 16
+    }
+
+    /// The lookup of host names, and the connects to their addresses. Addresses in digits have no
+    /// part in it.
+    public struct Names: Sendable {
+        /// The resolver; nil: the system's, on threads of this server or client.
+        public var resolver: (any Resolver)?
+        /// The largest number of threads of the system's resolver: 1 to 1024. Each runs one lookup
+        /// at a time. They start when first needed.
+        public var threads = 8
+        /// The number of lookups that may wait for such a thread, 0 or more. Above it a connect
+        /// fails with `.overloaded`.
+        public var queued = 1024
+        /// The time after which the next address of a host is tried beside the ones that have not
+        /// answered: 10 ms to 10 s. After a failure it is tried at once.
+        public var attemptDelay: Duration = .milliseconds(250)
+        /// The time for which `start` waits for the lookups of the names in its list of addresses.
+        public var startTimeout: Duration = .seconds(30)
     }
 
     /// The policy by which an acceptor picks the loop for a new connection.

@@ -108,6 +108,7 @@ extension Server {
             }
             return nil
         }
+        listenLookups.giveUp()
         group?.stop(.requested, within: limit)
         if neverStarts { letGoOfHandler() }
     }

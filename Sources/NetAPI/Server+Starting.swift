@@ -34,6 +34,10 @@ extension Server {
     /// the server runs already. If another thread is starting it, waits for that start, except on a
     /// loop's thread.
     ///
+    /// Names in the list of addresses are looked up first, in at most `Options.Names.startTimeout`.
+    /// Each is one socket, on the first of the host's addresses that this machine has. A name
+    /// without an address is `.unresolved`, and one without an answer `.timedOut`.
+    ///
     /// Throws `.addressInUse`, `.permissionDenied` and the like, with the address. Another error
     /// from `onBoot` than a `NetError` becomes `.system` with that error in words. After an error
     /// nothing stays bound, and further calls throw `.unsupported`. Throws `.closed` once a stop
@@ -72,7 +76,7 @@ extension Server {
     }
 
     private func begin() -> Beginning {
-        // Another thread's binding ends soon, and it runs no code of the program.
+        // Another thread's binding ends soon: a lookup of names has a time limit.
         state.wait { state in
             switch state {
             case .ready:

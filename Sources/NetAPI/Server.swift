@@ -13,6 +13,10 @@ public final class Server: Sendable {
     let chosen: ChosenBackend
     let logger: Logger
     package let workers: WorkerPool
+    let resolver: any NameResolver
+    /// The system's resolver of this server, whose threads end with it; nil: the program has one.
+    private let ownResolver: SystemResolver?
+    let listenLookups = ListenLookups()
     typealias MakeHandler =
         @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
     /// The factory of the handlers, kept until the end.
@@ -75,7 +79,7 @@ public final class Server: Sendable {
                 .invalidOption, "\(address) is listed, but \(handler) does not conform to \(name)",
                 "add it and write \(callback)")
         }
-        for address in listen where address.socketAddress != nil {
+        for address in listen where address.isValid {
             if address.isDatagram && !(handler is any DatagramHandler.Type) {
                 throw missing(address, "DatagramHandler", "onDatagram")
             }
@@ -94,7 +98,7 @@ public final class Server: Sendable {
         guard !listen.isEmpty || isClient else {
             throw .invalidOption("the list of addresses", "empty", "give at least one")
         }
-        for address in listen where address.socketAddress == nil {
+        for address in listen where !address.isValid {
             throw .invalidAddress(address.description)
         }
         for address in listen where address.isSecured && options.acceptingFilters == nil {
@@ -109,6 +113,16 @@ public final class Server: Sendable {
         // A client has no acceptor that hands connections out: each loop connects for itself.
         if isClient { configuration.reusePort = true }
         configuration.loop.workers = workers
+        if let given = options.names.resolver {
+            ownResolver = nil
+            resolver = LoopResolver(resolver: given)
+        } else {
+            let own = SystemResolver(
+                threads: options.names.threads, queued: options.names.queued)
+            ownResolver = own
+            resolver = LoopResolver(resolver: own)
+        }
+        configuration.loop.resolver = resolver
         self.configuration = configuration
         if let backend {
             chosen = backend.chosen
@@ -129,6 +143,7 @@ public final class Server: Sendable {
     // MARK: Starting
 
     func bind() throws(NetError) -> (LoopGroup, Listeners) {
+        let wanted = try addressesToBind()
         let logger = logger
         let log = ReportLog(logger: logger, addresses: listenAddresses)
         let report: ChosenBackend.Report = { log.record($0) }
@@ -146,19 +161,14 @@ public final class Server: Sendable {
             },
             report: report)
         let group = LoopGroup(configuration, parts)
-        group.whenEnded { [workers] in workers.stop() }
+        group.whenEnded { [workers, ownResolver] in
+            workers.stop()
+            ownResolver?.stop()
+        }
         do throws(ListenFailure) {
-            let wanted = listenAddresses.compactMap { address in
-                address.socketAddress.map {
-                    ListenAddress(
-                        $0, onlyV6: address.onlyV6, isDatagram: address.isDatagram,
-                        isAnyHost: address.isAnyHost, isSecured: address.isSecured,
-                        inherited: address.inherited.map { Descriptor($0) })
-                }
-            }
             return (group, try group.listen(on: wanted))
         } catch {
-            throw NetError(listeningOn: listenAddresses[error.address], error.error)
+            throw bindError(error, wanted)
         }
     }
 

@@ -39,6 +39,11 @@ public struct Statistics: Sendable {
     public var handshakeFailures = 0
     /// Connections that TLS ended after their handshake, because of a wrong record or an alert.
     public var insecureCloses = 0
+    /// Lookups of names that connects have begun.
+    public var lookups = 0
+    /// Lookups that the resolver answered with an error, such as a full queue. A lookup without an
+    /// answer in time is not counted.
+    public var lookupFailures = 0
     /// Completions for connections that were already closed, and that were dropped.
     public var staleCompletions = 0
     /// Messages refused because a loop's mailbox was full. Refused datagrams count in
@@ -104,6 +109,8 @@ public struct Statistics: Sendable {
         handshakes += counters.handshakes.current
         handshakeFailures += counters.handshakeFailures.current
         insecureCloses += counters.filterFailures.current
+        lookups += counters.lookups.current
+        lookupFailures += counters.lookupFailures.current
         staleCompletions += counters.staleCompletions.current
         staleCompletions += remote.driverCounters.staleCompletions.current
         hostRefusals += counters.hostRefusals.current

@@ -67,6 +67,15 @@ import Testing
         Row("workers.threads", "0", "1 to 1024") { $0.workers.threads = 0 },
         Row("workers.threads", "1025", "1 to 1024") { $0.workers.threads = 1025 },
         Row("workers.queued", "-1", "at least 0") { $0.workers.queued = -1 },
+        Row("names.threads", "0", "1 to 1024") { $0.names.threads = 0 },
+        Row("names.queued", "-1", "at least 0") { $0.names.queued = -1 },
+        Row("names.attemptDelay", "0.009 seconds", "10 ms to 10 s") {
+            $0.names.attemptDelay = .milliseconds(9)
+        },
+        Row("names.attemptDelay", "11.0 seconds", "10 ms to 10 s") {
+            $0.names.attemptDelay = .seconds(11)
+        },
+        Row("names.startTimeout", "0.0 seconds", "above zero") { $0.names.startTimeout = .zero },
         Row("unix.mode", "512", "0 to 511") { $0.unix.mode = 0o1000 },
         Row("unix.mode", "0o70", "right to write") { $0.unix.mode = 0o070 },
         Row("slowTurn", "0.0 seconds", "above zero") { $0.slowTurn = .zero },
@@ -152,6 +161,18 @@ import Testing
             $0.workers.queued = .max
             $0.workers.perConnection = .max
         },
+        Row("names", "least") {
+            $0.names.threads = 1
+            $0.names.queued = 0
+            $0.names.attemptDelay = .milliseconds(10)
+            $0.names.startTimeout = .nanoseconds(1)
+        },
+        Row("names", "most") {
+            $0.names.threads = 1024
+            $0.names.queued = .max
+            $0.names.attemptDelay = .seconds(10)
+            $0.names.startTimeout = .seconds(Int64.max)
+        },
         Row("unix", "least") { $0.unix.mode = 0o200 },
         Row("unix", "most") { $0.unix.mode = 0o777 },
     ]
@@ -164,7 +185,7 @@ import Testing
     /// Values beyond these could not work at all, so these only have to serve.
     @Test(
         "a server works with the largest values of its options",
-        arguments: Setup.all, ["tcp", "limits", "timeouts", "waiting", "workers"])
+        arguments: Setup.all, ["tcp", "limits", "timeouts", "waiting", "workers", "names"])
     func theLargestValuesServe(_ setup: Setup, _ name: String) throws {
         let row = try #require(Self.right.first { $0.name == name && $0.value == "most" })
         try withServer(setup, options: setup.options(row.change)) { server in
@@ -186,7 +207,7 @@ import Testing
             let name = prefix + (known[label] ?? label)
             switch child.value {
             case is Options.TCP, is Options.UDP, is Options.Unix, is Options.Limits,
-                is Options.Timeouts, is Options.Workers:
+                is Options.Timeouts, is Options.Workers, is Options.Names:
                 found.merge(defaults(child.value, name + ".")) { first, _ in first }
             default: found[name] = text(child.value)
             }

@@ -14,10 +14,13 @@ public enum Consumer {
     public typealias Tasks = (AsyncConnection, AsyncConnection.Items<String>)
     public typealias Choices = (
         Address, Backend, ByteOrder, Loops, Options, Options.Balancer, Options.Limits, Options.TCP,
-        Options.Timeouts, Options.UDP, Options.Unix, Options.Workers, Signal, SocketOption
+        Options.Names, Options.Timeouts, Options.UDP, Options.Unix, Options.Workers, Signal,
+        SocketOption
     )
+    public typealias Names = (any Resolver, SystemResolver, HostQuery, HostQuery.Family)
     public typealias Answers = (
-        Action, CloseReason, NetError, NetError.Code, ScheduledTimer, Statistics, StopReason, Tick
+        Action, CloseReason, NetError, NetError.Code, NetError.Step, ScheduledTimer, Statistics,
+        StopReason, Tick
     )
     public typealias Others = (EventLoopOfAnotherPackage, Foundation.Timer, Data)
 

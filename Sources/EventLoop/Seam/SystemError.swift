@@ -19,6 +19,9 @@ package struct SystemError: Error, Hashable, Sendable {
         UnsafePointer<CChar>(bitPattern: callAddress).map { String(cString: $0) } ?? ""
     }
 
+    /// The machine does not have the address, or not its family.
+    package var isAboutAddress: Bool { number == EADDRNOTAVAIL || number == EAFNOSUPPORT }
+
     @usableFromInline package static func == (one: SystemError, other: SystemError) -> Bool {
         one.number == other.number
     }

@@ -112,7 +112,7 @@ package final class LoopGroup: Sendable {
             inherited = try inheritedOnce(addresses, &place)
             for wanted in addresses.indices {
                 place = wanted
-                try listen(on: addresses[wanted], wanted, &listeners)
+                try listenOnFirst(of: addresses[wanted], wanted, &listeners)
             }
             return listeners
         } catch {
@@ -138,6 +138,25 @@ package final class LoopGroup: Sendable {
             parts.sockets.discard(try parts.sockets.duplicate(descriptor))
         }
         return inherited
+    }
+
+    /// Listens on the first of a host's addresses that this machine has.
+    private func listenOnFirst(
+        of wanted: ListenAddress, _ place: Int, _ listeners: inout Listeners
+    ) throws(SystemError) {
+        var candidate = wanted
+        var others = wanted.others[...]
+        while true {
+            do throws(SystemError) {
+                return try listen(on: candidate, place, &listeners)
+            } catch {
+                // Any other error, a port in use among them, is one that the program should see.
+                guard error.isAboutAddress, listeners.addresses.count == place,
+                    let next = others.popFirst()
+                else { throw error }
+                candidate.address = next
+            }
+        }
     }
 
     private func listen(
@@ -192,8 +211,7 @@ package final class LoopGroup: Sendable {
             return try bind(address, wanted, options)
         } catch {
             // The wildcard address of a machine without IPv6, or with IPv6 disabled.
-            guard wanted.isAnyHost, case .v6(_, let port, _) = address,
-                error.number == EAFNOSUPPORT || error.number == EADDRNOTAVAIL
+            guard wanted.isAnyHost, case .v6(_, let port, _) = address, error.isAboutAddress
             else { throw error }
             return try bind(.v4(IPv4Bytes(0), port: port), wanted, options)
         }
@@ -291,7 +309,7 @@ package final class LoopGroup: Sendable {
 
 /// An address to listen on, and the kind of its socket.
 package struct ListenAddress: Sendable {
-    package let address: SocketAddress
+    package fileprivate(set) var address: SocketAddress
     package let onlyV6: Bool
     package let isDatagram: Bool
     /// The wildcard address: without IPv6, IPv4 alone is enough.
@@ -300,11 +318,15 @@ package struct ListenAddress: Sendable {
     package let inherited: Descriptor?
     /// Accepted connections get a filter.
     package let isSecured: Bool
+    /// The host's other addresses, for the case that this machine does not have the first.
+    package let others: [SocketAddress]
 
     package init(
         _ address: SocketAddress, onlyV6: Bool = false, isDatagram: Bool = false,
-        isAnyHost: Bool = false, isSecured: Bool = false, inherited: Descriptor? = nil
+        isAnyHost: Bool = false, isSecured: Bool = false, inherited: Descriptor? = nil,
+        others: [SocketAddress] = []
     ) {
+        self.others = others
         self.isSecured = isSecured
         self.isAnyHost = isAnyHost
         self.inherited = inherited

@@ -54,17 +54,21 @@ final class FullBacklog: Sendable {
     }
 
     let address: Address
-    private let descriptors: [CInt]
+    /// The listener, and behind it the clients that fill its backlog.
+    private let descriptors: Shared<[CInt]>
 
-    init(_ kind: Kind) throws {
+    convenience init(_ kind: Kind) throws {
         let name = "@full-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-        let wanted: Address = kind == .unix ? .unix(name) : anyPort
+        try self.init(at: kind == .unix ? .unix(name) : anyPort)
+    }
+
+    init(at wanted: Address) throws {
         let target = try ClientAddress(wanted)
         let listener = try Self.makeSocket(target.family)
         guard target.withKernelForm({ bind(listener, $0, $1) }) == 0, listen(listener, 0) == 0
         else { throw SystemFailure("listen") }
-        let bound: Address =
-            try kind == .unix ? wanted : Address(stringLiteral: addressText(of: listener))
+        let isUnix = target.family == AF_UNIX
+        let bound = isUnix ? wanted : Address(stringLiteral: try addressText(of: listener))
         let place = try ClientAddress(bound)
         var opened = [listener]
         // The first fills the backlog; the others make sure of that.
@@ -76,10 +80,19 @@ final class FullBacklog: Sendable {
         var first = pollfd(fd: opened[1], events: Int16(POLLOUT), revents: 0)
         _ = poll(&first, 1, 1000)
         address = bound
-        descriptors = opened
+        descriptors = Shared(opened)
     }
 
-    deinit { for descriptor in descriptors { close(descriptor) } }
+    deinit { for descriptor in descriptors.value { close(descriptor) } }
+
+    /// Makes room for the next client, whose host repeats its request within a second.
+    func drain() {
+        descriptors.update { all in
+            for filler in all.dropFirst() { close(filler) }
+            all.removeLast(all.count - 1)
+            while case let accepted = acceptOne(all[0]), accepted >= 0 { all.append(accepted) }
+        }
+    }
 
     private static func makeSocket(_ family: CInt) throws -> CInt {
         let type = CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC | MR_SOCK_NONBLOCK)

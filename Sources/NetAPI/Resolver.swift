@@ -1,0 +1,118 @@
+internal import MillraceEventLoop
+
+/// Looks up the addresses of host names, for `connect` and for the start of a server. The default
+/// is the system's, `SystemResolver`; `Options.Names.resolver` replaces it, for example to cache or
+/// to ask a service directory.
+public protocol Resolver: Sendable {
+    /// Begins a lookup, and calls `answer` once: with the addresses in digits (`"192.0.2.1"`,
+    /// `"2001:db8::1"`, `"fe80::1%eth0"`) in the preferred order, or with an error. Addresses of
+    /// each family are tried in this order, IPv6 first, the families in turn.
+    ///
+    /// Called on a loop's thread, by several loops at once, and must not block. `answer` may be
+    /// called on any thread, also inside this call. A second answer, and one after the end of the
+    /// connect, has no effect. If `answer` is released without a call, the lookup has failed. Of an
+    /// answer, texts that are no addresses and those of another family are left out. At most 32
+    /// addresses are kept, from the first 1,024 texts.
+    func resolve(
+        _ query: HostQuery, answer: @escaping @Sendable (Result<[String], any Error>) -> Void)
+}
+
+/// A question to a resolver.
+public struct HostQuery: Sendable {
+    /// A family of addresses.
+    public enum Family: Sendable {
+        case v4
+        case v6
+    }
+
+    private let lookup: Lookup
+
+    init(_ lookup: Lookup) { self.lookup = lookup }
+
+    /// The name as it is in the address: at most 253 bytes of ASCII, perhaps with a dot at the end.
+    /// In digits it would not be looked up.
+    public var host: String { lookup.host }
+
+    /// The family that the address asks for, as `tcp6://` does; nil: both.
+    public var family: Family? {
+        switch lookup.family {
+        case .v4: .v4
+        case .v6: .v6
+        case nil: nil
+        }
+    }
+
+    /// Indicates whether the answer still has an effect: false once the connect has timed out, was
+    /// cancelled, or has its answer. A resolver can then leave out work that has not begun.
+    public var isWanted: Bool { lookup.isWanted }
+}
+
+/// The system's resolver: getaddrinfo(3) on threads of its own, which start when first needed. It
+/// keeps no answer; the system may, for example in nscd or systemd-resolved.
+///
+/// Nothing can interrupt getaddrinfo: a lookup whose connect is over occupies its thread until the
+/// name servers' time-outs are over. Lookups that wait for a thread are dropped instead.
+public final class SystemResolver: Resolver {
+    private let pool: WorkerPool
+
+    /// Creates a resolver with at most `threads` lookups at once, at least 1, and at most `queued`
+    /// that wait. Above that a lookup fails with `.overloaded`.
+    public init(threads: Int = 8, queued: Int = 1024) {
+        pool = WorkerPool(threads: max(1, min(threads, 1024)), queued: max(0, queued))
+    }
+
+    deinit { pool.stop() }
+
+    public func resolve(
+        _ query: HostQuery, answer: @escaping @Sendable (Result<[String], any Error>) -> Void
+    ) {
+        let isTaken = pool.submit {
+            guard query.isWanted else { return }
+            answer(Self.lookUp(query))
+        }
+        if !isTaken { answer(.failure(NetError.tooManyLookups)) }
+    }
+
+    /// Drops the lookups that wait for a thread.
+    func stop() { pool.stop() }
+
+    private static func lookUp(_ query: HostQuery) -> Result<[String], any Error> {
+        let family: AddressFamily? =
+            switch query.family {
+            case .v4: .v4
+            case .v6: .v6
+            case nil: nil
+            }
+        return SystemLookup.addresses(of: query.host, family: family).map { addresses in
+            addresses.compactMap(\.hostText).map { text in
+                text.hasPrefix("[") ? String(text.dropFirst().dropLast()) : text
+            }
+        }
+    }
+}
+
+/// A program's resolver in the form for the loops.
+struct LoopResolver: NameResolver {
+    let resolver: any Resolver
+
+    /// The texts of an answer that are looked at.
+    private static var mostTexts: Int { 1024 }
+
+    func resolve(_ lookup: Lookup, _ answer: LookupAnswer) {
+        resolver.resolve(HostQuery(lookup)) { result in
+            answer.give(result.flatMap { Self.addresses($0) })
+        }
+    }
+
+    private static func addresses(_ texts: [String]) -> LookupAnswer.Found {
+        let addresses = texts.prefix(mostTexts).compactMap { SocketAddress(host: $0, port: 0) }
+        guard addresses.isEmpty, let first = texts.first else { return .success(addresses) }
+        return .failure(WrongAnswer(text: first))
+    }
+}
+
+/// A resolver's answer that has no address in digits.
+private struct WrongAnswer: Error, CustomStringConvertible {
+    let text: String
+    var description: String { "the resolver's answer \(text.debugDescription) is no address" }
+}
