@@ -123,6 +123,8 @@ extension Server {
             return state
         }
         letGoOfHandler()
+        // Threads that have looked up names to listen on. No group has them end.
+        stopLookups()
         if case .starting(_, let whenEnded) = before { for body in whenEnded { body() } }
     }
 

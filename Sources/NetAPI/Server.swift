@@ -140,6 +140,8 @@ public final class Server: Sendable {
         makeHandler.withLock { swap(&$0, &gone) }
     }
 
+    func stopLookups() { ownResolver?.stop() }
+
     // MARK: Starting
 
     func bind() throws(NetError) -> (LoopGroup, Listeners) {

@@ -119,7 +119,9 @@ import Testing
     @Test("an address that refuses is followed at once", arguments: Setup.all)
     func refusedThenGood(_ setup: Setup) throws {
         try Self.withEcho(setup) { port in
-            let resolver = TestResolver(["127.0.0.2", "127.0.0.3", "127.0.0.1"])
+            // A link-local address without a zone fails before a packet is sent.
+            let hosts = ["127.0.0.2", "127.0.0.3", "127.0.0.1", "fe80::1", "fe80::2", "fe80::3"]
+            let resolver = TestResolver(hosts)
             try Self.withClient(setup, resolver, delay: .seconds(10)) { client in
                 let peer = try Self.outcome(client, Self.host(port), timeout: .seconds(5)).get()
                 #expect(peer == "tcp://127.0.0.1:\(port)")

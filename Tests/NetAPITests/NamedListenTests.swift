@@ -80,6 +80,27 @@ import Testing
         }
     }
 
+    @Test("a start that fails ends the threads of its lookups", arguments: Setup.all)
+    func failedStart(_ setup: Setup) throws {
+        try withServer(setup, listen: ["tcp://127.0.0.1:0"]) { server in
+            let port = try #require(server.addresses[0].port)
+            // Capitals, since localhost itself is not looked up.
+            let taken = Array(repeating: Address.tcp("LOCALHOST", port: port), count: 4)
+            let threads = Probe.threads
+            let servers = try (0..<5).map { _ in
+                try Server(TestHandler(), listen: taken, options: setup.options())
+            }
+            for server in servers {
+                let error = #expect(throws: NetError.self) {
+                    try bounded("Server.start") { try server.start() }
+                }
+                #expect(error?.code == .addressInUse)
+            }
+            try eventually("the threads end") { Probe.threads <= threads }
+            withExtendedLifetime(servers) {}
+        }
+    }
+
     @Test("a name that is not resolved is an error of the start", arguments: Setup.all)
     func unresolved(_ setup: Setup) throws {
         let failing = TestResolver(.later, .failure(Mishap(text: "closed")))

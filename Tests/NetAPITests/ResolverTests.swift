@@ -172,6 +172,28 @@ import Testing
         }
     }
 
+    /// In a network namespace of its own, which reaches no name server: nothing is sent.
+    /// Only an administrator may make one.
+    @Test("a name that the system cannot resolve fails with getaddrinfo's words")
+    func unknownToTheSystem() async {
+        await #expect(processExitsWith: .success) {
+            typealias Unshare = @convention(c) (CInt) -> CInt
+            let network: CInt = 0x4000_0000  // CLONE_NEWNET
+            guard let symbol = dlsym(nil, "unshare"),
+                unsafeBitCast(symbol, to: Unshare.self)(network) == 0
+            else { return }
+            let resolver = SystemResolver(threads: 1)
+            let options = Options(backend: .epoll).with { $0.names.resolver = resolver }
+            let client = try Client(TestHandler(), options: options)
+            try client.start()
+            let error = try NamedConnectTests.error(client, "tcp://nowhere.invalid:80")
+            #expect(error.code == .unresolved && error.step == .resolving)
+            #expect(error.cause.hasPrefix("tcp://nowhere.invalid:80: the host was not resolved: "))
+            #expect(error.cause.contains("name"), "\(error)")
+            client.stop()
+        }
+    }
+
     /// A resolver in front of the system's, whose threads the test holds.
     private final class HeldResolver: Resolver {
         let gate = Gate()
