@@ -244,6 +244,24 @@ import Testing
         }
     }
 
+    /// The cancel waits behind as many messages as a turn handles.
+    @Test("a socket that is connected after the cancel, and before its message, ends the connect")
+    func cancelBehindOthers() throws {
+        try withScene { scene in
+            let name = ConnectName()
+            scene.connect(as: name)
+            scene.resolver.give(.success(Array(Self.addresses.prefix(3))))
+            let first = try scene.attempt(in: scene.stage.turn(), isEstablished: true)
+            for _ in 0..<300 { scene.stage.remote.run { _ in } }
+            name.giveUp()
+            #expect(scene.stage.turn((first, .connected)) == [.close(first)])
+            #expect(scene.told == ["cancelled: ECANCELED"])
+            #expect(scene.stage.turn((first, .closed)) == [])
+            #expect(scene.stage.turn(after: .milliseconds(250)) == [] && scene.stage.turn() == [])
+            #expect(scene.told.count == 1 && scene.stage.loop.slotsInUse == 0)
+        }
+    }
+
     @Test("a cancel before the connect has begun ends it")
     func earlyCancel() throws {
         try withScene { scene in

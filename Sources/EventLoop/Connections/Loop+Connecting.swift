@@ -235,7 +235,10 @@ extension Loop {
         guard let attempt = details.attempt else { return }
         if isSelfConnected(connection, remote) { return metItself(connection, remote, attempt) }
         if attempt.isGivenUp {
-            return abandonConnect(connection, SystemError(ECANCELED, "connect"))
+            let error = SystemError(ECANCELED, "connect")
+            // A race would begin its next attempt after the failure of this one.
+            if let entry = attempt.entry { return cancelNamedConnect(entry.connect.id, error) }
+            return abandonConnect(connection, error)
         }
         if let entry = attempt.entry { connected(entry) }
         if !connection.flags.contains(.datagrams) {
