@@ -55,10 +55,11 @@ static int bio_write(BIO *bio, const char *bytes, size_t count, size_t *written)
 
 static long bio_control(BIO *bio, int command, long number, void *pointer) {
     (void)number, (void)pointer;
+    // The library asks ten times for a request, mostly for what a socket would have.
+    if (command != BIO_CTRL_EOF) return command == BIO_CTRL_FLUSH;
     mr_tls *connection = BIO_get_data(bio);
     // An end that the library believes in, so that it sends an alert.
-    if (command == BIO_CTRL_EOF) return connection->is_flooded;
-    return command == BIO_CTRL_FLUSH;
+    return connection->is_flooded;
 }
 
 static BIO_METHOD *method;

@@ -62,7 +62,7 @@ extension Loop {
             handle(event, of: connection, state)
             mayHaveMore = true
         } while !rest.isEmpty || mayHaveMore
-        sendSealed(connection)
+        if !state.wire.isEmpty || !connection.outbound.isEmpty { sendSealed(connection) }
         // Answers of the filter that the peer does not read.
         if state.unsentCount > 0 && connection.state == .open { judgeSealed(connection) }
     }

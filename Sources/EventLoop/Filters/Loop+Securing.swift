@@ -86,8 +86,9 @@ extension Loop {
         state.isOwn ? body(&ownHandshakes) : body(&acceptedHandshakes)
     }
 
+    @inline(__always)
     func filter(of connection: ConnectionReference) -> FilterState? {
-        connection.details?.takeUnretainedValue().filter
+        connection.details?._withUnsafeGuaranteedRef { $0.filter }
     }
 
     /// Gives turns to those that wait.
