@@ -22,7 +22,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0")
     ],
     targets: [
-        // Names of targets are global in a package graph, so every target but the product's has
+        // Names of targets are global in a package graph, so every target but the products' has
         // the package's name in front. The folders have short names.
         .target(name: "CMillraceLinux", path: "Sources/CLinux"),
         .target(
@@ -52,7 +52,7 @@ let package = Package(
         .target(
             name: "NetTLS", dependencies: ["NetAPI", "MillraceEventLoop", "CMillraceTLS"],
             path: "Sources/TLS", swiftSettings: strict),
-        // The third driver: a script or a seed replaces the kernel. For tests only.
+        // The third driver: a script or a seed replaces the kernel. For tests, also of programs.
         .target(
             name: "MillraceSimulation", dependencies: ["MillraceEventLoop"],
             path: "Sources/Simulation", swiftSettings: strict),

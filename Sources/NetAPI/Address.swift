@@ -105,7 +105,7 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         return first.unmapped == second.unmapped
             && one.inherited == other.inherited && one.onlyV6 == other.onlyV6
             && one.isDatagram == other.isDatagram && one.isSecured == other.isSecured
-            && one.serverName == other.serverName
+            && (!one.isSecured || one.verifiedName == other.verifiedName)
     }
 
     public func hash(into hasher: inout Hasher) {

@@ -161,7 +161,7 @@ public struct ConnectionHandle: Sendable, Hashable {
     /// Runs `body` on the loop, with nil if the connection is closed. If the loop does not accept
     /// it, runs `refused` at once and returns false.
     @discardableResult
-    func post(
+    private func post(
         always: Bool = false,
         _ body: @escaping @Sendable (LoopCore, ConnectionReference?) -> Void,
         refused: (NetError) -> Void = { _ in }

@@ -77,8 +77,10 @@ extension NetError {
                 step: .connecting)
             return
         }
-        // The address that the resolver and the families prefer.
-        let number = reports.first?.error?.number
+        // Of the addresses that the machine can reach at all, the first one tried.
+        let numbers = reports.compactMap { $0.error?.number }
+        let routing = [ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT]
+        let number = numbers.first { !routing.contains($0) } ?? numbers.first
         self.init(
             number == ETIMEDOUT ? .timedOut : .system,
             "\(address): no address of the host could be connected: \(list)",
@@ -103,10 +105,6 @@ extension NetError {
     }
 
     // MARK: Listening
-
-    static func listening(on address: Address, _ failure: ConnectFailure) -> NetError {
-        NetError(connectingTo: address, failure)
-    }
 
     /// Makes the error for a name of which no address belongs to this machine.
     init(listeningOn address: Address, none addresses: [SocketAddress], _ error: SystemError) {

@@ -53,12 +53,31 @@ public struct HostQuery: Sendable {
 /// Nothing can interrupt getaddrinfo: a lookup whose connect is over occupies its thread until the
 /// name servers' time-outs are over. Lookups that wait for a thread are dropped instead.
 public final class SystemResolver: Resolver {
+    private struct Waiting {
+        let query: HostQuery
+        let answer: @Sendable (Result<[String], any Error>) -> Void
+    }
+
+    private struct State {
+        var waiting = ArraySlice<Waiting>()
+        /// Jobs of the pool that have not begun; each looks up one host.
+        var jobs = 0
+        var running = 0
+
+        var count: Int { waiting.count + running }
+    }
+
     private let pool: WorkerPool
+    /// The most lookups that wait or run.
+    private let limit: Int
+    private let state = Monitor(State())
 
     /// Creates a resolver with at most `threads` lookups at once, at least 1, and at most `queued`
     /// that wait. Above that a lookup fails with `.overloaded`.
     public init(threads: Int = 8, queued: Int = 1024) {
-        pool = WorkerPool(threads: max(1, min(threads, 1024)), queued: max(0, queued))
+        let threads = max(1, min(threads, 1024))
+        pool = WorkerPool(threads: threads, queued: .max)
+        limit = threads + max(0, min(queued, 1 << 30))
     }
 
     deinit { pool.stop() }
@@ -66,15 +85,36 @@ public final class SystemResolver: Resolver {
     public func resolve(
         _ query: HostQuery, answer: @escaping @Sendable (Result<[String], any Error>) -> Void
     ) {
-        let isTaken = pool.submit {
-            guard query.isWanted else { return }
-            answer(Self.lookUp(query))
+        let (isTaken, needsJob) = state.withLock { state in
+            if state.count >= limit { state.waiting.removeAll { !$0.query.isWanted } }
+            guard state.count < limit else { return (false, false) }
+            state.waiting.append(Waiting(query: query, answer: answer))
+            // Those that were dropped have left their jobs.
+            let needsJob = state.jobs < state.waiting.count
+            if needsJob { state.jobs += 1 }
+            return (true, needsJob)
         }
-        if !isTaken { answer(.failure(NetError.tooManyLookups)) }
+        guard isTaken else { return answer(.failure(NetError.tooManyLookups)) }
+        guard needsJob, !pool.submit({ [state] in Self.lookUpNext(state) }) else { return }
+        // No thread can be started, or the resolver has stopped.
+        state.withLock { $0.jobs -= 1 }
+        answer(.failure(NetError.tooManyLookups))
     }
 
     /// Drops the lookups that wait for a thread.
     func stop() { pool.stop() }
+
+    private static func lookUpNext(_ state: Monitor<State>) {
+        let next = state.withLock { state in
+            state.jobs -= 1
+            let next = state.waiting.popFirst()
+            if next != nil { state.running += 1 }
+            return next
+        }
+        guard let next else { return }
+        if next.query.isWanted { next.answer(lookUp(next.query)) }
+        state.withLock { $0.running -= 1 }
+    }
 
     private static func lookUp(_ query: HostQuery) -> Result<[String], any Error> {
         let family: AddressFamily? =
@@ -115,4 +155,17 @@ struct LoopResolver: NameResolver {
 private struct WrongAnswer: Error, CustomStringConvertible {
     let text: String
     var description: String { "the resolver's answer \(text.debugDescription) is no address" }
+}
+
+/// The resolver of simulated servers and clients: a real lookup would take real time.
+struct NoResolver: Resolver {
+    func resolve(
+        _ query: HostQuery, answer: @escaping @Sendable (Result<[String], any Error>) -> Void
+    ) {
+        answer(
+            .failure(
+                NetError(
+                    .unresolved, "a simulated network looks up no names",
+                    "set options.names.resolver")))
+    }
 }

@@ -46,8 +46,14 @@ extension Server {
                 .unsupported, "run() waits for the loops, so a loop cannot call it",
                 "call it on a thread of your own")
         }
-        let watch = try signals.isEmpty ? nil : SignalWatch(signals)
-        guard let group = try startOrJoin() else { return .stopped }
+        var watch: SignalWatch?
+        func watchSignals() throws(NetError) {
+            if watch == nil && !signals.isEmpty { watch = try SignalWatch(signals) }
+        }
+        // A signal ends a program that still waits for its names to be looked up.
+        if !listenAddresses.contains(where: \.needsLookup) { try watchSignals() }
+        guard let group = try startOrJoin(lookedUp: watchSignals) else { return .stopped }
+        try watchSignals()
         var signal: Signal?
         if let watch {
             group.whenEnded { watch.end() }

@@ -57,9 +57,16 @@ extension Server {
 
     /// Returns the group after its boot, started by this call or by an earlier one; nil if the
     /// server was stopped before there was one.
-    func startOrJoin() throws(NetError) -> LoopGroup? {
+    func startOrJoin(
+        lookedUp: () throws(NetError) -> Void
+    ) throws(NetError) -> LoopGroup? {
         switch begin() {
-        case .ours: return try startLoops()
+        case .ours:
+            do throws(NetError) {
+                return try startLoops(lookedUp: lookedUp)
+            } catch  where error.isStop {
+                return nil
+            }
         case .another(let group):
             guard group.waitUntilBooted() else { throw .hasFailed }
             return group
@@ -90,9 +97,11 @@ extension Server {
         }
     }
 
-    private func startLoops() throws(NetError) -> LoopGroup {
+    private func startLoops(
+        lookedUp: () throws(NetError) -> Void = {}
+    ) throws(NetError) -> LoopGroup {
         do throws(NetError) {
-            let (group, listeners) = try bind()
+            let (group, listeners) = try bind(lookedUp: lookedUp)
             // Published now, so that `onBoot` can read the addresses.
             started(group, realAddresses(listeners))
             if let failure = group.start(listeners) { throw NetError(startFailed: failure) }
@@ -144,6 +153,9 @@ extension Server {
 }
 
 extension NetError {
+    /// Whether a start was given up for a stop.
+    fileprivate var isStop: Bool { code == .closed && cause == Self.hasStopped.cause }
+
     static let hasStopped = NetError(
         .closed, "the server has stopped, or is about to", "make another one")
     static let hasFailed = NetError(.unsupported, "the server failed to start", "make another one")

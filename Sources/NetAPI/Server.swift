@@ -116,6 +116,9 @@ public final class Server: Sendable {
         if let given = options.names.resolver {
             ownResolver = nil
             resolver = LoopResolver(resolver: given)
+        } else if backend != nil {
+            ownResolver = nil
+            resolver = LoopResolver(resolver: NoResolver())
         } else {
             let own = SystemResolver(
                 threads: options.names.threads, queued: options.names.queued)
@@ -144,8 +147,21 @@ public final class Server: Sendable {
 
     // MARK: Starting
 
-    func bind() throws(NetError) -> (LoopGroup, Listeners) {
-        let wanted = try addressesToBind()
+    /// Binds. `lookedUp` runs when the names in the list are known, which may take long.
+    func bind(
+        lookedUp: () throws(NetError) -> Void = {}
+    ) throws(NetError) -> (LoopGroup, Listeners) {
+        let wanted: [ListenAddress]
+        do throws(NetError) {
+            wanted = try addressesToBind()
+            try lookedUp()
+        } catch {
+            // From the group on, it owns them.
+            for descriptor in Set(listenAddresses.compactMap(\.inherited)) {
+                chosen.sockets.discard(Descriptor(descriptor))
+            }
+            throw error
+        }
         let logger = logger
         let log = ReportLog(logger: logger, addresses: listenAddresses)
         let report: ChosenBackend.Report = { log.record($0) }

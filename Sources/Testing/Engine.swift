@@ -129,7 +129,10 @@ final class Engine {
     /// Runs until `isDone`, at most to the time `end`. Returns whether it is done.
     func run(until end: Nanoseconds?, _ isDone: () -> Bool) -> Bool {
         // Actions of a script or a callback only begin: the outer run does the rest.
-        guard !isRunning, holds == 0 else { return isDone() }
+        guard !isRunning, holds == 0 else {
+            if end != nil { noteProblem("time cannot be advanced inside a step of the network") }
+            return isDone()
+        }
         isRunning = true
         defer { isRunning = false }
         var rounds = 0

@@ -144,6 +144,17 @@ public final class TestNetwork {
     @discardableResult
     public func runOffload() -> Bool { engine.runHeldJob() }
 
+    /// Stops a client of this network and advances the clock until it has ended. `Client.stop`
+    /// would wait for loops that only this network turns. Without a call it ends with the network.
+    public func stop(_ client: Client, within limit: Duration = .seconds(10)) {
+        guard let host = engine.hosts.first(where: { $0.server === client.core }) else { return }
+        client.core.requestStop(within: limit)
+        let end = engine.simulated.now + Nanoseconds(limit) + 3_600_000_000_000
+        if !engine.run(until: end, { host.hasEnded }) {
+            engine.noteProblem("a client has not ended after its stop")
+        }
+    }
+
     // MARK: Others on the network
 
     /// The most sockets that all servers and clients may have open, with their listeners. Further

@@ -46,10 +46,10 @@ public final class TestPeer {
         fullWindow = window
         let mixture = engine.mixture
         if engine.peerRandom.happens(mixture.slowReaders) {
-            core.nextRead = { [unowned engine] in engine.drawPace(of: $0) }
+            core.nextRead = { [weak engine] in engine?.drawPace(of: $0) ?? .unlimited }
         }
         if engine.peerRandom.happens(mixture.slowWriters) {
-            core.nextWrite = { [unowned engine] in engine.drawPace(of: $0) }
+            core.nextWrite = { [weak engine] in engine?.drawPace(of: $0) ?? .unlimited }
         }
         if engine.peerRandom.happens(mixture.departures) {
             stepsUntilDeparture = engine.peerRandom.within(1...8)

@@ -74,4 +74,12 @@ import Testing
         #expect(one != "tcp4://example.org:1" && one != "udp://example.org:1")
         #expect("tcp://localhost:1" == ("tcp://127.0.0.1:1" as Address))
     }
+
+    @Test("addresses of which different names are verified are different")
+    func verifiedNames() {
+        let (name, digits): (Address, Address) = ("tls://localhost:443", "tls://127.0.0.1:443")
+        #expect(name != digits)
+        #expect(name == "tls://127.0.0.1:443?name=localhost")
+        #expect("tcp://localhost:80" as Address == "tcp://127.0.0.1:80")
+    }
 }

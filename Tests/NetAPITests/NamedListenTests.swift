@@ -130,4 +130,31 @@ import Testing
         resolver.give()
         #expect(server.boundAddresses.isEmpty)
     }
+
+    @Test("a run that a stop ends during a lookup returns, without an error", arguments: Setup.all)
+    func runStopped(_ setup: Setup) throws {
+        let resolver = TestResolver.silent(["127.0.0.1"])
+        let server = try Server(
+            TestHandler(), listen: "tcp://own.test:0", options: Self.options(setup, resolver))
+        let running = Worker { try server.run() }
+        try eventually("it is asked") { resolver.queries.count == 1 }
+        server.requestStop()
+        guard case .stopped = try running.join("the run") else {
+            throw SystemFailure("another reason", 0)
+        }
+    }
+
+    @Test("a failed lookup closes the inherited listeners too", arguments: Setup.all)
+    func inherited(_ setup: Setup) throws {
+        let first = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let number = fcntl(first, F_DUPFD_CLOEXEC, 700)
+        close(first)
+        let resolver = TestResolver(.atOnce, .failure(Mishap(text: "closed")))
+        let server = try Server(
+            TestHandler(), listen: .inherited(number), "tcp://own.test:0",
+            options: Self.options(setup, resolver))
+        let error = #expect(throws: NetError.self) { try server.start() }
+        #expect(error?.code == .unresolved)
+        #expect(fcntl(number, F_GETFD) < 0)
+    }
 }

@@ -130,6 +130,36 @@ import Testing
         }
     }
 
+    @Test("the end of our side waits for the handshake, and is sealed")
+    func endMeanwhile() throws {
+        try withUpgrade { upgrade in
+            #expect(upgrade.start() == nil)
+            #expect(upgrade.stage.shutdownWrite(upgrade.token) == [])
+            upgrade.receive(upgrade.record(.hello))
+            upgrade.finishSends()
+            upgrade.receive(upgrade.record(.finished))
+            upgrade.finishSends()
+            #expect(upgrade.secured.sent.hasEnded)
+            #expect(upgrade.told == 1)
+        }
+    }
+
+    @Test("bytes of a pause that were read outside a callback do not keep the handshake unread")
+    func readInAPause() throws {
+        try withUpgrade { upgrade in
+            upgrade.stage.pause(upgrade.token)
+            upgrade.turn(.received([1, 2, 3]))
+            upgrade.stage.turn(upgrade.token) { loop, connection in _ = loop.takeAll(connection) }
+            upgrade.turn(.stopped(.receive))
+            upgrade.stage.resume(upgrade.token)
+            upgrade.stage.pause(upgrade.token)
+            #expect(upgrade.start() == nil)
+            let requests = upgrade.turn() + upgrade.turn()
+            upgrade.receive(upgrade.record(.hello))
+            #expect(upgrade.secured.wireCount > 0, "\(requests)")
+        }
+    }
+
     @Test("an upgrade has one deadline, whatever trickles in, and then a reset")
     func deadline() throws {
         var plan = SimulatedFilters.Plan()

@@ -225,6 +225,9 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) var attempt: ConnectAttempt?
     @exclusivity(unchecked) package internal(set) var filter: FilterState?
     @exclusivity(unchecked) package var context: AnyObject?
+    /// The object of the task that serves the connection, in place of a handler. It holds input
+    /// back by itself.
+    @exclusivity(unchecked) package var task: AnyObject?
     /// The values of the handler's per-connection variables, by variable number.
     @exclusivity(unchecked) package var values: [(variable: Int, box: AnyObject)] = []
     /// Timers of the handler, cancelled at close.

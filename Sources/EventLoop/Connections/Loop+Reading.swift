@@ -105,7 +105,8 @@ extension Loop {
     /// Closes a connection with half-closure once both sides have ended.
     func closeIfBothEnded(_ connection: ConnectionReference) {
         guard connection.state == .open, connection.flags.contains(.writeEnded),
-            isInputOver(connection), !connection.flags.contains(.endDue)
+            isInputOver(connection), !connection.flags.contains(.endDue),
+            !isBusy(connection) || connection.inbound.count == 0
         else { return }
         close(connection, .peer)
         if depth == 0 { process(connection) }

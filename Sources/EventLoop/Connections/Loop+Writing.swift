@@ -324,6 +324,10 @@ extension Loop {
             return tell(.local)
         }
         write(connection, bytes)
+        // The write itself may have failed.
+        guard acceptsWrites(connection) else {
+            return tell(details.takeUnretainedValue().cause ?? .local)
+        }
         promise(connection, details.takeUnretainedValue(), tell)
     }
 

@@ -112,7 +112,7 @@ extension Loop {
 
     func wireEnded(_ connection: ConnectionReference, _ state: FilterState) {
         if isSecuring(connection, state) && connection.state != .securing {
-            guard !state.isWorking && !state.hasWorked else { return }
+            guard !state.isWorking, !state.hasWorked, !state.isInputOver else { return }
             return filterFailed(connection, state, FilterCutOff())
         }
         switch connection.state {
@@ -132,7 +132,7 @@ extension Loop {
 
     /// Whether the handler's input is over. For a filtered connection that is not the wire's end.
     @inline(__always)
-    func isInputOver(_ connection: ConnectionReference) -> Bool {
+    package func isInputOver(_ connection: ConnectionReference) -> Bool {
         guard connection.flags.isDisjoint(with: [.peerEnded, .filtered]) else {
             return isInputOverSlow(connection)
         }
@@ -146,7 +146,7 @@ extension Loop {
 
     /// The error of a wire that ended before the peer's stream.
     @inline(__always)
-    func cut(of connection: ConnectionReference) -> (any Error)? {
+    package func cut(of connection: ConnectionReference) -> (any Error)? {
         connection.flags.contains(.filtered) ? filter(of: connection)?.cut : nil
     }
 

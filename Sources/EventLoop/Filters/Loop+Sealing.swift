@@ -27,10 +27,11 @@ extension Loop {
             let sealed = filter.seal(UnsafeRawBufferPointer(rebasing: piece), state.output)
             if case .later = sealed { break }
             rest = rest.dropFirst(piece.count)
+            if case .failed(let error) = sealed {
+                filterFailed(connection, state, error)
+                return UnsafeRawBufferPointer(rebasing: rest.prefix(0))
+            }
             state.sealedTotal += piece.count
-            guard case .failed(let error) = sealed else { continue }
-            filterFailed(connection, state, error)
-            return UnsafeRawBufferPointer(rebasing: rest.prefix(0))
         }
         connection.lastSent = now
         if !state.wire.isEmpty { wrote(connection) }
@@ -126,8 +127,8 @@ extension Loop {
                 return connection.outbound.complete(0, chunks)
             }
             connection.outbound.complete(piece.count, chunks)
-            state.sealedTotal += piece.count
             if case .failed(let error) = sealed { return filterFailed(connection, state, error) }
+            state.sealedTotal += piece.count
         }
     }
 
@@ -142,6 +143,8 @@ extension Loop {
     @inline(never)
     private func hasSentAllSealed(_ connection: ConnectionReference) -> Bool {
         guard let state = filter(of: connection) else { return true }
+        // The end of our side waits for the handshake of an upgrade.
+        if connection.state == .open && isSecuring(connection, state) { return false }
         if !state.isOutputOver && !connection.flags.contains(.resetsAtEnd) {
             state.isOutputOver = true
             if state.isEstablished { state.filter?.sealEnd(state.output) }

@@ -15,12 +15,16 @@ extension Loop {
         try checkUpgrade(connection)
         guard let details = connection.details?.takeUnretainedValue() else { throw .closed }
         flush(connection)
+        // That may have called the handler.
+        try checkUpgrade(connection)
         let state = FilterState(
             provider, isOwn: isOwn, deadline: now + provider.handshakeTimeout, chunks, make: make)
         state.secured = secured
         state.takeOver(connection)
         details.filter = state
         connection.flags.insert(.filtered)
+        // The bytes for which it was due are read.
+        connection.flags.remove(.trafficDue)
         armTimer(connection)
         if isOwn {
             _ = beginHandshake(connection, state)

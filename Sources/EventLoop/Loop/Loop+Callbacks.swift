@@ -42,7 +42,9 @@ extension Loop {
         let isPausedByUs = !flags.isDisjoint(with: [
             .trafficDue, .paused([.output, .work, .connect]), .piped,
         ])
-        guard connection.state == .open, !isPausedByUs else { return }
+        guard connection.state == .open, !isPausedByUs,
+            connection.details?.takeUnretainedValue().task == nil
+        else { return }
         // Bytes received before a reset are shown as long as the handler consumes them.
         if flags.contains(.broken) { return close(connection, .peer) }
         let isAboutToPause = flags.contains(.congested) && !flags.contains(.readsAhead)

@@ -51,6 +51,7 @@ extension Loop {
             connection.flags.remove(.busy)
             connection.details?.takeUnretainedValue().isEndShown = false
             workDone(connection)
+            closeIfBothEnded(connection)
         }
     }
 
@@ -113,6 +114,8 @@ extension Loop {
     }
 
     private func endQuietly() {
+        // While this thread still is their executor. A task that never waits goes on elsewhere.
+        for _ in 0..<16 where !jobs.isEmpty { runJobs() }
         phase = .ended
         closeMailbox()
         reportLastFailedConnects()
@@ -145,7 +148,7 @@ extension Loop {
             case .startAccepting, .resumeAccepting, .stopAccepting, .drain, .end: break
             }
         }
-        runLastJobs()
+        passOnJobs()
     }
 
     /// Closes every connection with the error and stops the server: the kernel refuses to serve

@@ -20,9 +20,10 @@ extension Loop {
         if depth == 0 && !retired.isEmpty { retired.free() }
     }
 
-    /// Runs the jobs of a loop that ends. Jobs that they queue run elsewhere.
-    func runLastJobs() {
-        while let job = jobs.popFirst() { remote.run(job) }
+    /// Hands on the jobs of a loop that has ended, in their order: no two threads may run jobs of
+    /// one executor at once.
+    func passOnJobs() {
+        while let job = jobs.popFirst() { remote.runLate(job) }
     }
 }
 
@@ -35,7 +36,10 @@ extension LoopRemote: TaskExecutor, SerialExecutor {
             return loop.jobs.append(job)
         }
         // Never refused: a job that is dropped is a task that never ends.
-        guard post(.job(job), always: true) != .accepted else { return }
+        if post(.job(job), always: true) != .accepted { runLate(job) }
+    }
+
+    fileprivate func runLate(_ job: UnownedJob) {
         if !Self.late.submit({ [self] in run(job) }) { run(job) }
     }
 

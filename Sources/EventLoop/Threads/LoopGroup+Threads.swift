@@ -144,6 +144,7 @@ extension LoopGroup {
             state.remotes = all
             state.booted = all.count
             state.verdict = .run
+            state.isStepped = true
         }
         let loops = remotes.indices.map {
             makeLoop($0, drivers[$0], remotes, listeners.perLoop[$0])

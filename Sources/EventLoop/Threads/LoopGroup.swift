@@ -50,6 +50,8 @@ package final class LoopGroup: Sendable {
         var accepting: Set<Int>
         var undrained: Set<Int>
         var alive: Int
+        /// The loops have no threads: a simulation turns them.
+        var isStepped = false
         var whenEnded: [@Sendable () -> Void] = []
     }
 
@@ -291,6 +293,13 @@ package final class LoopGroup: Sendable {
 
     /// Waits until every loop has ended and returns the cause. Not from a loop's thread.
     package func waitUntilEnded() -> StopCause {
+        precondition(
+            !state.withLock { $0.isStepped && $0.alive > 0 },
+            "a simulated server or client ends in steps of its network: do not wait for it")
+        return waitUntilAllEnded()
+    }
+
+    private func waitUntilAllEnded() -> StopCause {
         state.wait { $0.alive == 0 ? $0.stop?.cause ?? .requested : nil }
     }
 

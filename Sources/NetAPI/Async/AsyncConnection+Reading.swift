@@ -7,8 +7,12 @@ extension AsyncConnection {
     public nonisolated(nonsending) func read<R>(
         _ body: (RawSpan) throws -> R
     ) async throws -> R? {
-        guard try await hasMore(than: 0) else { return nil }
-        return try body(connection.next())
+        // Closed between the wait and this place, the connection has no bytes.
+        while try await hasMore(than: 0) {
+            let bytes = connection.next()
+            if bytes.byteCount > 0 { return try body(bytes) }
+        }
+        return nil
     }
 
     /// Waits for input and returns all of it, at least one byte; nil at the peer's end of stream.

@@ -44,13 +44,17 @@ extension AsyncConnection {
     public nonisolated(nonsending) func send(_ bytes: [UInt8]) async throws {
         try checkOpen()
         let cause = await withUnsafeContinuation { continuation in
-            _ = connection.withCore { core in
-                bytes.withUnsafeBytes { bytes in
-                    core.write(connection.record, bytes) { cause in
-                        continuation.resume(returning: cause)
+            let isTold: Void? =
+                reason != nil
+                ? nil
+                : connection.withCore { core in
+                    bytes.withUnsafeBytes { bytes in
+                        core.write(connection.record, bytes) { cause in
+                            continuation.resume(returning: cause)
+                        }
                     }
                 }
-            }
+            if isTold == nil { continuation.resume(returning: .local) }
         }
         guard cause != nil else { return }
         try checkOpen()

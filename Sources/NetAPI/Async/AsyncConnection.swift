@@ -18,7 +18,7 @@ public final class AsyncConnection {
     @exclusivity(unchecked) private var reader: Continuation?
     @exclusivity(unchecked) private var writer: Continuation?
     /// The reason, once the connection has closed.
-    @exclusivity(unchecked) private var reason: CloseReason?
+    @exclusivity(unchecked) private(set) var reason: CloseReason?
     @exclusivity(unchecked) private var hasPeerEnded = false
     @exclusivity(unchecked) private var isCancelled = false
     /// The number of limits of time around the task's present place.
@@ -31,13 +31,21 @@ public final class AsyncConnection {
 
     typealias Continuation = UnsafeContinuation<Void, Never>
 
-    /// Called on the loop.
-    init(_ connection: Connection) {
+    /// Called on the loop. `isHeldBack`: reading is paused until the task reads.
+    init(_ connection: Connection, isHeldBack: Bool = false) {
+        self.isHeldBack = isHeldBack
         self.connection = connection
         handle = connection.handle
         remote = connection.loop.core.remote
         remoteAddress = connection.remoteAddress
-        connection.context = self
+        hasPeerEnded = connection.core?.isInputOver(connection.record) ?? true
+        connection.details?.task = self
+    }
+
+    /// The object of a connection with a task.
+    static func of(_ connection: Connection) -> AsyncConnection? {
+        // The only kind of object that is kept there.
+        connection.details?.task.map { unsafeDowncast($0, to: AsyncConnection.self) }
     }
 
     /// Indicates whether the connection is open.
@@ -77,7 +85,7 @@ public final class AsyncConnection {
     func finished(_ error: (any Error)?) {
         task = nil
         guard reason == nil else { return }
-        connection.context = nil
+        connection.details?.task = nil
         reason = .local
         _ = connection.withCore {
             $0.close(connection.record, error.map { .handlerError($0) } ?? .local)
@@ -143,29 +151,53 @@ public final class AsyncConnection {
             try check()
             if reason != nil { return false }
             if connection.buffered > count { return true }
-            if hasPeerEnded { return false }
-            await waitForInput()
+            if hasPeerEnded {
+                // A stream that was cut must not look complete.
+                let cut = connection.core?.cut(of: connection.record)
+                if let cut { throw NetError(insecure: cut) }
+                return false
+            }
+            await waitForInput(moreThan: count)
         }
     }
 
-    private nonisolated(nonsending) func waitForInput() async {
-        precondition(reader == nil, "two tasks wait for input of one connection")
+    private nonisolated(nonsending) func waitForInput(moreThan count: Int) async {
         connection.isBusy = false
         if isHeldBack {
             isHeldBack = false
             connection.resumeReading()
         }
-        await withUnsafeContinuation { reader = $0 }
+        await waitAsReader { hasPeerEnded || connection.buffered > count }
         if reason == nil { connection.isBusy = true }
     }
+
+    /// Waits for input, for an end, or for `resumeReader`.
+    ///
+    /// Between a check before this call and its own, other jobs and events may have run, so it
+    /// checks again: an event that finds no reader would wake none.
+    nonisolated(nonsending) func waitAsReader(unless isDue: () -> Bool) async {
+        await withUnsafeContinuation { continuation in
+            guard !isInterrupted, !isDue() else { return continuation.resume() }
+            precondition(reader == nil, "two tasks wait for input of one connection")
+            reader = continuation
+        }
+    }
+
+    /// A wait would find `check` to throw, or the connection closed.
+    private var isInterrupted: Bool { reason != nil || isCancelled || expired <= limits }
+
+    func resumeReader() { interrupt(\.reader) }
 
     /// Waits until the peer has read enough of the output.
     nonisolated(nonsending) func waitForRoom() async throws {
         while true {
             try checkOpen()
             if connection.isWritable { return }
-            precondition(writer == nil, "two tasks wait for room of one connection")
-            await withUnsafeContinuation { writer = $0 }
+            await withUnsafeContinuation { continuation in
+                guard !isInterrupted, !connection.isWritable else { return continuation.resume() }
+                precondition(writer == nil, "two tasks wait for room of one connection")
+                writer = continuation
+            }
         }
     }
 
@@ -185,11 +217,14 @@ public final class AsyncConnection {
     /// Throws if nothing more can be sent.
     func checkOpen() throws {
         try check()
-        guard isOpen else { throw NetError.closed }
+        guard isOpen, !connection.record.flags.contains(.writeEnded) else {
+            throw NetError.closed
+        }
     }
 
-    /// Runs `body`, and interrupts its waits for this connection after `limit`, with an error
-    /// `.timedOut`. Waits for other things are not interrupted. Limits may be nested.
+    /// Runs `body`, and interrupts its waits for input and for room of this connection after
+    /// `limit`, with an error `.timedOut`. Waits for other things, and of `send`, are not
+    /// interrupted. Limits may be nested.
     public nonisolated(nonsending) func withTimeout<R>(
         _ limit: Duration, _ body: () async throws -> R
     ) async throws -> R {

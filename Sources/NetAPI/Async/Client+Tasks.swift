@@ -29,7 +29,8 @@ extension Client {
             guard let record = LoopCore.current?.find(handle.token), record.state == .open else {
                 throw NetError.closed
             }
-            let connection = AsyncConnection(Connection(record))
+            Connection(record).isBusy = true
+            let connection = AsyncConnection(Connection(record), isHeldBack: true)
             return try await withTaskCancellationHandler {
                 do {
                     let result = try await body(connection)
@@ -49,9 +50,12 @@ extension Client {
 extension ConnectionHandle {
     /// Tells the connection's task on its loop that it was cancelled.
     fileprivate func cancelTask() {
-        post(always: true) { _, record in
-            guard let record, let context = Connection(record).context else { return }
-            unsafeDowncast(context, to: AsyncConnection.self).cancelled()
-        }
+        let token = token
+        _ = remote?.post(
+            .run { loop in
+                // Also of a connection that is closing already.
+                guard let record = loop.find(token) else { return }
+                AsyncConnection.of(Connection(record))?.cancelled()
+            }, always: true)
     }
 }

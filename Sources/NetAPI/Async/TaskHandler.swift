@@ -8,37 +8,33 @@ package struct TaskHandler: EventHandler, Sendable {
     package init(body: Body?) { self.body = body }
 
     package func onOpen(_ connection: Connection) -> Action {
-        if let body { AsyncConnection(connection).start(body) }
+        guard let body else {
+            // Until the caller has it.
+            connection.pauseReading()
+            return .none
+        }
+        AsyncConnection(connection).start(body)
         return .none
     }
 
     package func onTraffic(_ connection: Connection) -> Action {
-        stream(of: connection)?.hasInput()
+        AsyncConnection.of(connection)?.hasInput()
         return .none
     }
 
     package func onWritable(_ connection: Connection) -> Action {
-        stream(of: connection)?.hasRoom()
+        AsyncConnection.of(connection)?.hasRoom()
         return .none
     }
 
     package func onHalfClose(_ connection: Connection) -> Action {
-        guard let stream = stream(of: connection) else {
-            // The call that made the connection has returned, or has not begun to use it.
-            return .none
-        }
-        stream.peerEnded()
+        AsyncConnection.of(connection)?.peerEnded()
         return .none
     }
 
     package func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
-        stream(of: connection)?.closed(reason)
+        AsyncConnection.of(connection)?.closed(reason)
         return .none
-    }
-
-    private func stream(of connection: Connection) -> AsyncConnection? {
-        // The only kind of object that is kept there.
-        connection.context.map { unsafeDowncast($0, to: AsyncConnection.self) }
     }
 }
 

@@ -111,6 +111,32 @@ import Testing
         }
     }
 
+    @Test("a server that answers and closes at once is read to its end", arguments: Setup.all)
+    func endAtOnce(_ setup: Setup) async throws {
+        let handler = TestHandler(open: { connection in
+            connection.write("busy, come back")
+            return .close
+        })
+        try await withAsyncServer(setup, handler) { server in
+            let client = try Client(options: setup.options())
+            try client.start()
+            let address = server.addresses[0]
+            for _ in 0..<20 {
+                let text = try await patiently("the answer") {
+                    try await client.withConnection(to: address) { connection in
+                        var text = ""
+                        for try await bytes in connection.chunks {
+                            text += String(decoding: bytes, as: UTF8.self)
+                        }
+                        return text
+                    }
+                }
+                #expect(text == "busy, come back")
+            }
+            await client.stop()
+        }
+    }
+
     @Test("a client with a handler has no tasks for its connections")
     func otherClient() async throws {
         let client = try Client(TestHandler())

@@ -226,4 +226,30 @@ import Testing
         }
         #expect(errors.value == ["system", "system"])
     }
+
+    @Test(
+        "an answer and an end that come while the task works are read later", arguments: Setup.all)
+    func endsMeanwhile(_ setup: Setup) throws {
+        let gate = AsyncGate()
+        let answers = Shared<[String]>([])
+        try Self.with(setup) { connection in
+            try await connection.write("question")
+            connection.finish()
+            await gate.wait()
+            var answer = ""
+            for try await bytes in connection.chunks {
+                answer += String(decoding: bytes, as: UTF8.self)
+            }
+            answers.update { $0.append(answer) }
+        } _: { server in
+            let client = try server.connect()
+            #expect(try client.receiveTextUntilEnd().text == "question")
+            try client.send("answer")
+            client.shutdownWrite()
+            try eventually("it has come") { server.server.statistics.bytesIn >= 6 }
+            pause(.milliseconds(20))
+            gate.open()
+            try eventually("the answer is read") { answers.value == ["answer"] }
+        }
+    }
 }

@@ -195,6 +195,42 @@ import Testing
         }
     }
 
+    @Test("tasks upgrade on both sides", arguments: Setup.all)
+    func tasks(_ setup: Setup) async throws {
+        let (tls, trusted) = (try TLSTest.server(), try TLSTest.client())
+        let server = try Server(listen: "tcp://127.0.0.1:0", options: setup.options()) {
+            connection in
+            _ = try await connection.readLine()
+            try await connection.write("ok\n")
+            try await connection.startTLS(tls)
+            for try await line in connection.lines() { try await connection.write("\(line)\n") }
+        }
+        try bounded("start") { try server.start() }
+        let address = server.boundAddresses[0]
+        let client = try Client(options: setup.options())
+        try client.start()
+        let answer = try await patiently("the talk") {
+            try await client.withConnection(to: address) { connection in
+                try await connection.write("secure\n")
+                _ = try await connection.readLine()
+                try await connection.startTLS(trusted, name: "localhost")
+                #expect(connection.tls?.isVerified == true)
+                try await connection.write("sealed\n")
+                return try await connection.readLine()
+            }
+        }
+        #expect(answer == "sealed")
+        await #expect(throws: NetError.self) {
+            try await client.withConnection(to: address) { connection in
+                try await connection.write("secure\n")
+                _ = try await connection.readLine()
+                try await connection.startTLS(trusted, name: "other.example")
+            }
+        }
+        await client.stop()
+        try bounded("stop") { server.stop(within: .seconds(5)) }
+    }
+
     @Test("a connection with TLS, a pipe's and an ended one are refused", arguments: Setup.single)
     func refusals(_ setup: Setup) throws {
         let tls = try TLSTest.server()

@@ -76,6 +76,34 @@ import Testing
         }
     }
 
+    @Test("a stream that is cut while a task works is no end for it either", arguments: Setup.all)
+    func cutOffTask(_ setup: Setup) throws {
+        let gate = AsyncGate()
+        let result = Shared("")
+        let tls = try TLSTest.server()
+        let server = try Server(
+            listen: TLSTest.port, options: setup.options { $0.tls = tls }
+        ) { connection in
+            let first = try await connection.read()
+            await gate.wait()
+            do {
+                result.value = try await connection.read() == nil ? "end" : "bytes"
+            } catch let error as NetError {
+                result.value = "\(error.code) behind \(first?.count ?? 0)"
+            }
+        }
+        try serve(server) { server in
+            let client = try server.connect()
+            try client.send("whole")
+            try eventually("the task works") { gate.guests == 1 }
+            shutdown(client.descriptor, Int32(SHUT_WR))
+            pause(.milliseconds(20))
+            gate.open()
+            try eventually("the end is seen") { result.value != "" }
+        }
+        #expect(result.value == "insecure behind 5")
+    }
+
     @Test("a record with a wrong bit ends the connection with an alert", arguments: Setup.all)
     func wrongBit(_ setup: Setup) throws {
         let handler = TestHandler()
