@@ -88,11 +88,12 @@ extension Connection {
         return state.filter
     }
 
-    /// An object of the program, kept until the close. `PerConnection` is typed and faster.
+    /// An object of the program, kept until the close. `PerConnection` is typed and faster. A
+    /// connection that a task serves has none.
     public var context: AnyObject? {
-        get { details?.context }
+        get { details.flatMap { $0.hasTask ? nil : $0.context } }
         nonmutating set {
-            guard let details else { return }
+            guard let details, !details.hasTask else { return }
             // Released last, since the old object may use this connection as it goes.
             var old = newValue
             swap(&old, &details.context)

@@ -213,6 +213,9 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) var holdsEmptyDatagram = false
     /// The handler was notified of the peer's end, which closes the connection once it is not busy.
     @exclusivity(unchecked) var isEndShown = false
+    /// A task serves the connection, in place of a handler. Its object is the context, and it holds
+    /// input back by itself.
+    @exclusivity(unchecked) package var hasTask = false
     /// The number of requested connections that it waits for.
     @exclusivity(unchecked) var pendingConnects: Int32 = 0
     /// The number of timers at which fired ones are dropped.
@@ -225,9 +228,6 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) var attempt: ConnectAttempt?
     @exclusivity(unchecked) package internal(set) var filter: FilterState?
     @exclusivity(unchecked) package var context: AnyObject?
-    /// The object of the task that serves the connection, in place of a handler. It holds input
-    /// back by itself.
-    @exclusivity(unchecked) package var task: AnyObject?
     /// The values of the handler's per-connection variables, by variable number.
     @exclusivity(unchecked) package var values: [(variable: Int, box: AnyObject)] = []
     /// Timers of the handler, cancelled at close.

@@ -43,7 +43,7 @@ extension Loop {
             .trafficDue, .paused([.output, .work, .connect]), .piped,
         ])
         guard connection.state == .open, !isPausedByUs,
-            connection.details?.takeUnretainedValue().task == nil
+            connection.details?.takeUnretainedValue().hasTask != true
         else { return }
         // Bytes received before a reset are shown as long as the handler consumes them.
         if flags.contains(.broken) { return close(connection, .peer) }

@@ -39,13 +39,14 @@ public final class AsyncConnection {
         remote = connection.loop.core.remote
         remoteAddress = connection.remoteAddress
         hasPeerEnded = connection.core?.isInputOver(connection.record) ?? true
-        connection.details?.task = self
+        connection.context = self
+        connection.details?.hasTask = true
     }
 
     /// The object of a connection with a task.
     static func of(_ connection: Connection) -> AsyncConnection? {
-        // The only kind of object that is kept there.
-        connection.details?.task.map { unsafeDowncast($0, to: AsyncConnection.self) }
+        guard let details = connection.details, details.hasTask else { return nil }
+        return details.context.map { unsafeDowncast($0, to: AsyncConnection.self) }
     }
 
     /// Indicates whether the connection is open.
@@ -85,7 +86,8 @@ public final class AsyncConnection {
     func finished(_ error: (any Error)?) {
         task = nil
         guard reason == nil else { return }
-        connection.details?.task = nil
+        connection.details?.hasTask = false
+        connection.context = nil
         reason = .local
         _ = connection.withCore {
             $0.close(connection.record, error.map { .handlerError($0) } ?? .local)
