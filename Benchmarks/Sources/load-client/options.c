@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "options.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
@@ -33,19 +32,6 @@ static const char usage[] =
     "  --json                the report as one JSON object\n"
     "Every connection keeps its requests in flight and checks every byte that comes back.\n"
     "SIGINT ends the measured time early.\n";
-
-static uint64_t whole(const char *name, const char *text, uint64_t least, uint64_t most) {
-    char *end = NULL;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    // strtoull parses "-1" as a very large number.
-    bool bad = text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0;
-    if (bad || value < least || value > most) {
-        fail(EXIT_USAGE, "--%s takes a number from %llu to %llu, not '%s'", name,
-             (unsigned long long)least, (unsigned long long)most, text);
-    }
-    return value;
-}
 
 static double positive(const char *name, const char *what, const char *text, double most) {
     char *end = NULL;

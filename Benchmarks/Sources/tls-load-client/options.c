@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "options.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
@@ -28,19 +27,6 @@ static const char usage[] =
     "  --cipher NAMES        the only ones to offer\n"
     "  --json                one line of JSON, the only form\n"
     "It runs on one thread, verifies no certificate, and checks every byte that comes back.\n";
-
-static uint64_t whole(const char *name, const char *text, uint64_t least, uint64_t most) {
-    char *end = NULL;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    // strtoull parses "-1" as a very large number.
-    bool bad = text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0;
-    if (bad || value < least || value > most) {
-        fail(EXIT_USAGE, "--%s takes a number from %llu to %llu, not '%s'", name,
-             (unsigned long long)least, (unsigned long long)most, text);
-    }
-    return value;
-}
 
 static double duration(const char *name, const char *text) {
     char *end = NULL;

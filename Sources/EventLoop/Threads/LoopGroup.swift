@@ -296,11 +296,7 @@ package final class LoopGroup: Sendable {
         precondition(
             !state.withLock { $0.isStepped && $0.alive > 0 },
             "a simulated server or client ends in steps of its network: do not wait for it")
-        return waitUntilAllEnded()
-    }
-
-    private func waitUntilAllEnded() -> StopCause {
-        state.wait { $0.alive == 0 ? $0.stop?.cause ?? .requested : nil }
+        return state.wait { $0.alive == 0 ? $0.stop?.cause ?? .requested : nil }
     }
 
     package var stopCause: StopCause? { state.update { $0.stop?.cause } }

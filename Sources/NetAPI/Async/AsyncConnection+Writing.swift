@@ -7,14 +7,14 @@ extension AsyncConnection {
     public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws {
         try checkOpen()
         connection.write(bytes)
-        if !connection.isWritable { try await waitForRoom() }
+        if !connection.isWritable { try await drained() }
     }
 
     /// Writes text as UTF-8, like `write` for bytes.
     public nonisolated(nonsending) func write(_ text: String) async throws {
         try checkOpen()
         connection.write(text)
-        if !connection.isWritable { try await waitForRoom() }
+        if !connection.isWritable { try await drained() }
     }
 
     /// Gathers bytes, and never waits: for the closures that get lent bytes. They are sent when the
@@ -34,27 +34,16 @@ extension AsyncConnection {
         if isOpen { connection.write(text) }
     }
 
-    /// Waits while too much output waits for the peer. Throws if the connection has closed.
-    public nonisolated(nonsending) func drained() async throws {
-        try checkOpen()
-        if !connection.isWritable { try await waitForRoom() }
-    }
-
     /// Writes bytes, and returns when the kernel has them. Throws if it never will.
     public nonisolated(nonsending) func send(_ bytes: [UInt8]) async throws {
         try checkOpen()
         let cause = await withUnsafeContinuation { continuation in
-            let isTold: Void? =
-                reason != nil
-                ? nil
-                : connection.withCore { core in
-                    bytes.withUnsafeBytes { bytes in
-                        core.write(connection.record, bytes) { cause in
-                            continuation.resume(returning: cause)
-                        }
-                    }
-                }
-            if isTold == nil { continuation.resume(returning: .local) }
+            guard reason == nil, let core = connection.core else {
+                return continuation.resume(returning: CloseCause?.some(.local))
+            }
+            bytes.withUnsafeBytes { bytes in
+                core.write(connection.record, bytes) { continuation.resume(returning: $0) }
+            }
         }
         guard cause != nil else { return }
         try checkOpen()

@@ -120,14 +120,17 @@ public final class AsyncConnection {
         guard self.reason == nil else { return }
         self.reason = reason
         task?.cancel()
-        interrupt(\.reader)
-        interrupt(\.writer)
+        interruptWaits()
     }
 
     /// The task that waits here was cancelled. Half of its conversation is useless to the peer.
     func cancelled() {
         isCancelled = true
         connection.abort()
+        interruptWaits()
+    }
+
+    private func interruptWaits() {
         interrupt(\.reader)
         interrupt(\.writer)
     }
@@ -190,8 +193,8 @@ public final class AsyncConnection {
 
     func resumeReader() { interrupt(\.reader) }
 
-    /// Waits until the peer has read enough of the output.
-    nonisolated(nonsending) func waitForRoom() async throws {
+    /// Waits while too much output waits for the peer. Throws if the connection has closed.
+    public nonisolated(nonsending) func drained() async throws {
         while true {
             try checkOpen()
             if connection.isWritable { return }
@@ -237,8 +240,7 @@ public final class AsyncConnection {
             // The first call may run the task to its end, which releases this object.
             guard let self else { return }
             expired = min(expired, level)
-            interrupt(\.reader)
-            interrupt(\.writer)
+            interruptWaits()
         }
         defer {
             // Cancelled with the connection, whose loop may be gone.

@@ -13,4 +13,7 @@ uint64_t monotonic_ns(void);
 
 void *allocate(size_t count, size_t size);
 
+/// Returns the number of an option's text; ends the program if it is none of the range.
+uint64_t whole(const char *name, const char *text, uint64_t least, uint64_t most);
+
 #endif
