@@ -18,7 +18,9 @@ public final class Client: Sendable {
         _ handler: some EventHandler & Sendable, options: Options = Options()
     ) throws(NetError) {
         isForTasks = handler is TaskHandler
-        core = try Server([], options, isClient: true) { loop in (handler, loop == 0) }
+        core = try Server([], options, handler: type(of: handler), isClient: true) { loop in
+            (handler, loop == 0)
+        }
     }
 
     /// Creates a client on a network without a kernel.
@@ -27,9 +29,9 @@ public final class Client: Sendable {
         isForTasks: Bool = false
     ) throws(NetError) {
         self.isForTasks = isForTasks
-        core = try Server([], options, backend: backend, isClient: true) { loop in
-            (handler, loop == 0)
-        }
+        core = try Server(
+            [], options, handler: type(of: handler), backend: backend, isClient: true
+        ) { loop in (handler, loop == 0) }
     }
 
     /// Starts the loops. Throws the errors of `Server.start`.
@@ -86,14 +88,7 @@ public final class Client: Sendable {
     public func adopt(
         _ descriptor: CInt, failed: @escaping @Sendable (NetError) -> Void = { _ in }
     ) {
-        let refusal = onNextLoop { loop in
-            do throws(SystemError) {
-                try loop.adopt(Descriptor(descriptor))
-            } catch {
-                Glibc.close(descriptor)
-                failed(NetError(adopting: descriptor, error))
-            }
-        }
+        let refusal = onNextLoop { $0.adopt(descriptor, failed) }
         if let refusal {
             Glibc.close(descriptor)
             failed(refusal)
@@ -136,7 +131,27 @@ public final class Client: Sendable {
     }
 }
 
+extension LoopCore {
+    fileprivate func adopt(_ descriptor: CInt, _ failed: (NetError) -> Void) {
+        do throws(SystemError) {
+            try adopt(Descriptor(descriptor))
+        } catch {
+            Glibc.close(descriptor)
+            failed(NetError(adopting: descriptor, error))
+        }
+    }
+}
+
 extension Loop {
+    /// Serves a stream that was connected elsewhere, like `Client.adopt`, on this loop of a server
+    /// or a client. `onOpen` and `failed` run later on this loop, never inside this call unless the
+    /// loop has ended.
+    public func adopt(
+        _ descriptor: CInt, failed: @escaping (NetError) -> Void = { _ in }
+    ) {
+        core.postpone { [core] in core.adopt(descriptor, failed) }
+    }
+
     /// Connects without blocking. The new connection lives on this loop, and its events go to the
     /// same handler. `done` runs once, before its `onOpen`, and never inside this call unless the
     /// loop has ended. An error that `done` throws closes the new connection, if there is one.
@@ -155,10 +170,10 @@ extension Loop {
         _ done: @escaping (Result<Connection, NetError>) throws -> Void
     ) {
         guard address.isValid else {
-            return core.failConnect { try? done(.failure(.invalidAddress(address.description))) }
+            return core.postpone { try? done(.failure(.invalidAddress(address.description))) }
         }
         guard !address.isSecured || core.configuration.connectingFilters != nil else {
-            return core.failConnect {
+            return core.postpone {
                 try? done(.failure(.lacksProvider(address, "tlsClient")))
             }
         }
@@ -182,7 +197,7 @@ extension Loop {
     ) {
         guard let host = address.hostName, host.port != 0 else {
             let error = NetError(connectingTo: address, SystemError(EADDRNOTAVAIL, "connect"))
-            return core.failConnect { try? done(.failure(error)) }
+            return core.postpone { try? done(.failure(error)) }
         }
         let target = NamedTarget(
             host: host.text, family: host.family, port: host.port,

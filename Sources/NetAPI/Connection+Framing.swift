@@ -102,12 +102,23 @@ extension String {
     }
 }
 
-extension Array where Element == UInt8 {
-    /// Copies lent bytes.
-    public init(copying bytes: RawSpan) { self = bytes.withUnsafeBytes { Array($0) } }
+extension RangeReplaceableCollection<UInt8> {
+    /// Copies lent bytes into an array, or into Foundation's `Data`.
+    @inlinable
+    public init(copying bytes: RawSpan) { self = bytes.withUnsafeBytes { Self($0) } }
 }
 
 extension RawSpan {
+    /// Returns the integer that begins `offset` bytes in; nil if it is not complete.
+    public func integer<T: FixedWidthInteger>(
+        _ order: ByteOrder = .big, at offset: Int = 0, as type: T.Type = T.self
+    ) -> T? {
+        let size = MemoryLayout<T>.size
+        guard offset >= 0, size <= byteCount, offset <= byteCount - size else { return nil }
+        let value = self.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) }
+        return order == .big ? T(bigEndian: value) : T(littleEndian: value)
+    }
+
     /// Returns whether these are exactly the bytes of `text`.
     public func equals(_ text: StaticString) -> Bool {
         byteCount == text.utf8CodeUnitCount && starts(with: text)

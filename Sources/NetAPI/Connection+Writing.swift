@@ -19,9 +19,13 @@ extension Connection {
         bytes.withUnsafeBytes { write($0) }
     }
 
-    /// Writes the bytes of a slice.
-    public func write(_ bytes: ArraySlice<UInt8>) {
-        bytes.withUnsafeBytes { write($0) }
+    /// Writes the bytes of another collection, such as a slice or Foundation's `Data`.
+    @inlinable
+    public func write(_ bytes: some Collection<UInt8>) {
+        let isWritten: Void? = bytes.withContiguousStorageIfAvailable {
+            write(UnsafeRawBufferPointer($0))
+        }
+        if isWritten == nil { write(Array(bytes)) }
     }
 
     /// Writes text as UTF-8.
@@ -49,6 +53,7 @@ extension Connection {
     }
 
     /// Writes several pieces, in order.
+    @_disfavoredOverload  // `write([])` writes no bytes.
     public func write(_ pieces: [[UInt8]]) {
         if pieces.isEmpty { writeNothing() }
         for piece in pieces { write(piece) }

@@ -175,6 +175,30 @@ extension Connection {
         }
     }
 
+    /// Reads any socket option of the open connection by its level and name, as `getsockopt` takes
+    /// them: `IPPROTO_TCP` and `TCP_INFO`, for example. At most `capacity` bytes. Throws
+    /// `.unsupported` if this kind of socket has no such option, `.closed` after the close, and
+    /// `.system` for another error of the kernel.
+    public func option(
+        level: CInt, name: CInt, capacity: Int = 256
+    ) throws(NetError) -> [UInt8] {
+        guard let core, !record.isOver else { throw .closed }
+        do throws(SystemError) {
+            return try core.option(
+                level: level, name: name, capacity: max(0, capacity), of: record)
+        } catch {
+            throw NetError(option: .other(level: level, name: name, value: []), error)
+        }
+    }
+
+    /// Reads any option that is an integer. Throws like `option(level:name:capacity:)`.
+    public func integerOption(level: CInt, name: CInt) throws(NetError) -> CInt {
+        let bytes = try option(level: level, name: name, capacity: MemoryLayout<CInt>.size)
+        var value: CInt = 0
+        withUnsafeMutableBytes(of: &value) { $0.copyBytes(from: bytes) }
+        return value
+    }
+
     /// Like `loop.schedule(after:_:)`, but cancelled before `onClose`. It still runs while the
     /// bytes written before a close are sent, so a handler can limit that time. An error closes the
     /// connection.

@@ -56,6 +56,7 @@ public struct ConnectionHandle: Sendable, Hashable {
     /// comes between them, and `sent` runs once, when the kernel has the last of them. On a
     /// `udp://` connection they are one datagram.
     @discardableResult
+    @_disfavoredOverload
     public func write(
         _ pieces: [[UInt8]], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
     ) -> Bool {

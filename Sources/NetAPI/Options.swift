@@ -262,4 +262,14 @@ public enum SocketOption: Sendable {
     case quickAck(Bool)
     /// TCP_USER_TIMEOUT, 0 to 2147483647 milliseconds; 0 is the kernel's own.
     case userTimeout(Duration)
+    /// Any other option, by its level and name as `setsockopt` takes them: `SOL_IP` and `IP_TOS`,
+    /// for example. `value` has the bytes that the kernel expects, such as the name of a congestion
+    /// control. An option on which the library relies, such as a linger time or a time-out of the
+    /// socket, can block the loop: use the cases above.
+    case other(level: CInt, name: CInt, value: [UInt8])
+
+    /// Any other option with an integer, by its level and name.
+    public static func integer(level: CInt, name: CInt, _ value: CInt) -> SocketOption {
+        .other(level: level, name: name, value: withUnsafeBytes(of: value) { Array($0) })
+    }
 }

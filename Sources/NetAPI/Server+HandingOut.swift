@@ -24,25 +24,18 @@ extension Server {
                 .unsupported, "\(address) is not bound before the server has started",
                 "call start() first")
         }
-        let bound = boundAddresses
-        guard
-            let place = listenAddresses.indices.first(where: {
-                listenAddresses[$0] == address || bound[$0] == address
-            })
-        else {
-            let known = bound.map(\.description).joined(separator: ", ")
-            throw NetError(
-                .invalidAddress, "this server does not listen on \(address)",
-                "give one of \(known)")
+        let known = listening
+        guard let found = known.first(where: { $0.isNamed(address) }) else {
+            throw .notListening(on: address, known)
         }
-        guard !listenAddresses[place].isDatagram else {
+        guard !found.wanted.isDatagram else {
             throw NetError(
                 .unsupported, "\(address) has no listener: datagrams have no backlog to hand over",
                 "set reusePort in both servers instead")
         }
         let copies: [Descriptor]
         do throws(SystemError) {
-            copies = try group.duplicateListeners(place)
+            copies = try group.duplicateListeners(found.place)
         } catch {
             throw NetError(
                 .system, "\(address): \(error.message) (\(error.name))",

@@ -3,11 +3,13 @@ internal import MillraceEventLoop
 /// Names in the list of addresses: looked up once, at the start, before anything is bound.
 extension Server {
     /// Returns the addresses to bind, in the order of the list.
-    func addressesToBind() throws(NetError) -> [ListenAddress] {
-        let hosts = listenAddresses.indices.filter { listenAddresses[$0].needsLookup }
-        let found = hosts.isEmpty ? [:] : try resolve(hosts)
-        return listenAddresses.indices.compactMap { place in
-            let address = listenAddresses[place]
+    func toBind(
+        _ addresses: [Address], _ lookups: ListenLookups
+    ) throws(NetError) -> [ListenAddress] {
+        let hosts = addresses.indices.filter { addresses[$0].needsLookup }
+        let found = hosts.isEmpty ? [:] : try resolve(addresses, hosts, lookups)
+        return addresses.indices.compactMap { place in
+            let address = addresses[place]
             let known = found[place] ?? address.socketAddress.map { [$0] } ?? []
             guard let first = known.first else { return nil }
             return ListenAddress(
@@ -18,30 +20,33 @@ extension Server {
         }
     }
 
-    private func resolve(_ places: [Int]) throws(NetError) -> [Int: [SocketAddress]] {
+    private func resolve(
+        _ addresses: [Address], _ places: [Int], _ lookups: ListenLookups
+    ) throws(NetError) -> [Int: [SocketAddress]] {
         let limit = options.names.startTimeout
         let deadline = MonotonicClock.now + Nanoseconds(limit)
         for place in places {
-            guard let host = listenAddresses[place].hostName else { continue }
-            listenLookups.begin(place, host, resolver)
+            guard let host = addresses[place].hostName else { continue }
+            lookups.begin(place, host, resolver)
         }
-        switch listenLookups.wait(for: places.count, until: deadline) {
+        switch lookups.wait(for: places.count, until: deadline) {
         case .found(let found): return found
         case .failed(let place, let failure):
-            throw NetError(connectingTo: listenAddresses[place], failure)
-        case .late(let place): throw NetError(connectingTo: listenAddresses[place], .resolvingLate)
+            throw NetError(connectingTo: addresses[place], failure)
+        case .late(let place): throw NetError(connectingTo: addresses[place], .resolvingLate)
         case .givenUp: throw .hasStopped
         }
     }
 
     /// Makes the error for an address that could not be bound.
-    func bindError(_ failure: ListenFailure, _ wanted: [ListenAddress]) -> NetError {
-        let address = listenAddresses[failure.address]
-        guard address.needsLookup, failure.error.isAboutAddress else {
-            return NetError(listeningOn: address, failure.error)
+    func bindError(
+        _ address: Address, _ wanted: ListenAddress, _ error: SystemError
+    ) -> NetError {
+        guard address.needsLookup, error.isAboutAddress else {
+            return NetError(listeningOn: address, error)
         }
-        let tried = [wanted[failure.address].address] + wanted[failure.address].others
-        return NetError(listeningOn: address, none: tried, failure.error)
+        let tried = [wanted.address] + wanted.others
+        return NetError(listeningOn: address, none: tried, error)
     }
 }
 

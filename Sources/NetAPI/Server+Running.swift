@@ -40,7 +40,9 @@ extension Server {
         return try result.get()
     }
 
-    private func run(stoppingOn signals: [Signal]) throws(NetError) -> StopReason {
+    private func run(
+        stoppingOn signals: [Signal], isAnnounced: Bool = false
+    ) throws(NetError) -> StopReason {
         if LoopCore.isOnLoopThread {
             throw NetError(
                 .unsupported, "run() waits for the loops, so a loop cannot call it",
@@ -54,6 +56,11 @@ extension Server {
         if !listenAddresses.contains(where: \.needsLookup) { try watchSignals() }
         guard let group = try startOrJoin(lookedUp: watchSignals) else { return .stopped }
         try watchSignals()
+        if isAnnounced {
+            let addresses = boundAddresses.map(\.description).joined(separator: ", ")
+            let loops = loopCount == 1 ? "1 loop" : "\(loopCount) loops"
+            logger.info("serving \(addresses) on \(backend.chosen) with \(loops)")
+        }
         var signal: Signal?
         if let watch {
             group.whenEnded { watch.end() }
@@ -135,9 +142,17 @@ extension Server {
     }
 
     /// Runs a server as a whole program: serves until SIGINT or SIGTERM, drains, exits 0. A second
-    /// signal ends the draining. On an error prints one line to standard error and exits 1.
+    /// signal ends the draining. Logs one line with the addresses when clients can connect. On an
+    /// error prints one line to standard error and exits 1.
     public static func main(
         _ handler: some LoopHandler & Sendable, listen: Address..., options: Options = Options()
+    ) -> Never {
+        main(handler, listen: listen, options: options)
+    }
+
+    /// Runs a program like `main(_:listen:options:)`, for a list made at run time.
+    public static func main(
+        _ handler: some LoopHandler & Sendable, listen: [Address], options: Options = Options()
     ) -> Never {
         main { () throws(NetError) in try Server(handler, listen: listen, options: options) }
     }
@@ -146,14 +161,29 @@ extension Server {
     public static func main<H: LoopHandler>(
         listen: Address..., options: Options = Options(), perLoop make: @escaping @Sendable () -> H
     ) -> Never {
+        main(listen: listen, options: options, perLoop: make)
+    }
+
+    /// Runs a program like `main(listen:options:perLoop:)`, for a list made at run time.
+    public static func main<H: LoopHandler>(
+        listen: [Address], options: Options = Options(), perLoop make: @escaping @Sendable () -> H
+    ) -> Never {
         main { () throws(NetError) in
-            try Server(listen, options, handler: H.self) { _ in (make(), true) }
+            try Server(listen: listen, options: options, perLoop: make)
         }
     }
 
     /// Runs a program like `main(_:listen:options:)`, but with a task for each connection.
     public static func main(
         listen: Address..., options: Options = Options(),
+        serve: @escaping @Sendable (_ connection: AsyncConnection) async throws -> Void
+    ) -> Never {
+        main(listen: listen, options: options, serve: serve)
+    }
+
+    /// Runs a program like `main(listen:options:serve:)`, for a list made at run time.
+    public static func main(
+        listen: [Address], options: Options = Options(),
         serve: @escaping @Sendable (_ connection: AsyncConnection) async throws -> Void
     ) -> Never {
         main { () throws(NetError) in
@@ -164,7 +194,8 @@ extension Server {
     private static func main(_ makeServer: () throws(NetError) -> Server) -> Never {
         do throws(NetError) {
             let server = try makeServer()
-            let reason = try server.run(stoppingOn: .interrupt, .terminate)
+            let reason = try server.run(
+                stoppingOn: [.interrupt, .terminate], isAnnounced: true)
             if case .failed(let error) = reason { throw error }
             exit(0)
         } catch {

@@ -7,7 +7,7 @@ enum ServerState {
     /// the end.
     case starting(stopWithin: Nanoseconds?, whenEnded: [@Sendable () -> Void])
     /// Bound. The group knows whether it boots, serves, drains or has ended.
-    case started(LoopGroup, [Address])
+    case started(LoopGroup, [Listening])
     /// Stopped before it had started.
     case ended
     case failed
@@ -103,7 +103,7 @@ extension Server {
         do throws(NetError) {
             let (group, listeners) = try bind(lookedUp: lookedUp)
             // Published now, so that `onBoot` can read the addresses.
-            started(group, realAddresses(listeners))
+            started(group, listening(listeners))
             if let failure = group.start(listeners) { throw NetError(startFailed: failure) }
             return group
         } catch {
@@ -112,9 +112,9 @@ extension Server {
         }
     }
 
-    private func started(_ group: LoopGroup, _ addresses: [Address]) {
+    private func started(_ group: LoopGroup, _ listening: [Listening]) {
         let before = state.update { state in
-            defer { state = .started(group, addresses) }
+            defer { state = .started(group, listening) }
             return state
         }
         guard case .starting(let stop, let whenEnded) = before else { return }
@@ -143,7 +143,7 @@ extension Server {
         guard case .ours = begin() else { return [] }
         do {
             let (group, listeners) = try bind()
-            started(group, realAddresses(listeners))
+            started(group, listening(listeners))
             return try group.startStepped(listeners)
         } catch {
             failed()

@@ -9,6 +9,8 @@ package import MillraceEventLoop
 public final class Server: Sendable {
     package let options: Options
     let listenAddresses: [Address]
+    /// The type of the program's handlers.
+    private let handlerType: any LoopHandler.Type
     let configuration: LoopGroup.Configuration
     let chosen: ChosenBackend
     let logger: Logger
@@ -39,8 +41,9 @@ public final class Server: Sendable {
     public convenience init(
         _ handler: some LoopHandler & Sendable, listen: [Address], options: Options = Options()
     ) throws(NetError) {
-        try Self.check(type(of: handler), listen)
-        try self.init(listen, options) { loop in (handler, loop == 0) }
+        try self.init(listen, options, handler: type(of: handler)) { loop in
+            (handler, loop == 0)
+        }
     }
 
     /// Creates a server with one handler per loop, made on that loop: it needs no locks, even with
@@ -58,53 +61,39 @@ public final class Server: Sendable {
         try self.init(listen, options, handler: H.self) { _ in (make(), true) }
     }
 
-    /// Creates a server with the checks of the public initializers. `handler` is the type of the
-    /// program's handlers.
-    package convenience init(
-        _ listen: [Address], _ options: Options, handler: any LoopHandler.Type,
-        backend: SimulatedBackend? = nil,
-        _ makeHandler: @escaping @Sendable (Int) -> (handler: any LoopHandler, isPrimary: Bool)
-    ) throws(NetError) {
-        try Self.check(handler, listen)
-        try self.init(listen, options, backend: backend, makeHandler)
-    }
-
-    /// Checks that the handler has the callback for each listed address. Without it the handler
-    /// would never be called.
-    private static func check(
-        _ handler: any LoopHandler.Type, _ listen: [Address]
-    ) throws(NetError) {
-        func missing(_ address: Address, _ name: String, _ callback: String) -> NetError {
+    /// Checks that the server can serve an address. The handler must have its callback: without it
+    /// the handler would never be called.
+    func check(_ address: Address) throws(NetError) {
+        func missing(_ name: String, _ callback: String) -> NetError {
             NetError(
-                .invalidOption, "\(address) is listed, but \(handler) does not conform to \(name)",
+                .invalidOption,
+                "\(address) is listed, but \(handlerType) does not conform to \(name)",
                 "add it and write \(callback)")
         }
-        for address in listen where address.isValid {
-            if address.isDatagram && !(handler is any DatagramHandler.Type) {
-                throw missing(address, "DatagramHandler", "onDatagram")
-            }
-            if !address.isDatagram && !(handler is any EventHandler.Type) {
-                throw missing(address, "EventHandler", "onTraffic")
-            }
+        guard address.isValid else { throw .invalidAddress(address.description) }
+        if address.isDatagram && !(handlerType is any DatagramHandler.Type) {
+            throw missing("DatagramHandler", "onDatagram")
+        }
+        if !address.isDatagram && !(handlerType is any EventHandler.Type) {
+            throw missing("EventHandler", "onTraffic")
+        }
+        if address.isSecured && options.acceptingFilters == nil {
+            throw .lacksProvider(address, "tls")
         }
     }
 
-    /// Creates a server or a client. `backend` replaces the choice by name, for simulations.
+    /// Creates a server or a client. `handler` is the type of the program's handlers. `backend`
+    /// replaces the choice by name, for simulations.
     package init(
-        _ listen: [Address], _ options: Options, backend: SimulatedBackend? = nil,
-        isClient: Bool = false,
+        _ listen: [Address], _ options: Options, handler: any LoopHandler.Type,
+        backend: SimulatedBackend? = nil, isClient: Bool = false,
         _ makeHandler: @escaping @Sendable (Int) -> (handler: any LoopHandler, isPrimary: Bool)
     ) throws(NetError) {
         guard !listen.isEmpty || isClient else {
             throw .invalidOption("the list of addresses", "empty", "give at least one")
         }
-        for address in listen where !address.isValid {
-            throw .invalidAddress(address.description)
-        }
-        for address in listen where address.isSecured && options.acceptingFilters == nil {
-            throw .lacksProvider(address, "tls")
-        }
         listenAddresses = listen
+        handlerType = handler
         self.options = options
         workers = WorkerPool(
             threads: options.workers.threads, queued: options.workers.queued,
@@ -136,6 +125,7 @@ public final class Server: Sendable {
             chosen = try ChosenBackend.choose(options)
         }
         self.makeHandler = Monitor(makeHandler)
+        for address in listen { try check(address) }
     }
 
     func letGoOfHandler() {
@@ -153,7 +143,7 @@ public final class Server: Sendable {
     ) throws(NetError) -> (LoopGroup, Listeners) {
         let wanted: [ListenAddress]
         do throws(NetError) {
-            wanted = try addressesToBind()
+            wanted = try toBind(listenAddresses, listenLookups)
             try lookedUp()
         } catch {
             // From the group on, it owns them.
@@ -186,23 +176,25 @@ public final class Server: Sendable {
         do throws(ListenFailure) {
             return (group, try group.listen(on: wanted))
         } catch {
-            throw bindError(error, wanted)
+            throw bindError(listenAddresses[error.address], wanted[error.address], error.error)
         }
     }
 
-    func realAddresses(_ listeners: Listeners) -> [Address] {
-        zip(listeners.addresses, listenAddresses).map {
-            Address($0, isDatagram: $1.isDatagram, isSecured: $1.isSecured)
+    func listening(_ listeners: Listeners) -> [Listening] {
+        listenAddresses.indices.map {
+            Listening(place: $0, wanted: listenAddresses[$0], at: listeners.addresses[$0])
         }
     }
 
     // MARK: State
 
     /// The real addresses, in the order of the list: port 0 is replaced by the one that the kernel
-    /// chose. Known from `onBoot` on, empty before.
-    public var boundAddresses: [Address] {
+    /// chose. Then follow those of `listen(on:)`. Known from `onBoot` on, empty before.
+    public var boundAddresses: [Address] { listening.map(\.real) }
+
+    var listening: [Listening] {
         state.withLock { state in
-            if case .started(_, let addresses) = state { addresses } else { [] }
+            if case .started(_, let listening) = state { listening } else { [] }
         }
     }
 

@@ -20,6 +20,8 @@ extension SocketOption {
         case .sendBuffer(let size): return .sendBuffer(try fit(size))
         case .userTimeout(let time):
             return .userTimeout(milliseconds: try fit(Int(Nanoseconds(time) / 1_000_000)))
+        case .other(let level, let name, let value):
+            return .other(level: level, name: name, value: value)
         }
     }
 

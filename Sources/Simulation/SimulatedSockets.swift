@@ -155,9 +155,14 @@ package final class SimulatedSockets: Sockets {
         case .sendBuffer(let bytes):
             endpoint.other?.incoming.capacity = max(1, Int(bytes))
             endpoint.onChange?()
-        case .noDelay, .keepAlive, .noKeepAlive, .quickAck, .userTimeout: break
+        case .noDelay, .keepAlive, .noKeepAlive, .quickAck, .userTimeout, .other: break
         }
     }
+
+    /// A simulated socket has no options to read.
+    package func option(
+        level: CInt, name: CInt, capacity: Int, of descriptor: Descriptor
+    ) throws(SystemError) -> [UInt8] { throw SystemError(ENOPROTOOPT, "getsockopt") }
 
     package func resetOnClose(_ descriptor: Descriptor) {
         network.socket(descriptor, for: "setsockopt")?.resetsOnClose = true

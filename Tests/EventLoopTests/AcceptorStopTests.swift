@@ -21,7 +21,7 @@ import Testing
             }
         #expect(acceptor.stop(0) == expected)
         #expect(acceptor.state == (situation == .accepting ? .stopping : situation.state))
-        #expect(acceptor.isStopping)
+        #expect(acceptor.listeners[0].isStopping)
         #expect(acceptor.stop(0) == .nothing)
     }
 

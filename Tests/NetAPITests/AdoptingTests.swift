@@ -156,6 +156,39 @@ import Testing
         try bounded("stop") { client.stop() }
     }
 
+    @Test("a handler adopts a stream onto its loop, after its callback", arguments: Setup.all)
+    func aHandlerAdopts(_ setup: Setup) throws {
+        let (ends, order) = (Shared<[CInt]>([-1, -1]), Shared<[String]>([]))
+        let handler = TestHandler(
+            open: { connection in
+                if !connection.isAccepted { order.update { $0.append("open") } }
+                return .none
+            },
+            traffic: { connection in
+                guard connection.bytes.equals("adopt") else {
+                    return try TestHandler.echo(connection)
+                }
+                connection.loop.adopt(ends.value[0])
+                connection.loop.adopt(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)) { error in
+                    order.update { $0.append("\(error.code)") }
+                }
+                order.update { $0.append("returned") }
+                return try TestHandler.echo(connection)
+            })
+        try withServer(setup, handler) { server in
+            var pair: [CInt] = [-1, -1]
+            #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0)
+            ends.value = pair
+            let echoed = try server.connect().roundTrip("adopt")
+            #expect(echoed)
+            #expect(write(pair[1], "hello", 5) == 5)
+            var buffer = [UInt8](repeating: 0, count: 16)
+            #expect(read(pair[1], &buffer, 16) == 5)
+            #expect(order.value == ["returned", "open", "unsupported"])
+            close(pair[1])
+        }
+    }
+
     @Test(
         "a server with deferAccept opens a connection after its first bytes arrive",
         arguments: Setup.single)

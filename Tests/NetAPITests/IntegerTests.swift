@@ -68,6 +68,24 @@ import Testing
         try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
     }
 
+    @Test("an integer is read out of a span, within its bounds", arguments: Setup.single)
+    func spansHaveIntegers(_ setup: Setup) throws {
+        let codec = Codec("integer", Self.ramp, gives: Array("ok".utf8)) { connection in
+            guard let frame = connection.next(60) else { return .none }
+            #expect(frame.integer(as: UInt16.self) == 0x0102)
+            #expect(frame.integer(.little, as: UInt16.self) == 0x0201)
+            #expect(frame.integer(at: 3, as: Int32.self) == 0x0405_0607)
+            #expect(frame.integer(.little, at: 52, as: UInt64.self) == 0x3C3B_3A39_3837_3635)
+            #expect(frame.integer(at: 53, as: UInt64.self) == nil)
+            for offset in [60, -1, .max, .min] {
+                #expect(frame.integer(at: offset, as: UInt8.self) == nil)
+            }
+            connection.write("ok")
+            return .none
+        }
+        try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
+    }
+
     @Test("negative integers are read and written unchanged", arguments: Setup.single)
     func negativeNumbersSurvive(_ setup: Setup) throws {
         let handler = TestHandler(traffic: { connection in

@@ -12,9 +12,14 @@ import Testing
             for copy in found { close(copy) }
             return "\(found.count) listener"
         }
+        let listens = word {
+            try server.stopListening(on: try server.listen(on: anyPort))
+            return "listens"
+        }
         let bound = server.boundAddresses.isEmpty ? "unbound" : "bound"
         let accepted = server.statistics.accepted
-        return "\(copies), \(bound), \(server.connectionCount) open, \(accepted) accepted"
+        return
+            "\(copies), \(listens), \(bound), \(server.connectionCount) open, \(accepted) accepted"
     }
 
     private static func start(_ server: Server) throws -> String {
@@ -102,16 +107,18 @@ import Testing
         let (inBoot, reached) = (Shared<[String]>([]), Shared(0))
         let handler = Self.busyHandler(inBoot)
         let server = try Server(handler, listen: anyPort, options: setup.options())
-        #expect(Self.look(server) == "unsupported, unbound, 0 open, 0 accepted")
+        #expect(Self.look(server) == "unsupported, unsupported, unbound, 0 open, 0 accepted")
         server.forEachConnection { _ in reached.update { $0 += 1 } }
 
         #expect(try Self.start(server) == "returned")
         #expect(
-            inBoot.value == ["returned", "unsupported", "1 listener, bound, 0 open, 0 accepted"])
+            inBoot.value == [
+                "returned", "unsupported", "1 listener, listens, bound, 0 open, 0 accepted",
+            ])
         let client = try TestClient(to: server.boundAddresses[0])
         #expect(try client.roundTrip("serving"))
         #expect(try Self.start(server) == "returned")
-        #expect(Self.look(server) == "1 listener, bound, 1 open, 1 accepted")
+        #expect(Self.look(server) == "1 listener, listens, bound, 1 open, 1 accepted")
         server.forEachConnection { _ in reached.update { $0 += 1 } }
         try eventually("the connection is reached") { reached.value == 1 }
         let running = Worker { try server.run().name }
@@ -119,7 +126,7 @@ import Testing
         let limit = patience * 8
         server.requestStop(within: limit)
         try eventually("the listener closes") {
-            Self.look(server) == "closed, bound, 1 open, 1 accepted"
+            Self.look(server) == "closed, closed, bound, 1 open, 1 accepted"
         }
         #expect(try Self.start(server) == "closed")
         let waiting = Waiting(server, within: limit)
@@ -133,7 +140,7 @@ import Testing
         #expect(try client.receiveEnd().isReset)
         #expect(try running.join("Server.run") == "stopped")
         try await waiting.expectTheEnd()
-        #expect(Self.look(server) == "closed, bound, 0 open, 1 accepted")
+        #expect(Self.look(server) == "closed, closed, bound, 0 open, 1 accepted")
         #expect(try Self.start(server) == "closed")
         #expect(try Self.run(server) == "stopped")
         #expect(try await Self.runAsync(server) == "stopped")
@@ -167,13 +174,13 @@ import Testing
             task.cancel()
             #expect(try await patiently("await run") { try await task.value } == "stopped")
         }
-        #expect(Self.look(server) == "closed, unbound, 0 open, 0 accepted")
+        #expect(Self.look(server) == "closed, closed, unbound, 0 open, 0 accepted")
         #expect(try Self.start(server) == "closed")
         #expect(try Self.run(server) == "stopped")
         #expect(try await Self.runAsync(server) == "stopped")
         server.forEachConnection { $0.close() }
         try await Self.stopInEveryWay(server)
-        #expect(Self.look(server) == "closed, unbound, 0 open, 0 accepted")
+        #expect(Self.look(server) == "closed, closed, unbound, 0 open, 0 accepted")
         #expect(handler.log.callbacks.isEmpty, "it never was")
     }
 
@@ -188,7 +195,7 @@ import Testing
         })
         let server = try Server(handler, listen: anyPort, options: setup.options())
         #expect(try Self.start(server) == "system")
-        #expect(Self.look(server) == "closed, unbound, 0 open, 0 accepted")
+        #expect(Self.look(server) == "closed, closed, unbound, 0 open, 0 accepted")
         #expect(try Self.start(server) == "unsupported")
         #expect(try Self.run(server) == "unsupported")
         #expect(try await Self.runAsync(server) == "unsupported")
@@ -243,7 +250,7 @@ import Testing
             #expect(try await patiently("a task of onBoot") { try await task.value } == "stopped")
         }
         #expect(try Self.run(server) == "stopped")
-        #expect(Self.look(server) == "closed, bound, 0 open, 0 accepted")
+        #expect(Self.look(server) == "closed, closed, bound, 0 open, 0 accepted")
         #expect(handler.log.callbacks.last == .shutdown)
     }
 }

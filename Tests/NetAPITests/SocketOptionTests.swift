@@ -1,5 +1,6 @@
 /// Tests of socket options on live connections: the sensible ones work, the others give a clear
 /// error.
+import Glibc
 import NetAPI
 import Testing
 
@@ -87,6 +88,37 @@ import Testing
             ])
         #expect(Set(answers.keys) == ["linger", "negative buffer", "huge buffer", "keepAlive"])
         #expect(answers.values.allSatisfy { !$0.cause.isEmpty && !$0.remedy.isEmpty })
+    }
+
+    /// Level and name as in the kernel's headers, for options that have no case of their own.
+    @Test("any option is set and read by its level and name", arguments: Setup.all)
+    func anyOption(_ setup: Setup) throws {
+        let (found, refused) = (Shared<[CInt]>([]), Shared<NetError.Code?>(nil))
+        let handler = TestHandler(traffic: { connection in
+            try connection.set(.integer(level: CInt(IPPROTO_IP), name: IP_TOS, 0x10))
+            let type = try connection.integerOption(level: SOL_SOCKET, name: SO_TYPE)
+            let tos = try connection.integerOption(level: CInt(IPPROTO_IP), name: IP_TOS)
+            let algorithm = try connection.option(
+                level: CInt(IPPROTO_TCP), name: TCP_CONGESTION, capacity: 16)
+            try connection.set(
+                .other(
+                    level: CInt(IPPROTO_TCP), name: TCP_CONGESTION,
+                    value: algorithm.filter { $0 != 0 }))
+            found.value = [type, tos]
+            do {
+                _ = try connection.integerOption(level: SOL_SOCKET, name: 9999)
+            } catch let error as NetError {
+                refused.value = error.code
+            }
+            return try TestHandler.echo(connection)
+        })
+        try withServer(setup, handler) { server in
+            let client = try server.connect()
+            #expect(try client.roundTrip("x"))
+        }
+        let type = CInt(SOCK_STREAM.rawValue)
+        #expect(found.value == [type, 0x10])
+        #expect(refused.value == .unsupported)
     }
 
     @Test("a connection with zero linger closes with a reset", arguments: Setup.all)

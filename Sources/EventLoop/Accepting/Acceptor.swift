@@ -29,15 +29,11 @@ struct Acceptor {
 
     var indices: Range<Int> { listeners.indices }
 
-    /// Whether accepting on any listener was requested to stop.
-    var isStopping: Bool { listeners.contains { $0.isStopping } }
+    /// Whether the server was requested to stop, and not only one of its listeners.
+    var isStopping: Bool { stopHeard != nil }
 
     /// Whether every listener is closed; true without listeners.
-    var hasStopped: Bool {
-        listeners.allSatisfy { listener in
-            if case .closed = listener.state { true } else { false }
-        }
-    }
+    var hasStopped: Bool { listeners.allSatisfy(\.isClosed) }
 
     @inline(__always)
     func isBackingOff(_ listener: Int) -> Bool {
@@ -57,10 +53,26 @@ struct Acceptor {
 
     // MARK: Starting
 
+    /// Adds a listener of streams, in the place of one that has closed if there is one. Nil if
+    /// there are as many as a record of the table can name.
+    mutating func add(_ bound: BoundListener, spreads: Bool) -> Int? {
+        let listener = Listener(bound: bound, spreads: spreads)
+        // A datagram socket is known to programs by its index.
+        let free = listeners.firstIndex { $0.isClosed && !$0.bound.isDatagram }
+        guard let free else {
+            guard listeners.count <= Int(UInt16.max) else { return nil }
+            listeners.append(listener)
+            return listeners.count - 1
+        }
+        listeners[free] = listener
+        return free
+    }
+
     /// Whether the listener needs a slot before it can start.
     func needsSlot(_ listener: Int) -> Bool {
         let (isStopping, token) = (listeners[listener].isStopping, listeners[listener].token)
-        return !isStopping && token == nil && listeners[listener].state == .idle
+        guard !isStopping && token == nil else { return false }
+        return listeners[listener].state == .idle || listeners[listener].state == .backingOff
     }
 
     mutating func attached(_ listener: Int, as token: Token) { listeners[listener].token = token }
@@ -151,6 +163,7 @@ struct Acceptor {
         case resume
     }
 
+    /// Decides after a failed accept, or when there was no slot for the listener.
     mutating func failed(_ listener: Int) -> StreamEnd {
         if listeners[listener].isStopping { return .finish }
         let delay = listeners[listener].backOff

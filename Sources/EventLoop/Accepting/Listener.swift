@@ -14,6 +14,8 @@ struct Listener {
     /// Doubles with each consecutive failure.
     var backOff = Self.shortestBackOff
 
+    var isClosed: Bool { state == .closed }
+
     var stream: StreamKind { bound.isDatagram ? .datagrams : .accept }
     /// The operation that starts the stream.
     var operation: Operation { bound.isDatagram ? .receiveDatagrams : .accept }

@@ -8,7 +8,9 @@ extension Loop {
     func startAccepting(_ listener: Int) {
         if acceptor.needsSlot(listener) {
             guard let record = table.allocate() else {
-                return owner.report(.slotsExhausted(loop: index))
+                owner.report(.slotsExhausted(loop: index))
+                _ = acceptAgain(listener)
+                return
             }
             record.state = .listening
             record.listener = UInt16(listener)
@@ -94,12 +96,16 @@ extension Loop {
 
     func acceptFailed(_ error: SystemError, on record: ConnectionReference) {
         let listener = Int(record.listener)
-        guard case .retry(let delay) = acceptor.failed(listener) else {
-            return finishStopping(listener)
-        }
+        guard let delay = acceptAgain(listener) else { return finishStopping(listener) }
         counters.acceptBackOffs.add()
         owner.report(.acceptBackOff(error, listener: listener, retryIn: delay))
+    }
+
+    /// Accepts again later, and returns after which time; nil if the listener stops.
+    private func acceptAgain(_ listener: Int) -> Nanoseconds? {
+        guard case .retry(let delay) = acceptor.failed(listener) else { return nil }
         timers.schedule(at: now + delay, .acceptAgain(listener))
+        return delay
     }
 
     /// A close frees a descriptor, so listeners do not wait for the timer.
@@ -126,14 +132,16 @@ extension Loop {
     /// Stops accepting. Emptying the backlogs may last half of `limit`, at most a second.
     func stopAccepting(within limit: Nanoseconds) {
         acceptor.stopRequested(within: limit, now: now)
-        for listener in acceptor.indices {
-            switch acceptor.stop(listener) {
-            case .nothing: break
-            case .stopStream(let kind, let token): driver.submit(.stop(kind), for: token)
-            case .finish: finishStopping(listener)
-            }
-        }
+        for listener in acceptor.indices { stopAccepting(listener) }
         checkAcceptingStopped()
+    }
+
+    func stopAccepting(_ listener: Int) {
+        switch acceptor.stop(listener) {
+        case .nothing: break
+        case .stopStream(let kind, let token): driver.submit(.stop(kind), for: token)
+        case .finish: finishStopping(listener)
+        }
     }
 
     func acceptStopped(_ record: ConnectionReference) {
@@ -195,11 +203,13 @@ extension Loop {
     }
 
     private func closeListener(_ listener: Int) {
-        removePath(of: acceptor.listeners[listener].bound)
+        let bound = acceptor.listeners[listener].bound
+        removePath(of: bound)
         switch acceptor.close(listener) {
         case .byDriver(let token): driver.submit(.close, for: token)
         case .byLoop(let descriptor):
             sockets.discard(descriptor)
+            owner.listenerClosed(bound)
             checkAcceptingStopped()
         }
     }
@@ -207,23 +217,27 @@ extension Loop {
     /// Marks a listener as closed when the loop ends; the driver closes those that it has.
     func cutListener(_ listener: Int) {
         guard let closing = acceptor.cut(listener) else { return }
-        removePath(of: acceptor.listeners[listener].bound)
+        let bound = acceptor.listeners[listener].bound
+        removePath(of: bound)
         if case .byLoop(let descriptor) = closing { sockets.discard(descriptor) }
         datagramSockets.close(listener)
+        owner.listenerClosed(bound)
     }
 
-    private func removePath(of listener: BoundListener) {
+    func removePath(of listener: BoundListener) {
         if owner.listenerCloses(listener) { sockets.removePath(of: listener) }
     }
 
     func listenerClosed(_ record: ConnectionReference) {
-        acceptor.closed(Int(record.listener))
+        let listener = Int(record.listener)
+        acceptor.closed(listener)
         table.release(record)
+        owner.listenerClosed(acceptor.listeners[listener].bound)
         checkAcceptingStopped()
     }
 
     private func checkAcceptingStopped() {
-        guard phase == .running, acceptor.hasStopped else { return }
+        guard phase == .running, acceptor.isStopping, acceptor.hasStopped else { return }
         phase = .acceptedLast
         owner.acceptingStopped(index)
     }

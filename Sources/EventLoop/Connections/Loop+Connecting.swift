@@ -105,7 +105,7 @@ extension Loop {
             try startConnecting(address, isDatagram, attempt)
         } catch {
             let failure = error
-            failConnect { try? done(.failure(failure)) }
+            postpone { try? done(.failure(failure)) }
         }
     }
 
@@ -121,31 +121,32 @@ extension Loop {
         }
     }
 
-    /// Reports a failure soon, but not inside the call that failed.
-    package func failConnect(_ tell: @escaping () -> Void) {
-        failedConnects.append(tell)
+    /// Runs a closure soon, but not inside this call: a connect's failure, or `onOpen` of a stream
+    /// that a handler adopts.
+    package func postpone(_ body: @escaping () -> Void) {
+        postponed.append(body)
         // A loop that has ended runs no further turn.
-        if hasEnded && !isTellingLast { reportLastFailedConnects() }
+        if hasEnded && !isTellingLast { runLastPostponed() }
     }
 
-    /// Reports the failures queued now. A closure that connects again waits for the next round.
-    func reportFailedConnects() {
-        let due = failedConnects
-        failedConnects = []
-        for tell in due { runClosure(for: nil) { _ in tell() } }
+    /// Runs the closures queued now. Those that they queue wait for the next round.
+    func runPostponed() {
+        let due = postponed
+        postponed = []
+        for body in due { runClosure(for: nil) { _ in body() } }
     }
 
-    /// Reports failures without a next round. Bounded, since a closure may connect again after each
+    /// Runs the closures without a next round. Bounded, since one may connect again after each
     /// failure.
-    func reportLastFailedConnects() {
+    func runLastPostponed() {
         isTellingLast = true
         defer { isTellingLast = false }
         var rounds = 0
-        while !failedConnects.isEmpty && rounds < 100 {
+        while !postponed.isEmpty && rounds < 100 {
             rounds += 1
-            reportFailedConnects()
+            runPostponed()
         }
-        failedConnects = []
+        postponed = []
     }
 
     private func startConnecting(
@@ -175,7 +176,7 @@ extension Loop {
         guard let name = attempt.name else { return }
         name.isAt(.socket(connection.token), of: remote)
         // A cancel before `isAt` found no port to post to.
-        if name.isGivenUp { failConnect { self.giveUpConnecting(name) } }
+        if name.isGivenUp { postpone { self.giveUpConnecting(name) } }
     }
 
     /// Makes a connection of a stream that was connected elsewhere. On an error the descriptor

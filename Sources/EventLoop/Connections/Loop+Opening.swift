@@ -59,4 +59,11 @@ extension Loop {
     ) throws(SystemError) {
         try sockets.set(option, on: connection.descriptor)
     }
+
+    package func option(
+        level: CInt, name: CInt, capacity: Int, of connection: ConnectionReference
+    ) throws(SystemError) -> [UInt8] {
+        try sockets.option(
+            level: level, name: name, capacity: capacity, of: connection.descriptor)
+    }
 }

@@ -118,7 +118,7 @@ extension Loop {
         for _ in 0..<16 where !jobs.isEmpty { runJobs() }
         phase = .ended
         closeMailbox()
-        reportLastFailedConnects()
+        runLastPostponed()
         for stream in acceptor.takeParked() { sockets.discard(stream.descriptor) }
         letGo()
     }
@@ -196,7 +196,7 @@ extension Loop {
         phase = .ended
         let tokens = cutConnections(SystemError(ECANCELED, "connect"))
         closeMailbox()
-        reportLastFailedConnects()
+        runLastPostponed()
         letGo()
         replaceDelegate(by: delegate.rest)
         forgetConnections(tokens)

@@ -64,7 +64,7 @@ package final class Loop {
     @exclusivity(unchecked) var leavingFilters: [Token: FilterState] = [:]
     /// Results of connects that failed before they began. Reported from the loop, not inside the
     /// call.
-    @exclusivity(unchecked) var failedConnects: [() -> Void] = []
+    @exclusivity(unchecked) var postponed: [() -> Void] = []
     @exclusivity(unchecked) var isTellingLast = false
     @exclusivity(unchecked) var namedConnects = NamedConnects()
     @exclusivity(unchecked) var phase = LoopPhase.running {
@@ -186,8 +186,8 @@ package final class Loop {
         counters.turns.add()
         let start = lastLook ?? driver.clock
         var isBusy = runDueTimers()
-        isBusy = isBusy || !failedConnects.isEmpty || !pending.isEmpty || !jobs.isEmpty
-        if !failedConnects.isEmpty { reportFailedConnects() }
+        isBusy = isBusy || !postponed.isEmpty || !pending.isEmpty || !jobs.isEmpty
+        if !postponed.isEmpty { runPostponed() }
         processPending()
         flushDatagrams()
         if isBusy { noteLag(since: start) }
@@ -214,7 +214,7 @@ package final class Loop {
 
     /// The next deadline: in the past if work is due already, nil if none will be due.
     package func waitDeadline() -> Nanoseconds? {
-        if !pending.isEmpty || !failedConnects.isEmpty || remote.mailbox.mayHoldMessages
+        if !pending.isEmpty || !postponed.isEmpty || remote.mailbox.mayHoldMessages
             || hasMessagesLeft || !jobs.isEmpty
         {
             return now

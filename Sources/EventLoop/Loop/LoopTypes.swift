@@ -196,6 +196,11 @@ package final class LoopRemote: Sendable {
     package func postFirst(_ message: LoopMessage) {
         _ = mailbox.post(message, always: true, first: true)
     }
+
+    /// Posts a closure of the library like `postFirst`. False if the loop has ended.
+    func runFirst(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
+        mailbox.post(.run(body), always: true, first: true) == .accepted
+    }
 }
 
 /// The number of connections that an acceptor has passed to a loop and that are not open yet.

@@ -10,7 +10,7 @@ extension Loop {
     ) {
         guard mayConnect, let resolver = configuration.resolver else {
             let number = mayConnect ? ENOSYS : ECANCELED
-            return failConnect {
+            return postpone {
                 try? done(.failure(ConnectFailure.cancelled(SystemError(number, "connect"))))
             }
         }
@@ -23,7 +23,7 @@ extension Loop {
         if let name {
             name.isAt(.race(connect.id), of: remote)
             // A cancel before `isAt` found no port to post to.
-            if name.isGivenUp { failConnect { self.giveUpConnecting(name) } }
+            if name.isGivenUp { postpone { self.giveUpConnecting(name) } }
         }
         counters.lookups.add()
         let (remote, id, family) = (remote, connect.id, target.family)

@@ -62,6 +62,10 @@ package protocol Sockets: DatagramSending {
     func remoteAddress(of descriptor: Descriptor) throws(SystemError) -> SocketAddress
 
     func set(_ option: StreamOption, on descriptor: Descriptor) throws(SystemError)
+    /// Reads an option of at most `capacity` bytes.
+    func option(
+        level: CInt, name: CInt, capacity: Int, of descriptor: Descriptor
+    ) throws(SystemError) -> [UInt8]
 
     /// Makes the following close send a reset.
     func resetOnClose(_ descriptor: Descriptor)
@@ -91,6 +95,8 @@ package struct BoundListener: Sendable {
     package let absolutePath: String?
     /// Accepted connections get a filter.
     package var isSecured = false
+    /// The number of its address among those that the server has ever listened on.
+    package var place = 0
 
     package init(
         descriptor: Descriptor, address: SocketAddress, path: PathIdentity? = nil,
@@ -229,4 +235,5 @@ package enum StreamOption: Sendable {
     case sendBuffer(CInt)
     case quickAck(Bool)
     case userTimeout(milliseconds: CInt)
+    case other(level: CInt, name: CInt, value: [UInt8])
 }

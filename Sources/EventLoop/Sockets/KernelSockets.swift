@@ -176,6 +176,11 @@ package final class KernelSockets: Sockets {
             try setInteger(isOn ? 1 : 0, tcp, CInt(MR_TCP_QUICKACK), on: descriptor)
         case .userTimeout(let milliseconds):
             try setInteger(milliseconds, tcp, CInt(MR_TCP_USER_TIMEOUT), on: descriptor)
+        case .other(let level, let name, let value):
+            let size = socklen_t(value.count)
+            guard setsockopt(descriptor.number, level, name, value, size) == 0 else {
+                throw SystemError(errno, "setsockopt")
+            }
         }
     }
 
@@ -187,6 +192,17 @@ package final class KernelSockets: Sockets {
         guard setsockopt(descriptor.number, level, name, &value, size) == 0 else {
             throw SystemError(errno, "setsockopt")
         }
+    }
+
+    package func option(
+        level: CInt, name: CInt, capacity: Int, of descriptor: Descriptor
+    ) throws(SystemError) -> [UInt8] {
+        var value = [UInt8](repeating: 0, count: capacity)
+        var size = socklen_t(capacity)
+        guard getsockopt(descriptor.number, level, name, &value, &size) == 0 else {
+            throw SystemError(errno, "getsockopt")
+        }
+        return Array(value.prefix(Int(size)))
     }
 
     private func setLinger(reset: Bool, _ descriptor: Descriptor) throws(SystemError) {

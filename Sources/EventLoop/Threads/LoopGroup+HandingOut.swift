@@ -28,24 +28,62 @@ extension LoopGroup: ListenerOwner {
     package func listenerCloses(_ listener: BoundListener) -> Bool {
         handedOut.withLock { $0.remove(listener) }
     }
+
+    package func listenerClosed(_ listener: BoundListener) {
+        let bodies = handedOut.withLock { $0.closed(listener) }
+        for body in bodies { body() }
+    }
 }
 
-/// The listeners of a group that have not begun to close.
+/// The listeners of a group that have not begun to close, and the waits for those that have.
 struct OpenListeners {
     private struct Entry {
         let listener: BoundListener
-        let place: Int
         var isHandedOut = false
     }
 
-    private var entries: [Entry] = []
+    /// The sockets of one address that are not closed yet.
+    private struct Unclosed {
+        var count = 0
+        var whenClosed: [@Sendable () -> Void] = []
+    }
 
-    mutating func add(_ listener: BoundListener, _ place: Int) {
-        entries.append(Entry(listener: listener, place: place))
+    private var entries: [Entry] = []
+    private var unclosed: [Int: Unclosed] = [:]
+    private var places = 0
+
+    /// Returns the number of one more address.
+    mutating func nextPlace() -> Int {
+        defer { places += 1 }
+        return places
+    }
+
+    mutating func add(_ listener: BoundListener) {
+        entries.append(Entry(listener: listener))
+        unclosed[listener.place, default: Unclosed()].count += 1
+    }
+
+    func holds(_ descriptor: Descriptor) -> Bool {
+        entries.contains { $0.listener.descriptor == descriptor }
     }
 
     func listeners(_ place: Int) -> [BoundListener] {
-        entries.filter { $0.place == place }.map(\.listener)
+        entries.map(\.listener).filter { $0.place == place }
+    }
+
+    /// Keeps a closure until the address has no socket left. False if it has none.
+    mutating func whenClosed(_ place: Int, _ body: @escaping @Sendable () -> Void) -> Bool {
+        guard unclosed[place] != nil else { return false }
+        unclosed[place]?.whenClosed.append(body)
+        return true
+    }
+
+    /// Returns the closures that have waited for this socket, the last of its address.
+    mutating func closed(_ listener: BoundListener) -> [@Sendable () -> Void] {
+        guard var left = unclosed[listener.place] else { return [] }
+        left.count -= 1
+        unclosed[listener.place] = left.count > 0 ? left : nil
+        return left.count > 0 ? [] : left.whenClosed
     }
 
     mutating func markHandedOut(_ listener: BoundListener) {

@@ -1,5 +1,3 @@
-import CMillraceLinux
-import Glibc
 import Synchronization
 
 /// The loops of one server: which of them accept and serve, and the order of start and stop.
@@ -98,141 +96,6 @@ package final class LoopGroup: Sendable {
         for thread in joiner.withLock({ $0.threads }) { thread.detach() }
     }
 
-    private var hasAcceptor: Bool { loopCount > configuration.loops }
-
-    // MARK: Listening
-
-    /// Binds every address, for each loop that accepts. An error leaves no address bound. Inherited
-    /// descriptors belong to the group from here on, so an error closes them.
-    package func listen(
-        on addresses: [ListenAddress]
-    ) throws(ListenFailure) -> Listeners {
-        var listeners = Listeners(perLoop: Array(repeating: [], count: loopCount))
-        var inherited = Set(addresses.compactMap(\.inherited))
-        var place = 0
-        do throws(SystemError) {
-            inherited = try inheritedOnce(addresses, &place)
-            for wanted in addresses.indices {
-                place = wanted
-                try listenOnFirst(of: addresses[wanted], wanted, &listeners)
-            }
-            return listeners
-        } catch {
-            let adopted = listeners.perLoop.joined().map(\.bound.descriptor)
-            discard(listeners)
-            for left in inherited.subtracting(adopted) { parts.sockets.discard(left) }
-            throw ListenFailure(address: place, error: error)
-        }
-    }
-
-    /// Checks the inherited descriptors before any bind. Otherwise the kernel could assign a number
-    /// that is not open to the group's next socket. That socket would then pass for the inherited
-    /// one.
-    private func inheritedOnce(
-        _ addresses: [ListenAddress], _ place: inout Int
-    ) throws(SystemError) -> Set<Descriptor> {
-        var inherited: Set<Descriptor> = []
-        for wanted in addresses.indices {
-            place = wanted
-            guard let descriptor = addresses[wanted].inherited else { continue }
-            // Two owners of one descriptor would both close it.
-            guard inherited.insert(descriptor).inserted else { throw SystemError(EEXIST, "adopt") }
-            parts.sockets.discard(try parts.sockets.duplicate(descriptor))
-        }
-        return inherited
-    }
-
-    /// Listens on the first of a host's addresses that this machine has.
-    private func listenOnFirst(
-        of wanted: ListenAddress, _ place: Int, _ listeners: inout Listeners
-    ) throws(SystemError) {
-        var candidate = wanted
-        var others = wanted.others[...]
-        while true {
-            do throws(SystemError) {
-                return try listen(on: candidate, place, &listeners)
-            } catch {
-                // Any other error, a port in use among them, is one that the program should see.
-                guard error.isAboutAddress, listeners.addresses.count == place,
-                    let next = others.popFirst()
-                else { throw error }
-                candidate.address = next
-            }
-        }
-    }
-
-    private func listen(
-        on wanted: ListenAddress, _ place: Int, _ listeners: inout Listeners
-    ) throws(SystemError) {
-        var options = configuration.listen
-        options.onlyV6 = wanted.onlyV6
-        // A datagram socket is served on the loop that reads it, so never on an acceptor.
-        let first =
-            wanted.isDatagram && !configuration.reusePort
-            ? place % configuration.loops : hasAcceptor ? loopCount - 1 : 0
-        options.reusePort = configuration.reusePort && wanted.address.port != nil
-        options.reusePort = options.reusePort && wanted.inherited == nil
-        let pins = configuration.pinLoops && options.reusePort
-        if pins { options.incomingCPU = mr_processor(0) }
-        let bound = try open(wanted.address, wanted, options)
-        // A Unix path can be bound only once, so one loop accepts for all.
-        let isShared = options.reusePort && configuration.loops > 1
-        listeners.perLoop[first].append((bound, spreads: !isShared && configuration.loops > 1))
-        listeners.addresses.append(bound.address)
-        handedOut.withLock { $0.add(bound, place) }
-        guard isShared else { return }
-        // The kernel chose the first listener's port for port 0; the others share it.
-        let real = wanted.address.with(port: bound.address.port)
-        for loop in 1..<configuration.loops {
-            if pins { options.incomingCPU = mr_processor(CInt(loop)) }
-            let another = try open(real, wanted, options)
-            listeners.perLoop[loop].append((another, spreads: false))
-            handedOut.withLock { $0.add(another, place) }
-        }
-    }
-
-    private func open(
-        _ address: SocketAddress, _ wanted: ListenAddress, _ options: ListenOptions
-    ) throws(SystemError) -> BoundListener {
-        var bound = try openPlain(address, wanted, options)
-        bound.isSecured = wanted.isSecured
-        return bound
-    }
-
-    private func openPlain(
-        _ address: SocketAddress, _ wanted: ListenAddress, _ options: ListenOptions
-    ) throws(SystemError) -> BoundListener {
-        if let inherited = wanted.inherited {
-            let bound = try parts.sockets.adopt(inherited)
-            guard bound.isDatagram == wanted.isDatagram else {
-                throw SystemError(EPROTOTYPE, "adopt")
-            }
-            return bound
-        }
-        do throws(SystemError) {
-            return try bind(address, wanted, options)
-        } catch {
-            // The wildcard address of a machine without IPv6, or with IPv6 disabled.
-            guard wanted.isAnyHost, case .v6(_, let port, _) = address, error.isAboutAddress
-            else { throw error }
-            return try bind(.v4(IPv4Bytes(0), port: port), wanted, options)
-        }
-    }
-
-    private func bind(
-        _ address: SocketAddress, _ wanted: ListenAddress, _ options: ListenOptions
-    ) throws(SystemError) -> BoundListener {
-        if wanted.isDatagram { return try parts.sockets.bindDatagrams(on: address, options) }
-        return try parts.sockets.listen(on: address, options)
-    }
-
-    package func discard(_ listeners: Listeners) {
-        for listener in listeners.perLoop.joined() {
-            if listenerCloses(listener.bound) { parts.sockets.removePath(of: listener.bound) }
-            parts.sockets.discard(listener.bound.descriptor)
-        }
-    }
-
     // MARK: Making loops, on their own threads
 
     /// Makes a loop's driver and remote end, which the other loops need before the loop exists.
@@ -299,6 +162,9 @@ package final class LoopGroup: Sendable {
         return state.wait { $0.alive == 0 ? $0.stop?.cause ?? .requested : nil }
     }
 
+    /// Whether a simulation turns the loops, on the thread that would wait for them.
+    package var isStepped: Bool { state.withLock { $0.isStepped } }
+
     package var stopCause: StopCause? { state.update { $0.stop?.cause } }
 
     func loopEnded() {
@@ -310,47 +176,6 @@ package final class LoopGroup: Sendable {
         }
         if isLast { for body in bodies { body() } }
     }
-}
-
-/// An address to listen on, and the kind of its socket.
-package struct ListenAddress: Sendable {
-    package fileprivate(set) var address: SocketAddress
-    package let onlyV6: Bool
-    package let isDatagram: Bool
-    /// The wildcard address: without IPv6, IPv4 alone is enough.
-    package let isAnyHost: Bool
-    /// A socket that is already bound.
-    package let inherited: Descriptor?
-    /// Accepted connections get a filter.
-    package let isSecured: Bool
-    /// The host's other addresses, for the case that this machine does not have the first.
-    package let others: [SocketAddress]
-
-    package init(
-        _ address: SocketAddress, onlyV6: Bool = false, isDatagram: Bool = false,
-        isAnyHost: Bool = false, isSecured: Bool = false, inherited: Descriptor? = nil,
-        others: [SocketAddress] = []
-    ) {
-        self.others = others
-        self.isSecured = isSecured
-        self.isAnyHost = isAnyHost
-        self.inherited = inherited
-        self.address = address
-        self.onlyV6 = onlyV6
-        self.isDatagram = isDatagram
-    }
-}
-
-/// Bound sockets by loop, and their addresses in the order requested.
-package struct Listeners: Sendable {
-    package var perLoop: [[(bound: BoundListener, spreads: Bool)]]
-    package var addresses: [SocketAddress] = []
-}
-
-/// The index of the address that could not be listened on, and its error.
-package struct ListenFailure: Error {
-    package let address: Int
-    package let error: SystemError
 }
 
 extension LoopGroup: LoopLifecycle, LoopReporting {

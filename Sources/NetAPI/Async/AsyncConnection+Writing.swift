@@ -10,6 +10,13 @@ extension AsyncConnection {
         if !connection.isWritable { try await drained() }
     }
 
+    /// Writes the bytes of another collection, such as Foundation's `Data`, like `write` for bytes.
+    public nonisolated(nonsending) func write(_ bytes: some Collection<UInt8>) async throws {
+        try checkOpen()
+        connection.write(bytes)
+        if !connection.isWritable { try await drained() }
+    }
+
     /// Writes text as UTF-8, like `write` for bytes.
     public nonisolated(nonsending) func write(_ text: String) async throws {
         try checkOpen()

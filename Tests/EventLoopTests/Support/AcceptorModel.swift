@@ -6,8 +6,9 @@ struct AcceptorModel {
     private enum Stream { case none, running, stopping }
 
     private struct Place {
-        let token: Token
+        var token: Token
         let kind: StreamKind
+        var isClosed = false
         var isAttached = false
         var stream = Stream.none
         var isClosing = false
@@ -43,7 +44,11 @@ struct AcceptorModel {
         case 50..<150: try accept(listener, &trial)
         case 150..<200: try endStream(listener, &trial)
         case 200..<250: try resume(&trial)
-        case 250..<298: try advance(listener, &trial)
+        case 250..<290: try advance(listener, &trial)
+        case 290..<294: try add(&trial)
+        case 294..<298:
+            trial.begin("stop \(listener)")
+            try stop(listener, trial)
         default: try stop(&trial)
         }
         try compare(trial)
@@ -156,16 +161,36 @@ struct AcceptorModel {
         trial.begin("stop")
         let limit = Nanoseconds(trial.random.below(3_000)) * 1_000_000
         acceptor.stopRequested(within: limit, now: now)
-        for listener in places.indices {
-            switch acceptor.stop(listener) {
-            case .nothing: break
-            case .stopStream(let kind, let token):
-                let place = places[listener]
-                try trial.check(kind == place.kind && token == place.token, "\(kind) \(token)")
-                try stopStream(listener, trial)
-            case .finish: try finish(listener, trial)
-            }
+        for listener in places.indices { try stop(listener, trial) }
+        try trial.check(acceptor.isStopping, "stopped")
+    }
+
+    private mutating func stop(_ listener: Int, _ trial: Trial) throws {
+        let wasStopping = acceptor.isStopping
+        switch acceptor.stop(listener) {
+        case .nothing: break
+        case .stopStream(let kind, let token):
+            let place = places[listener]
+            try trial.check(kind == place.kind && token == place.token, "\(kind) \(token)")
+            try stopStream(listener, trial)
+        case .finish: try finish(listener, trial)
         }
+        try trial.check(acceptor.isStopping == wasStopping, "one listener is not the server")
+    }
+
+    /// Adds a listener, as a loop does that is not stopping.
+    private mutating func add(_ trial: inout Trial) throws {
+        guard !acceptor.isStopping, places.count < 20 else { return }
+        trial.begin("add")
+        lastDescriptor += 1
+        let bound = BoundListener(
+            descriptor: Descriptor(lastDescriptor), address: .v4(IPv4Bytes(1), port: 1))
+        let free = places.firstIndex { $0.isClosed && $0.kind == .accept } ?? places.count
+        let added = acceptor.add(bound, spreads: false)
+        try trial.check(added == free, "\(added as Any), not \(free)")
+        let token = Token(slot: UInt32(free), generation: UInt32(lastDescriptor))
+        let place = Place(token: token, kind: .accept)
+        if free < places.count { places[free] = place } else { places.append(place) }
     }
 
     private mutating func finish(_ listener: Int, _ trial: Trial) throws {
@@ -186,6 +211,7 @@ struct AcceptorModel {
         trial.begin("advance \(listener)")
         if places[listener].isClosing {
             places[listener].isClosing = false
+            places[listener].isClosed = true
             acceptor.closed(listener)
         } else {
             switch acceptor.emptying(listener, isHandedOut: false, clock: now, now: now) {
@@ -205,7 +231,9 @@ struct AcceptorModel {
         case .byDriver(let token):
             try trial.check(token == place.token && place.isAttached, "\(token)")
             places[listener].isClosing = true
-        case .byLoop: try trial.check(!place.isAttached, "the driver has it")
+        case .byLoop:
+            try trial.check(!place.isAttached, "the driver has it")
+            places[listener].isClosed = true
         }
     }
 }

@@ -18,6 +18,7 @@ final class RecordingOwner: LoopOwner {
         var alive = 0
         var parked = 0
         var limit = Int.max
+        var closedPlaces: [Int] = []
     }
 
     private let state = Monitor(State())
@@ -30,6 +31,9 @@ final class RecordingOwner: LoopOwner {
         get { state.withLock { $0.limit } }
         set { state.withLock { $0.limit = newValue } }
     }
+
+    /// The places of the listeners that have closed, in that order.
+    var closedPlaces: [Int] { state.withLock { $0.closedPlaces } }
 
     /// Returns the reports since the last call.
     func take() -> [Heard] {
@@ -46,6 +50,10 @@ final class RecordingOwner: LoopOwner {
     func isHandedOut(_ listener: BoundListener) -> Bool { false }
 
     func listenerCloses(_ listener: BoundListener) -> Bool { true }
+
+    func listenerClosed(_ listener: BoundListener) {
+        state.withLock { $0.closedPlaces.append(listener.place) }
+    }
 
     func caughtUp() { note(.caughtUp) }
 

@@ -19,6 +19,10 @@ final class SeedRun {
     private let hasFaultyDatagrams: Bool
     /// True if the datagram socket is bound to all addresses.
     private let isBoundToAll: Bool
+    /// For the address that comes and goes while the server runs.
+    private var listenRandom: SeededRandom
+    private var endsRequested = 0
+    private var endsTold = 0
     /// Nil in runs without a filter below the streams.
     private let filters: SimulatedFilters?
     private var stopTime: Nanoseconds = 0
@@ -35,6 +39,7 @@ final class SeedRun {
         self.seed = seed
         random = SeededRandom(seed: seed)
         datagramRandom = SeededRandom(seed: seed &+ 0xDA7A)
+        listenRandom = SeededRandom(seed: seed &+ 0x115735)
         hasDatagrams = datagramRandom.happens(250)
         hasFaultyDatagrams = datagramRandom.happens(500)
         isBoundToAll = datagramRandom.happens(500)
@@ -62,10 +67,12 @@ final class SeedRun {
         guard let address = server?.boundAddresses.first,
             let socketAddress = SocketAddress(host: "127.0.0.1", port: address.port ?? 0)
         else { return mistakes.append("no address") }
+        let addresses = [socketAddress] + (try listenFurther())
         for index in 0..<(1 + random.below(12)) {
             ledger.peers.append(
                 .connect(
-                    index, to: socketAddress, on: network, isSecured: filters != nil, &random))
+                    index, to: addresses[index % addresses.count], on: network,
+                    isSecured: filters != nil, &random))
         }
         if hasDatagrams, let port = server?.boundAddresses[1].port,
             case let hosts = isBoundToAll ? ["127.0.0.1", "127.0.0.2"] : ["127.0.0.1"]
@@ -82,6 +89,26 @@ final class SeedRun {
         turnUntilEnded()
         check()
         checkMemory()
+    }
+
+    /// In some runs the server listens on a further address for a while.
+    private func listenFurther() throws -> [SocketAddress] {
+        guard let server, listenRandom.happens(300) else { return [] }
+        let place = server.boundAddresses.count
+        let address = try server.listen(
+            on: filters == nil ? "tcp://127.0.0.1:0" : "tls://127.0.0.1:0")
+        network.schedule(after: listenRandom.within(Nanoseconds(0)...3_000_000_000)) { [self] in
+            endsRequested += 1
+            let told = Told { [self] in endsTold += 1 }
+            server.group?.stopListening(place) { told.body() }
+        }
+        return [SocketAddress(host: "127.0.0.1", port: address.port ?? 0)].compactMap { $0 }
+    }
+
+    // Unchecked: stepped by one thread.
+    private final class Told: @unchecked Sendable {
+        let body: () -> Void
+        init(_ body: @escaping () -> Void) { self.body = body }
     }
 
     private func start(_ plan: FaultPlan) throws {
@@ -110,7 +137,9 @@ final class SeedRun {
         let addresses: [Address] =
             [filters == nil ? "tcp://127.0.0.1:0" : "tls://127.0.0.1:0"]
             + (hasDatagrams ? [isBoundToAll ? "udp://0.0.0.0:0" : "udp://127.0.0.1:0"] : [])
-        let server = try Server(addresses, options, backend: backend) { loop in
+        let server = try Server(
+            addresses, options, handler: SeedHandler.self, backend: backend
+        ) { loop in
             let handler = SeedHandler(
                 seed: handlerSeed &+ UInt64(loop), ledger: ledger, habits: habits)
             return (handler, true)
@@ -172,6 +201,9 @@ final class SeedRun {
                 continue
             }
             check(peer, account)
+        }
+        if endsTold != endsRequested {
+            mistakes.append("\(endsTold) of \(endsRequested) ends of an address told")
         }
         if ledger.boots != server?.loopCount { mistakes.append("\(ledger.boots) boots") }
         if ledger.shutdowns != ledger.boots { mistakes.append("\(ledger.shutdowns) goodbyes") }
