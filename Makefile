@@ -79,7 +79,7 @@ test-unit: setup ## the pure parts only: seconds
 
 test-tls: setup ## the behaviour of connections, over TLS
 	$(SWIFT) build --build-tests --disable-xctest $(DECLARED)
-	$(call TLS_TEST,$(TLS_SUITES)|$(MORE_TLS_SUITES))
+	$(call TLS_TEST,$(TLS_SUITES)|$(MORE_TLS_SUITES)|Listening|SameBehaviour|Task)
 
 test-examples: setup examples ## the codecs, http-server and kv-server only
 	$(TEST) --package-path Examples --scratch-path .build/examples

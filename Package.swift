@@ -81,7 +81,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "NetAPITestingTests", dependencies: ["NetAPITesting", "NetAPI"],
+            name: "NetAPITestingTests", dependencies: ["NetAPITesting", "NetAPI", "NetTLS"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

@@ -20,6 +20,8 @@ let package = Package(
         .executableTarget(
             name: "nio-echo", dependencies: nio + ["Signals"], swiftSettings: strict),
         .executableTarget(
+            name: "nio-async-echo", dependencies: nio + ["Signals"], swiftSettings: strict),
+        .executableTarget(
             name: "nio-http",
             dependencies: nio + ["Signals", .product(name: "NIOHTTP1", package: "swift-nio")],
             swiftSettings: strict),

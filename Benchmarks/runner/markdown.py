@@ -13,6 +13,7 @@ TITLES = {
     "udp": "Echo over UDP",
     "unix": "Echo over Unix sockets",
     "loops": "Two loops",
+    "tasks": "With a task for each connection beside callbacks",
     "timers": "With an idle time-out armed on every connection",
 }
 LABELS = {server.key: server.label for server in servers.SERVERS}

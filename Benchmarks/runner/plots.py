@@ -14,10 +14,13 @@ STYLES = {
     "c-udp-uring": svg.Style("#24292f", "pentagon", hollow=True),
     "c-udp": svg.Style("#999999", "hexagon"),
     "nio": svg.Style("#0072b2", "triangle"),
+    "nio-async": svg.Style("#0072b2", "triangle", hollow=True),
     "libuv": svg.Style("#009e73", "diamond"),
     "libevent": svg.Style("#cc79a7", "inverted triangle"),
     "go": svg.Style("#e69f00", "plus"),
     "gnet": svg.Style("#8c564b", "cross"),
+    "tasks-epoll": svg.Style("#d55e00", "hexagon", hollow=True),
+    "tasks-uring": svg.Style("#d55e00", "diamond", hollow=True),
     "timeout-epoll": svg.Style("#56b4e9", "star"),
     "timeout-uring": svg.Style("#56b4e9", "star", hollow=True),
 }

@@ -176,8 +176,9 @@ extension Connection {
     }
 
     /// Reads any socket option of the open connection by its level and name, as `getsockopt` takes
-    /// them: `IPPROTO_TCP` and `TCP_INFO`, for example. At most `capacity` bytes. Throws
-    /// `.unsupported` if this kind of socket has no such option, `.closed` after the close, and
+    /// them: `IPPROTO_TCP` and `TCP_INFO`, for example. The kernel cuts a longer one off at
+    /// `capacity` bytes, 1 to 65,536. Throws `.unsupported` if this kind of socket has no such
+    /// option, `.invalidOption` if it needs another capacity, `.closed` after the close, and
     /// `.system` for another error of the kernel.
     public func option(
         level: CInt, name: CInt, capacity: Int = 256
@@ -185,15 +186,22 @@ extension Connection {
         guard let core, !record.isOver else { throw .closed }
         do throws(SystemError) {
             return try core.option(
-                level: level, name: name, capacity: max(0, capacity), of: record)
+                level: level, name: name, capacity: min(max(1, capacity), 65_536), of: record)
         } catch {
-            throw NetError(option: .other(level: level, name: name, value: []), error)
+            throw NetError(level, name, "is not read into \(capacity) bytes", error)
         }
     }
 
-    /// Reads any option that is an integer. Throws like `option(level:name:capacity:)`.
+    /// Reads any option that is an integer. Throws like `option(level:name:capacity:)`, and
+    /// `.invalidOption` if the option has another size.
     public func integerOption(level: CInt, name: CInt) throws(NetError) -> CInt {
-        let bytes = try option(level: level, name: name, capacity: MemoryLayout<CInt>.size)
+        let size = MemoryLayout<CInt>.size
+        let bytes = try option(level: level, name: name, capacity: size + 1)
+        guard bytes.count == size else {
+            throw NetError(
+                .invalidOption, "option \(name) of level \(level) is no integer",
+                "read its bytes with option(level:name:capacity:)")
+        }
         var value: CInt = 0
         withUnsafeMutableBytes(of: &value) { $0.copyBytes(from: bytes) }
         return value

@@ -44,6 +44,16 @@ public struct ConnectionHandle: Sendable, Hashable {
         }
     }
 
+    /// Like `write(_:sent:)` for an array, but for another collection, such as a slice or
+    /// Foundation's `Data`, which is copied.
+    @discardableResult
+    public func write(
+        _ bytes: some Collection<UInt8>,
+        sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
+    ) -> Bool {
+        write(Array(bytes), sent: sent)
+    }
+
     /// Like `write(_:sent:)` for bytes, but for text as UTF-8.
     @discardableResult
     public func write(
@@ -126,6 +136,12 @@ public struct ConnectionHandle: Sendable, Hashable {
                 answer.resume(.failure($0))
             }
         }
+    }
+
+    /// Sends like `send` for an array, but another collection, which is copied.
+    public func send(_ bytes: some Collection<UInt8>) async throws {
+        let bytes = Array(bytes)
+        try await send(bytes)
     }
 
     /// Runs `body` on the loop and returns its value. Throws the error of `body`, which does not

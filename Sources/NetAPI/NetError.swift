@@ -125,8 +125,8 @@ extension NetError {
                 .addressInUse, what, Self.remedyForUse(of: address), errno: error.number)
         case EEXIST where address.inherited != nil:
             self.init(
-                .invalidAddress, "\(address): this descriptor is in the list twice",
-                "list it once", errno: error.number)
+                .invalidAddress, "\(address): this descriptor is given twice", "give it once",
+                errno: error.number)
         case EEXIST:
             self.init(
                 .addressInUse, "\(address): a file that is no socket is there",
@@ -222,6 +222,10 @@ extension NetError {
     }
 
     init(option: SocketOption, _ error: SystemError) {
+        if case .other(let level, let name, let value) = option {
+            self.init(level, name, "cannot have this value of \(value.count) bytes", error)
+            return
+        }
         switch error.number {
         case EINVAL:
             self.init(
@@ -232,6 +236,22 @@ extension NetError {
             self.init(
                 .unsupported, "\(option) does not exist on this kind of socket",
                 "set it on TCP connections only", errno: error.number)
+        default: self.init(error)
+        }
+    }
+
+    /// Makes an error about an option that is given by its numbers.
+    init(_ level: CInt, _ name: CInt, _ refusal: String, _ error: SystemError) {
+        let option = "option \(name) of level \(level)"
+        switch error.number {
+        case EINVAL, EDOM, ERANGE:
+            self.init(
+                .invalidOption, "\(option) \(refusal): \(error.message) (\(error.name))",
+                "see the manual of the option for its size and values", errno: error.number)
+        case ENOPROTOOPT, EOPNOTSUPP:
+            self.init(
+                .unsupported, "\(option) does not exist on this kind of socket",
+                "check both numbers, and whether this kernel has it", errno: error.number)
         default: self.init(error)
         }
     }

@@ -56,7 +56,7 @@ extension Server {
         if !listenAddresses.contains(where: \.needsLookup) { try watchSignals() }
         guard let group = try startOrJoin(lookedUp: watchSignals) else { return .stopped }
         try watchSignals()
-        if isAnnounced {
+        if isAnnounced && group.stopCause == nil && !boundAddresses.isEmpty {
             let addresses = boundAddresses.map(\.description).joined(separator: ", ")
             let loops = loopCount == 1 ? "1 loop" : "\(loopCount) loops"
             logger.info("serving \(addresses) on \(backend.chosen) with \(loops)")
@@ -122,6 +122,7 @@ extension Server {
             return nil
         }
         listenLookups.giveUp()
+        for lookups in furtherLookups.withLock({ $0.values }) { lookups.giveUp() }
         group?.stop(.requested, within: limit)
         if neverStarts { letGoOfHandler() }
     }

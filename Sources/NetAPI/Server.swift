@@ -19,6 +19,10 @@ public final class Server: Sendable {
     /// The system's resolver of this server, whose threads end with it; nil: the program has one.
     private let ownResolver: SystemResolver?
     let listenLookups = ListenLookups()
+    /// Those of addresses that are added while the server runs.
+    let furtherLookups = Monitor<[ObjectIdentifier: ListenLookups]>([:])
+    /// It serves a `Client`, and listens on no address.
+    let isClient: Bool
     typealias MakeHandler =
         @Sendable (_ loop: Int) -> (handler: any LoopHandler, isPrimary: Bool)
     /// The factory of the handlers, kept until the end.
@@ -94,6 +98,7 @@ public final class Server: Sendable {
         }
         listenAddresses = listen
         handlerType = handler
+        self.isClient = isClient
         self.options = options
         workers = WorkerPool(
             threads: options.workers.threads, queued: options.workers.queued,

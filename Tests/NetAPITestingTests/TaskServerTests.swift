@@ -80,4 +80,18 @@ import Testing
         #expect(try front.reply(to: "ask\n") == "<ASK>\n")
         #expect(back.closes == [.peer] || back.closes == [.local])
     }
+
+    @Test("addresses begin and end, and no call waits for the test", arguments: [1, 2])
+    func listening(_ loops: Int) async throws {
+        let server = try TestServer(options: options(loops: loops), serve: Self.shout)
+        try await server.server.listen(on: "tcp://127.0.0.1:9001")
+        let added = try server.connect(to: 1)
+        added.send("one\n")
+        #expect(added.received == "ONE\n")
+        try await server.server.stopListening(on: "tcp://127.0.0.1:9001")
+        server.network.settle()
+        #expect(server.server.boundAddresses == ["tcp://127.0.0.1:9000"])
+        added.send("two\n")
+        #expect(added.received == "ONE\nTWO\n")
+    }
 }

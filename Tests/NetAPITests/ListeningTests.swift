@@ -46,7 +46,7 @@ import Testing
             let address = test.addresses[0]
             for number in 0..<50 {
                 try await test.server.stopListening(on: address)
-                try test.server.listen(on: address)
+                try await test.server.listen(on: address)
                 #expect(try TestClient(to: address).roundTrip("\(number)"))
             }
         }
@@ -62,7 +62,8 @@ import Testing
             gate.wait()
             return .none
         })
-        try withServer(setup, handler) { test in
+        // A handshake would need the loop that is held up.
+        try withServer(setup, handler, listen: ["tcp://127.0.0.1:0"]) { test in
             let blocker = try test.connect()
             try blocker.send("block")
             try eventually("the loop is held up") { gate.isReached }
@@ -94,7 +95,7 @@ import Testing
         try serve(server) { test in
             let address = test.addresses[0]
             #expect(code { try server.listen(on: address) } == .addressInUse)
-            #expect(code { try server.listen(on: "udp://127.0.0.1:0") } == .invalidOption)
+            #expect(code { try server.listen(on: "udp://127.0.0.1:0") } == .unsupported)
             #expect(code { try server.listen(on: "tcp://127.0.0.1:x") } == .invalidAddress)
             #expect(code { try server.stopListening(on: "tcp://127.0.0.1:1") } == .invalidAddress)
             #expect(server.boundAddresses == [address])
@@ -182,6 +183,136 @@ import Testing
             #expect(named.value == .unsupported)
             try eventually("the address is closed") { isRefused(added) }
             #expect(try test.connect().roundTrip("the first one stays"))
+        }
+    }
+
+    /// With `reusePort` the kernel would allow it, and one end would leave the other.
+    @Test("an address is refused if it is served already", arguments: Setup.all, shares)
+    func refusesTwice(_ setup: Setup, _ reusePort: Bool) throws {
+        let options = setup.options { $0.reusePort = reusePort }
+        try withServer(setup, options: options) { test in
+            let address = test.addresses[0]
+            for _ in 0..<2 {
+                let error = #expect(throws: NetError.self) { try test.server.listen(on: address) }
+                #expect(error?.code == .addressInUse)
+            }
+            #expect(test.addresses == [address])
+        }
+    }
+
+    @Test("the server of a client listens on nothing", arguments: Setup.single)
+    func clients(_ setup: Setup) throws {
+        let refused = Shared<NetError.Code?>(nil)
+        let handler = TestHandler(boot: { loop in
+            do {
+                try loop.server.listen(on: anyPort)
+            } catch let error as NetError {
+                refused.value = error.code
+            }
+            return .none
+        })
+        let client = try Client(handler, options: setup.options())
+        try client.start()
+        try bounded("stop") { client.stop() }
+        #expect(refused.value == .unsupported)
+    }
+
+    @Test("a name is looked up, and a stop ends that", arguments: Setup.all)
+    func hostNames(_ setup: Setup) async throws {
+        let resolver = TestResolver(["127.0.0.7"])
+        let options = setup.options { $0.names.resolver = resolver }
+        try await withAsyncServer(setup, TestHandler(), options: options) { test in
+            let address = try await test.server.listen(on: "tcp://added.test:0")
+            #expect(address.description.hasPrefix("tcp://127.0.0.7:"))
+            #expect(try TestClient(to: address).roundTrip("by name"))
+            try await test.server.stopListening(on: "tcp://added.test:0")
+            #expect(test.addresses.count == 1)
+        }
+        let silent = TestResolver.silent()
+        let server = try Server(
+            TestHandler(), listen: anyPort,
+            options: setup.options {
+                $0.names.resolver = silent
+                $0.names.startTimeout = .seconds(3600)
+            })
+        try bounded("start") { try server.start() }
+        let waiting = Task { try await server.listen(on: "tcp://never.test:0") }
+        try eventually("the question") { !silent.queries.isEmpty }
+        await server.stop()
+        let error = await #expect(throws: NetError.self) {
+            try await patiently("listen") { try await waiting.value }
+        }
+        #expect(error?.code == .closed)
+    }
+
+    @Test("sockets for datagrams end like others", arguments: Setup.all)
+    func datagrams(_ setup: Setup) throws {
+        try withDatagramServer(setup) { server in
+            let address = server.boundAddresses[0]
+            let peer = try DatagramPeer(to: address)
+            try peer.send([1, 2, 3])
+            let answer = try peer.receive()
+            #expect(answer == [1, 2, 3])
+            try bounded("stopListening") { try server.stopListening(on: address) }
+            #expect(server.boundAddresses == [])
+        }
+    }
+
+    @Test("an address that was handed out is left to the other server", arguments: Setup.all)
+    func handedOut(_ setup: Setup) throws {
+        try withServer(setup) { first in
+            let address = first.addresses[0]
+            let copies = try first.server.duplicateListeners(of: address)
+            try bounded("stopListening") { try first.server.stopListening(on: address) }
+            let early = Worker { try TestClient(to: address).roundTrip("waits for the next") }
+            try withServer(setup, listen: copies.map { .inherited($0) }) { second in
+                if !TestTLS.isOn {
+                    let isServed = try early.join("the client in the backlog")
+                    #expect(isServed)
+                }
+                #expect(second.addresses.count == 1)
+            }
+        }
+    }
+
+    /// Of clients in the backlog none is reset, so the limit does not hold for them.
+    @Test("an address ends also at the limit of connections", arguments: Setup.all)
+    func atTheLimit(_ setup: Setup) throws {
+        let options = setup.options { $0.limits.connections = 2 }
+        let handler = TestHandler()
+        try withServer(setup, handler, listen: ["tcp://127.0.0.1:0"], options: options) { test in
+            let clients = try (0..<6).map { _ in try test.connect() }
+            for client in clients { try client.send("hello") }
+            try eventually("two are served") { handler.log.count(.open) >= 2 }
+            let address = test.addresses[0]
+            try bounded("stopListening") { try test.server.stopListening(on: address) }
+            for client in clients {
+                let text = try client.receiveText(exactly: 5)
+                #expect(text == "hello")
+                client.close()
+            }
+        }
+    }
+
+    /// The loops are only being made when the addresses are known.
+    @Test("an address may end while the server starts", arguments: Setup.all, shares)
+    func whileStarting(_ setup: Setup, _ reusePort: Bool) throws {
+        for _ in 0..<20 {
+            let server = try Server(
+                TestHandler(), listen: anyPort,
+                options: setup.options {
+                    $0.reusePort = reusePort
+                    $0.loops = .count(setup.loops * 2)
+                })
+            let starting = Worker { try server.start() }
+            let deadline = Deadline()
+            while server.boundAddresses.isEmpty { try deadline.check("the addresses") }
+            let address = server.boundAddresses[0]
+            let ending = Worker { try server.stopListening(on: address) }
+            try starting.join("start")
+            try ending.join("stopListening")
+            #expect(isRefused(address))
+            try bounded("stop") { server.stop() }
         }
     }
 

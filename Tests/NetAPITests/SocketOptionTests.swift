@@ -93,7 +93,7 @@ import Testing
     /// Level and name as in the kernel's headers, for options that have no case of their own.
     @Test("any option is set and read by its level and name", arguments: Setup.all)
     func anyOption(_ setup: Setup) throws {
-        let (found, refused) = (Shared<[CInt]>([]), Shared<NetError.Code?>(nil))
+        let (found, refused) = (Shared<[CInt]>([]), Shared<[NetError.Code]>([]))
         let handler = TestHandler(traffic: { connection in
             try connection.set(.integer(level: CInt(IPPROTO_IP), name: IP_TOS, 0x10))
             let type = try connection.integerOption(level: SOL_SOCKET, name: SO_TYPE)
@@ -105,11 +105,23 @@ import Testing
                     level: CInt(IPPROTO_TCP), name: TCP_CONGESTION,
                     value: algorithm.filter { $0 != 0 }))
             found.value = [type, tos]
-            do {
-                _ = try connection.integerOption(level: SOL_SOCKET, name: 9999)
-            } catch let error as NetError {
-                refused.value = error.code
+            for (level, name) in [
+                (SOL_SOCKET, 9999), (CInt(IPPROTO_TCP), TCP_INFO), (SOL_SOCKET, SO_LINGER),
+            ] {
+                do {
+                    _ = try connection.integerOption(level: level, name: name)
+                } catch let error as NetError {
+                    refused.update { $0.append(error.code) }
+                }
             }
+            do {
+                try connection.set(.other(level: SOL_SOCKET, name: SO_KEEPALIVE, value: []))
+            } catch let error as NetError {
+                refused.update { $0.append(error.code) }
+            }
+            let info = try connection.option(
+                level: CInt(IPPROTO_TCP), name: TCP_INFO, capacity: .max)
+            #expect(info.count > 100)
             return try TestHandler.echo(connection)
         })
         try withServer(setup, handler) { server in
@@ -118,7 +130,10 @@ import Testing
         }
         let type = CInt(SOCK_STREAM.rawValue)
         #expect(found.value == [type, 0x10])
-        #expect(refused.value == .unsupported)
+        let expected: [NetError.Code] = [
+            .unsupported, .invalidOption, .invalidOption, .invalidOption,
+        ]
+        #expect(refused.value == expected)
     }
 
     @Test("a connection with zero linger closes with a reset", arguments: Setup.all)

@@ -104,6 +104,26 @@ import Testing
         }
     }
 
+    /// Messages to a loop that is behind do not keep their order.
+    @Test("an end that overtakes the beginning still ends the address")
+    func endsFirst() throws {
+        try withStage { stage in
+            _ = try stage.startAccepting()
+            let bound = try bind(stage, place: 7)
+            stage.owner.ending = 7
+            #expect(stopListening(stage, 7) == [])
+            _ = stage.network.connect(to: bound.address)
+            stage.network.runDue()
+            _ = listen(stage, bound)
+            stage.turn()
+            let served = try #require(stage.delegate.lastOpened)
+            #expect(stage.delegate.take(served) == [.opened])
+            stage.turn()
+            #expect(stage.owner.closedPlaces == [7])
+            #expect(!stage.isOpen(bound.descriptor))
+        }
+    }
+
     @Test("a second request to end is without effect, and one for an unknown address")
     func endsOnce() throws {
         try withStage { stage in

@@ -315,7 +315,15 @@ struct Acceptor {
     mutating func cut(_ listener: Int) -> Closing? {
         if case .closed = listeners[listener].state { return nil }
         enter(.closed, listener)
+        listeners[listener].isCut = true
         return closing(listener)
+    }
+
+    /// Returns the listeners that were cut, once.
+    mutating func takeCut() -> [BoundListener] {
+        let cut = listeners.filter(\.isCut).map(\.bound)
+        for listener in listeners.indices { listeners[listener].isCut = false }
+        return cut
     }
 
     private func closing(_ listener: Int) -> Closing {

@@ -6,6 +6,8 @@ struct Listener {
     var state = ListenerState.idle
     var token: Token?
     var isStopping = false
+    /// Its loop has ended, and the driver closes it with its own end.
+    var isCut = false
     /// Connections accepted after the limit was reached, since a backend may be ahead of the loop.
     /// They wait as if they were still in the backlog.
     var parked: [AcceptedStream] = []

@@ -221,7 +221,6 @@ extension Loop {
         removePath(of: bound)
         if case .byLoop(let descriptor) = closing { sockets.discard(descriptor) }
         datagramSockets.close(listener)
-        owner.listenerClosed(bound)
     }
 
     func removePath(of listener: BoundListener) {

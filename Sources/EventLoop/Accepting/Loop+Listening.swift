@@ -7,6 +7,7 @@ extension Loop {
             sockets.discard(bound.descriptor)
             return owner.listenerClosed(bound)
         }
+        guard !owner.isEnding(bound) else { return stopAccepting(listener) }
         startAccepting(listener)
     }
 

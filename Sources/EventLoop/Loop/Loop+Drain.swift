@@ -131,6 +131,7 @@ extension Loop {
             if case .handler(let timer) = action { timer.cancel() }
         }
         driver.shutDown()
+        for listener in acceptor.takeCut() { owner.listenerClosed(listener) }
         remote.mailbox.forgetWaker()
     }
 

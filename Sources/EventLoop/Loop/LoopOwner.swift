@@ -19,6 +19,8 @@ package protocol ListenerOwner: AnyObject, Sendable {
     /// Called when a listener is about to close. False if its path must stay, since another server
     /// has the socket.
     func listenerCloses(_ listener: BoundListener) -> Bool
+    /// Whether its address is to end. The message to end may overtake that to begin.
+    func isEnding(_ listener: BoundListener) -> Bool
     /// Called when its descriptor is closed.
     func listenerClosed(_ listener: BoundListener)
 }

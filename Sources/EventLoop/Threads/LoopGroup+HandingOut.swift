@@ -33,6 +33,17 @@ extension LoopGroup: ListenerOwner {
         let bodies = handedOut.withLock { $0.closed(listener) }
         for body in bodies { body() }
     }
+
+    package func isEnding(_ listener: BoundListener) -> Bool {
+        handedOut.withLock { $0.isEnding(listener.place) }
+    }
+
+    /// Closes a descriptor that was given to the group in vain, unless the group listens on it.
+    package func discardUnused(_ descriptor: Descriptor) {
+        guard handedOut.withLock({ $0.reserve(descriptor) }) else { return }
+        parts.sockets.discard(descriptor)
+        handedOut.withLock { $0.release(descriptor) }
+    }
 }
 
 /// The listeners of a group that have not begun to close, and the waits for those that have.
@@ -45,11 +56,15 @@ struct OpenListeners {
     /// The sockets of one address that are not closed yet.
     private struct Unclosed {
         var count = 0
+        var isEnding = false
         var whenClosed: [@Sendable () -> Void] = []
     }
 
     private var entries: [Entry] = []
     private var unclosed: [Int: Unclosed] = [:]
+    /// The descriptors that the group will close, each with its uses: between a close and its
+    /// report, the number may belong to the next listener already.
+    private var held: [Descriptor: Int] = [:]
     private var places = 0
 
     /// Returns the number of one more address.
@@ -61,25 +76,38 @@ struct OpenListeners {
     mutating func add(_ listener: BoundListener) {
         entries.append(Entry(listener: listener))
         unclosed[listener.place, default: Unclosed()].count += 1
+        held[listener.descriptor, default: 0] += 1
     }
 
-    func holds(_ descriptor: Descriptor) -> Bool {
-        entries.contains { $0.listener.descriptor == descriptor }
+    /// Takes a descriptor that the group will close. False if it has that already.
+    mutating func reserve(_ descriptor: Descriptor) -> Bool {
+        guard held[descriptor] == nil else { return false }
+        held[descriptor] = 1
+        return true
+    }
+
+    mutating func release(_ descriptor: Descriptor) {
+        guard let uses = held[descriptor] else { return }
+        held[descriptor] = uses > 1 ? uses - 1 : nil
     }
 
     func listeners(_ place: Int) -> [BoundListener] {
         entries.map(\.listener).filter { $0.place == place }
     }
 
-    /// Keeps a closure until the address has no socket left. False if it has none.
-    mutating func whenClosed(_ place: Int, _ body: @escaping @Sendable () -> Void) -> Bool {
+    /// Keeps a closure until an address that ends has no socket left. False if it has none.
+    mutating func end(_ place: Int, _ body: @escaping @Sendable () -> Void) -> Bool {
         guard unclosed[place] != nil else { return false }
+        unclosed[place]?.isEnding = true
         unclosed[place]?.whenClosed.append(body)
         return true
     }
 
+    func isEnding(_ place: Int) -> Bool { unclosed[place]?.isEnding == true }
+
     /// Returns the closures that have waited for this socket, the last of its address.
     mutating func closed(_ listener: BoundListener) -> [@Sendable () -> Void] {
+        release(listener.descriptor)
         guard var left = unclosed[listener.place] else { return [] }
         left.count -= 1
         unclosed[listener.place] = left.count > 0 ? left : nil

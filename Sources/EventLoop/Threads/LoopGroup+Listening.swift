@@ -42,48 +42,64 @@ extension LoopGroup {
     // MARK: While the loops run
 
     /// Binds one more address and has the loops accept on it. Returns its number and the real
-    /// address. An inherited descriptor belongs to the group from here on. From any thread.
+    /// address. An inherited descriptor belongs to the group from here on. Throws ECANCELED if the
+    /// group stops. From any thread.
     package func listen(
         alsoOn address: ListenAddress
     ) throws(SystemError) -> (place: Int, address: SocketAddress) {
-        // The start fails in the meantime, or each loop has its remote end.
-        let remotes = state.wait { state -> [LoopRemote]?? in
+        if let descriptor = address.inherited,
+            !handedOut.withLock({ $0.reserve(descriptor) })
+        {
+            // Two owners of one descriptor would both close it.
+            throw SystemError(EEXIST, "adopt")
+        }
+        defer {
+            if let descriptor = address.inherited {
+                // Its listener, if there is one, holds it now.
+                handedOut.withLock { $0.release(descriptor) }
+            }
+        }
+        var listeners = noListeners
+        let place = nextPlace()
+        do throws(SystemError) {
+            guard let remotes = everyRemote() else { throw SystemError(ECANCELED, "listen") }
+            try listenOnFirst(of: address, place, &listeners)
+            for (remote, added) in zip(remotes, listeners.perLoop) {
+                for (bound, spreads) in added {
+                    let isTaken = remote.runFirst { $0.listen(bound, spreads: spreads) }
+                    if !isTaken { discard(bound) }
+                }
+            }
+        } catch {
+            // A number that is not open may be another socket's by now.
+            let given = error.number == EBADF ? nil : address.inherited
+            giveUp(listeners, Set([given].compactMap { $0 }))
+            throw error
+        }
+        // Each loop closes it, or has closed it.
+        guard stopCause == nil else { throw SystemError(ECANCELED, "listen") }
+        return (place, listeners.addresses[0])
+    }
+
+    /// Returns the remote ends of all loops, once each has one; nil if the start fails.
+    private func everyRemote() -> [LoopRemote]? {
+        state.wait { state -> [LoopRemote]?? in
             let known = state.remotes.compactMap { $0 }
             if known.count == loopCount { return .some(known) }
             return state.bootError == nil ? nil : .some(nil)
         }
-        var listeners = noListeners
-        let place = nextPlace()
-        let inherited = Set([address.inherited].compactMap { $0 })
-        if let descriptor = address.inherited, handedOut.withLock({ $0.holds(descriptor) }) {
-            // Two owners of one descriptor would both close it.
-            throw SystemError(EEXIST, "adopt")
-        }
-        do throws(SystemError) {
-            guard remotes != nil else { throw SystemError(ECANCELED, "listen") }
-            try listenOnFirst(of: address, place, &listeners)
-        } catch {
-            giveUp(listeners, inherited)
-            throw error
-        }
-        for (remote, added) in zip(remotes ?? [], listeners.perLoop) {
-            for (bound, spreads) in added {
-                let isTaken = remote.runFirst { $0.listen(bound, spreads: spreads) }
-                if !isTaken { discard(bound) }
-            }
-        }
-        return (place, listeners.addresses[0])
     }
 
     /// Stops accepting on one address. `closed` runs once, when its sockets are closed, on a thread
     /// of a loop, or on this one if they are. From any thread.
     package func stopListening(_ place: Int, closed: @escaping @Sendable () -> Void) {
-        for remote in remotes {
+        let isOpen = handedOut.withLock { $0.end(place, closed) }
+        guard isOpen else { return closed() }
+        // Without them the start has failed, which closes every socket.
+        for remote in everyRemote() ?? [] {
             // A loop that has ended has closed its listeners.
             _ = remote.runFirst { $0.stopListening(place) }
         }
-        let isClosed = handedOut.withLock { !$0.whenClosed(place, closed) }
-        if isClosed { closed() }
     }
 
     // MARK: Sockets

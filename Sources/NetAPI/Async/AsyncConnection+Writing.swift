@@ -36,6 +36,11 @@ extension AsyncConnection {
         if isOpen { connection.write(bytes) }
     }
 
+    /// Like `gather` for lent bytes, with another collection.
+    public func gather(_ bytes: some Collection<UInt8>) {
+        if isOpen { connection.write(bytes) }
+    }
+
     /// Like `gather` for lent bytes, with text as UTF-8.
     public func gather(_ text: String) {
         if isOpen { connection.write(text) }
@@ -55,6 +60,12 @@ extension AsyncConnection {
         guard cause != nil else { return }
         try checkOpen()
         throw NetError.closed
+    }
+
+    /// Sends like `send` for an array, but another collection, which is copied.
+    public nonisolated(nonsending) func send(_ bytes: some Collection<UInt8>) async throws {
+        let bytes = Array(bytes)
+        try await send(bytes)
     }
 
     /// Ends our side of the stream after the written bytes. Reading goes on.

@@ -19,6 +19,7 @@ final class RecordingOwner: LoopOwner {
         var parked = 0
         var limit = Int.max
         var closedPlaces: [Int] = []
+        var ending: Int?
     }
 
     private let state = Monitor(State())
@@ -50,6 +51,14 @@ final class RecordingOwner: LoopOwner {
     func isHandedOut(_ listener: BoundListener) -> Bool { false }
 
     func listenerCloses(_ listener: BoundListener) -> Bool { true }
+
+    /// The place of a listener that is to end.
+    var ending: Int? {
+        get { state.withLock { $0.ending } }
+        set { state.withLock { $0.ending = newValue } }
+    }
+
+    func isEnding(_ listener: BoundListener) -> Bool { ending == listener.place }
 
     func listenerClosed(_ listener: BoundListener) {
         state.withLock { $0.closedPlaces.append(listener.place) }
