@@ -52,6 +52,9 @@ static settings *settings_of(SSL_CTX *context) {
 
 mr_tls_tickets *mr_tls_tickets_of(SSL_CTX *context) { return settings_of(context)->tickets; }
 
+/// The most certificates between a peer's own and a trusted one. Chains in use have one or two.
+enum { MOST_ISSUERS = 10 };
+
 SSL_CTX *mr_tls_context_new(bool is_server, OSSL_LIB_CTX *library) {
     SSL_CTX *context =
         SSL_CTX_new_ex(library, NULL, is_server ? TLS_server_method() : TLS_client_method());
@@ -70,6 +73,8 @@ SSL_CTX *mr_tls_context_new(bool is_server, OSSL_LIB_CTX *library) {
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     // Data in the first flight can be recorded and sent again.
     SSL_CTX_set_max_early_data(context, 0);
+    // A chain costs a verification for each certificate. OpenSSL would check a hundred.
+    SSL_CTX_set_verify_depth(context, MOST_ISSUERS);
     return context;
 }
 

@@ -31,16 +31,8 @@ public struct ConnectionHandle: Sendable, Hashable {
     public func write(
         _ bytes: [UInt8], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
     ) -> Bool {
-        post { loop, record in
-            guard let record else {
-                sent?(.failure(.closed))
-                return
-            }
-            loop.writeWhole(record, tell: Self.result(for: sent)) {
-                bytes.withUnsafeBytes { loop.write(record, $0) }
-            }
-        } refused: {
-            sent?(.failure($0))
+        write(telling: sent) { loop, record in
+            bytes.withUnsafeBytes { loop.write(record, $0) }
         }
     }
 
@@ -70,15 +62,22 @@ public struct ConnectionHandle: Sendable, Hashable {
     public func write(
         _ pieces: [[UInt8]], sent: (@Sendable (Result<Void, NetError>) -> Void)? = nil
     ) -> Bool {
+        write(telling: sent) { loop, record in
+            if pieces.isEmpty { loop.writeNothing(record) }
+            for piece in pieces { piece.withUnsafeBytes { loop.write(record, $0) } }
+        }
+    }
+
+    private func write(
+        telling sent: (@Sendable (Result<Void, NetError>) -> Void)?,
+        _ body: @escaping @Sendable (LoopCore, ConnectionReference) -> Void
+    ) -> Bool {
         post { loop, record in
             guard let record else {
                 sent?(.failure(.closed))
                 return
             }
-            loop.writeWhole(record, tell: Self.result(for: sent)) {
-                if pieces.isEmpty { loop.writeNothing(record) }
-                for piece in pieces { piece.withUnsafeBytes { loop.write(record, $0) } }
-            }
+            loop.writeWhole(record, tell: Self.result(for: sent)) { body(loop, record) }
         } refused: {
             sent?(.failure($0))
         }

@@ -27,11 +27,10 @@ public struct Signal: Sendable, Hashable, CustomStringConvertible {
 /// signals have no other effect; afterwards their earlier actions apply again.
 final class SignalWatch: Sendable {
     private let signals: [(signal: Signal, slot: CInt)]
-    private let ended: CInt
+    private let ended: EventWaker
 
     init(_ wanted: [Signal]) throws(NetError) {
-        ended = eventfd(0, CInt(MR_EFD_FLAGS))
-        guard ended >= 0 else { throw NetError(SystemError(errno, "eventfd")) }
+        do throws(SystemError) { ended = try EventWaker() } catch { throw NetError(error) }
         signals = wanted.map { ($0, mr_signal_watch($0.number)) }
         guard signals.allSatisfy({ $0.slot >= 0 }) else {
             throw NetError(
@@ -42,14 +41,10 @@ final class SignalWatch: Sendable {
 
     deinit {
         for entry in signals where entry.slot >= 0 { mr_signal_unwatch(entry.slot) }
-        Glibc.close(ended)
     }
 
     /// Ends the wait, from any thread.
-    func end() {
-        var one: UInt64 = 1
-        _ = Glibc.write(ended, &one, 8)
-    }
+    func end() { ended.wake() }
 
     /// Returns the signal that came, or nil after `end`. Unblocks the signals on this thread,
     /// because a program may have inherited a mask that blocks them on all threads.
@@ -64,7 +59,7 @@ final class SignalWatch: Sendable {
             var files = signals.map {
                 pollfd(fd: mr_signal_descriptor($0.slot), events: Int16(POLLIN), revents: 0)
             }
-            files.append(pollfd(fd: ended, events: Int16(POLLIN), revents: 0))
+            files.append(pollfd(fd: ended.descriptor, events: Int16(POLLIN), revents: 0))
             guard poll(&files, nfds_t(files.count), -1) >= 0 || errno == EINTR else { return nil }
             if let place = signals.indices.first(where: { files[$0].revents != 0 }) {
                 // Signals that came together count as one.

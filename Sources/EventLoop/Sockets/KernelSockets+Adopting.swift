@@ -40,13 +40,4 @@ extension KernelSockets {
             fcntl(descriptor.number, F_SETFD, FD_CLOEXEC) >= 0
         else { throw SystemError(errno, "fcntl") }
     }
-
-    private func integer(_ name: CInt, of descriptor: Descriptor) throws(SystemError) -> CInt {
-        var value: CInt = 0
-        var size = socklen_t(MemoryLayout<CInt>.size)
-        guard getsockopt(descriptor.number, SOL_SOCKET, name, &value, &size) == 0 else {
-            throw SystemError(errno, "getsockopt")
-        }
-        return value
-    }
 }

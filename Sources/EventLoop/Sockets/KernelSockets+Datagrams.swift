@@ -35,14 +35,10 @@ extension KernelSockets {
             if options.segmentationOffload {
                 try setInteger(0, CInt(MR_IPPROTO_UDP), CInt(MR_UDP_SEGMENT), on: descriptor)
             }
-            if case .v6 = address {
-                let only: CInt = options.onlyV6 ? 1 : 0
-                try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
-            }
+            try prepareV6(descriptor, address, options)
             // Before bind(2), so that the first datagram carries its address too.
             if address.isWildcard { askWhoWasAsked(descriptor, address) }
-            let bound = try address.withKernelForm { bind(descriptor.number, $0, $1) }
-            guard bound == 0 else { throw SystemError(errno, "bind") }
+            try bind(descriptor, to: address)
             // After bind(2) when the kernel chooses the port: it could choose one that another
             // socket shares.
             if options.reuseAddress && !isChosen { try shareAddress(descriptor) }
@@ -110,7 +106,7 @@ extension KernelSockets {
             var request = ip_mreqn()
             request.imr_multiaddr.s_addr = bytes.word
             request.imr_ifindex = CInt(bitPattern: index)
-            try setValue(request, 0, CInt(IP_ADD_MEMBERSHIP), descriptor)
+            try setValue(request, 0, CInt(IP_ADD_MEMBERSHIP), on: descriptor)
         case .v6(let bytes, _, let scope):
             var request = ipv6_mreq()
             withUnsafeMutableBytes(of: &request.ipv6mr_multiaddr) {
@@ -118,17 +114,8 @@ extension KernelSockets {
                 $0.storeBytes(of: bytes.low, toByteOffset: 8, as: UInt64.self)
             }
             request.ipv6mr_interface = index != 0 ? index : scope
-            try setValue(request, CInt(MR_IPPROTO_IPV6), IPV6_ADD_MEMBERSHIP, descriptor)
+            try setValue(request, CInt(MR_IPPROTO_IPV6), IPV6_ADD_MEMBERSHIP, on: descriptor)
         case .unix: throw SystemError(EOPNOTSUPP, "setsockopt")
         }
-    }
-
-    private func setValue<Value>(
-        _ value: Value, _ level: CInt, _ name: CInt, _ descriptor: Descriptor
-    ) throws(SystemError) {
-        let result = withUnsafeBytes(of: value) {
-            setsockopt(descriptor.number, level, name, $0.baseAddress, socklen_t($0.count))
-        }
-        guard result == 0 else { throw SystemError(errno, "setsockopt") }
     }
 }

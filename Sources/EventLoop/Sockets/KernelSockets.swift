@@ -36,10 +36,7 @@ package final class KernelSockets: Sockets {
         if let processor = options.incomingCPU {
             try setInteger(processor, SOL_SOCKET, CInt(MR_SO_INCOMING_CPU), on: descriptor)
         }
-        if case .v6 = address {
-            let only: CInt = options.onlyV6 ? 1 : 0
-            try setInteger(only, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_V6ONLY), on: descriptor)
-        }
+        try prepareV6(descriptor, address, options)
     }
 
     /// Locks the directory from the first check of the path until listen(2) has returned. A second
@@ -70,9 +67,7 @@ package final class KernelSockets: Sockets {
         }
     }
 
-    private func bind(
-        _ descriptor: Descriptor, to address: SocketAddress
-    ) throws(SystemError) {
+    func bind(_ descriptor: Descriptor, to address: SocketAddress) throws(SystemError) {
         let bound = try address.withKernelForm { Glibc.bind(descriptor.number, $0, $1) }
         guard bound == 0 else { throw SystemError(errno, "bind") }
     }
@@ -151,66 +146,6 @@ package final class KernelSockets: Sockets {
             throw SystemError(EAFNOSUPPORT, call)
         }
         return address
-    }
-
-    // MARK: Options
-
-    package func set(
-        _ option: StreamOption, on descriptor: Descriptor
-    ) throws(SystemError) {
-        let tcp = CInt(MR_IPPROTO_TCP)
-        switch option {
-        case .noDelay(let isOn):
-            try setInteger(isOn ? 1 : 0, tcp, CInt(MR_TCP_NODELAY), on: descriptor)
-        case .keepAlive(let idle, let interval, let count):
-            try setInteger(idle, tcp, CInt(MR_TCP_KEEPIDLE), on: descriptor)
-            try setInteger(interval, tcp, CInt(MR_TCP_KEEPINTVL), on: descriptor)
-            try setInteger(count, tcp, CInt(MR_TCP_KEEPCNT), on: descriptor)
-            try setInteger(1, SOL_SOCKET, SO_KEEPALIVE, on: descriptor)
-        case .noKeepAlive: try setInteger(0, SOL_SOCKET, SO_KEEPALIVE, on: descriptor)
-        case .linger(let reset): try setLinger(reset: reset, descriptor)
-        case .receiveBuffer(let size):
-            try setInteger(size, SOL_SOCKET, SO_RCVBUF, on: descriptor)
-        case .sendBuffer(let size): try setInteger(size, SOL_SOCKET, SO_SNDBUF, on: descriptor)
-        case .quickAck(let isOn):
-            try setInteger(isOn ? 1 : 0, tcp, CInt(MR_TCP_QUICKACK), on: descriptor)
-        case .userTimeout(let milliseconds):
-            try setInteger(milliseconds, tcp, CInt(MR_TCP_USER_TIMEOUT), on: descriptor)
-        case .other(let level, let name, let value):
-            let size = socklen_t(value.count)
-            guard setsockopt(descriptor.number, level, name, value, size) == 0 else {
-                throw SystemError(errno, "setsockopt")
-            }
-        }
-    }
-
-    func setInteger(
-        _ value: CInt, _ level: CInt, _ name: CInt, on descriptor: Descriptor
-    ) throws(SystemError) {
-        var value = value
-        let size = socklen_t(MemoryLayout<CInt>.size)
-        guard setsockopt(descriptor.number, level, name, &value, size) == 0 else {
-            throw SystemError(errno, "setsockopt")
-        }
-    }
-
-    package func option(
-        level: CInt, name: CInt, capacity: Int, of descriptor: Descriptor
-    ) throws(SystemError) -> [UInt8] {
-        var value = [UInt8](repeating: 0, count: capacity)
-        var size = socklen_t(capacity)
-        guard getsockopt(descriptor.number, level, name, &value, &size) == 0 else {
-            throw SystemError(errno, "getsockopt")
-        }
-        return Array(value.prefix(Int(size)))
-    }
-
-    private func setLinger(reset: Bool, _ descriptor: Descriptor) throws(SystemError) {
-        var value = linger(l_onoff: reset ? 1 : 0, l_linger: 0)
-        let size = socklen_t(MemoryLayout<linger>.size)
-        guard setsockopt(descriptor.number, SOL_SOCKET, SO_LINGER, &value, size) == 0 else {
-            throw SystemError(errno, "setsockopt")
-        }
     }
 
     // MARK: Endings

@@ -148,6 +148,33 @@ import Testing
         }
     }
 
+    static let chains = Result { (try TestChain(between: 5), try TestChain(between: 100)) }
+
+    /// Each certificate of a chain costs the loop a verification.
+    @Test("a client's chain of a hundred certificates is refused", arguments: Setup.all)
+    func longChains(_ setup: Setup) throws {
+        let (short, long) = try Self.chains.get()
+        for (chain, isLong) in [(short, false), (long, true)] {
+            let tls = try TLSTest.server {
+                $0.clientCertificates = .required(.certificates(chain.root))
+            }
+            let identity = try TLSIdentity(chain: chain.chain, key: chain.key)
+            let client = try TLSTest.client { $0.identity = identity }
+            let handler = TestHandler()
+            try TLSTest.with(setup, tls, client, handler) { connector, server in
+                // With TLS 1.3 the client has finished before the server refuses it.
+                _ = try connector.connect()
+                let statistics = { server.server.statistics }
+                try eventually("the server's verdict") {
+                    statistics().handshakes + statistics().handshakeFailures == 1
+                }
+                #expect(statistics().handshakeFailures == (isLong ? 1 : 0))
+                let plain = try server.connect(1)
+                #expect(try plain.roundTrip("still served"))
+            }
+        }
+    }
+
     @Test("a flood of key updates ends the connection", arguments: Setup.all)
     func keyUpdates(_ setup: Setup) throws {
         let handler = TestHandler()
