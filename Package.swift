@@ -9,6 +9,10 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+let serviceLifecycle: Target.Dependency = .product(
+    name: "ServiceLifecycle", package: "swift-service-lifecycle",
+    condition: .when(traits: ["ServiceLifecycle"]))
+
 let package = Package(
     name: "millrace",
     products: [
@@ -17,9 +21,20 @@ let package = Package(
         .library(name: "NetTLS", targets: ["NetTLS"]),
         // For the tests of programs: their handlers over a simulated network.
         .library(name: "NetAPITesting", targets: ["NetAPITesting"]),
+        // Empty without its trait, so that only the programs that enable it download the package
+        // behind it.
+        .library(name: "NetServices", targets: ["NetServices"]),
+    ],
+    traits: [
+        .trait(
+            name: "ServiceLifecycle",
+            description: "NetServices: servers and clients in a ServiceGroup.")
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-log", from: "1.6.0")
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        // SwiftPM neither resolves nor fetches it while its trait is off, since every use of its
+        // product below has the trait as a condition.
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // Names of targets are global in a package graph, so every target but the products' has
@@ -60,6 +75,9 @@ let package = Package(
             name: "NetAPITesting",
             dependencies: ["NetAPI", "MillraceEventLoop", "MillraceSimulation"],
             path: "Sources/Testing", swiftSettings: strict),
+        .target(
+            name: "NetServices", dependencies: ["NetAPI", serviceLifecycle],
+            path: "Sources/Services", swiftSettings: strict),
 
         .testTarget(
             name: "EventLoopTests", dependencies: ["MillraceEventLoop"], swiftSettings: strict),

@@ -20,6 +20,13 @@ extension Server {
     /// pool. Cancelling the task drains and stops, even if it was cancelled before this call.
     @discardableResult
     public func run(stoppingOn signals: Signal...) async throws(NetError) -> StopReason {
+        try await run(stoppingOn: signals, drainingWithin: .seconds(10))
+    }
+
+    /// Runs the server like the public method, with the limit for the drain of a cancelled task.
+    package func run(
+        stoppingOn signals: [Signal] = [], drainingWithin limit: Duration
+    ) async throws(NetError) -> StopReason {
         let result: Result<StopReason, NetError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let thread = Result { () throws(SystemError) in
@@ -35,7 +42,7 @@ extension Server {
                 }
             }
         } onCancel: {
-            requestStop()
+            requestStop(within: limit)
         }
         return try result.get()
     }

@@ -8,6 +8,7 @@ extension Rule {
         "Simulation": ["MillraceEventLoop"],
         "NetAPI": ["CMillraceLinux", "MillraceEventLoop", "Logging"],
         "Testing": ["MillraceEventLoop", "MillraceSimulation", "NetAPI"],
+        "Services": ["NetAPI", "ServiceLifecycle"],
         "TLS": ["CMillraceTLS", "MillraceEventLoop", "NetAPI"],
     ]
     /// The one file that names the backends.

@@ -4,9 +4,9 @@ import Glibc
 // precision.
 
 #if arch(x86_64)
-    typealias LongDouble = Float80
+typealias LongDouble = Float80
 #else
-    typealias LongDouble = Double
+typealias LongDouble = Double
 #endif
 
 extension Double {
@@ -30,9 +30,9 @@ extension LongDouble {
 
     init?(plainText text: UnsafeRawBufferPointer) {
         #if arch(x86_64)
-            let parsed = converted(text, strtold)
+        let parsed = converted(text, strtold)
         #else
-            let parsed = converted(text, strtod)
+        let parsed = converted(text, strtod)
         #endif
         guard let value = parsed else { return nil }
         guard !value.isNaN, errno != ERANGE || value.isFinite && value != 0 else { return nil }
@@ -42,9 +42,9 @@ extension LongDouble {
     /// Calls `body` with the digits, without an exponent and without zeros at the end.
     func withPlainDigits<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
         #if arch(x86_64)
-            let format = "%.17Lf"
+        let format = "%.17Lf"
         #else
-            let format = "%.17f"
+        let format = "%.17f"
         #endif
         return formatted(format, self, capacity: Self.longest) { digits in
             var end = digits.count
