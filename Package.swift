@@ -21,20 +21,23 @@ let package = Package(
         .library(name: "NetTLS", targets: ["NetTLS"]),
         // For the tests of programs: their handlers over a simulated network.
         .library(name: "NetAPITesting", targets: ["NetAPITesting"]),
-        // Empty without its trait, so that only the programs that enable it download the package
-        // behind it.
+        // Each is empty without its trait, so that only the programs that enable it download the
+        // package behind it.
         .library(name: "NetServices", targets: ["NetServices"]),
+        .library(name: "NetMetrics", targets: ["NetMetrics"]),
     ],
     traits: [
         .trait(
             name: "ServiceLifecycle",
-            description: "NetServices: servers and clients in a ServiceGroup.")
+            description: "NetServices: servers and clients in a ServiceGroup."),
+        .trait(name: "Metrics", description: "NetMetrics: the counters through swift-metrics."),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
-        // SwiftPM neither resolves nor fetches it while its trait is off, since every use of its
-        // product below has the trait as a condition.
+        // SwiftPM neither resolves nor fetches these two while their traits are off, since every
+        // product of theirs below has its trait as a condition.
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     ],
     targets: [
         // Names of targets are global in a package graph, so every target but the products' has
@@ -78,6 +81,15 @@ let package = Package(
         .target(
             name: "NetServices", dependencies: ["NetAPI", serviceLifecycle],
             path: "Sources/Services", swiftSettings: strict),
+        .target(
+            name: "NetMetrics",
+            dependencies: [
+                "NetAPI", "MillraceEventLoop", serviceLifecycle,
+                .product(
+                    name: "CoreMetrics", package: "swift-metrics",
+                    condition: .when(traits: ["Metrics"])),
+            ],
+            path: "Sources/Metrics", swiftSettings: strict),
 
         .testTarget(
             name: "EventLoopTests", dependencies: ["MillraceEventLoop"], swiftSettings: strict),
@@ -96,6 +108,7 @@ let package = Package(
             name: "NetAPITests",
             dependencies: [
                 "NetAPI", "NetTLS", "MillraceEventLoop", "CMillraceLinux", "CMillraceTLS",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
         .testTarget(

@@ -1,3 +1,4 @@
+public import Logging
 package import MillraceEventLoop
 
 /// The configuration of a server or a client. Every value has a default.
@@ -42,6 +43,10 @@ public struct Options: Sendable {
     /// The time above which a turn's callbacks are logged and counted in `Statistics.slowTurns`.
     /// Every other connection of the loop waits for them.
     public var slowTurn: Duration = .milliseconds(100)
+    /// The logger; nil: one with the label `millrace`. That one is made with the server or client,
+    /// so a program may call `LoggingSystem.bootstrap` after it has made its options. Loops log on
+    /// their own threads, so a slow log handler delays connections.
+    public var logger: Logger?
     /// The makers of TLS's filters, set through the properties that `NetTLS` adds.
     package var acceptingFilters: (any AcceptingFilters)?
     package var connectingFilters: (any ConnectingFilters)?

@@ -124,9 +124,10 @@ public final class Server: Sendable {
         if let backend {
             chosen = backend.chosen
             // Thousands of seeds degrade on purpose.
-            logger = Logger(label: "millrace") { _ in SwiftLogNoOpLogHandler() }
+            logger =
+                options.logger ?? Logger(label: "millrace") { _ in SwiftLogNoOpLogHandler() }
         } else {
-            logger = Logger(label: "millrace")
+            logger = options.logger ?? Logger(label: "millrace")
             chosen = try ChosenBackend.choose(options)
         }
         self.makeHandler = Monitor(makeHandler)

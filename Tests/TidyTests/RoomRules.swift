@@ -9,6 +9,7 @@ extension Rule {
         "NetAPI": ["CMillraceLinux", "MillraceEventLoop", "Logging"],
         "Testing": ["MillraceEventLoop", "MillraceSimulation", "NetAPI"],
         "Services": ["NetAPI", "ServiceLifecycle"],
+        "Metrics": ["CoreMetrics", "MillraceEventLoop", "NetAPI", "ServiceLifecycle"],
         "TLS": ["CMillraceTLS", "MillraceEventLoop", "NetAPI"],
     ]
     /// The one file that names the backends.

@@ -1,0 +1,135 @@
+/// The counters of servers and clients through swift-metrics, with the trait `Metrics`.
+
+#if Metrics
+public import CoreMetrics
+internal import class MillraceEventLoop.Monitor
+public import NetAPI
+
+#if ServiceLifecycle
+public import ServiceLifecycle
+
+/// A reporter is a service where both traits are on.
+extension MetricsReporter: Service {}
+#endif
+
+/// Reports the counters of a server or a client, its `Statistics`, to a metrics system.
+///
+/// A metric has the name of its field in snake case, with `millrace_` in front. Counters end in
+/// `_total`: their increments since the last report are reported. The present values of
+/// `millrace_open`, `millrace_lingering`, `millrace_offloads_waiting` and
+/// `millrace_longest_turn_seconds` are reported as gauges.
+///
+/// The loops do nothing for a report: the reporter reads their counters on the thread that calls
+/// it. Methods may be called from any thread. A reporter keeps its server.
+public final class MetricsReporter: Sendable {
+    private let read: @Sendable () -> Statistics
+    private let period: Duration
+    private let instruments: [Instrument]
+    /// The value of each counter in the last report, by its place in `instruments`.
+    private let reported: Monitor<[Int]>
+
+    /// Creates a reporter of a server.
+    ///
+    /// `period` is the time between two reports of `run()`; less than a millisecond counts as one.
+    /// Each metric has `dimensions`, which must tell several servers of a process apart. `factory`
+    /// makes the metrics now; nil: the factory of `MetricsSystem.bootstrap`, which must have been
+    /// called before.
+    public init(
+        _ server: Server, every period: Duration = .seconds(10),
+        dimensions: [(String, String)] = [], factory: (any MetricsFactory)? = nil
+    ) {
+        read = { server.statistics }
+        self.period = max(period, .milliseconds(1))
+        instruments = Instrument.all(dimensions, factory)
+        reported = Monitor(Array(repeating: 0, count: instruments.count))
+    }
+
+    /// Creates a reporter of a client, with the same parameters as one of a server.
+    public init(
+        _ client: Client, every period: Duration = .seconds(10),
+        dimensions: [(String, String)] = [], factory: (any MetricsFactory)? = nil
+    ) {
+        read = { client.statistics }
+        self.period = max(period, .milliseconds(1))
+        instruments = Instrument.all(dimensions, factory)
+        reported = Monitor(Array(repeating: 0, count: instruments.count))
+    }
+
+    /// Reports once. Calls that overlap wait for each other, so each increment is reported once.
+    public func report() {
+        reported.withLock { reported in
+            let statistics = read()
+            for (place, instrument) in instruments.enumerated() {
+                switch instrument {
+                case .counter(let field, let counter):
+                    let value = statistics[keyPath: field]
+                    // Less only after a start that failed: the loops and their counters are gone.
+                    guard value > reported[place] else { continue }
+                    counter.increment(by: value - reported[place])
+                    reported[place] = value
+                case .gauge(let field, let gauge): gauge.record(statistics[keyPath: field])
+                case .seconds(let field, let gauge):
+                    gauge.record(statistics[keyPath: field] / .seconds(1))
+                }
+            }
+        }
+    }
+
+    /// Reports after each period, and a last time at the end. Returns when its task is cancelled
+    /// or, with the trait `ServiceLifecycle`, when its group shuts down gracefully.
+    ///
+    /// A group shuts its services down in the reverse order of its list. A reporter in front of its
+    /// server ends after the drain, so its last report is complete.
+    public func run() async {
+        #if ServiceLifecycle
+        await cancelWhenGracefulShutdown { await self.reportUntilCancelled() }
+        #else
+        await reportUntilCancelled()
+        #endif
+        report()
+    }
+
+    private func reportUntilCancelled() async {
+        while (try? await Task.sleep(for: period)) != nil { report() }
+    }
+}
+
+/// A metric of the metrics system, with the field that it shows.
+private enum Instrument: Sendable {
+    case counter(WritableKeyPath<Statistics, Int> & Sendable, Counter)
+    case gauge(WritableKeyPath<Statistics, Int> & Sendable, Gauge)
+    case seconds(WritableKeyPath<Statistics, Duration> & Sendable, Gauge)
+
+    /// Makes a metric for each row of the table.
+    static func all(
+        _ dimensions: [(String, String)], _ factory: (any MetricsFactory)?
+    ) -> [Instrument] {
+        let factory = factory ?? MetricsSystem.factory
+        return Metric.all.map { metric in
+            func gauge() -> Gauge {
+                Gauge(label: metric.name, dimensions: dimensions, factory: factory)
+            }
+            return switch metric.kind {
+            case .counter(let field):
+                .counter(
+                    field,
+                    Counter(label: metric.name, dimensions: dimensions, factory: factory))
+            case .gauge(let field): .gauge(field, gauge())
+            case .seconds(let field): .seconds(field, gauge())
+            }
+        }
+    }
+}
+#else
+/// Exists with the trait only.
+@available(
+    *, unavailable, message: "give the dependency on millrace traits: [\"Metrics\"]"
+)
+public struct MetricsReporter: Sendable {
+    /// Exists so that a call of it is reported as unavailable, rather than as unknown.
+    public init<Source>(
+        _ source: Source, every period: Duration = .seconds(10),
+        dimensions: [(String, String)] = []
+    ) {}
+}
+#endif
