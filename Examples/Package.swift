@@ -12,9 +12,13 @@ let argumentParser: Target.Dependency = .product(
 let package = Package(
     name: "millrace-examples",
     dependencies: [
-        .package(name: "millrace", path: ".."),
+        // The traits are for ServicesTests.
+        .package(name: "millrace", path: "..", traits: ["ServiceLifecycle", "Metrics"]),
         .package(path: "Tests/neighbour"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
     ],
     targets: [
         // The command line that the servers share.
@@ -68,6 +72,19 @@ let package = Package(
             name: "KVServerTests",
             dependencies: ["TestSupport", "kv-server", "KVStore", netAPI, netAPITesting],
             swiftSettings: strict),
+
+        // Servers and clients as services of a group, and their counters as metrics.
+        .testTarget(
+            name: "ServicesTests",
+            dependencies: [
+                "TestSupport", netAPI, .product(name: "NetServices", package: "millrace"),
+                .product(name: "NetMetrics", package: "millrace"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: strict),
 
         // The server that `bench fairness` measures. It is in this package because the library
         // is built here anyway and the command line is available. It is no example, so it is not in

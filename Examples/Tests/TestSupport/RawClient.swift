@@ -131,7 +131,11 @@ public final class RawClient {
     private func receiveAtMost(_ most: Int) throws -> [UInt8]? {
         var failure: CInt = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: most) { buffer, count in
-            let received = recv(descriptor, buffer.baseAddress, most, 0)
+            var received: Int
+            // With SO_RCVTIMEO an interrupted call is not restarted: signal(7).
+            repeat {
+                received = recv(descriptor, buffer.baseAddress, most, 0)
+            } while received < 0 && errno == EINTR
             if received < 0 { failure = errno }
             count = max(0, received)
         }
