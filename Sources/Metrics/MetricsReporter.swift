@@ -55,23 +55,32 @@ public final class MetricsReporter: Sendable {
         reported = Monitor(Array(repeating: 0, count: instruments.count))
     }
 
-    /// Reports once. Calls that overlap wait for each other, so each increment is reported once.
+    /// Reports once. Of calls that overlap, each increment is reported by one.
     public func report() {
+        let (statistics, increments) = take()
+        for (instrument, increment) in zip(instruments, increments) {
+            switch instrument {
+            case .counter(_, let counter): if increment > 0 { counter.increment(by: increment) }
+            case .gauge(let field, let gauge): gauge.record(statistics[keyPath: field])
+            case .seconds(let field, let gauge):
+                gauge.record(statistics[keyPath: field] / .seconds(1))
+            }
+        }
+    }
+
+    /// Returns the counters, and the increment of each instrument since the last call; 0 for
+    /// gauges.
+    private func take() -> (Statistics, [Int]) {
         reported.withLock { reported in
             let statistics = read()
-            for (place, instrument) in instruments.enumerated() {
-                switch instrument {
-                case .counter(let field, let counter):
-                    let value = statistics[keyPath: field]
-                    // Less only after a start that failed: the loops and their counters are gone.
-                    guard value > reported[place] else { continue }
-                    counter.increment(by: value - reported[place])
-                    reported[place] = value
-                case .gauge(let field, let gauge): gauge.record(statistics[keyPath: field])
-                case .seconds(let field, let gauge):
-                    gauge.record(statistics[keyPath: field] / .seconds(1))
-                }
+            let increments = instruments.indices.map { place in
+                guard case .counter(let field, _) = instruments[place] else { return 0 }
+                // Less only after a start that failed: the loops and their counters are gone.
+                let increment = max(0, statistics[keyPath: field] - reported[place])
+                reported[place] += increment
+                return increment
             }
+            return (statistics, increments)
         }
     }
 

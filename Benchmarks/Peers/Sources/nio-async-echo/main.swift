@@ -1,10 +1,12 @@
 // An echo server on SwiftNIO with a task for each connection, by NIOAsyncChannel: what its own
 // documentation shows for structured concurrency.
+import Glibc
 import NIOCore
 import NIOPosix
 import Signals
 
-let signals = TerminationSignals()
+// Threads of Swift's pool do not inherit a mask, so the signals end the program where they come.
+for number in [SIGTERM, SIGINT] { signal(number) { _ in _exit(0) } }
 let (port, loops) = portAndLoops()
 let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
 let listener = try await ServerBootstrap(group: group)
@@ -17,21 +19,15 @@ let listener = try await ServerBootstrap(group: group)
         }
     }
 announce(port: listener.channel.localAddress?.port ?? port)
-let serving = Task {
-    try await withThrowingDiscardingTaskGroup { tasks in
-        try await listener.executeThenClose { clients in
-            for try await client in clients {
-                tasks.addTask {
-                    // A reset ends one connection, not the server.
-                    try? await client.executeThenClose { inbound, outbound in
-                        for try await bytes in inbound { try await outbound.write(bytes) }
-                    }
+try await withThrowingDiscardingTaskGroup { tasks in
+    try await listener.executeThenClose { clients in
+        for try await client in clients {
+            tasks.addTask {
+                // A reset ends one connection, not the server.
+                try? await client.executeThenClose { inbound, outbound in
+                    for try await bytes in inbound { try await outbound.write(bytes) }
                 }
             }
         }
     }
 }
-await Task.detached { signals.wait() }.value
-serving.cancel()
-try? await serving.value
-try await group.shutdownGracefully()
