@@ -102,7 +102,8 @@ FULL = (echo(CONNECTIONS, SIZES, PIPELINES) + MANY + churn((1, 8, 64)) + idle((1
         + schedule((20000, 50000)) + of_the_slowest((0.7,))
         + udp(((1, 64), (8, 64), (64, 64), (8, 1024), (8, 64, 16), (8, 16 * 1024)))
         + unix(((1, 64), (64, 64), (64, 16 * 1024), (64, 64, 16)))
-        + loops(((64, 64), (512, 64), (64, 16 * 1024))) + timers((64, 512, 4096)) + tasks((8, 64, 512)))
+        + loops(((64, 64), (512, 64), (64, 16 * 1024))) + timers((64, 512, 4096))
+        + tasks((8, 64, 512)))
 # Enough for the plots and for a record, on a machine that is available for a short time.
 RECORD = (echo(CONNECTIONS, (64,), (1,)) + MANY + echo((64,), (1024, 16 * 1024, 64 * 1024), (1,))
           + echo((64,), (64,), (16,)) + churn((8,)) + idle((1000, 10000)) + schedule((20000,))

@@ -158,7 +158,9 @@ static void serve_requests(struct run *run) {
     while (!is_over(run)) {
         int patience = begin_due(run);
         int ready = epoll_wait(run->epoll, events, MOST_EVENTS, patience);
-        if (ready == 0 && patience >= PATIENCE_MS) { fail(EXIT_FAILED, "no answer for %d s", PATIENCE_MS / 1000); }
+        if (ready == 0 && patience >= PATIENCE_MS) {
+            fail(EXIT_FAILED, "no answer for %d s", PATIENCE_MS / 1000);
+        }
         if (ready < 0 && errno != EINTR) { fail(EXIT_FAILED, "epoll_wait: %s", strerror(errno)); }
         for (int index = 0; index < ready && !is_over(run); index += 1) {
             advance(run, events[index].data.ptr, EPOLL_CTL_MOD);

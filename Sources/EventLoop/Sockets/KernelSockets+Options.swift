@@ -1,7 +1,7 @@
 import CMillraceLinux
 import Glibc
 
-/// Options of sockets.
+/// Options of sockets: the typed ones, and any by its level and name.
 extension KernelSockets {
     package func set(
         _ option: StreamOption, on descriptor: Descriptor
