@@ -90,6 +90,11 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     /// Indicates an address that may be listened on or connected to.
     var isValid: Bool { socketAddress != nil || hostName != nil }
 
+    /// A Unix path in the file system.
+    var isPath: Bool {
+        if case .unix(_, abstract: false) = socketAddress { true } else { false }
+    }
+
     var needsLookup: Bool { socketAddress == nil && hostName != nil }
 
     /// The name that a server's certificate must have: the one behind `?name=`, or the host's; nil:

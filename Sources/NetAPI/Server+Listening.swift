@@ -41,11 +41,12 @@ extension Server {
         return try bind(address)
     }
 
-    /// Listens like the blocking `listen(on:)`, but suspends the task while a name is looked up,
-    /// and blocks no thread of the pool.
+    /// Listens like the blocking `listen(on:)`, but suspends the task for a name or a Unix path and
+    /// blocks no thread of the pool.
     @discardableResult
     public func listen(on address: Address) async throws(NetError) -> Address {
-        guard address.needsLookup else { return try bind(address) }
+        // A path may wait for its directory's lock.
+        guard address.needsLookup || address.isPath else { return try bind(address) }
         let result: Result<Address, NetError> = await withCheckedContinuation { continuation in
             let thread = Result { () throws(SystemError) in
                 try LoopThread(name: "millrace-listen") { [self] in
@@ -68,7 +69,7 @@ extension Server {
             if let descriptor = address.inherited.map({ Descriptor($0) }) {
                 if let known = self.group {
                     known.discardUnused(descriptor)
-                } else {
+                } else if !listenAddresses.contains(where: { $0.inherited == address.inherited }) {
                     chosen.sockets.discard(descriptor)
                 }
             }
@@ -111,6 +112,12 @@ extension Server {
             throw .invalidAddress(address.description)
         }
         return (group, wanted)
+    }
+
+    /// Ends the lookups of addresses that were to be added. After the group knows of the stop: a
+    /// lookup that begins later sees that.
+    func giveUpFurtherLookups() {
+        for lookups in furtherLookups.withLock({ $0.values }) { lookups.giveUp() }
     }
 
     private func runningGroup() throws(NetError) -> LoopGroup {

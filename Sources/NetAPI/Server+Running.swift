@@ -119,7 +119,7 @@ extension Server {
         let group = state.update { state -> LoopGroup? in
             switch state {
             case .ready:
-                state = .ended
+                state = .ended(hasInherited: true)
                 neverStarts = true
             case .starting(let known, let whenEnded):
                 state = .starting(stopWithin: min(known ?? limit, limit), whenEnded: whenEnded)
@@ -129,8 +129,8 @@ extension Server {
             return nil
         }
         listenLookups.giveUp()
-        for lookups in furtherLookups.withLock({ $0.values }) { lookups.giveUp() }
         group?.stop(.requested, within: limit)
+        giveUpFurtherLookups()
         if neverStarts { letGoOfHandler() }
     }
 

@@ -8,8 +8,8 @@ enum ServerState {
     case starting(stopWithin: Nanoseconds?, whenEnded: [@Sendable () -> Void])
     /// Bound. The group knows whether it boots, serves, drains or has ended.
     case started(LoopGroup, [Listening])
-    /// Stopped before it had started.
-    case ended
+    /// Stopped before it had started. Then the program still owns the inherited descriptors.
+    case ended(hasInherited: Bool)
     case failed
 
     var isReady: Bool {
@@ -50,8 +50,24 @@ extension Server {
             if LoopCore.isOnLoopThread { return }
             guard group.waitUntilBooted() else { throw .hasFailed }
             if group.stopCause != nil { throw .hasStopped }
-        case .stopped: throw .hasStopped
+        case .stopped:
+            discardInherited()
+            throw .hasStopped
         case .failed: throw .hasFailed
+        }
+    }
+
+    /// Closes the inherited descriptors of a server that was stopped before its start, once: a
+    /// start that fails closes them too.
+    private func discardInherited() {
+        let isFirst = state.withLock { state in
+            guard case .ended(hasInherited: true) = state else { return false }
+            state = .ended(hasInherited: false)
+            return true
+        }
+        guard isFirst else { return }
+        for descriptor in Set(listenAddresses.compactMap(\.inherited)) {
+            chosen.sockets.discard(Descriptor(descriptor))
         }
     }
 
@@ -70,7 +86,9 @@ extension Server {
         case .another(let group):
             guard group.waitUntilBooted() else { throw .hasFailed }
             return group
-        case .stopped: return nil
+        case .stopped:
+            discardInherited()
+            return nil
         case .failed: throw .hasFailed
         }
     }
@@ -120,7 +138,10 @@ extension Server {
         guard case .starting(let stop, let whenEnded) = before else { return }
         // Breaks a reference cycle: a program may keep a loop in its handler, the loop keeps the
         // server, and the server keeps the handler.
-        group.whenEnded { [self] in letGoOfHandler() }
+        group.whenEnded { [self] in
+            letGoOfHandler()
+            giveUpFurtherLookups()
+        }
         for body in whenEnded { group.whenEnded(body) }
         if let stop { group.stop(.requested, within: stop) }
     }

@@ -10,6 +10,7 @@ import Testing
         var received: Nanoseconds = 500
         var sent: Nanoseconds = 500
         var isWorking = false
+        var hasSpoken = true
         var hasUnread = false
         let now: Nanoseconds
         let decision: Drain.Decision
@@ -34,6 +35,12 @@ import Testing
         Row(
             testDescription: "a peer that has received no byte has longer", received: 990, sent: 0,
             now: 1020, decision: .wait(until: ms(1090))),
+        Row(
+            testDescription: "and so has one that was only greeted", received: 900, sent: 990,
+            hasSpoken: false, now: 1020, decision: .wait(until: ms(1090))),
+        Row(
+            testDescription: "but not if that was long ago", received: 500, sent: 510,
+            hasSpoken: false, now: 1020, decision: .close),
         Row(
             testDescription: "a busy one has half of the time", isWorking: true, now: 1500,
             decision: .wait(until: ms(2000))),
@@ -64,7 +71,7 @@ import Testing
         let drain = Drain(since: Self.ms(1000), deadline: Self.ms(3000))
         let facts = Drain.Facts(
             state: row.state, lastReceived: Self.ms(row.received), lastSent: Self.ms(row.sent),
-            isWorking: row.isWorking)
+            isWorking: row.isWorking, hasSpoken: row.hasSpoken)
         let decision = drain.decision(
             about: facts, now: Self.ms(row.now), hasUnread: row.hasUnread)
         #expect(decision == row.decision)

@@ -94,4 +94,15 @@ import Testing
         added.send("two\n")
         #expect(added.received == "ONE\nTWO\n")
     }
+
+    @Test("an address that is served is refused, also with a listener for each loop")
+    func twice() throws {
+        let server = try TestServer(
+            options: options(loops: 2).with { $0.reusePort = true }, serve: Self.shout)
+        let error = #expect(throws: NetError.self) {
+            try server.server.listen(on: "tcp://127.0.0.1:9000")
+        }
+        #expect(error?.code == .addressInUse)
+        #expect(server.server.boundAddresses == ["tcp://127.0.0.1:9000"])
+    }
 }

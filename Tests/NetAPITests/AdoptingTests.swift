@@ -53,6 +53,24 @@ import Testing
         }
     }
 
+    @Test("the start of a stopped server closes inherited listeners once", arguments: Setup.single)
+    func aStartAfterAStopClosesWhatWasInherited(_ setup: Setup) throws {
+        let number = try elevated(try listener())
+        let server = try Server(
+            TestHandler(), listen: .inherited(number), options: setup.options())
+        server.requestStop()
+        #expect(isOpen(number))
+        #expect(throws: NetError.self) { try server.start() }
+        #expect(!isOpen(number))
+        // The number is another file's now.
+        #expect(dup2(0, number) == number)
+        defer { close(number) }
+        #expect(throws: NetError.self) { try server.start() }
+        let reason = try server.run()
+        #expect("\(reason)" == "stopped")
+        #expect(isOpen(number))
+    }
+
     /// Returns the server's end of a connection to this client, in this process.
     private func otherEnd(of client: TestClient) throws -> CInt {
         let own = try addressText(of: client.descriptor)

@@ -232,9 +232,12 @@ import Testing
             for setup in Setup.all {
                 for _ in 0..<3 { try await StopMomentTests.runInATask(setup) }
                 let (threads, descriptors) = (Probe.threads, Probe.descriptors)
+                let stacks = Probe.stacks
                 for _ in 0..<20 { try await StopMomentTests.runInATask(setup) }
                 try eventually("the threads are gone") { Probe.threads < threads + 6 }
                 try eventually("the descriptors are closed") { Probe.descriptors <= descriptors }
+                // The C library keeps a few for the next threads.
+                try eventually("the stacks are unmapped") { Probe.stacks < stacks + 12 }
             }
         }
     }

@@ -186,6 +186,35 @@ import Testing
         ]
     }
 
+    @Test("a loop that is behind refuses calls, and their closures know", arguments: Setup.single)
+    func aFullMailboxSaysSo(_ setup: Setup) throws {
+        let (gate, handles, ran) = (Gate(), Shared<[ConnectionHandle]>([]), Shared(0))
+        defer { gate.open() }
+        let handler = HandleTests.sharing(
+            handles,
+            traffic: { connection in
+                connection.discardAll()
+                gate.wait()
+                return .none
+            })
+        let told = Shared<[String]>([])
+        try withServer(setup, handler, listen: ["tcp://127.0.0.1:0"]) { server in
+            let client = try server.connect()
+            try handler.log.waitFor(.open)
+            try client.send("x")
+            try eventually("the loop is held up") { gate.isReached }
+            let handle = handles.value[0]
+            var taken = 0
+            while handle.execute({ _ in ran.update { $0 += 1 } }), taken < 100_000 { taken += 1 }
+            #expect(taken >= 60_000 && taken < 70_000, "\(taken)")
+            #expect(Self.calls(handle, told) == [Bool](repeating: false, count: 5))
+            #expect(told.value == ["overloaded", "overloaded", "overloaded"])
+            gate.open()
+            try eventually("what was taken has run") { ran.value == taken }
+            #expect(server.server.statistics.refusedPosts >= 6)
+        }
+    }
+
     @Test(
         "each call on a connection handle returns whether the loop accepts it",
         arguments: Setup.all)

@@ -160,6 +160,27 @@ import Testing
         }
     }
 
+    /// Otherwise a byte now and then would keep a connection and its output for ever.
+    @Test("input is no progress of a close whose output does not move")
+    func flightBesideADrip() throws {
+        var configuration = LoopConfiguration()
+        configuration.closeTimeout = .milliseconds(100)
+        try withStage(configuration) { stage in
+            let token = try stage.open()
+            stage.turn(token) { loop, connection in
+                loop.write(connection, [1, 2, 3])
+                loop.close(connection, .local)
+            }
+            var requests: [Stage.Request] = []
+            for _ in 0..<12 where !requests.contains(.close(token)) {
+                requests += stage.turn(after: .milliseconds(25), (token, .received([9])))
+                requests += stage.turn(after: .milliseconds(1))
+            }
+            #expect(requests.contains(.close(token)), "\(requests)")
+            #expect(stage.delegate.take(token) == [.closed("timeout")])
+        }
+    }
+
     // MARK: Earlier lives
 
     @Test("a completion of an earlier life reaches nobody, a descriptor in it is discarded")

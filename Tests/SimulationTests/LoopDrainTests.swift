@@ -19,6 +19,9 @@ import Testing
     /// Returns a connection that has sent a byte, so that it does not count as new.
     private func open(_ stage: Stage) throws -> Token {
         let token = try stage.open()
+        // Later than the opening: a peer that has said nothing has longer.
+        stage.turn(after: 1, (token, .received([0])))
+        #expect(stage.delegate.take(token) == [.traffic([0])])
         stage.write([0], to: token)
         #expect(stage.turn((token, .sent(1))) == [])
         return token

@@ -29,6 +29,23 @@ import Testing
         }
     }
 
+    /// Its first bytes may be in transit since it received ours.
+    @Test("a peer that has only received a greeting has 100 ms from then")
+    func greeted() throws {
+        try withStage { stage in
+            let token = try stage.open()
+            stage.write([1, 2], to: token)
+            stage.turn(after: .milliseconds(5), (token, .sent(2)))
+            stage.turn(after: .milliseconds(30))
+            drain(stage)
+            #expect(stage.turn() == [])
+            let left = firstBytes - .milliseconds(30)
+            #expect(stage.lastWait == left)
+            #expect(stage.turn(after: left - 1, (token, .received([7]))) == [])
+            #expect(stage.delegate.take(token).contains(.traffic([7])))
+        }
+    }
+
     @Test("what it sends after more than 20 ms is shown")
     func firstBytesDuringTheDrain() throws {
         try withStage { stage in

@@ -21,10 +21,6 @@ struct run {
     SSL_CTX *context;
     int epoll;
     struct connection *connections;
-    /// Connections whose next request is not due yet, and the time when the next one is.
-    struct connection **resting;
-    unsigned rests;
-    uint64_t due_ns;
     /// The number of connections that were opened.
     uint64_t opened;
     uint64_t answered;
@@ -88,50 +84,28 @@ static bool is_over(const struct run *run) {
     return (double)(monotonic_ns() - run->began_ns) >= run->options.seconds * 1e9;
 }
 
-/// Begins the next request. With a handshake for each it is another connection then.
-static int begin_next(struct run *run, struct connection *connection) {
-    if (run->options.mode == MODE_ECHO) {
-        connection_ask(connection, monotonic_ns());
-        return EPOLL_CTL_MOD;
-    }
-    open_next(run, connection);
-    return EPOLL_CTL_ADD;
-}
-
-/// Goes on until the connection waits, or rests until its next request is due.
-static void advance(struct run *run, struct connection *connection, int operation) {
+/// Goes on until the connection waits. With a handshake for each request it is another one then.
+static void advance(struct run *run, struct connection *connection) {
     bool awaited_output = connection->awaits_output;
+    int operation = EPOLL_CTL_MOD;
     while (connection_step(connection) == PROGRESS_ANSWERED) {
         count(run, connection);
         if (is_over(run)) { return; }
-        if (run->options.mode != MODE_ECHO) { connection_close(connection); }
-        if (run->options.rate != 0) {
-            run->resting[run->rests++] = connection;
-            return;
+        if (run->options.mode == MODE_ECHO) {
+            connection_ask(connection, monotonic_ns());
+        } else {
+            connection_close(connection);
+            open_next(run, connection);
+            operation = EPOLL_CTL_ADD;
         }
-        operation = begin_next(run, connection);
     }
     if (operation == EPOLL_CTL_ADD || connection->awaits_output != awaited_output) {
         watch(run, connection, operation);
     }
 }
 
-/// Begins the requests that are due, and returns the milliseconds until the next one.
-static int begin_due(struct run *run) {
-    if (run->options.rate == 0) { return PATIENCE_MS; }
-    while (run->rests > 0 && !is_over(run)) {
-        uint64_t now = monotonic_ns();
-        if (run->due_ns > now) { return (int)((run->due_ns - now) / 1000000 + 1); }
-        run->due_ns += 1000000000 / run->options.rate;
-        struct connection *connection = run->resting[--run->rests];
-        advance(run, connection, begin_next(run, connection));
-    }
-    return PATIENCE_MS;
-}
-
 static void open_all(struct run *run) {
     run->connections = allocate(run->options.connections, sizeof *run->connections);
-    run->resting = allocate(run->options.connections, sizeof(struct connection *));
     for (unsigned index = 0; index < run->options.connections; index += 1) {
         struct connection *connection = &run->connections[index];
         *connection = (struct connection){.options = &run->options, .index = index};
@@ -151,19 +125,15 @@ static void open_all(struct run *run) {
 
 static void serve_requests(struct run *run) {
     for (unsigned index = 0; index < run->options.connections && !is_over(run); index += 1) {
-        advance(run, &run->connections[index], EPOLL_CTL_MOD);
+        advance(run, &run->connections[index]);
     }
-    run->due_ns = monotonic_ns();
     struct epoll_event events[MOST_EVENTS];
     while (!is_over(run)) {
-        int patience = begin_due(run);
-        int ready = epoll_wait(run->epoll, events, MOST_EVENTS, patience);
-        if (ready == 0 && patience >= PATIENCE_MS) {
-            fail(EXIT_FAILED, "no answer for %d s", PATIENCE_MS / 1000);
-        }
+        int ready = epoll_wait(run->epoll, events, MOST_EVENTS, PATIENCE_MS);
+        if (ready == 0) { fail(EXIT_FAILED, "no answer for %d s", PATIENCE_MS / 1000); }
         if (ready < 0 && errno != EINTR) { fail(EXIT_FAILED, "epoll_wait: %s", strerror(errno)); }
         for (int index = 0; index < ready && !is_over(run); index += 1) {
-            advance(run, events[index].data.ptr, EPOLL_CTL_MOD);
+            advance(run, events[index].data.ptr);
         }
     }
     run->elapsed_ns = monotonic_ns() - run->began_ns;

@@ -20,7 +20,6 @@ static const char usage[] =
     "  --connections C       at once (1)\n"
     "  --size BYTES          of a request, which must come back (64)\n"
     "  --request TEXT        ask with this text instead; each record that comes is an answer\n"
-    "  --rate N              begin at most N requests per second (as many as possible)\n"
     "  --warmup-requests N   answered before the measured ones (0)\n"
     "  --idle N              then hold N more connections that asked once\n"
     "  --server-pid PID      also report what this process uses: time, memory\n"
@@ -59,7 +58,6 @@ static void set_option(struct options *options, char which, const char *name, co
     case 'r': options->requests = whole(name, text, 1, 1ull << 48); break;
     case 't': options->seconds = duration(name, text); break;
     case 'w': options->warmup_requests = whole(name, text, 0, 1ull << 48); break;
-    case 'R': options->rate = whole(name, text, 1, 1000000); break;
     case 'I': options->idle = (unsigned)whole(name, text, 0, MOST_CONNECTIONS); break;
     case 'i': options->server_pid = (pid_t)whole(name, text, 1, INT_MAX); break;
     case 'v': options->version = TLS1_2_VERSION + one_of(name, text, versions); break;
@@ -81,7 +79,6 @@ struct options parse_options(int count, char **arguments) {
         {"requests", required_argument, NULL, 'r'},
         {"seconds", required_argument, NULL, 't'},
         {"warmup-requests", required_argument, NULL, 'w'},
-        {"rate", required_argument, NULL, 'R'},
         {"idle", required_argument, NULL, 'I'},
         {"server-pid", required_argument, NULL, 'i'},
         {"tls", required_argument, NULL, 'v'},

@@ -25,8 +25,6 @@ struct options {
     double seconds;
     uint64_t warmup_requests;
     unsigned idle;
-    /// Requests begin at this rate in all; 0: each with the last answer.
-    uint64_t rate;
     pid_t server_pid;
     int version;
     const char *cipher;

@@ -27,8 +27,11 @@ import UnixSignals
         }
         let client = try Client(options: form.options)
         try client.start()
-        // A group ends its services from the last to the first.
-        let running = RunningGroup([client, server], shutDownBy: [.sigterm])
+        // A group ends its services from the last to the first, but cancels all at once: then the
+        // client would close beside the server.
+        let isInGroup = ending != .cancellation
+        let running = RunningGroup(
+            isInGroup ? [client, server] : [server], shutDownBy: [.sigterm])
         let address = try await server.address()
         let answers = Task {
             try await client.withConnection(to: address) { connection in
@@ -59,6 +62,7 @@ import UnixSignals
         } catch is CancellationError {
             #expect(ending == .cancellation)
         }
+        if !isInGroup { await client.stop() }
         #expect(client.isStopping && server.isStopping && server.listensNoMore)
     }
 
@@ -152,6 +156,35 @@ import UnixSignals
         try await patiently("run") { try await run.value }
     }
 
+    /// A group cancels its services when its patience with their shutdown is over.
+    @Test("a cancellation after a shutdown ends the drain at once", arguments: Form.all)
+    func escalation(_ form: Form) async throws {
+        let (begun, goesOn) = (Event(), Event())
+        let server = try Server(listen: anyPort, options: form.options) { connection in
+            _ = try await connection.readLine()
+            begun.happen()
+            await goesOn.wait()
+        }
+        let client = try Client(options: form.options)
+        try client.start()
+        let running = RunningGroup([server.service(drainingWithin: .seconds(3600))])
+        let address = try await server.address()
+        let reading = Task {
+            try await client.withConnection(to: address) { connection in
+                try await connection.write("x\n")
+                return try await connection.read()
+            }
+        }
+        try await patiently("the request") { await begun.wait() }
+        await running.group.triggerGracefulShutdown()
+        try await eventually("the server stops") { server.isStopping }
+        running.task.cancel()
+        do { try await running.end() } catch is CancellationError {}
+        goesOn.happen()
+        _ = try? await patiently("the reset") { try await reading.value }
+        await client.stop()
+    }
+
     @Test("the drain of a service has its own limit", arguments: Form.all)
     func limit(_ form: Form) async throws {
         let (begun, goesOn) = (Event(), Event())
@@ -163,8 +196,8 @@ import UnixSignals
         let client = try Client(options: form.options)
         try client.start()
         let running = RunningGroup([
-            client.service(drainingWithin: .milliseconds(50)),
-            server.service(drainingWithin: .milliseconds(50)),
+            client.service(drainingWithin: .milliseconds(400)),
+            server.service(drainingWithin: .milliseconds(400)),
         ])
         let address = try await server.address()
         let reading = Task {

@@ -238,6 +238,9 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) var countedHost: SocketAddress?
     @exclusivity(unchecked) package internal(set) var remoteAddress: SocketAddress?
     @exclusivity(unchecked) package var localAddress: SocketAddress?
+    /// The time at which `onOpen` was due. While `lastReceived` equals it, the peer has sent no
+    /// bytes for the handler.
+    @exclusivity(unchecked) var openedAt: Nanoseconds = 0
     /// On a datagram socket: the callback that gathered the last bytes.
     @exclusivity(unchecked) var gatheredIn = 0
     /// The time of a datagram socket's last receive failure; 0: none.

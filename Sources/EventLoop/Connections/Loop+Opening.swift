@@ -22,6 +22,7 @@ extension Loop {
         sockets.prepare(descriptor, configuration.stream)
         let details = ConnectionDetails(isAccepted: listener != nil, remoteAddress: stream.peer)
         details.countedHost = host
+        details.openedAt = now
         connection.details = Unmanaged.passRetained(details)
         connection.descriptor = descriptor
         if listener == nil { connection.flags.insert(.readsAhead) }

@@ -153,6 +153,7 @@ extension Loop {
         handshakeEnded(state)
         counters.handshakes.add()
         connection.lastReceived = now
+        connection.details?.takeUnretainedValue().openedAt = now
         if let secured = state.secured { return upgraded(connection, state, secured) }
         if let details = connection.details?.takeUnretainedValue(), let attempt = details.attempt {
             details.attempt = nil

@@ -2,8 +2,9 @@
 struct Drain: Equatable {
     /// A peer that was silent for this long is not in the middle of a request.
     static var quietTime: Nanoseconds { 20_000_000 }
-    /// A peer that has just connected, and has received no bytes yet, may be about to send. Its
-    /// first bytes need an additional round trip.
+    /// A peer that has just connected, and has sent or received no bytes yet, may be about to send.
+    /// Its first bytes need an additional round trip: after the connect, a greeting, or a
+    /// handshake.
     static var firstByteTime: Nanoseconds { 100_000_000 }
 
     let since: Nanoseconds
@@ -27,6 +28,8 @@ struct Drain: Equatable {
         var lastSent: Nanoseconds
         /// The handler is busy, or has work offloaded.
         var isWorking: Bool
+        /// The peer has sent bytes for the handler.
+        var hasSpoken = true
     }
 
     /// The first half of the time is for peers that still send, the second half for the last bytes
@@ -62,6 +65,7 @@ struct Drain: Equatable {
         guard !facts.isWorking else { return .max }
         let moved = max(facts.lastReceived, facts.lastSent)
         let quietAt = max(since, moved) + Self.quietTime
-        return facts.lastSent == 0 ? max(quietAt, moved + Self.firstByteTime) : quietAt
+        let hasTalked = facts.lastSent != 0 && facts.hasSpoken
+        return hasTalked ? quietAt : max(quietAt, moved + Self.firstByteTime)
     }
 }

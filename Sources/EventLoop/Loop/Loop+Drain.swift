@@ -47,9 +47,13 @@ extension Loop {
             connection.flags.insert(.busy)
         } else {
             // The peer's time-outs start anew, but a drain need not wait again.
-            if !isStopping { connection.lastReceived = now }
+            let details = connection.details?.takeUnretainedValue()
+            if !isStopping {
+                if details?.openedAt == connection.lastReceived { details?.openedAt = now }
+                connection.lastReceived = now
+            }
             connection.flags.remove(.busy)
-            connection.details?.takeUnretainedValue().isEndShown = false
+            details?.isEndShown = false
             workDone(connection)
             closeIfBothEnded(connection)
         }
@@ -72,7 +76,8 @@ extension Loop {
             guard let connection = table.find(token) else { continue }
             let facts = Drain.Facts(
                 state: connection.state, lastReceived: connection.lastReceived,
-                lastSent: connection.lastSent, isWorking: isWorking(connection))
+                lastSent: connection.lastSent, isWorking: isWorking(connection),
+                hasSpoken: hasSpoken(connection))
             switch drain.decision(about: facts, now: now, hasUnread: hasUnread(connection)) {
             case .wait(let time): drainDeadline = min(drainDeadline ?? time, time)
             case .close: close(connection, .shutdown)
@@ -80,6 +85,13 @@ extension Loop {
             case .release: beginClosing(connection)
             }
         }
+    }
+
+    /// Whether the peer has sent bytes for the handler. The time of its first ones is not that of
+    /// the opening.
+    private func hasSpoken(_ connection: ConnectionReference) -> Bool {
+        guard let details = connection.details?.takeUnretainedValue() else { return true }
+        return details.openedAt != connection.lastReceived
     }
 
     /// Whether a silent peer may have sent bytes that this loop has not pulled. Possible reasons

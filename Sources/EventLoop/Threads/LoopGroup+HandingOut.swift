@@ -51,6 +51,12 @@ struct OpenListeners {
     private struct Entry {
         let listener: BoundListener
         var isHandedOut = false
+
+        /// Not by the descriptor alone: between a close and its report, its number may be another
+        /// listener's.
+        func isOf(_ other: BoundListener) -> Bool {
+            listener.descriptor == other.descriptor && listener.place == other.place
+        }
     }
 
     /// The sockets of one address that are not closed yet.
@@ -116,22 +122,20 @@ struct OpenListeners {
 
     mutating func markHandedOut(_ listener: BoundListener) {
         for index in entries.indices
-        where entries[index].listener.descriptor == listener.descriptor {
+        where entries[index].isOf(listener) {
             entries[index].isHandedOut = true
         }
     }
 
     func isHandedOut(_ listener: BoundListener) -> Bool {
-        entries.contains { $0.listener.descriptor == listener.descriptor && $0.isHandedOut }
+        entries.contains { $0.isOf(listener) && $0.isHandedOut }
     }
 
     /// Removes a listener that closes. Returns whether it was never handed out, so that its path
     /// may be removed. False if it was removed already: the first caller removes the path.
     mutating func remove(_ listener: BoundListener) -> Bool {
         guard
-            let index = entries.firstIndex(where: {
-                $0.listener.descriptor == listener.descriptor
-            })
+            let index = entries.firstIndex(where: { $0.isOf(listener) })
         else { return false }
         return !entries.remove(at: index).isHandedOut
     }

@@ -8,6 +8,20 @@ enum Probe {
     /// Threads of this process.
     static var threads: Int { names(in: "/proc/self/task").count }
 
+    /// The mapped stacks of threads. That of a thread which was neither joined nor detached stays.
+    static var stacks: Int {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit)
+        let lines = readText("/proc/self/maps")?.split(separator: "\n") ?? []
+        return lines.count { line in
+            let ends = line.prefix { $0 != " " }.split(separator: "-")
+            guard ends.count == 2, let start = UInt(ends[0], radix: 16),
+                let end = UInt(ends[1], radix: 16)
+            else { return false }
+            return end - start == UInt(limit.rlim_cur) && line.contains(" rw-p ")
+        }
+    }
+
     /// Resident memory in bytes.
     static var residentBytes: Int {
         guard let text = readText("/proc/self/statm") else { return 0 }
