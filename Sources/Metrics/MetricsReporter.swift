@@ -34,24 +34,27 @@ public final class MetricsReporter: Sendable {
     /// Each metric has `dimensions`, which must tell several servers of a process apart. `factory`
     /// makes the metrics now; nil: the factory of `MetricsSystem.bootstrap`, which must have been
     /// called before.
-    public init(
+    public convenience init(
         _ server: Server, every period: Duration = .seconds(10),
         dimensions: [(String, String)] = [], factory: (any MetricsFactory)? = nil
     ) {
-        read = { server.statistics }
-        self.period = max(period, .milliseconds(1))
-        instruments = Instrument.all(dimensions, factory)
-        reported = Monitor(Array(repeating: 0, count: instruments.count))
+        self.init(period, Instrument.all(dimensions, factory)) { server.statistics }
     }
 
     /// Creates a reporter of a client, with the same parameters as one of a server.
-    public init(
+    public convenience init(
         _ client: Client, every period: Duration = .seconds(10),
         dimensions: [(String, String)] = [], factory: (any MetricsFactory)? = nil
     ) {
-        read = { client.statistics }
+        self.init(period, Instrument.all(dimensions, factory)) { client.statistics }
+    }
+
+    private init(
+        _ period: Duration, _ instruments: [Instrument], read: @escaping @Sendable () -> Statistics
+    ) {
+        self.read = read
         self.period = max(period, .milliseconds(1))
-        instruments = Instrument.all(dimensions, factory)
+        self.instruments = instruments
         reported = Monitor(Array(repeating: 0, count: instruments.count))
     }
 

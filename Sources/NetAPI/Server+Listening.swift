@@ -47,16 +47,8 @@ extension Server {
     public func listen(on address: Address) async throws(NetError) -> Address {
         // A path may wait for its directory's lock.
         guard address.needsLookup || address.isPath else { return try bind(address) }
-        let result: Result<Address, NetError> = await withCheckedContinuation { continuation in
-            let thread = Result { () throws(SystemError) in
-                try LoopThread(name: "millrace-listen") { [self] in
-                    continuation.resume(
-                        returning: Result { () throws(NetError) in try bind(address) })
-                }.detach()
-            }
-            if case .failure(let error) = thread {
-                continuation.resume(returning: .failure(NetError(error)))
-            }
+        let result = await onOwnThread("millrace-listen") { [self] () throws(NetError) in
+            try bind(address)
         }
         return try result.get()
     }

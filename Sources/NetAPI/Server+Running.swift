@@ -28,18 +28,8 @@ extension Server {
         stoppingOn signals: [Signal] = [], drainingWithin limit: Duration
     ) async throws(NetError) -> StopReason {
         let result: Result<StopReason, NetError> = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let thread = Result { () throws(SystemError) in
-                    try LoopThread(name: "millrace-run") { [self] in
-                        let result = Result { () throws(NetError) in
-                            try run(stoppingOn: signals)
-                        }
-                        continuation.resume(returning: result)
-                    }.detach()
-                }
-                if case .failure(let error) = thread {
-                    continuation.resume(returning: .failure(NetError(error)))
-                }
+            await onOwnThread("millrace-run") { [self] () throws(NetError) in
+                try run(stoppingOn: signals)
             }
         } onCancel: {
             requestStop(within: limit)
@@ -238,6 +228,22 @@ public enum StopReason: Sendable {
             } else {
                 self = .failed(NetError(.system, "the handler threw \(error)"))
             }
+        }
+    }
+}
+
+/// Runs a closure that blocks on a thread of its own, and suspends the task until it has returned.
+func onOwnThread<Value: Sendable>(
+    _ name: String, _ body: @escaping @Sendable () throws(NetError) -> Value
+) async -> Result<Value, NetError> {
+    await withCheckedContinuation { continuation in
+        let thread = Result { () throws(SystemError) in
+            try LoopThread(name: name) {
+                continuation.resume(returning: Result { () throws(NetError) in try body() })
+            }.detach()
+        }
+        if case .failure(let error) = thread {
+            continuation.resume(returning: .failure(NetError(error)))
         }
     }
 }

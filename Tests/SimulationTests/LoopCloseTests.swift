@@ -138,8 +138,8 @@ import Testing
         }
     }
 
-    @Test("a flight without progress is aborted when the close's time is up, as a timeout")
-    func flightWithoutAnswer() throws {
+    /// Closes a connection whose bytes are in flight, with 100 ms for them.
+    private func withUnsentClose(_ body: (Stage, Token) throws -> Void) throws {
         var configuration = LoopConfiguration()
         configuration.closeTimeout = .milliseconds(100)
         try withStage(configuration) { stage in
@@ -148,6 +148,13 @@ import Testing
                 loop.write(connection, [1, 2, 3])
                 loop.close(connection, .local)
             }
+            try body(stage, token)
+        }
+    }
+
+    @Test("a flight without progress is aborted when the close's time is up, as a timeout")
+    func flightWithoutAnswer() throws {
+        try withUnsentClose { stage, token in
             // Progress, which moves the deadline.
             stage.turn(after: .milliseconds(60), (token, .sent(1)))
             // The first check of the send queue, a quarter later, has none to compare with.
@@ -163,14 +170,7 @@ import Testing
     /// Otherwise a byte now and then would keep a connection and its output for ever.
     @Test("input is no progress of a close whose output does not move")
     func flightBesideADrip() throws {
-        var configuration = LoopConfiguration()
-        configuration.closeTimeout = .milliseconds(100)
-        try withStage(configuration) { stage in
-            let token = try stage.open()
-            stage.turn(token) { loop, connection in
-                loop.write(connection, [1, 2, 3])
-                loop.close(connection, .local)
-            }
+        try withUnsentClose { stage, token in
             var requests: [Stage.Request] = []
             for _ in 0..<12 where !requests.contains(.close(token)) {
                 requests += stage.turn(after: .milliseconds(25), (token, .received([9])))

@@ -159,59 +159,32 @@ import UnixSignals
     /// A group cancels its services when its patience with their shutdown is over.
     @Test("a cancellation after a shutdown ends the drain at once", arguments: Form.all)
     func escalation(_ form: Form) async throws {
-        let (begun, goesOn) = (Event(), Event())
-        let server = try Server(listen: anyPort, options: form.options) { connection in
-            _ = try await connection.readLine()
-            begun.happen()
-            await goesOn.wait()
-        }
-        let client = try Client(options: form.options)
-        try client.start()
+        let held = try HeldRequest(form)
+        let (server, client) = (held.server, held.client)
         let running = RunningGroup([server.service(drainingWithin: .seconds(3600))])
-        let address = try await server.address()
-        let reading = Task {
-            try await client.withConnection(to: address) { connection in
-                try await connection.write("x\n")
-                return try await connection.read()
-            }
-        }
-        try await patiently("the request") { await begun.wait() }
+        let reading = try await held.begin()
         await running.group.triggerGracefulShutdown()
         try await eventually("the server stops") { server.isStopping }
         running.task.cancel()
         do { try await running.end() } catch is CancellationError {}
-        goesOn.happen()
+        held.goesOn.happen()
         _ = try? await patiently("the reset") { try await reading.value }
         await client.stop()
     }
 
     @Test("the drain of a service has its own limit", arguments: Form.all)
     func limit(_ form: Form) async throws {
-        let (begun, goesOn) = (Event(), Event())
-        let server = try Server(listen: anyPort, options: form.options) { connection in
-            _ = try await connection.readLine()
-            begun.happen()
-            await goesOn.wait()
-        }
-        let client = try Client(options: form.options)
-        try client.start()
+        let held = try HeldRequest(form)
         let running = RunningGroup([
-            client.service(drainingWithin: .milliseconds(400)),
-            server.service(drainingWithin: .milliseconds(400)),
+            held.client.service(drainingWithin: .milliseconds(400)),
+            held.server.service(drainingWithin: .milliseconds(400)),
         ])
-        let address = try await server.address()
-        let reading = Task {
-            try await client.withConnection(to: address) { connection in
-                try await connection.write("x\n")
-                return try await connection.read()
-            }
-        }
-        try await patiently("the request") { await begun.wait() }
+        let reading = try await held.begin()
         let start = ContinuousClock.now
         try await running.shutDown()
         // The default is 10 s for each of the two.
         #expect(ContinuousClock.now - start < .seconds(5))
-        goesOn.happen()
+        held.goesOn.happen()
         let answer = try await patiently("the end") { try await reading.value }
         #expect(answer == nil)
     }
@@ -259,4 +232,35 @@ import UnixSignals
 private struct FailingTick: EventHandler {
     func onTick(_ loop: Loop) throws -> Tick { throw Mishap() }
     func onTraffic(_ connection: Connection) -> Action { .none }
+}
+
+/// A server that holds a client's request back until the test lets it go on.
+private struct HeldRequest {
+    let server: Server
+    let client: Client
+    let goesOn = Event()
+    private let begun = Event()
+
+    init(_ form: Form) throws {
+        server = try Server(listen: anyPort, options: form.options) { [begun, goesOn] connection in
+            _ = try await connection.readLine()
+            begun.happen()
+            await goesOn.wait()
+        }
+        client = try Client(options: form.options)
+        try client.start()
+    }
+
+    /// Makes the request of a server that runs, and returns its answer, once the server has it.
+    func begin() async throws -> Task<[UInt8]?, any Error> {
+        let address = try await server.address()
+        let reading = Task { [client] in
+            try await client.withConnection(to: address) { connection in
+                try await connection.write("x\n")
+                return try await connection.read()
+            }
+        }
+        try await patiently("the request") { [begun] in await begun.wait() }
+        return reading
+    }
 }
