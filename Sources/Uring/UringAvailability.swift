@@ -50,7 +50,7 @@ extension UringDriver {
         do throws(SystemError) {
             if try limited.receivesAByte() { return Findings(canLimitReceives: true) }
             return Findings(unavailability: UringRefusal("a receive does not work"))
-        } catch where error.number == EINVAL {
+        } catch  where error.number == EINVAL {
             // Older kernels refuse the limit with EINVAL.
         }
         let polling = try UringDriver(.tiny, trying: .debian13)

@@ -56,6 +56,10 @@ package final class UringDriver: Driver {
     @exclusivity(unchecked) private var failure: SystemError?
     /// The minimum wait in microseconds; 0 if the kernel has none.
     package let minimumWait: UInt32
+    /// The waits since the kernel has last run its deferred work. Operations that complete while
+    /// they are submitted, such as sends and failed cancellations, may fill the queue in each turn.
+    /// Without that work nothing else would complete, not even what the cancellations are for.
+    @exclusivity(unchecked) private var waitsBehind = 0
     /// The completion queue's head as of the last wait.
     @exclusivity(unchecked) private var lastHead: UInt32 = 0
     /// A dummy submission, for operations that the kernel no longer accepts.
@@ -75,6 +79,7 @@ package final class UringDriver: Driver {
     private static let acceptBudget = 8
     /// The most bytes of a receive before it is armed again, and the size of a buffer.
     package static let bufferSize: UInt32 = 131_072
+    private static let mostWaitsBehind = 4
     /// The completions of a turn after which as many again are likely to follow. With fewer, the
     /// wait for more costs more than it saves.
     private static let busyBatch: UInt32 = 32
@@ -167,18 +172,21 @@ package final class UringDriver: Driver {
         giveBackLent()
         if let failure { throw failure }
         acceptsLeft = Self.acceptBudget
-        if !failedCancels.isEmpty { repeatFailedCancels() }
+        let repeatsCancels = !failedCancels.isEmpty
+        if repeatsCancels { repeatFailedCancels() }
         if !later.isEmpty { takeLaterTries() }
         let isBehind = mr_has_completions(ring)
         if !starved.isEmpty { resumeStarved(isBehind) }
         let overflows = mr_has_overflow(ring)
         if overflows { counters.completionOverflows.add() }
-        if isBehind && !overflows {
+        if isBehind && !overflows && !repeatsCancels && waitsBehind < Self.mostWaitsBehind {
             // Completions that the kernel holds can wait until the queue is empty.
+            waitsBehind += 1
             if mr_unsubmitted(ring) > 0 { try check(submitOnly()) }
         } else {
+            waitsBehind = 0
             // Buffers may be free for receives that are still starved, so the wait must not block.
-            let mayWait = ready.isEmpty && starved.isEmpty && !overflows
+            let mayWait = ready.isEmpty && starved.isEmpty && !overflows && !isBehind
             try check(enter(until: mayWait ? deadline : .min))
         }
         now = clock

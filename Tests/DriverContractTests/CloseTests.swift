@@ -50,6 +50,39 @@ extension DriverContract {
             }
         }
 
+        /// A connect that the kernel is about to resume cannot be cancelled. With so many of them
+        /// that the cancellations do not fit into the queue, their answers come before the kernel
+        /// has resumed any.
+        @Test(
+            "thirty connects close just after they have begun",
+            arguments: DriverKind.allCases)
+        func manyConnects(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let listener = try session.listen()
+                let name = try listener.address.kernelCopy()
+                defer { name.deallocate() }
+                let tokens = try (0..<30).map { _ in
+                    session.attach(
+                        try session.sockets.makeSocket(
+                            for: listener.address, isDatagram: false, receiveOffload: false))
+                }
+                for token in tokens {
+                    session.submit(
+                        .connect(UnsafeRawPointer(name.baseAddress!), length: UInt32(name.count)),
+                        token)
+                }
+                for token in tokens { session.submit(.close, token) }
+                var turns = 0
+                while !tokens.allSatisfy({ session.seen[$0]?.closedCount == 1 }) {
+                    try #require(turns < 500, "\(session.summary)")
+                    turns += 1
+                    try session.world.wait(until: session.world.clock + 2_000_000)
+                    try session.pullAll()
+                }
+                session.submit(.close, session.attach(listener))
+            }
+        }
+
         @Test("a close sends a reset when resetOnClose was called", arguments: DriverKind.allCases)
         func aResetIsSentWhenItWasAskedFor(_ kind: DriverKind) throws {
             try withSession(kind) { session in

@@ -76,6 +76,37 @@ extension DriverContract {
             }
         }
 
+        /// With more sends in a turn than the queue holds, each turn begins with completions.
+        @Test(
+            "sends that complete at once and follow each other do not starve a receive",
+            arguments: DriverKind.allCases)
+        func sendsWithoutEnd(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let (established, peer) = try session.makePair(.unix)
+                session.submit(.receive, established)
+                let writers = try (0..<30).map { _ in try session.makePair(.unix) }
+                for writer in writers { writer.peer.readLimit = .max }
+                try session.run(for: 5_000_000)
+                for writer in writers { session.sendOnce([2], writer.token) }
+                peer.send([1])
+                var sends = 0
+                for _ in 0..<500 where session.seen[established]?.bytes.isEmpty != false {
+                    for writer in writers { writer.peer.takeTurn() }
+                    try session.world.wait(until: session.world.clock + 2_000_000)
+                    for _ in 0..<64 {
+                        guard let completion = session.pull() else { break }
+                        guard case .sent = completion.event else { continue }
+                        sends += 1
+                        session.sendOnce([2], completion.token)
+                    }
+                }
+                #expect(session.seen[established]?.bytes == [1], "beside \(sends) sends")
+                try session.run(until: "the last are sent") {
+                    writers.allSatisfy { !session.isSending($0.token) }
+                }
+            }
+        }
+
         /// A cancellation does not find an operation that the kernel is about to run again. With a
         /// full queue its answer comes at once.
         @Test(
