@@ -3,7 +3,7 @@ package import MillraceEventLoop
 
 /// The address of a listener or a socket: `tcp://host:port`, `tcp4://`, `tcp6://`, `udp://`,
 /// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`. With TLS: `tls://`,
-/// `tls4://`, `tls6://`, `tls+unix://`, `tls+fd://`.
+/// `tls4://`, `tls6://`, `tls+unix://`, `tls+fd://`. Behind a proxy: `tcp://:8080?proxy`.
 ///
 /// Hosts are IPv4 or IPv6 in digits, a name, or empty for every address of the machine.
 /// `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. `tcp://:9000` is the same, or IPv4 alone
@@ -14,6 +14,10 @@ package import MillraceEventLoop
 /// with a 6, without a lookup. Names are ASCII, with at most 253 bytes and 63 for each part. Others
 /// are not converted: give the form with `xn--`. With `tls://` the host's name is also the one to
 /// verify. `tls://93.184.216.34:443?name=example.org` connects to an address and verifies a name.
+///
+/// With `?proxy` at the end, to listen only, each connection begins with a header of the PROXY
+/// protocol, version 1 or 2, in which the proxy tells the client's address. `remoteAddress` is that
+/// address. Let only proxies connect to such a listener: the header is believed.
 ///
 /// `Server.init` and `connect` check literals; use `Address(parsing:)` for text from outside.
 public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {
@@ -28,8 +32,8 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     let hostName: HostName?
     /// The descriptor of a socket that was bound elsewhere.
     let inherited: CInt?
-    /// Indicates TLS.
-    package let isSecured: Bool
+    /// The layers below the bytes of its connections.
+    package let layers: StreamLayers
     /// The name that a server's certificate must have; nil: its address.
     package let serverName: String?
 
@@ -87,6 +91,12 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     /// The port; nil for Unix, inherited and unknown addresses.
     public var port: UInt16? { socketAddress?.port ?? hostName?.port }
 
+    /// Indicates TLS.
+    package var isSecured: Bool { layers.contains(.secured) }
+
+    /// Indicates a listener behind a proxy that sends PROXY headers.
+    package var isProxied: Bool { layers.contains(.proxied) }
+
     /// Indicates an address that may be listened on or connected to.
     var isValid: Bool { socketAddress != nil || hostName != nil }
 
@@ -109,8 +119,20 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         }
         return first.unmapped == second.unmapped
             && one.inherited == other.inherited && one.onlyV6 == other.onlyV6
-            && one.isDatagram == other.isDatagram && one.isSecured == other.isSecured
+            && one.isDatagram == other.isDatagram && one.layers == other.layers
             && (!one.isSecured || one.verifiedName == other.verifiedName)
+    }
+
+    /// Indicates two stream listeners at one socket address, also with other layers. With port 0
+    /// each has another.
+    func isSameSocket(as other: Address) -> Bool {
+        guard !isDatagram, !other.isDatagram, inherited == nil, other.inherited == nil else {
+            return false
+        }
+        guard let first = socketAddress, let second = other.socketAddress else {
+            return socketAddress == nil && other.socketAddress == nil && hostName == other.hostName
+        }
+        return first.unmapped == second.unmapped && onlyV6 == other.onlyV6 && port != 0
     }
 
     public func hash(into hasher: inout Hasher) {
@@ -137,10 +159,10 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     private init(
         description: String, _ socketAddress: SocketAddress?, onlyV6: Bool = false,
         isDatagram: Bool = false, isAnyHost: Bool = false, hostName: HostName? = nil,
-        inherited: CInt? = nil, isSecured: Bool = false, serverName: String? = nil
+        inherited: CInt? = nil, layers: StreamLayers = [], serverName: String? = nil
     ) {
         self.hostName = hostName
-        self.isSecured = isSecured
+        self.layers = layers
         self.serverName = serverName
         self.isAnyHost = isAnyHost
         self.isDatagram = isDatagram
@@ -152,40 +174,53 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
 
     /// Converts a socket's own address.
     package init(
-        _ socketAddress: SocketAddress?, isDatagram: Bool = false, isSecured: Bool = false
+        _ socketAddress: SocketAddress?, isDatagram: Bool = false, layers: StreamLayers = []
     ) {
         guard let socketAddress else {
             self = .unknown
             return
         }
+        let isSecured = layers.contains(.secured)
+        let place: String
         switch socketAddress {
         case .v4(_, let port), .v6(_, let port, _):
-            self.init(
-                description:
-                    "\(isDatagram ? "udp" : isSecured ? "tls" : "tcp")"
-                    + "://\(socketAddress.hostText ?? ""):\(port)",
-                socketAddress, isDatagram: isDatagram, isSecured: isSecured)
+            let scheme = isDatagram ? "udp" : isSecured ? "tls" : "tcp"
+            place = "\(scheme)://\(socketAddress.hostText ?? ""):\(port)"
         case .unix(let path, let isAbstract):
-            self.init(
-                description:
-                    "\(isSecured ? "tls+" : "")unix://\(isAbstract ? "@" : "")\(path)",
-                socketAddress, isSecured: isSecured)
+            place = "\(isSecured ? "tls+" : "")unix://\(isAbstract ? "@" : "")\(path)"
         }
+        self.init(
+            description: layers.contains(.proxied) ? place + Self.proxyMark : place, socketAddress,
+            isDatagram: isDatagram, layers: layers)
     }
 
     // MARK: Parsing
 
     private static func parse(_ text: String) -> Address? {
         guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return nil }
-        guard text.hasPrefix("tls"), let (plain, name) = parseSecured(text) else {
-            return parsePlain(text)
+        var layers: StreamLayers = []
+        var plain = text
+        var name: String?
+        if plain.hasSuffix(proxyMark) {
+            layers.insert(.proxied)
+            plain.removeLast(proxyMark.count)
+        }
+        if plain.hasPrefix("tls"), let secured = parseSecured(plain) {
+            layers.insert(.secured)
+            (plain, name) = secured
         }
         guard let address = parsePlain(plain) else { return nil }
+        guard !layers.isEmpty else { return address }
+        // Datagrams have no header, and a server verifies no name of its own.
+        if layers.contains(.proxied) && (address.isDatagram || name != nil) { return nil }
         return Address(
             description: text, address.socketAddress, onlyV6: address.onlyV6,
             isAnyHost: address.isAnyHost, hostName: address.hostName,
-            inherited: address.inherited, isSecured: true, serverName: name)
+            inherited: address.inherited, layers: layers, serverName: name)
     }
+
+    /// The end of a listener's address behind a proxy.
+    static var proxyMark: String { "?proxy" }
 
     private static func parsePlain(_ text: String) -> Address? {
         if let path = rest(of: text, after: "unix://") { return parseUnix(text, path) }

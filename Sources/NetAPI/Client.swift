@@ -172,6 +172,9 @@ extension Loop {
         guard address.isValid else {
             return core.postpone { try? done(.failure(.invalidAddress(address.description))) }
         }
+        guard !address.isProxied else {
+            return core.postpone { try? done(.failure(.proxyHeaderToSend(address))) }
+        }
         guard !address.isSecured || core.configuration.connectingFilters != nil else {
             return core.postpone {
                 try? done(.failure(.lacksProvider(address, "tlsClient")))

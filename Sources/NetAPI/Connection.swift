@@ -70,14 +70,22 @@ extension Connection {
     public var isAccepted: Bool { details?.isAccepted ?? false }
 
     /// The real local address, also when the server listens on every address. Known from `onOpen`
-    /// to `onClose`, and `Address.unknown` otherwise.
+    /// to `onClose`, and `Address.unknown` otherwise. Behind a proxy, the address that the client
+    /// has connected to, if the proxy tells it.
     public var localAddress: Address {
         Address(withCore { $0.localAddress(of: record) } ?? nil, isDatagram: isDatagram)
     }
 
     /// The peer's address. Known from `onOpen` to `onClose`, and `Address.unknown` otherwise. A
-    /// Unix peer usually has no name.
+    /// Unix peer usually has no name. Behind a proxy that sends a PROXY header, the client's
+    /// address; the proxy's own if the header has none, as for its health checks.
     public var remoteAddress: Address { Address(details?.remoteAddress, isDatagram: isDatagram) }
+
+    /// The proxy's address, for a connection of a listener whose address ends in `?proxy`; nil for
+    /// others and after the close. Costs a system call.
+    public var proxyAddress: Address? {
+        withCore { $0.proxyAddress(of: record) }?.map { Address($0) }
+    }
 
     var isDatagram: Bool { isCurrent && record.isDatagram }
 

@@ -95,9 +95,12 @@ public struct ConnectionHandle: Sendable, Hashable {
         post(always: true) { loop, record in if let record { loop.close(record, .local) } }
     }
 
-    /// Closes the connection like `Connection.abort()`.
+    /// Closes the connection like `Connection.abort()`, also one that is closing and still sends.
     public func abort() {
-        post(always: true) { loop, record in if let record { loop.abort(record, .local) } }
+        let token = token
+        _ = remote?.post(
+            .run { loop in if let record = loop.find(token) { loop.abort(record, .local) } },
+            always: true)
     }
 
     /// Runs `body` on the loop with the connection, unless the connection is closed by then. An

@@ -117,6 +117,12 @@ extension NetError {
             "import NetTLS and set it")
     }
 
+    static func proxyHeaderToSend(_ address: Address) -> NetError {
+        NetError(
+            .unsupported, "\(address): only a listener can expect a PROXY header",
+            "connect without ?proxy, and write the header as the first bytes")
+    }
+
     init(listeningOn address: Address, _ error: SystemError) {
         let what = "\(address): \(error.message) (\(error.name))"
         switch error.number {

@@ -67,6 +67,7 @@ extension Options {
         loop.acceptingFilters = acceptingFilters
         loop.connectingFilters = connectingFilters
         loop.lingerTimeout = try positive(timeouts.linger, "timeouts.linger")
+        loop.proxyHeaderTimeout = try positive(timeouts.proxyHeader, "timeouts.proxyHeader")
         loop.attemptDelay = try attemptDelay()
         return loop
     }

@@ -185,6 +185,9 @@ public struct Options: Sendable {
         /// closes without a wait if that can destroy nothing: the peer has everything and has sent
         /// nothing since.
         public var linger: Duration = .seconds(5)
+        /// The longest time from an accept to the end of the PROXY header, for addresses that end
+        /// in `?proxy`.
+        public var proxyHeader: Duration = .seconds(5)
     }
 
     /// The thread pool for blocking work. Threads start when they are first needed.

@@ -54,17 +54,31 @@ public struct HostQuery: Sendable {
 /// name servers' time-outs are over. Lookups that wait for a thread are dropped instead.
 public final class SystemResolver: Resolver {
     private struct Waiting {
+        let number: Int
         let query: HostQuery
         let answer: @Sendable (Result<[String], any Error>) -> Void
     }
 
     private struct State {
         var waiting = ArraySlice<Waiting>()
+        /// The number of the next lookup.
+        var next = 0
         /// Jobs of the pool that have not begun; each looks up one host.
         var jobs = 0
         var running = 0
 
         var count: Int { waiting.count + running }
+
+        /// Takes out the lookups whose connects are over.
+        mutating func dropUnwanted() -> [Waiting] {
+            var dropped: [Waiting] = []
+            waiting.removeAll {
+                guard !$0.query.isWanted else { return false }
+                dropped.append($0)
+                return true
+            }
+            return dropped
+        }
     }
 
     private let pool: WorkerPool
@@ -85,20 +99,28 @@ public final class SystemResolver: Resolver {
     public func resolve(
         _ query: HostQuery, answer: @escaping @Sendable (Result<[String], any Error>) -> Void
     ) {
-        let (isTaken, needsJob) = state.withLock { state in
-            if state.count >= limit { state.waiting.removeAll { !$0.query.isWanted } }
-            guard state.count < limit else { return (false, false) }
-            state.waiting.append(Waiting(query: query, answer: answer))
+        // Let go of after the lock: objects of the program may call this again in their deinit.
+        var dropped: [Waiting] = []
+        let (number, needsJob) = state.withLock { state -> (Int?, Bool) in
+            if state.count >= limit { dropped = state.dropUnwanted() }
+            guard state.count < limit else { return (nil, false) }
+            state.next += 1
+            state.waiting.append(Waiting(number: state.next, query: query, answer: answer))
             // Those that were dropped have left their jobs.
             let needsJob = state.jobs < state.waiting.count
             if needsJob { state.jobs += 1 }
-            return (true, needsJob)
+            return (state.next, needsJob)
         }
-        guard isTaken else { return answer(.failure(NetError.tooManyLookups)) }
+        guard let number else { return answer(.failure(NetError.tooManyLookups)) }
         guard needsJob, !pool.submit({ [state] in Self.lookUpNext(state) }) else { return }
-        // No thread can be started, or the resolver has stopped.
-        state.withLock { $0.jobs -= 1 }
-        answer(.failure(NetError.tooManyLookups))
+        // No thread can be started, or the resolver has stopped. Another job may have taken it.
+        let isLeft = state.withLock { state in
+            state.jobs -= 1
+            let place = state.waiting.firstIndex { $0.number == number }
+            if let place { dropped.append(state.waiting.remove(at: place)) }
+            return place != nil
+        }
+        if isLeft { answer(.failure(NetError.tooManyLookups)) }
     }
 
     /// Drops the lookups that wait for a thread.

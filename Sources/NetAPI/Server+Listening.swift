@@ -12,10 +12,14 @@ struct Listening: Sendable {
     init(place: Int, wanted: Address, at real: SocketAddress) {
         self.place = place
         self.wanted = wanted
-        self.real = Address(real, isDatagram: wanted.isDatagram, isSecured: wanted.isSecured)
+        self.real = Address(real, isDatagram: wanted.isDatagram, layers: wanted.layers)
     }
 
     func isNamed(_ address: Address) -> Bool { wanted == address || real == address }
+
+    func isAtSocket(of address: Address) -> Bool {
+        wanted.isSameSocket(as: address) || real.isSameSocket(as: address)
+    }
 }
 
 /// Addresses that a server begins and ends to listen on while it runs.
@@ -80,6 +84,20 @@ extension Server {
         }
     }
 
+    /// Checks a server's first addresses for what each alone does not show.
+    func checkTogether(_ addresses: [Address]) throws(NetError) {
+        guard addresses.count <= Int(UInt16.max) else {
+            throw .invalidOption(
+                "the list of addresses", "of \(addresses.count)", "give at most \(UInt16.max)")
+        }
+        // With `reusePort` the kernel would not refuse the second.
+        for (place, address) in addresses.enumerated() where options.reusePort {
+            if addresses[..<place].contains(where: { $0.isSameSocket(as: address) }) {
+                throw NetError(listeningOn: address, SystemError(EADDRINUSE, "bind"))
+            }
+        }
+    }
+
     private func addressToBind(
         _ address: Address
     ) throws(NetError) -> (LoopGroup, ListenAddress) {
@@ -92,7 +110,7 @@ extension Server {
         }
         try check(address)
         // With `reusePort` the kernel would not refuse it.
-        if address.port != 0, listening.contains(where: { $0.isNamed(address) }) {
+        if listening.contains(where: { $0.isAtSocket(of: address) }) {
             throw NetError(listeningOn: address, SystemError(EADDRINUSE, "bind"))
         }
         let lookups = ListenLookups()

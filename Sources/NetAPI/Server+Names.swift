@@ -14,7 +14,7 @@ extension Server {
             guard let first = known.first else { return nil }
             return ListenAddress(
                 first, onlyV6: address.onlyV6, isDatagram: address.isDatagram,
-                isAnyHost: address.isAnyHost, isSecured: address.isSecured,
+                isAnyHost: address.isAnyHost, layers: address.layers,
                 inherited: address.inherited.map { Descriptor($0) },
                 others: Array(known.dropFirst()))
         }

@@ -132,6 +132,7 @@ public final class Server: Sendable {
         }
         self.makeHandler = Monitor(makeHandler)
         for address in listen { try check(address) }
+        try checkTogether(listen)
     }
 
     func letGoOfHandler() {

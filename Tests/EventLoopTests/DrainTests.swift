@@ -62,6 +62,16 @@ import Testing
             testDescription: "a connect is given up at once", state: .connecting, now: 1000,
             decision: .abort),
         Row(
+            testDescription: "a handshake has time for its next bytes", state: .securing,
+            received: 990, now: 1020, decision: .wait(until: ms(1100))),
+        Row(testDescription: "and is cut then", state: .securing, now: 1100, decision: .abort),
+        Row(
+            testDescription: "but not while the loop has not read them", state: .securing,
+            hasUnread: true, now: 1100, decision: .wait(until: ms(1120))),
+        Row(
+            testDescription: "nor beyond half of the time", state: .securing, hasUnread: true,
+            now: 2000, decision: .abort),
+        Row(
             testDescription: "a closing one ends by itself", state: .closing, now: 1020,
             decision: .wait(until: ms(3000))),
     ]

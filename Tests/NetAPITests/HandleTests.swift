@@ -1,4 +1,5 @@
 /// Tests of a connection used from other threads: ordered writes, correct results, harmless races.
+import Glibc
 import NetAPI
 import Testing
 
@@ -30,6 +31,24 @@ import Testing
             #expect(try client.receiveText(exactly: 9) == "3 unread;")
             handles.value[0].wake()
             #expect(try client.receiveText(exactly: 9) == "3 unread;")
+        }
+    }
+
+    @Test("abort ends a connection that has closed and still sends", arguments: Setup.all)
+    func abortWhileFinishing(_ setup: Setup) throws {
+        let handles = Shared<[ConnectionHandle]>([])
+        let handler = Self.sharing(handles) { connection in
+            connection.discardAll()
+            connection.write([UInt8](repeating: 1, count: 16 << 20))
+            return .close
+        }
+        try withServer(setup, handler) { server in
+            let client = try server.connect(receiveBuffer: 4096)
+            try client.send("x")
+            try client.wait(for: POLLIN, Deadline(), "the first bytes")
+            #expect(handler.log.count(.close) == 0)
+            handles.value[0].abort()
+            try handler.log.waitFor(.close)
         }
     }
 

@@ -39,6 +39,22 @@ import Testing
         }
     }
 
+    /// The kernel would give each a part of the clients.
+    @Test("one port is not listened on for two kinds of streams", arguments: Setup.single)
+    func onePortTwice(_ setup: Setup) throws {
+        let options = setup.options { $0.reusePort = true }
+        try withServer(setup, listen: ["tcp://127.0.0.1:0"], options: options) { test in
+            let port = test.addresses[0].port ?? 0
+            let other = try Address(parsing: "tcp://127.0.0.1:\(port)?proxy")
+            #expect(throws: NetError.self) { try test.server.listen(on: other) }
+            let twice = try Address(parsing: "tcp4://127.0.0.1:\(port)")
+            let error = #expect(throws: NetError.self) {
+                _ = try Server(TestHandler(), listen: [twice, other], options: options)
+            }
+            #expect(error?.code == .addressInUse)
+        }
+    }
+
     /// The address is free when the call returns, so the next bind does not fail.
     @Test("an address can be listened on again at once, fifty times", arguments: Setup.all)
     func listensAgain(_ setup: Setup) async throws {

@@ -64,6 +64,9 @@ import Testing
         Row("timeouts.write", "0.0 seconds", "above zero") { $0.timeouts.write = .zero },
         Row("timeouts.close", "-1.0 seconds", "above zero") { $0.timeouts.close = .seconds(-1) },
         Row("timeouts.linger", "0.0 seconds", "above zero") { $0.timeouts.linger = .zero },
+        Row("timeouts.proxyHeader", "0.0 seconds", "above zero") {
+            $0.timeouts.proxyHeader = .zero
+        },
         Row("workers.threads", "0", "1 to 1024") { $0.workers.threads = 0 },
         Row("workers.threads", "1025", "1 to 1024") { $0.workers.threads = 1025 },
         Row("workers.queued", "-1", "at least 0") { $0.workers.queued = -1 },

@@ -48,6 +48,26 @@ import Testing
         #expect(handler.log.count(.preWrite) == 3)
     }
 
+    @Test(
+        "preWrite adds bytes before the end of our side", arguments: Setup.all)
+    func beforeTheEnd(_ setup: Setup) throws {
+        var handler = Handler(before: { connection in
+            connection.write("trailer")
+            return .none
+        })
+        handler.traffic = { connection in
+            connection.write(connection.next())
+            connection.shutdownWrite()
+            return .none
+        }
+        let options = setup.options { $0.allowHalfClosure = true }
+        try serve(try Server(handler, listen: anyPort, options: options)) { server in
+            let client = try server.connect()
+            try client.send("body ")
+            #expect(try client.receiveTextUntilEnd().text == "body trailer")
+        }
+    }
+
     @Test("preWrite runs for each flush", arguments: Setup.all)
     func itRunsForEachFlush(_ setup: Setup) throws {
         var handler = Handler(before: { connection in

@@ -28,7 +28,7 @@ extension Loop {
         let stream = AcceptedStream(
             descriptor: descriptor,
             peer: driver.acceptedPeer ?? (try? sockets.remoteAddress(of: descriptor)),
-            isSecured: acceptor.listeners[listener].bound.isSecured)
+            layers: acceptor.listeners[listener].bound.layers)
         switch admission {
         case .place: place(stream, listener: listener)
         case .placeBeyondLimit: placeInAnyCase(stream, listener: listener)
@@ -72,7 +72,9 @@ extension Loop {
         if acceptor.listeners[listener].bound.isInherited {
             try? sockets.set(.linger(reset: false), on: stream.descriptor)
         }
-        let host = configuration.countsHosts ? stream.peer?.host : nil
+        // Behind a proxy, the client's host counts, which the header tells.
+        let countsPeer = configuration.countsHosts && !stream.layers.contains(.proxied)
+        let host = countsPeer ? stream.peer?.host : nil
         if let host, !owner.hostConnected(host) {
             counters.hostRefusals.add()
             return refuse(stream)
@@ -192,7 +194,7 @@ extension Loop {
                 guard var waiting = try sockets.acceptWaiting(on: descriptor) else {
                     return closeListener(listener)
                 }
-                waiting.isSecured = acceptor.listeners[listener].bound.isSecured
+                waiting.layers = acceptor.listeners[listener].bound.layers
                 placeInAnyCase(waiting, listener: listener)
             } catch {
                 if isLast { break }

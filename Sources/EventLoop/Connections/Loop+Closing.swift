@@ -171,7 +171,7 @@ extension Loop {
         connection.inbound.release()
         counters.closed.add()
         // The host is counted until the descriptor is closed.
-        if let host = details.countedHost { closingHosts[connection.token] = host }
+        if details.isHostCounted { closingHosts[connection.token] = details.remoteAddress?.host }
         connection.details = nil
         // The connection already reads as closed: objects freed here may use it.
         owned.release()

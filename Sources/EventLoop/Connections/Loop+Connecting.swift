@@ -197,7 +197,7 @@ extension Loop {
     package func holdForConnect(_ connection: ConnectionReference) {
         guard connection.state == .open else { return }
         connection.pauses.insert(.connect)
-        connection.details?.takeUnretainedValue().pendingConnects += 1
+        connection.details?.takeUnretainedValue().extras.pendingConnects += 1
         updateReading(connection)
     }
 
@@ -205,8 +205,8 @@ extension Loop {
         guard connection.pauses.contains(.connect),
             let details = connection.details?.takeUnretainedValue()
         else { return }
-        details.pendingConnects -= 1
-        guard details.pendingConnects == 0 else { return }
+        details.extras.pendingConnects -= 1
+        guard details.extras.pendingConnects == 0 else { return }
         connection.pauses.remove(.connect)
         updateReading(connection)
         enqueue(connection)

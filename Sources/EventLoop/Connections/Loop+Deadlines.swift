@@ -42,7 +42,7 @@ extension Loop {
 
     /// The time at which the peer could see the effect of an event noted at `time`. For example,
     /// the answer of a callback that ran for a second is sent a second later.
-    private func seen(_ time: Nanoseconds) -> Nanoseconds {
+    func seen(_ time: Nanoseconds) -> Nanoseconds {
         time >= heldUp.from ? max(time, heldUp.to) : time
     }
 

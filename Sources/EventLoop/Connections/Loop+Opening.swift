@@ -21,7 +21,7 @@ extension Loop {
         let descriptor = stream.descriptor
         sockets.prepare(descriptor, configuration.stream)
         let details = ConnectionDetails(isAccepted: listener != nil, remoteAddress: stream.peer)
-        details.countedHost = host
+        details.isHostCounted = host != nil
         details.openedAt = now
         connection.details = Unmanaged.passRetained(details)
         connection.descriptor = descriptor
@@ -29,7 +29,11 @@ extension Loop {
         connection.lastReceived = now
         counters.opened.add()
         driver.attach(descriptor, as: connection.token)
-        if stream.isSecured { secureAccepted(connection) } else { opened(connection) }
+        if stream.layers.isEmpty {
+            opened(connection)
+        } else {
+            openLayers(connection, stream.layers)
+        }
         // An earlier check of the drain did not include this connection.
         if case .draining = phase { drainDeadline = now }
     }

@@ -16,11 +16,11 @@ extension Loop {
             "a pipe between connections of two loops: connect with connection.connect(to:)")
         if let before = details.pipeTarget.flatMap({ table.find($0) }) {
             let others = before.details?.takeUnretainedValue()
-            others?.pipeSources.removeAll { $0 == source.token }
+            others?.extras.pipeSources.removeAll { $0 == source.token }
             if before.state == .open, before != target { endTarget(before) }
         }
         details.pipeTarget = target.token
-        targetDetails.pipeSources.append(source.token)
+        targetDetails.extras.pipeSources.append(source.token)
         source.flags.insert(.piped)
         passOnEmptyDatagram(source)
         source.flags.subtract([.trafficDue, .wakeDue])
@@ -147,14 +147,14 @@ extension Loop {
             || (cause.isShutdown && isMoving)
         let (target, sources) = (details.pipeTarget, details.pipeSources)
         details.pipeTarget = nil
-        details.pipeSources = []
+        if !sources.isEmpty { details.extras.pipeSources = [] }
         for token in sources {
             if let source = table.find(token) { follow(source, isCut, cause) }
         }
         guard let target = target.flatMap({ table.find($0) }),
             let targetDetails = target.details?.takeUnretainedValue()
         else { return }
-        targetDetails.pipeSources.removeAll { $0 == connection.token }
+        targetDetails.extras.pipeSources.removeAll { $0 == connection.token }
         if targetDetails.pipeSources.isEmpty {
             follow(target, isCut, cause)
         } else if target.state == .open {

@@ -116,7 +116,11 @@ extension Loop {
 
     func acceptsWrites(_ connection: ConnectionReference) -> Bool {
         let flags = connection.flags
-        if connection.state == .open { return !flags.contains(.writeEnded) }
+        if connection.state == .open {
+            guard flags.contains(.writeEnded) else { return true }
+            // Before the last bytes, whose end is not sent yet.
+            return flags.contains(.preWriting) && flags.isDisjoint(with: [.endSent, .broken])
+        }
         return flags.contains(.preWriting) && connection.state == .finishing
     }
 
@@ -339,7 +343,7 @@ extension Loop {
         guard owes(connection) else { return tell(nil) }
         let taken = details.filter?.sealedTotal ?? connection.sentTotal
         let mark = taken + connection.outbound.count + connection.outbound.fileCount
-        details.promises.append((mark, tell))
+        details.extras.promises.append((mark, tell))
         connection.flags.insert(.hasPromises)
     }
 
@@ -347,7 +351,7 @@ extension Loop {
         guard let details = connection.details?.takeUnretainedValue() else { return }
         let total = connection.sentTotal
         let reached = details.promises.prefix { $0.mark <= total }
-        details.promises.removeFirst(reached.count)
+        details.extras.promises.removeFirst(reached.count)
         if details.promises.isEmpty { connection.flags.remove(.hasPromises) }
         for promise in reached { runClosure(for: nil) { _ in promise.tell(nil) } }
     }
@@ -356,7 +360,7 @@ extension Loop {
         guard let details = connection.details?.takeUnretainedValue() else { return }
         let promises = details.promises
         guard !promises.isEmpty else { return }
-        details.promises = []
+        details.extras.promises = []
         connection.flags.remove(.hasPromises)
         for promise in promises { runClosure(for: nil) { _ in promise.tell(cause) } }
     }

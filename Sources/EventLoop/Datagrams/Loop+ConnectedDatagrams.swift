@@ -57,9 +57,9 @@ extension Loop {
             beginClosing(connection, .reset(error))
         case .open:
             counters.datagramDrops.add()
-            let failed = details.receiveFailed
+            let failed = details.extras.receiveFailed
             let since = failed == 0 ? .max : now - failed
-            details.receiveFailed = now
+            details.extras.receiveFailed = now
             // Twice the retry time, so that attempts stay spaced when each one fails at once.
             details.holdsReceiving = since < 2 * Self.receiveRetryTime
             guard details.holdsReceiving else { return updateReading(connection) }
@@ -72,7 +72,7 @@ extension Loop {
     /// Whether receiving waits after repeated failures.
     func isReceiveHeldBack(_ connection: ConnectionReference) -> Bool {
         guard let details = connection.details?.takeUnretainedValue() else { return false }
-        return details.holdsReceiving && now < details.receiveFailed + Self.receiveRetryTime
+        return details.holdsReceiving && now < details.extras.receiveFailed + Self.receiveRetryTime
     }
 
     // MARK: Sending
@@ -105,7 +105,12 @@ extension Loop {
         }
         endDatagram(connection)
         body()
-        if let tell { promise(connection, details, tell) }
+        // The write itself may have failed.
+        if let tell, !acceptsWrites(connection) {
+            tell(details.cause ?? .local)
+        } else if let tell {
+            promise(connection, details, tell)
+        }
         endDatagram(connection)
     }
 
@@ -113,9 +118,11 @@ extension Loop {
     func separate(_ connection: ConnectionReference) {
         // Writes in `preWrite` join the datagram that it was called for.
         guard !connection.flags.contains(.preWriting) else { return }
-        if connection.details?.takeUnretainedValue().gatheredIn != entry { endDatagram(connection) }
+        if connection.details?.takeUnretainedValue().extras.gatheredIn != entry {
+            endDatagram(connection)
+        }
         // Set last: `endDatagram` may have called the handler.
-        connection.details?.takeUnretainedValue().gatheredIn = entry
+        connection.details?.takeUnretainedValue().extras.gatheredIn = entry
     }
 
     /// A number for the running callback or closure: each of them increases one of these counters.

@@ -59,6 +59,10 @@ extension Loop {
                 state.held.append(contentsOf: rest)
                 return compute(connection, state, job)
             }
+            if case .proxied(let header, let layers) = event {
+                let behind = UnsafeRawBufferPointer(rebasing: rest)
+                return headerRead(connection, header, behind: layers, behind)
+            }
             handle(event, of: connection, state)
             mayHaveMore = true
         } while !rest.isEmpty || mayHaveMore
@@ -72,7 +76,7 @@ extension Loop {
         _ event: FilterEvent, of connection: ConnectionReference, _ state: FilterState
     ) {
         switch event {
-        case .working: break
+        case .working, .proxied: break
         case .established: established(connection, state)
         case .ended:
             state.isInputOver = true
@@ -118,6 +122,7 @@ extension Loop {
         switch connection.state {
         case .securing:
             guard !state.isWorking && !state.hasWorked else { return }
+            if isCheck(connection, state) { return beginClosing(connection) }
             handshakeFailed(connection, state, FilterCutOff())
         case .open:
             if !state.isInputOver {

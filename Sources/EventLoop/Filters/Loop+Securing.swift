@@ -7,7 +7,7 @@ import Glibc
 extension Loop {
     /// Makes a connected socket wait for its filter: an accepted one until its peer's first bytes,
     /// since a silent peer must not take another's turn.
-    private func secure(
+    func secure(
         _ connection: ConnectionReference, by provider: any FilterProvider, isOwn: Bool,
         make: @escaping () throws -> any StreamFilter
     ) {
@@ -23,7 +23,6 @@ extension Loop {
         _ = beginHandshake(connection, state)
     }
 
-    @inline(never)
     func secureAccepted(_ connection: ConnectionReference) {
         guard let filters = configuration.acceptingFilters else {
             preconditionFailure("a secured listener without filters")
@@ -43,6 +42,10 @@ extension Loop {
     func beginHandshake(_ connection: ConnectionReference, _ state: FilterState) -> Bool {
         guard !state.isQueued else { return false }
         state.isQueued = true
+        guard state.provider.takesTurns else {
+            start(connection, state)
+            return true
+        }
         let limit = state.provider.handshakesAtOnce
         state.hasTurn = handshakes(like: state) { $0.take(connection.token, limit: limit) }
         guard state.hasTurn else {
@@ -74,7 +77,8 @@ extension Loop {
         limitTurns()
         for token in table.tokens(where: { $0.flags.contains(.filtered) }) where left > 0 {
             guard let connection = table.find(token), let state = filter(of: connection),
-                state.hasTurn, !state.isOwn, state.turnBegan + Self.shortTurn <= now
+                state.hasTurn, !state.isOwn, !state.isWorking, !state.hasWorked,
+                seen(state.turnBegan) + Self.shortTurn <= now
             else { continue }
             left -= 1
             handshakeTimedOut(connection)
@@ -214,6 +218,7 @@ extension Loop {
     /// Handles an error of the socket. The bytes before it are handled already.
     func receiveFailedInHandshake(_ connection: ConnectionReference, _ error: SystemError) {
         guard let state = filter(of: connection) else { return }
+        if isCheck(connection, state) { return beginClosing(connection) }
         handshakeFailed(connection, state, error)
     }
 
@@ -241,6 +246,8 @@ extension Loop {
         guard let connection = table.find(token), let state = filter(of: connection) else { return }
         state.isWorking = false
         state.hasWorked = true
+        // The peer has had no answer yet.
+        state.turnBegan = now
         enqueue(connection)
     }
 

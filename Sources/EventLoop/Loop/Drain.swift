@@ -46,6 +46,9 @@ struct Drain: Equatable {
         // Nothing can be lost yet. Between two flights the peer is silent for a round trip.
         case .securing:
             let quietAt = max(since, facts.lastReceived, facts.lastSent) + Self.firstByteTime
+            if now < patience && now >= quietAt && hasUnread() {
+                return .wait(until: now + Self.quietTime)
+            }
             return now >= min(deadline, quietAt) ? .abort : .wait(until: min(deadline, quietAt))
         case .open:
             guard now < deadline else { return .abort }

@@ -26,6 +26,8 @@ package struct LoopConfiguration: Sendable {
     package var lingerTimeout: Nanoseconds = 5_000_000_000
     /// The most bytes to discard during that wait.
     package var lingerLimit = 16 << 20
+    /// The longest time from the accept to the end of a PROXY header.
+    package var proxyHeaderTimeout: Nanoseconds = 5_000_000_000
     /// Connections are counted by host.
     package var countsHosts = false
     /// Connected datagram sockets may receive several datagrams merged (UDP_GRO).

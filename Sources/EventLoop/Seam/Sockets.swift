@@ -93,8 +93,8 @@ package struct BoundListener: Sendable {
     /// The absolute path, valid after the process has changed its working directory; nil if
     /// unknown.
     package let absolutePath: String?
-    /// Accepted connections get a filter.
-    package var isSecured = false
+    /// The layers below the bytes of accepted connections.
+    package var layers: StreamLayers = []
     /// The number of its address among those that the server has ever listened on.
     package var place = 0
 
@@ -116,14 +116,26 @@ package struct BoundListener: Sendable {
 package struct AcceptedStream: Sendable {
     package let descriptor: Descriptor
     package let peer: SocketAddress?
-    /// The listener's address asks for a filter.
-    package var isSecured: Bool
+    /// The layers that the listener's address asks for.
+    package var layers: StreamLayers
 
-    package init(descriptor: Descriptor, peer: SocketAddress?, isSecured: Bool = false) {
+    package init(descriptor: Descriptor, peer: SocketAddress?, layers: StreamLayers = []) {
         self.descriptor = descriptor
         self.peer = peer
-        self.isSecured = isSecured
+        self.layers = layers
     }
+}
+
+/// The layers between the bytes of an accepted socket and those of the handler.
+package struct StreamLayers: OptionSet, Sendable, Hashable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// A filter, such as TLS.
+    package static let secured = StreamLayers(rawValue: 1)
+    /// A PROXY header, before all other bytes.
+    package static let proxied = StreamLayers(rawValue: 2)
 }
 
 /// The form in which datagrams are passed to the kernel.

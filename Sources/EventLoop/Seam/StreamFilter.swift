@@ -60,6 +60,8 @@ package enum FilterEvent {
     /// A long computation is due, which may run on another thread. The filter is not called until
     /// it has run; then `open` is called, if need be without bytes.
     case working(@Sendable () -> Void)
+    /// The bytes of a PROXY header are taken. The loop replaces the filter by what lies behind it.
+    case proxied(ProxyHeader, behind: StreamLayers)
 }
 
 /// The connection's queue of bytes for the wire, in the form for its filter.
@@ -101,6 +103,12 @@ package protocol FilterProvider: Sendable {
     var handshakesAtOnce: Int { get }
     /// The pool that runs the computations of `working`; nil: the loop runs them.
     var workers: WorkerPool? { get }
+    /// Handshakes are counted, and wait for their turn. A PROXY header is none.
+    var takesTurns: Bool { get }
+}
+
+extension FilterProvider {
+    package var takesTurns: Bool { true }
 }
 
 /// The peer of a connection that we make, as the program has named it.

@@ -90,7 +90,12 @@ package final class LoopCounters: Sendable {
     package init() {}
 
     /// Live connections, from the accept until `onClose`.
-    package var open: Int { opened.current - closed.current }
+    package var open: Int {
+        // First those that have closed: otherwise connections that come and go between the two
+        // reads would count as closed only.
+        let closed = closed.current
+        return max(0, opened.current - closed)
+    }
 }
 
 /// The counters of a driver. A counter that does not apply to its kernel interface stays 0.

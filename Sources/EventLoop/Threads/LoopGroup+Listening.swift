@@ -25,6 +25,10 @@ extension LoopGroup {
             }
             return listeners
         } catch {
+            // A number that is not open may be another socket's by now.
+            if error.number == EBADF, let wrong = addresses[place].inherited {
+                inherited.remove(wrong)
+            }
             giveUp(listeners, inherited)
             throw ListenFailure(address: place, error: error)
         }
@@ -61,13 +65,17 @@ extension LoopGroup {
         }
         var listeners = noListeners
         let place = nextPlace()
+        var isRefused = false
         do throws(SystemError) {
             guard let remotes = everyRemote() else { throw SystemError(ECANCELED, "listen") }
             try listenOnFirst(of: address, place, &listeners)
             for (remote, added) in zip(remotes, listeners.perLoop) {
                 for (bound, spreads) in added {
                     let isTaken = remote.runFirst { $0.listen(bound, spreads: spreads) }
-                    if !isTaken { discard(bound) }
+                    if !isTaken {
+                        isRefused = true
+                        discard(bound)
+                    }
                 }
             }
         } catch {
@@ -77,7 +85,9 @@ extension LoopGroup {
             throw error
         }
         // Each loop closes it, or has closed it.
-        guard stopCause == nil else { throw SystemError(ECANCELED, "listen") }
+        guard !isRefused, stopCause == nil, state.withLock({ $0.bootError == nil }) else {
+            throw SystemError(ECANCELED, "listen")
+        }
         return (place, listeners.addresses[0])
     }
 
@@ -175,7 +185,7 @@ extension LoopGroup {
         _ address: SocketAddress, _ wanted: ListenAddress, _ place: Int, _ options: ListenOptions
     ) throws(SystemError) -> BoundListener {
         var bound = try openPlain(address, wanted, options)
-        bound.isSecured = wanted.isSecured
+        bound.layers = wanted.layers
         bound.place = place
         return bound
     }
@@ -227,18 +237,18 @@ package struct ListenAddress: Sendable {
     package let isAnyHost: Bool
     /// A socket that is already bound.
     package let inherited: Descriptor?
-    /// Accepted connections get a filter.
-    package let isSecured: Bool
+    /// The layers below the bytes of accepted connections.
+    package let layers: StreamLayers
     /// The host's other addresses, for the case that this machine does not have the first.
     package let others: [SocketAddress]
 
     package init(
         _ address: SocketAddress, onlyV6: Bool = false, isDatagram: Bool = false,
-        isAnyHost: Bool = false, isSecured: Bool = false, inherited: Descriptor? = nil,
+        isAnyHost: Bool = false, layers: StreamLayers = [], inherited: Descriptor? = nil,
         others: [SocketAddress] = []
     ) {
         self.others = others
-        self.isSecured = isSecured
+        self.layers = layers
         self.isAnyHost = isAnyHost
         self.inherited = inherited
         self.address = address

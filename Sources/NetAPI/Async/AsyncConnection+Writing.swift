@@ -78,8 +78,9 @@ extension AsyncConnection {
         if isOpen { connection.close() }
     }
 
-    /// Closes at once: unsent bytes are dropped, and the peer receives a reset.
+    /// Closes at once: unsent bytes are dropped, and the peer receives a reset. Also after `close`,
+    /// while the last bytes are sent.
     public func abort() {
-        if isOpen { connection.abort() }
+        if isOpen { connection.abort() } else { handle.abort() }
     }
 }

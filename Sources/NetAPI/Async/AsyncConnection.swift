@@ -55,6 +55,9 @@ public final class AsyncConnection {
     /// The real local address; `Address.unknown` after the close.
     public var localAddress: Address { reason == nil ? connection.localAddress : .unknown }
 
+    /// The proxy's address, as with `Connection.proxyAddress`; nil after the close.
+    public var proxyAddress: Address? { reason == nil ? connection.proxyAddress : nil }
+
     /// The loop on which the connection and its task live.
     public var loop: LoopHandle { LoopHandle(remote: remote) }
 
@@ -89,6 +92,8 @@ public final class AsyncConnection {
         connection.details?.hasTask = false
         connection.context = nil
         reason = .local
+        // Of other tasks that were given the connection.
+        interruptWaits()
         _ = connection.withCore {
             $0.close(connection.record, error.map { .handlerError($0) } ?? .local)
         }

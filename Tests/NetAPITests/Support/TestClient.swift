@@ -11,8 +11,12 @@ final class TestClient: Sendable {
     let tls: ClientTLS?
     private let isOpen = Atomic(true)
 
-    /// A small `receiveBuffer` makes a slow reader; it must be set before connecting.
-    init(to address: Address, receiveBuffer: CInt? = nil, sendBuffer: CInt? = nil) throws {
+    /// A small `receiveBuffer` makes a slow reader; it must be set before connecting. `first` is
+    /// sent before all else, also before TLS.
+    init(
+        to address: Address, receiveBuffer: CInt? = nil, sendBuffer: CInt? = nil,
+        first: [UInt8] = []
+    ) throws {
         let target = try ClientAddress(address)
         tls = address.isSecured ? try ClientTLS() : nil
         let type = CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC | MR_SOCK_NONBLOCK)
@@ -28,6 +32,10 @@ final class TestClient: Sendable {
             try wait(for: POLLOUT, Deadline(), "connect to \(address)")
             let error = try option(SOL_SOCKET, SO_ERROR)
             guard error == 0 else { throw SystemFailure("connect to \(address)", error) }
+        }
+        if !first.isEmpty {
+            let sent = try first.withUnsafeBytes { try sendPlain($0) }
+            guard sent == first.count else { throw SystemFailure("send", EAGAIN) }
         }
         if let tls { try shakeHands(tls) }
     }

@@ -18,6 +18,8 @@ final class RecordingOwner: LoopOwner {
         var alive = 0
         var parked = 0
         var limit = Int.max
+        var mostPerHost = Int.max
+        var hosts: [SocketAddress: Int] = [:]
         var closedPlaces: [Int] = []
         var ending: Int?
     }
@@ -109,9 +111,23 @@ final class RecordingOwner: LoopOwner {
 
     func connectionClosed() { state.withLock { $0.alive -= 1 } }
 
-    func hostConnected(_ host: SocketAddress) -> Bool { true }
+    /// The number of connections of a host that is allowed.
+    var mostPerHost: Int {
+        get { state.withLock { $0.mostPerHost } }
+        set { state.withLock { $0.mostPerHost = newValue } }
+    }
 
-    func hostDisconnected(_ host: SocketAddress) {}
+    func hostConnected(_ host: SocketAddress) -> Bool {
+        state.withLock { state in
+            guard state.hosts[host, default: 0] < state.mostPerHost else { return false }
+            state.hosts[host, default: 0] += 1
+            return true
+        }
+    }
+
+    func hostDisconnected(_ host: SocketAddress) {
+        state.withLock { $0.hosts[host, default: 0] -= 1 }
+    }
 
     var hasRoom: Bool { state.withLock { $0.alive < $0.limit - $0.parked } }
 }

@@ -19,7 +19,7 @@ final class SecuredStage {
     func accept() throws -> (token: Token, requests: [Stage.Request]) {
         stage.owner.connectionAdded()
         var stream = try stage.makeStream()
-        stream.isSecured = true
+        stream.layers = .secured
         let requests = stage.turn(message: .adopt(stream, listener: 0, host: nil))
         guard case .attach(stream.descriptor, let token) = requests.first else {
             throw Stage.Unexpected(requests: requests)
