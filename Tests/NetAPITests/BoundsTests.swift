@@ -98,24 +98,29 @@ import Testing
         #expect(peak.value <= 256 << 10 + 20_000)
     }
 
-    @Test("the connection pauses reading while the peer does not read", arguments: Setup.receiving)
-    func readingPausesByItselfWhileThePeerDoesNotRead(_ setup: Setup) throws {
-        let taken = Shared(0)
-        let handler = TestHandler(traffic: { connection in
-            let count = connection.buffered
-            taken.update { $0 += count }
-            return try TestHandler.echo(connection)
-        })
-        try withServer(setup, handler, options: marks(setup, high: 65_536, low: 16_384)) { server in
-            var flows = [Flow(try server.connect(receiveBuffer: 4096), stream: 1, length: 64 << 20)]
-            try Exchange.push(&flows, untilQuietFor: .milliseconds(300))
-            let before = taken.value
-            #expect(before < 64 << 20)
-            pause(.milliseconds(200))
-            #expect(taken.value == before, "bytes were delivered above the mark")
-            flows = flows.map { $0.cutHere() }
-            try Exchange.run(&flows)
-            #expect(taken.value == flows[0].sent)
+    @Test("the connection pauses reading while the peer does not read")
+    func readingPausesByItselfWhileThePeerDoesNotRead() async {
+        await sideBySide(Setup.receiving) { setup in
+            let taken = Shared(0)
+            let handler = TestHandler(traffic: { connection in
+                let count = connection.buffered
+                taken.update { $0 += count }
+                return try TestHandler.echo(connection)
+            })
+            try withServer(setup, handler, options: marks(setup, high: 65_536, low: 16_384)) {
+                server in
+                var flows = [
+                    Flow(try server.connect(receiveBuffer: 4096), stream: 1, length: 64 << 20)
+                ]
+                try Exchange.push(&flows, untilQuietFor: .milliseconds(300))
+                let before = taken.value
+                #expect(before < 64 << 20)
+                pause(.milliseconds(200))
+                #expect(taken.value == before, "bytes were delivered above the mark")
+                flows = flows.map { $0.cutHere() }
+                try Exchange.run(&flows)
+                #expect(taken.value == flows[0].sent)
+            }
         }
     }
 

@@ -9,22 +9,24 @@ import Testing
     /// client reads after that.
     @Test(
         "a proxy delivers an early answer whole before the reset",
-        arguments: Setup.receiving, [100_000, 6 << 20])
-    func anEarlyAnswerArrivesWholeBeforeTheReset(_ setup: Setup, size: Int) throws {
-        let pattern = Pattern(stream: size)
-        let upstream = try RawListener()
-        try withPipes(setup, to: upstream.address) { proxy, _ in
-            let (client, far) = try connectThrough(proxy, upstream)
-            try client.fill(Pattern(stream: 9))
-            let taken = try answer(pattern, size, from: far, to: client)
-            // Unread input makes the close a reset.
-            far.close()
-            // The test cannot observe that the proxy has seen the reset.
-            pause(.milliseconds(50))
-            try client.receive(pattern, exactly: size - taken, from: taken)
-            #expect(try client.receiveEnd().isReset)
-            client.close()
-            try proxy.waitUntilEmpty()
+        arguments: [100_000, 6 << 20])
+    func anEarlyAnswerArrivesWholeBeforeTheReset(size: Int) async {
+        await sideBySide(Setup.receiving) { setup in
+            let pattern = Pattern(stream: size)
+            let upstream = try RawListener()
+            try withPipes(setup, to: upstream.address) { proxy, _ in
+                let (client, far) = try connectThrough(proxy, upstream)
+                try client.fill(Pattern(stream: 9))
+                let taken = try answer(pattern, size, from: far, to: client)
+                // Unread input makes the close a reset.
+                far.close()
+                // The test cannot observe that the proxy has seen the reset.
+                pause(.milliseconds(50))
+                try client.receive(pattern, exactly: size - taken, from: taken)
+                #expect(try client.receiveEnd().isReset)
+                client.close()
+                try proxy.waitUntilEmpty()
+            }
         }
     }
 

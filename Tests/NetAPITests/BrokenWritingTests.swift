@@ -45,23 +45,25 @@ import Testing
     /// With a slow handler much of the answer is still in the kernel when the reset comes.
     @Test(
         "an early answer is delivered whole before the reset",
-        arguments: Setup.receiving, [false, true])
-    func anEarlyAnswerIsShownWhole(_ setup: Setup, toASlowHandler: Bool) throws {
-        let size = 4_000_000
-        let (taken, ends) = (PerConnection(0), Shared<[String]>([]))
-        let upstream = try RawListener()
-        let handler = uploading(taken, ends, slowly: toASlowHandler)
-        let rounds = toASlowHandler ? 4 : 20
-        try withClient(setup, handler) { client in
-            for round in 1...rounds {
-                client.connect(to: upstream.address) { _ in }
-                let far = try upstream.accept()
-                try far.wait(for: POLLIN, Deadline(), "the upload")
-                try far.sendAndReset(Self.pattern.bytes(size))
-                try eventually("it closed") { ends.value.count == round }
+        arguments: [false, true])
+    func anEarlyAnswerIsShownWhole(toASlowHandler: Bool) async {
+        await sideBySide(Setup.receiving) { setup in
+            let size = 4_000_000
+            let (taken, ends) = (PerConnection(0), Shared<[String]>([]))
+            let upstream = try RawListener()
+            let handler = uploading(taken, ends, slowly: toASlowHandler)
+            let rounds = toASlowHandler ? 4 : 20
+            try withClient(setup, handler) { client in
+                for round in 1...rounds {
+                    client.connect(to: upstream.address) { _ in }
+                    let far = try upstream.accept()
+                    try far.wait(for: POLLIN, Deadline(), "the upload")
+                    try far.sendAndReset(Self.pattern.bytes(size))
+                    try eventually("it closed") { ends.value.count == round }
+                }
             }
+            #expect(ends.value == Array(repeating: "\(size), reset", count: rounds))
         }
-        #expect(ends.value == Array(repeating: "\(size), reset", count: rounds))
     }
 
     /// The loop sees the answer and the reset in the same turn.

@@ -91,26 +91,26 @@ import Testing
         }
     }
 
-    @Test(
-        "a large reply that ends at a random moment contains only its own bytes",
-        arguments: Setup.all)
-    func closingAtARandomMomentOfALargeReplyNeverLeaksMemoryOfOthers(_ setup: Setup) throws {
-        let pattern = Pattern(stream: 99)
-        let handler = TestHandler(traffic: { connection in
-            let delay = connection.nextInteger(as: UInt8.self) ?? 0
-            connection.write(pattern.bytes(1 << 20))
-            connection.schedule(after: .microseconds(Int(delay) * 20)) { connection in
-                if delay % 2 == 0 { connection.abort() } else { connection.close() }
-            }
-            return .none
-        })
-        try withServer(setup, handler) { server in
-            for number in 0..<300 {
-                let client = try server.connect(receiveBuffer: 8192)
-                try client.send([UInt8(number % 256)])
-                pause(.microseconds(500))
-                let (count, end) = try client.receiveUntilEnd(pattern)
-                #expect(count == 1 << 20 || end.isReset)
+    @Test("a large reply that ends at a random moment contains only its own bytes")
+    func closingAtARandomMomentOfALargeReplyNeverLeaksMemoryOfOthers() async {
+        await sideBySide(Setup.all) { setup in
+            let pattern = Pattern(stream: 99)
+            let handler = TestHandler(traffic: { connection in
+                let delay = connection.nextInteger(as: UInt8.self) ?? 0
+                connection.write(pattern.bytes(1 << 20))
+                connection.schedule(after: .microseconds(Int(delay) * 20)) { connection in
+                    if delay % 2 == 0 { connection.abort() } else { connection.close() }
+                }
+                return .none
+            })
+            try withServer(setup, handler) { server in
+                for number in 0..<300 {
+                    let client = try server.connect(receiveBuffer: 8192)
+                    try client.send([UInt8(number % 256)])
+                    pause(.microseconds(500))
+                    let (count, end) = try client.receiveUntilEnd(pattern)
+                    #expect(count == 1 << 20 || end.isReset)
+                }
             }
         }
     }

@@ -5,46 +5,46 @@ import NetAPI
 import Testing
 
 @Suite struct DrainTests {
-    @Test(
-        "a stop during streams returns all bytes that were read, and then a clean end",
-        arguments: Setup.all)
-    func clientsInTheMiddleOfStreamsGetBackAllThatWasTakenAndACleanEnd(_ setup: Setup) throws {
-        let taken = PerConnection(0)
-        let totals = Shared<[String: Int]>([:])
-        let handler = TestHandler(
-            traffic: { connection in
-                connection[taken] += connection.buffered
-                return try TestHandler.echo(connection)
-            },
-            close: { connection, _ in
-                let (name, count) = ("\(connection.remoteAddress)", connection[taken])
-                totals.update { $0[name] = count }
-                return .none
-            })
-        let server = try Server(handler, listen: anyPort, options: setup.options())
-        try serve(server) { server in
-            var flows = try (0..<8).map { index in
-                var flow = Flow(try server.connect(), stream: index, length: 1 << 40)
-                flow.mayEndEarly = true
-                flow.chunks = 100...30_000
-                return flow
+    @Test("a stop during streams returns all bytes that were read, and then a clean end")
+    func clientsInTheMiddleOfStreamsGetBackAllThatWasTakenAndACleanEnd() async {
+        await sideBySide(Setup.all) { setup in
+            let taken = PerConnection(0)
+            let totals = Shared<[String: Int]>([:])
+            let handler = TestHandler(
+                traffic: { connection in
+                    connection[taken] += connection.buffered
+                    return try TestHandler.echo(connection)
+                },
+                close: { connection, _ in
+                    let (name, count) = ("\(connection.remoteAddress)", connection[taken])
+                    totals.update { $0[name] = count }
+                    return .none
+                })
+            let server = try Server(handler, listen: anyPort, options: setup.options())
+            try serve(server) { server in
+                var flows = try (0..<8).map { index in
+                    var flow = Flow(try server.connect(), stream: index, length: 1 << 40)
+                    flow.mayEndEarly = true
+                    flow.chunks = 100...30_000
+                    return flow
+                }
+                let names = try flows.map { try $0.client.localText }
+                let stopper = Worker {
+                    pause(.milliseconds(200))
+                    server.server.stop(within: .seconds(1))
+                }
+                try Exchange.run(&flows)
+                for (flow, name) in zip(flows, names) {
+                    #expect(flow.end == .clean)
+                    #expect(flow.received > 0)
+                    flow.client.close()
+                    try eventually("onClose of \(name)") { totals.value[name] != nil }
+                    #expect(flow.received == totals.value[name])
+                }
+                try stopper.join("Server.stop")
             }
-            let names = try flows.map { try $0.client.localText }
-            let stopper = Worker {
-                pause(.milliseconds(200))
-                server.server.stop(within: .seconds(1))
-            }
-            try Exchange.run(&flows)
-            for (flow, name) in zip(flows, names) {
-                #expect(flow.end == .clean)
-                #expect(flow.received > 0)
-                flow.client.close()
-                try eventually("onClose of \(name)") { totals.value[name] != nil }
-                #expect(flow.received == totals.value[name])
-            }
-            try stopper.join("Server.stop")
+            handler.log.checkLives()
         }
-        handler.log.checkLives()
     }
 
     @Test("a stop during an answer delivers the whole answer and a clean end", arguments: Setup.all)
@@ -96,52 +96,56 @@ import Testing
 
     /// Silence does not count while the loop does not receive. There are more requests than a ring
     /// has buffers, so some are received only after others were answered, slowly.
-    @Test("a stop answers requests that wait behind slow ones", arguments: Setup.all)
-    func requestsThatWaitForSlowOnesAreAnswered(_ setup: Setup) throws {
-        let isBlocked = Shared(0)
-        let handler = TestHandler(traffic: { connection in
-            guard connection.bytes.equals("block") else {
-                pause(.milliseconds(5))
-                return try TestHandler.echo(connection)
+    @Test("a stop answers requests that wait behind slow ones")
+    func requestsThatWaitForSlowOnesAreAnswered() async {
+        await sideBySide(Setup.all) { setup in
+            let isBlocked = Shared(0)
+            let handler = TestHandler(traffic: { connection in
+                guard connection.bytes.equals("block") else {
+                    pause(.milliseconds(5))
+                    return try TestHandler.echo(connection)
+                }
+                connection.discardAll()
+                isBlocked.update { $0 += 1 }
+                pause(.milliseconds(300))
+                return .none
+            })
+            try withServer(setup, handler) { server in
+                let blockers = try (0..<setup.loops).map { _ in try server.connect() }
+                try handler.log.waitFor(.open, count: setup.loops)
+                let clients = try (0..<80 * setup.loops).map { _ in try server.connect() }
+                try handler.log.waitFor(.open, count: clients.count + setup.loops)
+                for blocker in blockers { try blocker.send("block") }
+                try eventually("all loops blocked") { isBlocked.value == setup.loops }
+                for client in clients { try client.send("hello") }
+                // Half of it is for connections with requests, on a machine that may be slow.
+                server.server.requestStop(within: patience * 8)
+                let answers = try clients.map { client in
+                    defer { client.close() }
+                    return try client.receiveTextUntilEnd().text
+                }
+                #expect(answers.count { $0 == "hello" } == clients.count)
             }
-            connection.discardAll()
-            isBlocked.update { $0 += 1 }
-            pause(.milliseconds(300))
-            return .none
-        })
-        try withServer(setup, handler) { server in
-            let blockers = try (0..<setup.loops).map { _ in try server.connect() }
-            try handler.log.waitFor(.open, count: setup.loops)
-            let clients = try (0..<80 * setup.loops).map { _ in try server.connect() }
-            try handler.log.waitFor(.open, count: clients.count + setup.loops)
-            for blocker in blockers { try blocker.send("block") }
-            try eventually("all loops blocked") { isBlocked.value == setup.loops }
-            for client in clients { try client.send("hello") }
-            // Half of it is for connections with requests, on a machine that may be slow.
-            server.server.requestStop(within: patience * 8)
-            let answers = try clients.map { client in
-                defer { client.close() }
-                return try client.receiveTextUntilEnd().text
-            }
-            #expect(answers.count { $0 == "hello" } == clients.count)
         }
     }
 
-    @Test("a stop closes silent clients in the backlog with a clean end", arguments: Setup.all)
-    func silentClientsInTheBacklogGetACleanEnd(_ setup: Setup) throws {
-        for _ in 0..<10 {
-            let handler = TestHandler()
-            let server = try Server(handler, listen: anyPort, options: setup.options())
-            try bounded("Server.start") { try server.start() }
-            let clients = try (0..<20).map { _ in try TestClient(to: server.boundAddresses[0]) }
-            server.requestStop()
-            for client in clients {
-                #expect(try client.receiveEnd() == .clean)
-                client.close()
+    @Test("a stop closes silent clients in the backlog with a clean end")
+    func silentClientsInTheBacklogGetACleanEnd() async {
+        await sideBySide(Setup.all) { setup in
+            for _ in 0..<10 {
+                let handler = TestHandler()
+                let server = try Server(handler, listen: anyPort, options: setup.options())
+                try bounded("Server.start") { try server.start() }
+                let clients = try (0..<20).map { _ in try TestClient(to: server.boundAddresses[0]) }
+                server.requestStop()
+                for client in clients {
+                    #expect(try client.receiveEnd() == .clean)
+                    client.close()
+                }
+                try bounded("Server.stop") { server.stop() }
+                #expect(handler.log.count(.close) == 20)
+                handler.log.checkLives()
             }
-            try bounded("Server.stop") { server.stop() }
-            #expect(handler.log.count(.close) == 20)
-            handler.log.checkLives()
         }
     }
 

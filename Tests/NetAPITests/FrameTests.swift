@@ -38,9 +38,11 @@ import Testing
 
     @Test(
         "frames of every length width and byte order are read and written",
-        arguments: Setup.all, codecs)
-    func framesAreTakenOutAndPutIn(_ setup: Setup, _ codec: Codec) throws {
-        try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
+        arguments: codecs)
+    func framesAreTakenOutAndPutIn(_ codec: Codec) async {
+        await sideBySide(Setup.all) { setup in
+            try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
+        }
     }
 
     /// The size of a frame, and the frames in a batch.

@@ -13,18 +13,20 @@ import Testing
 
     @Test(
         "an echo of 12 MiB to a client that reads late arrives whole",
-        arguments: Setup.receiving, caps)
-    func anEchoOfTwelveMiBComesBackWhole(_ setup: Setup, _ cap: Int) throws {
-        let handler = TestHandler()
-        try withServer(setup, handler, options: capped(setup, cap)) { server in
-            var flows = [Flow(try server.connect(), stream: 1, length: 12 << 20)]
-            try Exchange.push(&flows, untilQuietFor: .milliseconds(500))
-            try Exchange.run(&flows)
-            #expect(server.server.statistics.overflowCloses == 0)
-            flows[0].client.close()
-            try handler.log.waitFor(.close)
+        arguments: caps)
+    func anEchoOfTwelveMiBComesBackWhole(_ cap: Int) async {
+        await sideBySide(Setup.receiving) { setup in
+            let handler = TestHandler()
+            try withServer(setup, handler, options: capped(setup, cap)) { server in
+                var flows = [Flow(try server.connect(), stream: 1, length: 12 << 20)]
+                try Exchange.push(&flows, untilQuietFor: .milliseconds(500))
+                try Exchange.run(&flows)
+                #expect(server.server.statistics.overflowCloses == 0)
+                flows[0].client.close()
+                try handler.log.waitFor(.close)
+            }
+            #expect(handler.log.reasons == ["peer"])
         }
-        #expect(handler.log.reasons == ["peer"])
     }
 
     /// The callbacks in which a handler reads its requests.
@@ -39,29 +41,29 @@ import Testing
     /// peer reads its answers, and leaves the others unread.
     @Test(
         "unread pipelined requests stay bounded while the client does not read, and none is lost",
-        arguments: Setup.receiving, Serving.allCases)
-    func aPipelineIsLeftUnreadWhileItsAnswersAreAndNothingIsLost(
-        _ setup: Setup, _ serving: Serving
-    ) throws {
-        let peak = Shared(0)
-        let serve: TestHandler.OnConnection = { connection in
-            while connection.isWritable, let request = connection.next(Self.request) {
-                for _ in 0..<32 { connection.write(request) }
+        arguments: Serving.allCases)
+    func aPipelineIsLeftUnreadWhileItsAnswersAreAndNothingIsLost(_ serving: Serving) async {
+        await sideBySide(Setup.receiving) { setup in
+            let peak = Shared(0)
+            let serve: TestHandler.OnConnection = { connection in
+                while connection.isWritable, let request = connection.next(Self.request) {
+                    for _ in 0..<32 { connection.write(request) }
+                }
+                let unread = connection.buffered
+                peak.update { $0 = max($0, unread) }
+                return .none
             }
-            let unread = connection.buffered
-            peak.update { $0 = max($0, unread) }
-            return .none
+            let handler = TestHandler(
+                traffic: serve, writable: serving == .inOnTraffic ? TestHandler.ignore : serve)
+            try withServer(setup, handler, options: capped(setup, 16_384)) { server in
+                let client = try server.connect(receiveBuffer: 16_384)
+                try askAndReadLate(client, count: 10_000)
+                #expect(server.server.statistics.overflowCloses == 0)
+            }
+            #expect(!handler.log.reasons.contains("inboundOverflow"))
+            // One receive: a byte less than its limit, and then one full buffer.
+            #expect(peak.value <= 16_384 + 2 * 131_072, "\(peak.value) bytes were left unread")
         }
-        let handler = TestHandler(
-            traffic: serve, writable: serving == .inOnTraffic ? TestHandler.ignore : serve)
-        try withServer(setup, handler, options: capped(setup, 16_384)) { server in
-            let client = try server.connect(receiveBuffer: 16_384)
-            try askAndReadLate(client, count: 10_000)
-            #expect(server.server.statistics.overflowCloses == 0)
-        }
-        #expect(!handler.log.reasons.contains("inboundOverflow"))
-        // One receive: a byte less than its limit, and then one full buffer.
-        #expect(peak.value <= 16_384 + 2 * 131_072, "\(peak.value) bytes were left unread")
     }
 
     /// Reads when the socket accepts no more bytes. A handler that serves only in `onTraffic` may

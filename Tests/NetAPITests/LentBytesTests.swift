@@ -10,24 +10,27 @@ import Testing
 @Suite struct LentBytesTests {
     @Test(
         "lent bytes stay unchanged during every call in the callback",
-        arguments: Setup.all, LentBytes.Call.allCases)
-    func lentBytesStayAsTheyAreDuring(_ setup: Setup, _ call: LentBytes.Call) throws {
-        let results = LentBytes.Results()
-        let server = try Server(listen: anyPort, options: setup.options()) {
-            LentBytes(call: call, results: results)
-        }
-        try serve(server) { server in
-            for taking in LentBytes.Taking.allCases {
-                for memory in LentBytes.Memory.allCases {
-                    let buddies = try connectBuddies(server, 2 * setup.loops, results)
-                    try provoke(server, taking, memory, results)
-                    for buddy in buddies { buddy.close() }
+        arguments: LentBytes.Call.allCases)
+    func lentBytesStayAsTheyAreDuring(_ call: LentBytes.Call) async {
+        await sideBySide(Setup.all) { setup in
+            let results = LentBytes.Results()
+            let server = try Server(listen: anyPort, options: setup.options()) {
+                LentBytes(call: call, results: results)
+            }
+            try serve(server) { server in
+                for taking in LentBytes.Taking.allCases {
+                    for memory in LentBytes.Memory.allCases {
+                        let buddies = try connectBuddies(server, 2 * setup.loops, results)
+                        try provoke(server, taking, memory, results)
+                        for buddy in buddies { buddy.close() }
+                    }
                 }
             }
+            #expect(results.complaints.value == [])
+            #expect(
+                results.done.value == LentBytes.Taking.allCases.count
+                    * LentBytes.Memory.allCases.count)
         }
-        #expect(results.complaints.value == [])
-        #expect(
-            results.done.value == LentBytes.Taking.allCases.count * LentBytes.Memory.allCases.count)
     }
 
     /// Connects clients with unread bytes to each loop, for calls on another connection.

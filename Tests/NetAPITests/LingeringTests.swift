@@ -13,28 +13,32 @@ import Testing
     /// `gap` is in milliseconds.
     @Test(
         "a lingering peer that sends single bytes is disconnected after a bounded time",
-        arguments: Setup.receiving, [5, 50])
-    func aPeerThatDripsIsCutOff(_ setup: Setup, gap: Int) throws {
-        let linger = 200
-        let options = setup.options { $0.timeouts.linger = .milliseconds(linger) }
-        let handler = TestHandler(traffic: Self.replyAndClose)
-        try withServer(setup, handler, options: options) { server in
-            let client = try server.connect()
-            try client.send("x")
-            #expect(try client.receiveText(exactly: 3) == "bye")
-            try handler.log.waitFor(.close)
-            let deadline = Deadline()
-            var drips = 0
-            while (try? client.send([0])) != nil {
-                drips += 1
-                try deadline.check("an end of the sending, after \(drips) bytes")
-                pause(.milliseconds(gap))
+        arguments: [5, 50])
+    func aPeerThatDripsIsCutOff(gap: Int) async {
+        await sideBySide(Setup.receiving) { setup in
+            let linger = 200
+            let options = setup.options { $0.timeouts.linger = .milliseconds(linger) }
+            let handler = TestHandler(traffic: Self.replyAndClose)
+            try withServer(setup, handler, options: options) { server in
+                let client = try server.connect()
+                try client.send("x")
+                #expect(try client.receiveText(exactly: 3) == "bye")
+                try handler.log.waitFor(.close)
+                let deadline = Deadline()
+                var drips = 0
+                while (try? client.send([0])) != nil {
+                    drips += 1
+                    try deadline.check("an end of the sending, after \(drips) bytes")
+                    pause(.milliseconds(gap))
+                }
+                // Twice the linger time, and much more for a machine that is busy.
+                #expect(drips <= 10 * linger / gap)
+                try eventually("the socket is let go of") {
+                    server.server.statistics.lingering == 0
+                }
             }
-            // Twice the linger time, and much more for a machine that is busy.
-            #expect(drips <= 10 * linger / gap)
-            try eventually("the socket is let go of") { server.server.statistics.lingering == 0 }
+            #expect(handler.log.count(.traffic) == 1)
         }
-        #expect(handler.log.count(.traffic) == 1)
     }
 
     @Test("onClose and the connection count do not wait for the peer", arguments: Setup.receiving)

@@ -130,25 +130,27 @@ import Testing
         }
     }
 
-    @Test("an earlier address that answers late still wins", arguments: Setup.all)
-    func anEarlierAttemptGoesOn(_ setup: Setup) throws {
-        try Self.withEcho(setup) { port in
-            let slow = try FullBacklog(at: .tcp("127.0.0.2", port: port))
-            let silent = try FullBacklog(at: .tcp("127.0.0.3", port: port))
-            let resolver = TestResolver(["127.0.0.2", "127.0.0.3"])
-            try Self.withClient(setup, resolver, delay: .milliseconds(20)) { client in
-                let told = Shared<String?>(nil)
-                client.connect(to: Self.host(port), timeout: patience) { result in
-                    told.value = word { "\(try result.get().remoteAddress)" }
+    @Test("an earlier address that answers late still wins")
+    func anEarlierAttemptGoesOn() async {
+        await sideBySide(Setup.all) { setup in
+            try Self.withEcho(setup) { port in
+                let slow = try FullBacklog(at: .tcp("127.0.0.2", port: port))
+                let silent = try FullBacklog(at: .tcp("127.0.0.3", port: port))
+                let resolver = TestResolver(["127.0.0.2", "127.0.0.3"])
+                try Self.withClient(setup, resolver, delay: .milliseconds(20)) { client in
+                    let told = Shared<String?>(nil)
+                    client.connect(to: Self.host(port), timeout: patience) { result in
+                        told.value = word { "\(try result.get().remoteAddress)" }
+                    }
+                    try eventually("both are tried") { client.connectionCount == 2 }
+                    pause(.milliseconds(60))
+                    slow.drain()
+                    try eventually("the answer") { told.value != nil }
+                    #expect(told.value == "tcp://127.0.0.2:\(port)")
+                    try eventually("the loser is gone") { client.connectionCount == 1 }
                 }
-                try eventually("both are tried") { client.connectionCount == 2 }
-                pause(.milliseconds(60))
-                slow.drain()
-                try eventually("the answer") { told.value != nil }
-                #expect(told.value == "tcp://127.0.0.2:\(port)")
-                try eventually("the loser is gone") { client.connectionCount == 1 }
+                withExtendedLifetime(silent) {}
             }
-            withExtendedLifetime(silent) {}
         }
     }
 

@@ -52,21 +52,23 @@ import Testing
     }
 
     /// Reading pauses because of the server's own work, which does not count against the peer.
-    @Test("a pause at the job limit does not count toward the read timeout", arguments: Setup.all)
-    func aPauseIsNoReadTimeout(_ setup: Setup) throws {
-        let options = allowing(setup, 2).with { $0.timeouts.read = .milliseconds(200) }
-        let unfinished = Unfinished()
-        let gate = Gate()
-        defer { gate.open() }
-        let handler = unfinished.handler { gate.wait() }
-        try withServer(setup, handler, options: options) { server in
-            let client = try server.connect()
-            try client.send("a\nb\nc\nd\n")
-            try eventually("it is paused") { server.server.statistics.offloadPauses >= 1 }
-            #expect(try client.staysSilent(for: .milliseconds(600)))
-            gate.open()
-            #expect(handler.log.count(.close) == 0)
-            #expect(try client.receiveText(exactly: 8) == "a\nb\nc\nd\n")
+    @Test("a pause at the job limit does not count toward the read timeout")
+    func aPauseIsNoReadTimeout() async {
+        await sideBySide(Setup.all) { setup in
+            let options = allowing(setup, 2).with { $0.timeouts.read = .milliseconds(200) }
+            let unfinished = Unfinished()
+            let gate = Gate()
+            defer { gate.open() }
+            let handler = unfinished.handler { gate.wait() }
+            try withServer(setup, handler, options: options) { server in
+                let client = try server.connect()
+                try client.send("a\nb\nc\nd\n")
+                try eventually("it is paused") { server.server.statistics.offloadPauses >= 1 }
+                #expect(try client.staysSilent(for: .milliseconds(600)))
+                gate.open()
+                #expect(handler.log.count(.close) == 0)
+                #expect(try client.receiveText(exactly: 8) == "a\nb\nc\nd\n")
+            }
         }
     }
 

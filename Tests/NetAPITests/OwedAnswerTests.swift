@@ -74,23 +74,25 @@ import Testing
     }
 
     /// The peer waits for the server, so its silence does not count.
-    @Test("the idle timeout does not count while the server works", arguments: Setup.all)
-    func idleDoesNotCountWhileTheServerWorks(_ setup: Setup) throws {
-        let options = setup.options { $0.timeouts.idle = .milliseconds(200) }
-        let handler = offloading(.milliseconds(600))
-        try withServer(setup, handler, options: options) { server in
-            let client = try server.connect()
-            try client.send("hello\n")
-            #expect(try client.receiveText(exactly: 6) == "HELLO\n")
-            // After the answer it counts again.
-            let time = try elapsed {
-                let end = try client.receiveEnd()
-                #expect(end == .clean)
+    @Test("the idle timeout does not count while the server works")
+    func idleDoesNotCountWhileTheServerWorks() async {
+        await sideBySide(Setup.all) { setup in
+            let options = setup.options { $0.timeouts.idle = .milliseconds(200) }
+            let handler = offloading(.milliseconds(600))
+            try withServer(setup, handler, options: options) { server in
+                let client = try server.connect()
+                try client.send("hello\n")
+                #expect(try client.receiveText(exactly: 6) == "HELLO\n")
+                // After the answer it counts again.
+                let time = try elapsed {
+                    let end = try client.receiveEnd()
+                    #expect(end == .clean)
+                }
+                #expect(time < .seconds(5), "\(time)")
+                client.close()
+                try handler.log.waitFor(.close)
             }
-            #expect(time < .seconds(5), "\(time)")
-            client.close()
-            try handler.log.waitFor(.close)
+            #expect(handler.log.reasons == ["timeout"])
         }
-        #expect(handler.log.reasons == ["timeout"])
     }
 }

@@ -61,21 +61,23 @@ import Testing
 
     @Test(
         "an answer that the handler forwards arrives complete after the upstream resets",
-        arguments: Setup.receiving, [false, true])
-    func anAnswerPassedOnByHandSurvivesItsReset(_ setup: Setup, behindAnUpload: Bool) throws {
-        let size = 6 << 20
-        let pattern = Pattern(stream: 19)
-        let upstream = try RawListener()
-        try withServer(setup, byHand(to: upstream.address)) { proxy in
-            let (client, far) = try connectThrough(proxy, upstream)
-            if behindAnUpload { try client.fill(Pattern(stream: 9)) }
-            let taken = try answer(pattern, size, from: far, to: client)
-            far.reset()
-            // The test cannot observe that the proxy has seen the reset.
-            pause(.milliseconds(50))
-            try client.receive(pattern, exactly: size - taken, from: taken)
-            client.close()
-            try proxy.waitUntilEmpty()
+        arguments: [false, true])
+    func anAnswerPassedOnByHandSurvivesItsReset(behindAnUpload: Bool) async {
+        await sideBySide(Setup.receiving) { setup in
+            let size = 6 << 20
+            let pattern = Pattern(stream: 19)
+            let upstream = try RawListener()
+            try withServer(setup, byHand(to: upstream.address)) { proxy in
+                let (client, far) = try connectThrough(proxy, upstream)
+                if behindAnUpload { try client.fill(Pattern(stream: 9)) }
+                let taken = try answer(pattern, size, from: far, to: client)
+                far.reset()
+                // The test cannot observe that the proxy has seen the reset.
+                pause(.milliseconds(50))
+                try client.receive(pattern, exactly: size - taken, from: taken)
+                client.close()
+                try proxy.waitUntilEmpty()
+            }
         }
     }
 }

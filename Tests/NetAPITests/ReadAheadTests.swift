@@ -51,78 +51,80 @@ import Testing
         }
     }
 
-    @Test(
-        "an accepted connection with readsWhileCongested is read while its output waits",
-        arguments: Setup.receiving)
-    func anAcceptedConnectionThatIsToldToGoesOnBeingRead(_ setup: Setup) throws {
-        try counted(setup, reads: true) { client, counts, server in
-            #expect(counts.isDefault.value == false)
-            try client.send([UInt8](repeating: 2, count: Self.sent))
-            try eventually("all is read") { counts.bytes == Self.sent }
-            #expect(server.server.statistics.bytesOut < Self.owed)
-            #expect(server.server.statistics.readPauses == 0)
-            let waiting = Shared(0)
-            counts.handles.value[0].execute { connection in
-                #expect(!connection.isWritable && connection.readsWhileCongested)
-                let count = connection.outboundBuffered
-                waiting.value = count
+    @Test("an accepted connection with readsWhileCongested is read while its output waits")
+    func anAcceptedConnectionThatIsToldToGoesOnBeingRead() async {
+        await sideBySide(Setup.receiving) { setup in
+            try counted(setup, reads: true) { client, counts, server in
+                #expect(counts.isDefault.value == false)
+                try client.send([UInt8](repeating: 2, count: Self.sent))
+                try eventually("all is read") { counts.bytes == Self.sent }
+                #expect(server.server.statistics.bytesOut < Self.owed)
+                #expect(server.server.statistics.readPauses == 0)
+                let waiting = Shared(0)
+                counts.handles.value[0].execute { connection in
+                    #expect(!connection.isWritable && connection.readsWhileCongested)
+                    let count = connection.outboundBuffered
+                    waiting.value = count
+                }
+                try eventually("somebody looks") { waiting.value > 0 }
+                #expect(waiting.value > 1 << 20)
+                #expect(try client.receive(exactly: Self.owed).allSatisfy { $0 == 1 })
             }
-            try eventually("somebody looks") { waiting.value > 0 }
-            #expect(waiting.value > 1 << 20)
-            #expect(try client.receive(exactly: Self.owed).allSatisfy { $0 == 1 })
         }
     }
 
     @Test(
         "other accepted connections pause reading until the peer has read the output",
-        arguments: Setup.receiving, [nil, false])
-    func othersRestUntilTheirPeerHasCaughtUp(_ setup: Setup, _ reads: Bool?) throws {
-        try counted(setup, reads: reads) { client, counts, server in
-            let sent = try client.push(
-                [UInt8](repeating: 2, count: Self.sent), untilQuietFor: .milliseconds(300))
-            let before = counts.bytes
-            pause(.milliseconds(100))
-            #expect(counts.bytes == before)
-            #expect(before <= 512 << 10, "\(before) bytes were read")
-            #expect(server.server.statistics.readPauses >= 1)
-            _ = try client.receive(exactly: Self.owed)
-            try eventually("all is read") { counts.bytes == sent }
-        }
-    }
-
-    @Test(
-        "readsWhileCongested may be turned on while reading is paused",
-        arguments: Setup.receiving)
-    func itMayBeTurnedOnWhileReadingRests(_ setup: Setup) throws {
-        try counted(setup, reads: false) { client, counts, _ in
-            let sent = try client.push(
-                [UInt8](repeating: 2, count: Self.sent), untilQuietFor: .milliseconds(300))
-            #expect(counts.bytes < sent)
-            counts.handles.value[0].execute { $0.readsWhileCongested = true }
-            try eventually("all is read") { counts.bytes == sent }
-            try client.send("more")
-            try eventually("more is read") { counts.bytes == sent + 4 }
-        }
-    }
-
-    @Test(
-        "readsWhileCongested may be turned off while much output is unsent",
-        arguments: Setup.receiving)
-    func itMayBeTurnedOffWhileMuchIsUnsent(_ setup: Setup) throws {
-        try counted(setup, reads: true) { client, counts, _ in
-            try client.send("first")
-            try eventually("it is read") { counts.bytes == 5 }
-            let isOff = Shared(false)
-            counts.handles.value[0].execute { connection in
-                connection.readsWhileCongested = false
-                isOff.value = true
+        arguments: [nil, false])
+    func othersRestUntilTheirPeerHasCaughtUp(_ reads: Bool?) async {
+        await sideBySide(Setup.receiving) { setup in
+            try counted(setup, reads: reads) { client, counts, server in
+                let sent = try client.push(
+                    [UInt8](repeating: 2, count: Self.sent), untilQuietFor: .milliseconds(300))
+                let before = counts.bytes
+                pause(.milliseconds(100))
+                #expect(counts.bytes == before)
+                #expect(before <= 512 << 10, "\(before) bytes were read")
+                #expect(server.server.statistics.readPauses >= 1)
+                _ = try client.receive(exactly: Self.owed)
+                try eventually("all is read") { counts.bytes == sent }
             }
-            try eventually("it is off") { isOff.value }
-            let sent = try client.push(
-                [UInt8](repeating: 2, count: Self.sent), untilQuietFor: .milliseconds(300))
-            #expect(counts.bytes <= 512 << 10, "\(counts.bytes) bytes were read")
-            _ = try client.receive(exactly: Self.owed)
-            try eventually("all is read") { counts.bytes == sent + 5 }
+        }
+    }
+
+    @Test("readsWhileCongested may be turned on while reading is paused")
+    func itMayBeTurnedOnWhileReadingRests() async {
+        await sideBySide(Setup.receiving) { setup in
+            try counted(setup, reads: false) { client, counts, _ in
+                let sent = try client.push(
+                    [UInt8](repeating: 2, count: Self.sent), untilQuietFor: .milliseconds(300))
+                #expect(counts.bytes < sent)
+                counts.handles.value[0].execute { $0.readsWhileCongested = true }
+                try eventually("all is read") { counts.bytes == sent }
+                try client.send("more")
+                try eventually("more is read") { counts.bytes == sent + 4 }
+            }
+        }
+    }
+
+    @Test("readsWhileCongested may be turned off while much output is unsent")
+    func itMayBeTurnedOffWhileMuchIsUnsent() async {
+        await sideBySide(Setup.receiving) { setup in
+            try counted(setup, reads: true) { client, counts, _ in
+                try client.send("first")
+                try eventually("it is read") { counts.bytes == 5 }
+                let isOff = Shared(false)
+                counts.handles.value[0].execute { connection in
+                    connection.readsWhileCongested = false
+                    isOff.value = true
+                }
+                try eventually("it is off") { isOff.value }
+                let sent = try client.push(
+                    [UInt8](repeating: 2, count: Self.sent), untilQuietFor: .milliseconds(300))
+                #expect(counts.bytes <= 512 << 10, "\(counts.bytes) bytes were read")
+                _ = try client.receive(exactly: Self.owed)
+                try eventually("all is read") { counts.bytes == sent + 5 }
+            }
         }
     }
 

@@ -6,9 +6,11 @@ import Testing
 @Suite struct ReadingTests {
     @Test(
         "every read call returns the same bytes for any split of the input",
-        arguments: Setup.all, takingApart)
-    func piecesAreTakenApart(_ setup: Setup, _ codec: Codec) throws {
-        try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
+        arguments: takingApart)
+    func piecesAreTakenApart(_ codec: Codec) async {
+        await sideBySide(Setup.all) { setup in
+            try withServer(setup, TestHandler(traffic: codec.traffic)) { try codec.check($0) }
+        }
     }
 
     @Test("lines and delimiters are found for any split of the input", arguments: Setup.all, lines)

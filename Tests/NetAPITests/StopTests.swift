@@ -174,18 +174,18 @@ import Testing
         return (server, handler, client)
     }
 
-    @Test(
-        "a peer that never reads does not delay a stop beyond its time limit",
-        arguments: Setup.all)
-    func aPeerThatNeverReadsDoesNotHoldUpAStopBeyondItsLimit(_ setup: Setup) throws {
-        let (server, handler, client) = try startedWithAPeerThatNeverReads(setup)
-        let time = try bounded("Server.stop") { elapsed { server.stop(within: .seconds(1)) } }
-        #expect(time < .seconds(3))
-        #expect(server.connectionCount == 0)
-        #expect(handler.log.count(.close) == 1)
-        let (bytes, end) = try client.receiveUntilEnd()
-        #expect(bytes.count < 32 << 20)
-        #expect(end.isReset, "what was cut off must not look complete")
+    @Test("a peer that never reads does not delay a stop beyond its time limit")
+    func aPeerThatNeverReadsDoesNotHoldUpAStopBeyondItsLimit() async {
+        await sideBySide(Setup.all) { setup in
+            let (server, handler, client) = try startedWithAPeerThatNeverReads(setup)
+            let time = try bounded("Server.stop") { elapsed { server.stop(within: .seconds(1)) } }
+            #expect(time < .seconds(3))
+            #expect(server.connectionCount == 0)
+            #expect(handler.log.count(.close) == 1)
+            let (bytes, end) = try client.receiveUntilEnd()
+            #expect(bytes.count < 32 << 20)
+            #expect(end.isReset, "what was cut off must not look complete")
+        }
     }
 
     /// In either order, and whether or not the drain has begun at the second stop.

@@ -27,21 +27,23 @@ import Testing
         }
     }
 
-    @Test("the idle timeout counts from the last byte", arguments: Setup.all)
-    func anIdleTimeoutCountsFromTheLastByte(_ setup: Setup) throws {
-        let options = setup.options { $0.timeouts.idle = .milliseconds(400) }
-        let handler = TestHandler()
-        try withServer(setup, handler, options: options) { server in
-            let client = try server.connect()
-            for _ in 0..<6 {
-                pause(.milliseconds(150))
-                #expect(try client.roundTrip("drop"))
+    @Test("the idle timeout counts from the last byte")
+    func anIdleTimeoutCountsFromTheLastByte() async {
+        await sideBySide(Setup.all) { setup in
+            let options = setup.options { $0.timeouts.idle = .milliseconds(400) }
+            let handler = TestHandler()
+            try withServer(setup, handler, options: options) { server in
+                let client = try server.connect()
+                for _ in 0..<6 {
+                    pause(.milliseconds(150))
+                    #expect(try client.roundTrip("drop"))
+                }
+                let time = try elapsed {
+                    let end = try client.receiveEnd()
+                    #expect(end == .clean)
+                }
+                #expect(time >= .milliseconds(350), "\(time)")
             }
-            let time = try elapsed {
-                let end = try client.receiveEnd()
-                #expect(end == .clean)
-            }
-            #expect(time >= .milliseconds(350), "\(time)")
         }
     }
 
@@ -87,35 +89,35 @@ import Testing
         }
     }
 
-    @Test(
-        "a write timeout closes a connection without progress and not a slow one",
-        arguments: Setup.all)
-    func aWriteTimeoutNeedsProgressNotSpeed(_ setup: Setup) throws {
-        let options = setup.options {
-            $0.timeouts.write = .milliseconds(400)
-            $0.timeouts.close = .milliseconds(300)
-        }
-        let size = 6 << 20
-        let handler = TestHandler(traffic: { connection in
-            connection.discardAll()
-            connection.write(Pattern(stream: 9).bytes(size))
-            return .none
-        })
-        try withServer(setup, handler, options: options) { server in
-            let slow = try server.connect(receiveBuffer: 65_536)
-            let stuck = try server.connect(receiveBuffer: 4096)
-            try slow.send("x")
-            try stuck.send("x")
-            var got = 0
-            while got < size {
-                let part = min(400_000, size - got)
-                try slow.receive(Pattern(stream: 9), exactly: part, from: got)
-                got += part
-                pause(.milliseconds(60))
+    @Test("a write timeout closes a connection without progress and not a slow one")
+    func aWriteTimeoutNeedsProgressNotSpeed() async {
+        await sideBySide(Setup.all) { setup in
+            let options = setup.options {
+                $0.timeouts.write = .milliseconds(400)
+                $0.timeouts.close = .milliseconds(300)
             }
-            try handler.log.waitFor(.close)
-            #expect(handler.log.reasons == ["timeout"])
-            #expect(try slow.staysSilent(for: .milliseconds(50)))
+            let size = 6 << 20
+            let handler = TestHandler(traffic: { connection in
+                connection.discardAll()
+                connection.write(Pattern(stream: 9).bytes(size))
+                return .none
+            })
+            try withServer(setup, handler, options: options) { server in
+                let slow = try server.connect(receiveBuffer: 65_536)
+                let stuck = try server.connect(receiveBuffer: 4096)
+                try slow.send("x")
+                try stuck.send("x")
+                var got = 0
+                while got < size {
+                    let part = min(400_000, size - got)
+                    try slow.receive(Pattern(stream: 9), exactly: part, from: got)
+                    got += part
+                    pause(.milliseconds(60))
+                }
+                try handler.log.waitFor(.close)
+                #expect(handler.log.reasons == ["timeout"])
+                #expect(try slow.staysSilent(for: .milliseconds(50)))
+            }
         }
     }
 
@@ -188,33 +190,33 @@ import Testing
         #expect(handler.log.reasons == ["timeout"])
     }
 
-    @Test(
-        "a close sends its remaining bytes as long as the peer reads some of them",
-        arguments: Setup.all)
-    func aCloseGoesOnAsLongAsThePeerTakesSomething(_ setup: Setup) throws {
-        let options = setup.options { $0.timeouts.close = .milliseconds(400) }
-        let pattern = Pattern(stream: 5)
-        let size = 8 << 20
-        let handler = TestHandler(traffic: { connection in
-            connection.discardAll()
-            connection.write(pattern.bytes(size))
-            return .close
-        })
-        try withServer(setup, handler, options: options) { server in
-            let client = try server.connect(receiveBuffer: 65_536)
-            try client.send("x")
-            var position = 0
-            let time = try elapsed {
-                while position < size {
-                    let piece = min(size / 16, size - position)
-                    try client.receive(pattern, exactly: piece, from: position)
-                    position += piece
-                    pause(.milliseconds(100))
+    @Test("a close sends its remaining bytes as long as the peer reads some of them")
+    func aCloseGoesOnAsLongAsThePeerTakesSomething() async {
+        await sideBySide(Setup.all) { setup in
+            let options = setup.options { $0.timeouts.close = .milliseconds(400) }
+            let pattern = Pattern(stream: 5)
+            let size = 8 << 20
+            let handler = TestHandler(traffic: { connection in
+                connection.discardAll()
+                connection.write(pattern.bytes(size))
+                return .close
+            })
+            try withServer(setup, handler, options: options) { server in
+                let client = try server.connect(receiveBuffer: 65_536)
+                try client.send("x")
+                var position = 0
+                let time = try elapsed {
+                    while position < size {
+                        let piece = min(size / 16, size - position)
+                        try client.receive(pattern, exactly: piece, from: position)
+                        position += piece
+                        pause(.milliseconds(100))
+                    }
                 }
+                #expect(time > .seconds(1))
+                #expect(try client.receiveEnd() == .clean)
             }
-            #expect(time > .seconds(1))
-            #expect(try client.receiveEnd() == .clean)
+            #expect(handler.log.reasons == ["local"])
         }
-        #expect(handler.log.reasons == ["local"])
     }
 }

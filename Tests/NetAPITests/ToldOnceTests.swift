@@ -244,29 +244,31 @@ import Testing
     }
 
     /// The stop comes between the posts.
-    @Test("each write during a stop reports its result once", arguments: Setup.all)
-    func eachWriteBesideAStopIsToldOnce(_ setup: Setup) throws {
-        for round in 0..<10 {
-            let handles = Shared<[ConnectionHandle]>([])
-            let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
-            let server = try Server(handler, listen: anyPort, options: setup.options())
-            try bounded("Server.start") { try server.start() }
-            let client = try TestClient(to: server.boundAddresses[0])
-            try handler.log.waitFor(.open)
-            let handle = handles.value[0]
-            let tellings = Tellings(2000)
-            let threads = (0..<4).map { thread in
-                Worker {
-                    for number in 0..<500 {
-                        handle.write("x") { _ in tellings.tell(thread * 500 + number) }
+    @Test("each write during a stop reports its result once")
+    func eachWriteBesideAStopIsToldOnce() async {
+        await sideBySide(Setup.all) { setup in
+            for round in 0..<10 {
+                let handles = Shared<[ConnectionHandle]>([])
+                let handler = HandleTests.sharing(handles, traffic: TestHandler.ignore)
+                let server = try Server(handler, listen: anyPort, options: setup.options())
+                try bounded("Server.start") { try server.start() }
+                let client = try TestClient(to: server.boundAddresses[0])
+                try handler.log.waitFor(.open)
+                let handle = handles.value[0]
+                let tellings = Tellings(2000)
+                let threads = (0..<4).map { thread in
+                    Worker {
+                        for number in 0..<500 {
+                            handle.write("x") { _ in tellings.tell(thread * 500 + number) }
+                        }
                     }
                 }
+                if round > 0 { pause(.microseconds(round * 50)) }
+                try bounded("Server.stop") { server.stop(within: .seconds(5)) }
+                for thread in threads { try thread.join("a writing thread") }
+                try tellings.expectOnce()
+                client.close()
             }
-            if round > 0 { pause(.microseconds(round * 50)) }
-            try bounded("Server.stop") { server.stop(within: .seconds(5)) }
-            for thread in threads { try thread.join("a writing thread") }
-            try tellings.expectOnce()
-            client.close()
         }
     }
 }
