@@ -28,6 +28,30 @@ import Testing
         #expect(types.subtracting(named) == [])
     }
 
+    /// DocC puts a type that is in no group of topics at the end of the page, without a word.
+    @Test(
+        "the landing page of each module names its public types",
+        arguments: [
+            ("NetAPI", "NetAPI"), ("TLS", "NetTLS"), ("Testing", "NetAPITesting"),
+            ("Metrics", "NetMetrics"),
+        ])
+    func landingPages(_ folder: String, _ module: String) throws {
+        let path = "Sources/\(folder)/\(module).docc/\(module).md"
+        let page = try #require(Repository.files.first { $0.path == path }, "no \(path)")
+        let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "actor", "typealias"]
+        var types: Set<String> = []
+        for file in Repository.files where file.isUnder("Sources/\(folder)") && file.isSwift {
+            for line in file.code where line.hasPrefix("public ") {
+                guard let kind = line.words.firstIndex(where: kinds.contains) else { continue }
+                types.formUnion(line.words[(kind + 1)...].prefix(1).map(String.init))
+            }
+        }
+        #expect(!types.isEmpty)
+        for type in types {
+            #expect(page.lines.contains("- ``\(type)``"), "\(path) does not name \(type)")
+        }
+    }
+
     /// A name without a rule is a command that succeeds and does nothing.
     @Test("each command of the Makefile is phony, and each phony name has a rule")
     func commands() throws {
