@@ -49,12 +49,14 @@ GATE ?= --rounds 12 --seconds 3
 KERNELS ?=
 MINUTES ?= 30
 RELIABILITY ?=
+API ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-tls test-unit test-examples test-bench fuzz tidy examples \
 	release conformance demo guards hostile tls-peers planted-bugs stress soak kernels \
-	reliability seeds seed tsan asan peers bench bench-record bench-gate format lint docs clean
+	reliability seeds seed tsan asan peers bench bench-record bench-gate format lint docs api \
+	clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -71,6 +73,8 @@ test: setup examples ## every suite, then the guards on the cost of a request
 	$(TEST)
 	$(call TLS_TEST,$(TLS_SUITES))
 	$(TEST) --package-path Examples --scratch-path .build/examples
+	Scripts/api --built
+	python3 -m unittest discover -s Scripts/tests
 	python3 -m unittest discover -s Benchmarks/tests
 	Scripts/guards
 
@@ -188,6 +192,9 @@ docs: setup ## reference documentation of NetAPI in .build/docs
 	mkdir -p .build/symbols/netapi && cp .build/symbols/NetAPI.symbols.json .build/symbols/netapi/
 	docc convert --additional-symbol-graph-dir .build/symbols/netapi --output-path .build/docs \
 		--fallback-display-name NetAPI --fallback-bundle-identifier millrace.NetAPI
+
+api: setup ## the public declarations beside their record; API=--record rewrites it
+	Scripts/api $(API)
 
 clean: ## remove everything that was built
 	rm -rf .build

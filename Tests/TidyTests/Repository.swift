@@ -13,7 +13,7 @@ enum Repository {
     private static let single = [
         "Makefile", "Benchmarks/bench", "Benchmarks/peers", "Benchmarks/README.md", "OPTIONS.md",
         "README.md", "DESIGN.md", "CONTRIBUTING.md", "WRITING-A-PROTOCOL.md", "SECURITY.md",
-        "THREAT-MODEL.md",
+        "THREAT-MODEL.md", "PUBLIC-API.md",
     ]
 
     static let files: [SourceFile] = {
