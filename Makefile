@@ -186,12 +186,8 @@ format: ## rewrite the Swift files in the house style
 lint: ## report what `make format` would change, and more
 	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)
 
-docs: setup ## reference documentation of NetAPI in .build/docs
-	$(SWIFT) build --target NetAPI --scratch-path .build/symbols \
-		-Xswiftc -emit-symbol-graph -Xswiftc -emit-symbol-graph-dir -Xswiftc .build/symbols
-	mkdir -p .build/symbols/netapi && cp .build/symbols/NetAPI.symbols.json .build/symbols/netapi/
-	docc convert --additional-symbol-graph-dir .build/symbols/netapi --output-path .build/docs \
-		--fallback-display-name NetAPI --fallback-bundle-identifier millrace.NetAPI
+docs: setup ## reference documentation of the five products in .build/docs
+	Scripts/docs
 
 api: setup ## the public declarations beside their record; API=--record rewrites it
 	Scripts/api $(API)
