@@ -76,11 +76,11 @@ enum PressurePage {
         }
 
         private func produce(_ connection: Connection) -> Action {
-            while connection.isWritable && connection[next] < 1_000_000 {
+            while connection.isWritable && connection[next] < 100_000 {
                 connection.write("\(connection[next])\n")
                 connection[next] += 1
             }
-            return connection[next] < 1_000_000 ? .none : .close
+            return connection[next] < 100_000 ? .none : .close
         }
     }
     // example: end
