@@ -75,7 +75,7 @@ extension UringDriver {
         }
         if result > 0 {
             let completion = received(token, result, flags)
-            if !more { receiveEnded(entry) }
+            if !more { receiveEnded(entry, Int(result)) }
             return completion
         }
         giveBack(flags)
@@ -113,14 +113,14 @@ extension UringDriver {
     /// Called when a receive ended by its limit or for lack of a buffer. The next wait arms it
     /// again, after the loop has seen these bytes. The loop may stop the stream because of them,
     /// and an armed receive would still deliver bytes after that.
-    private func receiveEnded(_ entry: UnsafeMutablePointer<UringEntry>) {
+    private func receiveEnded(_ entry: UnsafeMutablePointer<UringEntry>, _ count: Int) {
         if entry.pointee.state.contains(.stopping) { return stopped(entry, .receive) }
-        queueForBuffer(entry)
+        if count >= Self.largeReceive { startPolling(entry) } else { queueForBuffer(entry) }
     }
 
     private func receiveStarved(_ entry: UnsafeMutablePointer<UringEntry>) {
         counters.bufferStarvations.add()
-        receiveEnded(entry)
+        receiveEnded(entry, 0)
     }
 
     func queueForBuffer(_ entry: UnsafeMutablePointer<UringEntry>) {
@@ -154,7 +154,7 @@ extension UringDriver {
         guard entry.pointee.state.contains(.receiving) else { return }
         if entry.pointee.state.contains(.receiveArmed) {
             cancel(.cancelReceive, entry)
-        } else if !limitsReceives {
+        } else if entry.pointee.state.isPolled {
             entry.pointee.state.insert(.untilEmpty)
             queueLaterTry(entry)
         }

@@ -18,7 +18,9 @@ extension UringDriver {
         case .receive:
             entry.pointee.state.insert(.receiving)
             entry.pointee.state.remove(.watched)
-            if limitsReceives { armReceive(entry) } else { startPolling(entry) }
+            // A stream that was polled before a pause goes on so.
+            let isPolled = !limitsReceives || entry.pointee.state.contains(.pollArmed)
+            if isPolled { startPolling(entry) } else { armReceive(entry) }
         case .accept:
             entry.pointee.state.insert(.accepting)
             startPolling(entry)

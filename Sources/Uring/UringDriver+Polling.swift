@@ -11,6 +11,11 @@ internal import MillraceEventLoop
 /// 6.17). Without a limit, a cancelled receive fills every buffer of the ring, and nothing bounds
 /// the bytes that must be kept.
 ///
+/// Elsewhere a stream is polled while its messages are large. The ring would fill one buffer after
+/// the other, which the cache has lost, and recv(2) fills the same one each time. Small messages
+/// come by the ring, which receives them without a call. A stream changes at a receive of
+/// `largeReceive` bytes that ends by its limit, and back at one below `smallReceive`.
+///
 /// A multishot poll reports each event once. A try that may have left something behind is repeated
 /// after the next wait, even without another event.
 extension UringDriver {
@@ -19,6 +24,8 @@ extension UringDriver {
     private static let specialEvents =
         CInt(MR_POLLPRI) | CInt(MR_POLLRDHUP) | CInt(MR_POLLERR) | CInt(MR_POLLHUP)
     private static let hangUpEvents = CInt(MR_POLLERR) | CInt(MR_POLLHUP)
+    static let largeReceive = 16_384
+    private static let smallReceive = 1_024
 
     /// Starts polling for a stream. A new poll reports input that is already there. An armed poll
     /// may have reported it before the stream started, so a try is queued.
@@ -71,8 +78,8 @@ extension UringDriver {
             closeIfIdle(entry)
             return nil
         }
-        guard !entry.pointee.state.isDisjoint(with: [.receiving, .accepting]) else {
-            // The stream is paused: each further packet would wake the loop without need.
+        guard entry.pointee.state.contains(.accepting) || entry.pointee.state.isPolled else {
+            // Paused, or received by the ring: each further packet would wake the loop for nothing.
             if more { cancel(.cancelPoll, entry) }
             return nil
         }
@@ -92,17 +99,21 @@ extension UringDriver {
 
     private func attempt(_ entry: UnsafeMutablePointer<UringEntry>) -> Completion? {
         if entry.pointee.state.contains(.accepting) { return attemptAccept(entry) }
-        guard entry.pointee.state.contains(.receiving) else { return nil }
+        guard entry.pointee.state.isPolled else { return nil }
         return attemptReceive(entry)
     }
 
     private func attemptReceive(_ entry: UnsafeMutablePointer<UringEntry>) -> Completion? {
-        guard let memory = hotBuffer else { return nil }
+        guard let memory = hotBuffer.memory.baseAddress else { return nil }
         let token = entry.pointee.token
         let count = mr_recv(entry.pointee.descriptor, memory, Int(Self.bufferSize))
         if count > 0 {
             let isRepeated = !entry.pointee.state.isDisjoint(with: [.untilEmpty, .isUnix])
-            if count == Int(Self.bufferSize) || isRepeated { queueLaterTry(entry) }
+            if count == Int(Self.bufferSize) || isRepeated {
+                queueLaterTry(entry)
+            } else if limitsReceives && count < Self.smallReceive {
+                receiveByRing(entry)
+            }
             return Completion(token, .received(UnsafeRawPointer(memory), count: count))
         }
         switch CInt(-count) {
@@ -113,6 +124,12 @@ extension UringDriver {
             return lastWord(entry, .failed(.receive, SystemError(number, "recv")))
         }
         return nil
+    }
+
+    /// Ends the polling of a stream with small messages. The next wait arms its receive.
+    private func receiveByRing(_ entry: UnsafeMutablePointer<UringEntry>) {
+        if entry.pointee.state.contains(.pollArmed) { cancel(.cancelPoll, entry) }
+        queueForBuffer(entry)
     }
 
     /// Handles the end of a polled stream. If the socket has hung up and a send is in flight, that

@@ -46,7 +46,7 @@ package final class UringDriver: Driver {
     /// refuses the limit, streams are polled.
     let limitsReceives: Bool
     /// The buffer of every polled receive, which stays in the cache.
-    let hotBuffer: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) var hotBuffer = LazyMemory(byteCount: Int(bufferSize))
     /// The buffers returned since waiting receives were last armed.
     @exclusivity(unchecked) private var returned = 0
     /// The number of operations whose terminal completion is still to come.
@@ -117,9 +117,6 @@ package final class UringDriver: Driver {
         self.ring = ring
         // Allocated only now: an init that throws runs no deinit.
         lentDatagram = .allocate(capacity: 1)
-        hotBuffer =
-            limitsReceives
-            ? nil : .allocate(byteCount: Int(Self.bufferSize), alignment: 4096)
         self.minimumWait =
             features.minimumWait && mr_has_minimum_wait(ring) ? minimumWait : 0
         spare = .allocate(capacity: 1)
@@ -152,10 +149,7 @@ package final class UringDriver: Driver {
     deinit {
         // Closed here only if the driver was never shut down; then only the waker's poll is in
         // flight.
-        if isOpen {
-            mr_ring_close(ring)
-            hotBuffer?.deallocate()
-        }
+        if isOpen { mr_ring_close(ring) }
         // Operations that are still in flight point into the ring.
         if isOpen || inFlight == 0 { ring.deallocate() }
         spare.deallocate()
@@ -374,7 +368,7 @@ package final class UringDriver: Driver {
         entries.removeAll()
         // Otherwise the memory leaks, because the kernel may still write to it.
         if inFlight == 0 { mr_ring_close(ring) }
-        hotBuffer?.deallocate()
+        hotBuffer = LazyMemory(byteCount: Int(Self.bufferSize))
         eventWaker = nil
     }
 

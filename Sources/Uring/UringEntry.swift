@@ -41,6 +41,9 @@ struct UringState: OptionSet {
     /// A Unix socket, where a receive is also short if descriptors were passed.
     static let isUnix = UringState(rawValue: 1 << 15)
 
+    /// The stream is polled: neither is its receive armed, nor does it wait to be.
+    var isPolled: Bool { contains(.receiving) && isDisjoint(with: [.receiveArmed, .starved]) }
+
     static let inFlight: UringState = [
         .receiveArmed, .pollArmed, .sendArmed, .datagramsArmed, .connectArmed, .watchArmed,
     ]

@@ -90,7 +90,7 @@ extension DriverContract {
                 session.submit(.receive, loud)
                 let quiet = try (0..<300).map { _ in try session.makePair() }
                 for (token, _) in quiet { session.submit(.receive, token) }
-                firehose.send([UInt8](repeating: 1, count: 32_000_000))
+                firehose.send([UInt8](repeating: 1, count: 64_000_000))
                 try session.run(until: "it is loud") {
                     (session.seen[loud]?.bytes.count ?? 0) > 1_000_000
                 }
@@ -99,7 +99,7 @@ extension DriverContract {
                     quiet.allSatisfy { session.seen[$0.token]?.bytes == [9] }
                 }
                 #expect(
-                    (session.seen[loud]?.bytes.count ?? 0) < 32_000_000,
+                    (session.seen[loud]?.bytes.count ?? 0) < 64_000_000,
                     "they had to wait for the end")
             }
         }

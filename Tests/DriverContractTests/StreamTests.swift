@@ -71,6 +71,41 @@ extension DriverContract {
             }
         }
 
+        /// A driver may receive large messages in another way than small ones.
+        @Test(
+            "bytes of changing sizes arrive in order, also with stops between them",
+            arguments: DriverKind.allCases, Transport.allCases)
+        func changingSizesComeInOrder(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let (token, peer) = try session.makePair(transport)
+                let sizes = [
+                    300_000, 10, 200, 150_000, 131_072, 1, 700_000, 5, 5, 5, 262_144, 4_000, 40,
+                    131_072, 131_072, 3,
+                ]
+                let all = pattern(sizes.reduce(0, +))
+                var (sent, stops) = (0, 0)
+                session.submit(.receive, token)
+                for (round, size) in sizes.enumerated() {
+                    peer.send(Array(all[sent..<sent + size]))
+                    sent += size
+                    if round % 3 == 2 {
+                        session.submit(.stop(.receive), token)
+                        stops += 1
+                        try session.run(until: "stop \(stops)") {
+                            session.seen[token]?.stopCount == stops
+                        }
+                        session.submit(.receive, token)
+                    }
+                    try session.run(until: "message \(round)") {
+                        session.seen[token]?.bytes.count == sent
+                    }
+                }
+                peer.shutdownWrite()
+                try session.run(until: "the end") { session.seen[token]?.endCount == 1 }
+                #expect(mismatch(session.seen[token]?.bytes, all) == nil)
+            }
+        }
+
         @Test(
             "the end of the stream is reported once and last",
             arguments: DriverKind.allCases, Transport.allCases)

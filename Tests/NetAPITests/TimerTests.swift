@@ -164,7 +164,7 @@ import Testing
             let order = Shared<[Int]>([])
             _ = try onLoop(setup, expecting: 1) { loop, words in
                 var random = SeededRandom(5)
-                // Each counts from its own scheduling; scheduling all of them takes less than one step.
+                // Each counts from its own scheduling, and all are scheduled within one step.
                 for _ in 0..<500 {
                     let delay = Int.random(in: 1...5, using: &random) * 100
                     loop.schedule(after: .milliseconds(delay)) { order.update { $0.append(delay) } }

@@ -174,22 +174,3 @@ extension Loop {
 package struct FilterCutOff: Error, CustomStringConvertible {
     package var description: String { "the peer closed the connection during the handshake" }
 }
-
-/// The memory for a loop's opened bytes, made with the first of them: one receive, and the record
-/// that it completes.
-struct OpenedBytes: ~Copyable {
-    private static var capacity: Int { 160 << 10 }
-    private var storage: UnsafeMutableRawBufferPointer?
-
-    var memory: UnsafeMutableRawBufferPointer {
-        mutating get {
-            if let storage { return storage }
-            let made = UnsafeMutableRawBufferPointer.allocate(
-                byteCount: Self.capacity, alignment: 64)
-            storage = made
-            return made
-        }
-    }
-
-    deinit { storage?.deallocate() }
-}

@@ -59,7 +59,7 @@ package final class Loop {
     @exclusivity(unchecked) var areTurnsLimited = false
     /// Those of connections that the loop has made.
     @exclusivity(unchecked) var ownHandshakes = Handshakes()
-    @exclusivity(unchecked) var openedBytes = OpenedBytes()
+    @exclusivity(unchecked) var openedBytes = LazyMemory(byteCount: 160 << 10)
     /// Filters of connections after `onClose`, whose sealed bytes the driver may still use.
     @exclusivity(unchecked) var leavingFilters: [Token: FilterState] = [:]
     /// Results of connects that failed before they began. Reported from the loop, not inside the
