@@ -2,8 +2,8 @@ internal import Glibc
 package import MillraceEventLoop
 
 /// The address of a listener or a socket: `tcp://host:port`, `tcp4://`, `tcp6://`, `udp://`,
-/// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`. With TLS: `tls://`,
-/// `tls4://`, `tls6://`, `tls+unix://`, `tls+fd://`. Behind a proxy: `tcp://:8080?proxy`.
+/// `udp4://`, `udp6://`, `unix:///path`, `unix://@abstract`, `fd://3`, `udp+fd://3`. With TLS:
+/// `tls://`, `tls4://`, `tls6://`, `tls+unix://`, `tls+fd://`. Behind a proxy: `tcp://:8080?proxy`.
 ///
 /// Hosts are IPv4 or IPv6 in digits, a name, or empty for every address of the machine.
 /// `tcp://[::]:9000` serves IPv4 too, `tcp6://` does not. `tcp://:9000` is the same, or IPv4 alone
@@ -74,14 +74,11 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
         Address(stringLiteral: "fd://\(descriptor)")
     }
 
-    /// The listening sockets that a service manager has passed on (`LISTEN_FDS` and `LISTEN_PID`,
-    /// like systemd). Empty if there are none, or if they are for another process.
-    public static var inheritedListeners: [Address] {
-        guard let count = getenv("LISTEN_FDS").flatMap({ CInt(String(cString: $0)) }), count > 0,
-            let process = getenv("LISTEN_PID").flatMap({ pid_t(String(cString: $0)) }),
-            process == getpid()
-        else { return [] }
-        return (3..<3 + min(count, 1024)).map { .inherited($0) }
+    /// Returns the address of a bound UDP socket that this process has inherited or made itself;
+    /// `udp+fd://3` in text. It is owned like that of `inherited(_:)`. One loop receives its
+    /// datagrams, also with `reusePort`. The program that made the socket has chosen its options.
+    public static func inheritedDatagrams(_ descriptor: CInt) -> Address {
+        Address(stringLiteral: "udp+fd://\(descriptor)")
     }
 
     /// The address of a connection that has closed, or whose peer was gone before its address could
@@ -224,10 +221,12 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
 
     private static func parsePlain(_ text: String) -> Address? {
         if let path = rest(of: text, after: "unix://") { return parseUnix(text, path) }
-        if let digits = rest(of: text, after: "fd://") {
+        for (scheme, isDatagram) in [("fd://", false), ("udp+fd://", true)] {
+            guard let digits = rest(of: text, after: scheme) else { continue }
             guard let number = CInt(digits), number >= 0 else { return nil }
             return Address(
-                description: text, .unix("", abstract: false), inherited: number)
+                description: text, .unix("", abstract: false), isDatagram: isDatagram,
+                inherited: number)
         }
         for transport in ["tcp", "udp"] {
             for (suffix, family) in [("", nil), ("4", 4), ("6", 6)] {

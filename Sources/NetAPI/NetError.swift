@@ -17,6 +17,8 @@ public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStr
         public static let permissionDenied = Code(name: "permissionDenied")
         public static let backendUnavailable = Code(name: "backendUnavailable")
         public static let invalidOption = Code(name: "invalidOption")
+        /// A variable of the environment has a value that it cannot have.
+        public static let invalidEnvironment = Code(name: "invalidEnvironment")
         public static let frameTooLong = Code(name: "frameTooLong")
         public static let timedOut = Code(name: "timedOut")
         /// A loop's mailbox, the queue of the worker pool or that of lookups is full, or a loop has
@@ -139,8 +141,12 @@ extension NetError {
                 "choose another path, or remove it", errno: error.number)
         case EINVAL where address.inherited != nil, EPROTOTYPE, ENOTSOCK, EBADF:
             self.init(
-                .invalidAddress, "\(address): this descriptor is no listening stream socket",
-                "pass one that is bound and listens", errno: error.number)
+                .invalidAddress,
+                "\(address): this descriptor is no "
+                    + (address.isDatagram ? "UDP socket" : "listening stream socket"),
+                address.isDatagram
+                    ? "pass one that is bound" : "pass one that is bound and listens",
+                errno: error.number)
         case EINVAL where address.lacksZone:
             self.init(lackingZone: address)
         case EAFNOSUPPORT, EADDRNOTAVAIL:

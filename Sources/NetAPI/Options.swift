@@ -47,6 +47,11 @@ public struct Options: Sendable {
     /// so a program may call `LoggingSystem.bootstrap` after it has made its options. Loops log on
     /// their own threads, so a slow log handler delays connections.
     public var logger: Logger?
+    /// The service manager to which a server announces its state, such as systemd; nil: none. The
+    /// server sends READY=1 when clients can connect, and STOPPING=1 when it begins to stop. While
+    /// every loop turns, it sends WATCHDOG=1 in each half of the manager's limit. A message that
+    /// cannot be sent is logged. A program with several servers sends its messages itself.
+    public var serviceManager: ServiceManager?
     /// The makers of TLS's filters, set through the properties that `NetTLS` adds.
     package var acceptingFilters: (any AcceptingFilters)?
     package var connectingFilters: (any ConnectingFilters)?

@@ -123,6 +123,7 @@ extension Server {
             // Published now, so that `onBoot` can read the addresses.
             started(group, listening(listeners))
             if let failure = group.start(listeners) { throw NetError(startFailed: failure) }
+            announceState(of: group)
             return group
         } catch {
             failed()

@@ -126,11 +126,6 @@ import Testing
         #expect(throws: NetError.self) { try Address(parsing: "fd://x") }
     }
 
-    @Test("inheritedListeners is empty without the environment variables")
-    func nothingIsInheritedWithoutTheEnvironment() {
-        #expect(Address.inheritedListeners == [])
-    }
-
     @Test("adopt serves a connected stream and refuses an unconnected socket", arguments: Setup.all)
     func aConnectedStreamIsTakenOver(_ setup: Setup) throws {
         let client = try Client(TestHandler(), options: setup.options())

@@ -19,8 +19,8 @@ public enum Consumer {
     )
     public typealias Names = (any Resolver, SystemResolver, HostQuery, HostQuery.Family)
     public typealias Answers = (
-        Action, CloseReason, NetError, NetError.Code, NetError.Step, ScheduledTimer, Statistics,
-        StopReason, Tick
+        Action, CloseReason, NetError, NetError.Code, NetError.Step, ScheduledTimer, ServiceManager,
+        ServiceManager.Message, ServiceManager.PassedDescriptor, Statistics, StopReason, Tick
     )
     public typealias Others = (EventLoopOfAnotherPackage, Foundation.Timer, Data)
 

@@ -200,7 +200,7 @@ package final class LoopRemote: Sendable {
     }
 
     /// Posts a closure of the library like `postFirst`. False if the loop has ended.
-    func runFirst(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
+    package func runFirst(_ body: @escaping @Sendable (Loop) -> Void) -> Bool {
         mailbox.post(.run(body), always: true, first: true) == .accepted
     }
 }

@@ -50,6 +50,7 @@ package final class LoopGroup: Sendable {
         var alive: Int
         /// The loops have no threads: a simulation turns them.
         var isStepped = false
+        var whenStopping: [@Sendable () -> Void] = []
         var whenEnded: [@Sendable () -> Void] = []
     }
 
@@ -130,12 +131,14 @@ package final class LoopGroup: Sendable {
 
     /// Requests a graceful end. The first cause stands; a later call can only shorten the time.
     package func stop(_ cause: StopCause, within limit: Nanoseconds) {
-        let (isFirst, mayBegin, isDraining) = state.update { state in
+        let (isFirst, mayBegin, isDraining, bodies) = state.update { state in
             let isFirst = state.stop == nil
+            defer { state.whenStopping = [] }
             // A drain that has not begun yet uses the shorter time when it does.
             state.stop = (state.stop?.cause ?? cause, min(state.stop?.within ?? limit, limit))
-            return (isFirst, state.verdict == .run, state.accepting.isEmpty)
+            return (isFirst, state.verdict == .run, state.accepting.isEmpty, state.whenStopping)
         }
+        defer { for body in bodies { body() } }
         guard mayBegin else { return }
         if isFirst { post(.stopAccepting(within: limit)) }
         if !isFirst { post(isDraining ? .drain(within: limit) : .stopAccepting(within: limit)) }
@@ -143,6 +146,15 @@ package final class LoopGroup: Sendable {
 
     func post(_ message: LoopMessage) {
         for remote in remotes { remote.postFirst(message) }
+    }
+
+    /// Runs `body` once, on the thread that requests the stop; at once if that has happened.
+    package func whenStopping(_ body: @escaping @Sendable () -> Void) {
+        let isOver = state.update { state in
+            if state.stop == nil { state.whenStopping.append(body) }
+            return state.stop != nil
+        }
+        if isOver { body() }
     }
 
     /// Runs `body` on the last loop's thread when every loop has ended; at once if they have.
