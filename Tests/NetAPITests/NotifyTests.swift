@@ -88,11 +88,10 @@ import Testing
     func failedStart(_ setup: Setup) throws {
         let socket = try NotifySocket()
         let options = setup.options { $0.serviceManager = try? socket.manager() }
-        try withServer(setup) { other in
-            let server = try Server(
-                TestHandler(), listen: other.addresses[0], options: options)
-            #expect(throws: NetError.self) { try server.start() }
-        }
+        var handler = DatagramTestHandler()
+        handler.boot = { _ in throw SystemFailure("boot", EPERM) }
+        let server = try Server(handler, listen: anyPort, options: options)
+        #expect(throws: NetError.self) { try server.start() }
         #expect(socket.receive(within: .zero) == nil)
     }
 
