@@ -75,10 +75,12 @@ class Server:
     A server with a `port` prints no such line: it has started when that port accepts. A program
     with 0 `lines` has started at once. `log` is the path of a file for all output. `quotes_errors`
     keeps standard error for the message of a failure. A server that cannot end is killed if `ends`
-    is false. `patience`, in seconds, limits the start and the end."""
+    is false. `patience`, in seconds, limits the start and the end. `environment` is added to that
+    of this process, and the server inherits the descriptors of `inherits`."""
 
     def __init__(self, words, *, cores=None, lines=1, port=None, patience=PATIENCE, log=None,
-                 quotes_errors=False, ends=True, statuses=(0,)):
+                 quotes_errors=False, ends=True, statuses=(0,), environment=None,
+                 inherits=()):
         words = [str(word) for word in words]
         if not words or shutil.which(words[0]) is None:
             raise Failure(f"no such program: '{shlex.join(words)}'")
@@ -86,6 +88,8 @@ class Server:
         self.name = shlex.join(self.words)
         self.lines, self.port, self.patience = lines, port, patience
         self.log, self.quotes_errors, self.ends, self.statuses = log, quotes_errors, ends, statuses
+        self.environment = {**os.environ, **(environment or {})}
+        self.inherits = inherits
         self.process, self.texts = None, None
 
     def __enter__(self):
@@ -95,7 +99,8 @@ class Server:
             with ending.deferred():
                 self.process = subprocess.Popen(
                     self.words, stdout=self.output,
-                    stderr=subprocess.STDOUT if self.log else self.error_output)
+                    stderr=subprocess.STDOUT if self.log else self.error_output,
+                    env=self.environment, pass_fds=self.inherits)
             self.pid = self.process.pid
             if self.lines:
                 self.await_start()

@@ -7,6 +7,7 @@ enum Repository {
 
     private static let folders = [
         "Sources", "Tests", "Examples/Sources", "Examples/Tests", "Examples/Fuzz",
+        "Examples/deploy",
         "Benchmarks/Peers", "Benchmarks/Sources", "Benchmarks/runner", "Benchmarks/tests",
         "Scripts", ".ci", "docs",
     ]

@@ -7,7 +7,9 @@ public import NetAPI
 /// The addresses to listen on and the options to run with; a group for a server's command.
 public struct ServerOptions: ParsableArguments {
     @Option(
-        help: "The address to listen on: tcp://127.0.0.1:9000 or unix:///run/app.sock; repeatable.")
+        help: ArgumentHelp(
+            "The address to listen on: tcp://127.0.0.1:9000 or unix:///run/app.sock; repeatable.",
+            discussion: "Without it, the sockets that a service manager has passed."))
     public var listen: [String] = []
 
     @Option(help: "The backend: auto, epoll or io_uring.")
@@ -27,23 +29,37 @@ public struct ServerOptions: ParsableArguments {
 
     public init() {}
 
-    /// Returns the addresses to listen on; without `--listen`, `defaultPort` on 127.0.0.1. Throws
-    /// `NetError.invalidAddress`.
+    /// Returns the addresses to listen on. Without `--listen` they are the sockets that a service
+    /// manager has passed, and without those `defaultPort` on 127.0.0.1. A passed socket has TLS if
+    /// its name is `tls`. Throws `NetError`.
     public func addresses(defaultPort: UInt16 = 9000) throws -> [Address] {
-        if listen.isEmpty { return [.tcp("127.0.0.1", port: defaultPort)] }
-        return try listen.map { try Address(parsing: $0) }
+        guard listen.isEmpty else { return try listen.map { try Address(parsing: $0) } }
+        let passed = try serviceManager.get().descriptors
+        guard passed.isEmpty else {
+            return try passed.map { try $0.address(isSecured: $0.name == "tls") }
+        }
+        return [.tcp("127.0.0.1", port: defaultPort)]
     }
 
-    /// Returns these options in the library's form. Throws `NetError.invalidOption`.
+    /// Returns these options in the library's form. Throws `NetError.invalidOption` and
+    /// `.invalidEnvironment`. Call it before the program has other threads.
     public func options() throws -> Options {
-        Options(
+        let manager = try serviceManager.get()
+        return Options(
             backend: try Backend(parsing: backend), loops: loops == 0 ? .perCore : .count(loops),
             reusePort: reusePort
         ).with {
+            $0.serviceManager = manager
             $0.busyPoll = .microseconds(busyPoll)
             $0.minimumWait = .microseconds(minimumWait)
         }
     }
+}
+
+/// The service manager that has started the program, if one has. Its first use reads the
+/// environment.
+public let serviceManager = Result { () throws(NetError) in
+    try ServiceManager.fromEnvironment()
 }
 
 /// A command that reports every error on one line.

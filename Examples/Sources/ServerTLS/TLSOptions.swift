@@ -43,6 +43,10 @@ public struct TLSOptions: ParsableArguments {
 /// Reads the files again at each SIGHUP. If they are wrong, the old certificate stays.
 private func reload(_ tls: TLSServer, chain: String, key: String) {
     onHangUp {
+        let manager = try? serviceManager.get()
+        _ = try? manager?.notify(.reloading)
+        // The old certificate still serves if the new one is wrong.
+        defer { _ = try? manager?.notify(.ready) }
         do {
             try tls.replace([.files(chain: chain, key: key)])
             say("the certificate was read again")
