@@ -47,6 +47,7 @@ BENCH ?= run
 RECORD ?=
 GATE ?= --rounds 12 --seconds 3
 KERNELS ?=
+RESTART ?=
 MINUTES ?= 30
 RELIABILITY ?=
 API ?=
@@ -55,12 +56,12 @@ API ?=
 .NOTPARALLEL:
 .PHONY: help setup build test test-tls test-unit test-examples test-bench fuzz tidy examples \
 	release conformance demo guards hostile tls-peers planted-bugs stress soak kernels \
-	reliability seeds seed tsan asan peers bench bench-record bench-gate format lint docs api \
-	clean
+	reliability rolling-restart seeds seed tsan asan peers bench bench-record bench-gate format \
+	lint docs api clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
-		| awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
+		| awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
 
 setup: ## install what is missing
 	@Scripts/setup
@@ -142,6 +143,10 @@ soak: setup examples ## everything at once for MINUTES=30: servers' resources st
 
 reliability: setup ## checks too long for each change: hours; RELIABILITY="--only soak"
 	Scripts/reliability $(RELIABILITY)
+
+rolling-restart: examples ## restarts under load, with HAProxy and without: failed requests
+	@Scripts/setup rolling-restart
+	Scripts/rolling-restart $(RESTART)
 
 kernels: setup examples ## the tests on Linux 6.1, 6.12 and here; KERNELS="--kernel 6.1"
 	@Scripts/setup kernels
