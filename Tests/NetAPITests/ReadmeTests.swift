@@ -12,10 +12,10 @@ import Testing
     private static let sources = ["ReadmeEcho", "ReadmeHandlers", "ReadmeServers"]
 
     /// The fenced block after `<!-- example: name -->`.
-    private func example(_ name: String) throws -> Substring {
-        let readme = try PackageFiles.read("README.md")
+    private func example(_ name: String, of page: String = "README.md") throws -> Substring {
+        let readme = try PackageFiles.read(page)
         let mark = "<!-- example: \(name) -->"
-        let start = try #require(readme.firstRange(of: mark), "README.md has no \(mark)").upperBound
+        let start = try #require(readme.firstRange(of: mark), "\(page) has no \(mark)").upperBound
         let fence = try #require(readme[start...].firstRange(of: "```swift\n")).upperBound
         let end = try #require(readme[fence...].firstRange(of: "```")).lowerBound
         return readme[fence..<end]
@@ -40,6 +40,14 @@ import Testing
         let compiled = try compiledExample(name)
         #expect(!compiled.isEmpty, "no file in Support has the marks of \(name)")
         #expect(essence(try example(name)) == essence(compiled))
+    }
+
+    @Test("the example in docs/DEPLOYING.md is the code compiled here")
+    func deploying() throws {
+        let page = "docs/DEPLOYING.md"
+        #expect(
+            essence(try example("systemd", of: page)) == essence(try compiledExample("systemd")))
+        #expect(try PackageFiles.read(page).ranges(of: "```swift").count == 1)
     }
 
     @Test("the first example in the README is a whole program")

@@ -51,6 +51,16 @@ func readmeTLS() throws -> Never {
     // example: end
 }
 
+/// The example of docs/DEPLOYING.md.
+func deployingSystemd() throws -> Never {
+    // example: begin systemd
+    let manager = try ServiceManager.fromEnvironment()
+    let options = Options(loops: .perCore).with { $0.serviceManager = manager }
+    let passed = try manager.addresses()
+    Server.main(Echo(), listen: passed.isEmpty ? ["tcp://[::]:9000"] : passed, options: options)
+    // example: end
+}
+
 private final class Numbered: EventHandler {
     var calls = 0
 
