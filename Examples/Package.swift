@@ -54,6 +54,16 @@ let package = Package(
             dependencies: ["HTTPCodec", "TestSupport", "http-server", netAPI, netAPITesting],
             swiftSettings: strict),
 
+        // SHA-1 and base64. The servers with TLS need OpenSSL anyway.
+        .systemLibrary(name: "CLibcrypto", providers: [.apt(["libssl-dev"])]),
+        // WebSockets without sockets: handshakes and frames.
+        .target(
+            name: "WebSocketCodec", dependencies: ["CLibcrypto", "HTTPCodec"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "WebSocketCodecTests",
+            dependencies: ["HTTPCodec", "TestSupport", "WebSocketCodec"], swiftSettings: strict),
+
         // The Redis protocol and the commands on keys, both without sockets.
         .target(name: "RESPCodec", swiftSettings: strict),
         .target(name: "KVStore", dependencies: ["RESPCodec"], swiftSettings: strict),

@@ -69,7 +69,7 @@ extension UnsafeRawBufferPointer {
     /// The comparison sets bit 5, which also maps control characters to signs and digits. The bytes
     /// must therefore be known to be printable.
     @inline(__always)
-    func equalsIgnoringCase(_ text: StaticString) -> Bool {
+    public func equalsIgnoringCase(_ text: StaticString) -> Bool {
         guard count == text.utf8CodeUnitCount else { return false }
         let wanted = text.utf8Start
         for index in 0..<count where self[index] | 0x20 != wanted[index] { return false }
@@ -95,7 +95,7 @@ extension UnsafeRawBufferPointer {
 
     /// Calls `body` with each trimmed element of a comma-separated list, until `body` returns
     /// false.
-    func forEachElement(_ body: (UnsafeRawBufferPointer) -> Bool) {
+    public func forEachElement(_ body: (UnsafeRawBufferPointer) -> Bool) {
         var start = 0
         for end in 0...count where end == count || self[end] == Byte.comma {
             let element = UnsafeRawBufferPointer(rebasing: self[start..<end]).trimmingBlanks()
