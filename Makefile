@@ -13,6 +13,7 @@ SANITIZED = \
 	MILLRACE_TEST_PATIENCE=240 \
 	MILLRACE_HTTP_SERVER=$(CURDIR)/.build/$(2)-examples/debug/http-server \
 	MILLRACE_KV_SERVER=$(CURDIR)/.build/$(2)-examples/debug/kv-server \
+	MILLRACE_CHAT=$(CURDIR)/.build/$(2)-examples/debug/chat \
 	$(TEST) --sanitize=$(1) --package-path Examples --scratch-path .build/$(2)-examples \
 	--skip whoNeverReadsCostsBoundedMemory
 # Suites of a connection's behaviour that one with TLS must have too: the short ones for each
@@ -55,7 +56,7 @@ API ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build test test-tls test-unit test-examples test-bench fuzz tidy examples \
-	release conformance demo guards hostile tls-peers planted-bugs stress soak kernels \
+	release conformance demo guards hostile tls-peers browser planted-bugs stress soak kernels \
 	reliability rolling-restart seeds seed tsan asan peers bench bench-record bench-gate format \
 	lint docs api clean
 
@@ -86,15 +87,16 @@ test-tls: setup ## the behaviour of connections, over TLS
 	$(SWIFT) build --build-tests --disable-xctest $(DECLARED)
 	$(call TLS_TEST,$(TLS_SUITES)|$(MORE_TLS_SUITES)|Listening|SameBehaviour|Task)
 
-test-examples: setup examples ## the codecs, http-server and kv-server only
+test-examples: setup examples ## the codecs, http-server, kv-server and chat only
 	$(TEST) --package-path Examples --scratch-path .build/examples
 
 test-bench: setup examples ## tests of the load client and the runner: seconds
 	python3 -m unittest discover -s Benchmarks/tests
 
-fuzz: setup ## fuzz the HTTP and the Redis codec, each for SECONDS=60
+fuzz: setup ## fuzz the HTTP, the Redis and the WebSocket codec, each for SECONDS=60
 	Scripts/fuzz $(SECONDS)
 	FUZZ_SECONDS=$(SECONDS) Scripts/fuzz-resp
+	FUZZ_SECONDS=$(SECONDS) Scripts/fuzz-websocket
 
 tidy: setup ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests
@@ -133,6 +135,10 @@ hostile: setup examples ## answers of http-server and kv-server to hostile input
 
 tls-peers: setup examples ## TLS programs of other authors against the servers; TLS_PEERS=--long
 	Scripts/tls-peers $(TLS_PEERS)
+
+browser: setup examples ## the page of chat in two headless Chromiums, which it installs
+	@Scripts/setup browser
+	Scripts/browser
 
 stress: setup examples ## the public API at random, strictly accounted; STRESS="--seed 7"
 	.build/bin/stress --seconds $(SECONDS) --backend epoll $(STRESS)

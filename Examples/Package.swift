@@ -60,9 +60,19 @@ let package = Package(
         .target(
             name: "WebSocketCodec", dependencies: ["CLibcrypto", "HTTPCodec"],
             swiftSettings: strict),
+        .executableTarget(
+            name: "chat",
+            dependencies: [
+                "HTTPCodec", "ServerCommand", "ServerTLS", "WebSocketCodec", netAPI,
+                argumentParser,
+            ], swiftSettings: strict),
         .testTarget(
             name: "WebSocketCodecTests",
             dependencies: ["HTTPCodec", "TestSupport", "WebSocketCodec"], swiftSettings: strict),
+        .testTarget(
+            name: "ChatTests",
+            dependencies: ["TestSupport", "WebSocketCodec", "chat", netAPI, netAPITesting],
+            swiftSettings: strict),
 
         // The Redis protocol and the commands on keys, both without sockets.
         .target(name: "RESPCodec", swiftSettings: strict),
@@ -122,7 +132,7 @@ let package = Package(
         // Code that several tests share: inputs for codec and server, and running a program.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     ]
-        + ["chat", "proxy", "blocking-echo", "udp-echo"].map { name in
+        + ["proxy", "blocking-echo", "udp-echo"].map { name in
             .executableTarget(
                 name: name, dependencies: [.product(name: "NetAPI", package: "millrace")],
                 swiftSettings: strict)

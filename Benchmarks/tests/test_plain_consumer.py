@@ -40,13 +40,13 @@ class PlainConsumerTests(unittest.TestCase):
         self.assertEqual(checkouts, {"swift-log"})
 
     def test_a_program_without_tls_needs_no_openssl(self):
-        for program in ("task-echo", "chat", "proxy"):
+        for program in ("task-echo", "blocking-echo", "proxy"):
             found = libraries(program)
             self.assertIn("libc", found)
             self.assertEqual(found & OPENSSL, set(), program)
 
     def test_a_program_with_tls_needs_openssl(self):
-        for program in ("echo-server", "http-server"):
+        for program in ("echo-server", "http-server", "chat"):
             self.assertEqual(libraries(program) & OPENSSL, OPENSSL, program)
 
 

@@ -34,31 +34,6 @@ import Testing
         .unix("@example-\(getpid())-\(UInt32.random(in: 0...UInt32.max))")
     }
 
-    @Test("every chat client receives each message", arguments: backends)
-    func everybodyInTheChatHearsEverybody(_ backend: String) throws {
-        let address = unixAddress()
-        let process = try start("chat", [address.description], backend)
-        let (ann, bob) = (try connect(address), try connect(address))
-        #expect(try ann.receiveText(exactly: 12) == "your name?\r\n")
-        try ann.send("Ann\n")
-        #expect(try ann.receiveText(exactly: 14) == "* Ann joined\r\n")
-        #expect(try bob.receiveText(exactly: 12) == "your name?\r\n")
-        try bob.send("Bob\n")
-        #expect(try ann.receiveText(exactly: 14) == "* Bob joined\r\n")
-        // Bob may be on another loop, where the message about Ann can come after his name.
-        var news = try bob.receiveText(exactly: 14)
-        if news == "* Ann joined\r\n" { news = try bob.receiveText(exactly: 14) }
-        #expect(news == "* Bob joined\r\n")
-        try ann.send("hello\n")
-        for client in [ann, bob] {
-            #expect(try client.receiveText(exactly: 12) == "Ann: hello\r\n")
-        }
-        bob.close()
-        #expect(try ann.receiveText(exactly: 12) == "* Bob left\r\n")
-        ann.close()
-        try end(process)
-    }
-
     @Test("the proxy forwards streams", arguments: backends)
     func theProxyForwardsStreams(_ backend: String) throws {
         let (front, back) = (unixAddress(), unixAddress())

@@ -1,0 +1,71 @@
+// A chat in the browser: one page over HTTP, and a WebSocket for each visitor. At SIGTERM or
+// SIGINT, visitors get a close frame before the server exits with 0.
+import ArgumentParser
+import NetAPI
+import ServerCommand
+import ServerTLS
+
+@main
+struct Chat: ServerCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "chat", abstract: "Serves a chat page, and its WebSocket at /ws.")
+
+    @OptionGroup var common: ServerOptions
+    @OptionGroup var tls: TLSOptions
+
+    @Option(
+        help: "An origin whose pages may connect: https://example.org; repeatable. None: all may.")
+    var origin: [String] = []
+
+    @Option(help: "The longest message, in bytes; a longer one closes its connection.")
+    var messageLimit = 4096
+
+    @Option(help: "Messages and control frames that a client may send in a second.")
+    var rateLimit = 50
+
+    @Option(help: "KiB of unread messages at which a slow reader is disconnected.")
+    var unreadLimit = 256
+
+    @Option(help: "The number of members with a name at once.")
+    var memberLimit = 1000
+
+    @Option(help: "Milliseconds of silence after which a client gets a ping, and later is closed.")
+    var pingInterval = 20_000
+
+    @Option(help: "Milliseconds to receive the head of a request.")
+    var headTimeout = 10_000
+
+    func validate() throws {
+        for (name, value, valid) in [
+            ("message limit", messageLimit, 1...1 << 20), ("rate limit", rateLimit, 1...1_000_000),
+            // The page has to fit.
+            ("unread limit", unreadLimit, 16...1 << 20), ("member limit", memberLimit, 1...1 << 20),
+            ("ping interval", pingInterval, 1...86_400_000),
+            ("head time-out", headTimeout, 1...86_400_000),
+        ] where !valid.contains(value) {
+            throw ValidationError(
+                "a \(name) of \(value); give \(valid.lowerBound) to \(valid.upperBound)")
+        }
+    }
+
+    func run() throws {
+        var settings = ChatSettings()
+        settings.origins = origin
+        settings.messageBytes = messageLimit
+        settings.framesPerSecond = rateLimit
+        settings.members = memberLimit
+        settings.pingInterval = .milliseconds(pingInterval)
+        settings.headTimeout = .milliseconds(headTimeout)
+        settings.unreadBytes = unreadLimit << 10
+        let options = settings.limiting(
+            try tls.apply(to: common.options(), protocols: ["http/1.1"]))
+        let room = Room(limit: settings.members)
+        let server = try Server(listen: try common.addresses(), options: options) { [settings] in
+            ChatHandler(settings, room)
+        }
+        try server.start()
+        announce(server)
+        let reason = try server.run(stoppingOn: .interrupt, .terminate)
+        if case .failed(let error) = reason { throw error }
+    }
+}

@@ -1,0 +1,105 @@
+// The frames of a visitor: a name, messages, pings, and the end.
+import NetAPI
+import WebSocketCodec
+
+extension ChatHandler {
+    /// Begins the WebSocket of a connection whose handshake was accepted.
+    func begin(_ connection: Connection, _ visitor: Visitor) {
+        visitor.phase = .unnamed
+        // A stop leaves busy connections open. So the handler has time to send them a close frame.
+        connection.isBusy = true
+        // Other visitors cause this connection's output.
+        connection.readsWhileCongested = true
+        visitor.timer?.cancel()
+        watch(connection, visitor)
+        connection.write(ChatEvent.statistics(of: connection.server, room))
+    }
+
+    /// Reads all frames that have arrived.
+    func talk(_ connection: Connection, _ visitor: Visitor) -> Action {
+        visitor.isHeard = true
+        var action = Action.none
+        let taken = connection.bytes.withUnsafeBytes { bytes in
+            var taken = 0
+            while taken < bytes.count {
+                let step = visitor.reader.read(UnsafeRawBufferPointer(rebasing: bytes[taken...]))
+                taken += step.consumed
+                guard let event = step.event else { break }
+                action = take(event, connection, visitor)
+                if case .close = action { break }
+            }
+            return taken
+        }
+        connection.discard(taken)
+        return action
+    }
+
+    private func take(
+        _ event: MessageReader.Event, _ connection: Connection, _ visitor: Visitor
+    ) -> Action {
+        visitor.events += 1
+        // Each event costs the server a frame, and a message costs one for each member.
+        guard visitor.events <= settings.framesPerSecond else {
+            return close(connection, visitor, .policyViolation, "too many frames in a second")
+        }
+        switch event {
+        case .text: return takeText(connection, visitor)
+        case .binary: return close(connection, visitor, .unsupportedData, "send text")
+        case .ping: connection.write(FrameWriter.frame(.pong, visitor.reader.control))
+        case .pong: break
+        case .close(let code): return close(connection, visitor, code)
+        case .failed(let code): return close(connection, visitor, code)
+        }
+        return .none
+    }
+
+    private func takeText(_ connection: Connection, _ visitor: Visitor) -> Action {
+        let text = String(decoding: visitor.reader.message, as: UTF8.self)
+        switch visitor.phase {
+        case .unnamed:
+            guard isName(text) else {
+                return close(
+                    connection, visitor, .policyViolation,
+                    "a name has 1 to \(settings.nameBytes) printable bytes")
+            }
+            guard let id = room.join(text, connection.handle) else {
+                return close(connection, visitor, .tryAgainLater, "the room is full")
+            }
+            visitor.phase = .member(id)
+        case .member(let id): room.say(text, by: id)
+        case .requests, .closing: break
+        }
+        return .none
+    }
+
+    private func isName(_ text: String) -> Bool {
+        1...settings.nameBytes ~= text.utf8.count
+            && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
+            && text.contains { $0 != " " }
+    }
+
+    private func close(
+        _ connection: Connection, _ visitor: Visitor, _ code: CloseCode?, _ reason: String = ""
+    ) -> Action {
+        end(connection, visitor, code, reason)
+        return .close
+    }
+
+    /// Looks after each interval whether the peer has sent anything. If not, the peer gets a ping,
+    /// and after another silent interval it is dead. So an event costs no look at a clock.
+    private func watch(_ connection: Connection, _ visitor: Visitor) {
+        visitor.timer = connection.schedule(after: settings.pingInterval) {
+            [unowned self] connection in
+            if visitor.isHeard {
+                visitor.isHeard = false
+                visitor.awaitsPong = false
+            } else if visitor.awaitsPong {
+                return connection.abort()
+            } else {
+                visitor.awaitsPong = true
+                connection.write(FrameWriter.frame(.ping, []))
+            }
+            watch(connection, visitor)
+        }
+    }
+}

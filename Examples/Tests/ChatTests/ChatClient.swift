@@ -1,0 +1,65 @@
+/// A WebSocket client of plain system calls, and the program that it connects to.
+import TestSupport
+
+final class ChatServer {
+    private let server: ServerProgram
+    static let path = ServerProgram.path(of: "chat", or: "MILLRACE_CHAT")
+
+    init(_ form: Form, _ options: [String] = []) throws {
+        server = try ServerProgram(Self.path, form, options)
+    }
+
+    var port: UInt16 { server.port }
+
+    func terminate() { server.terminate() }
+
+    /// Returns the exit status after SIGTERM; nil if a signal ended the server.
+    func finish() throws -> CInt? { try server.program.finish(within: 30).status }
+
+    func stop() throws -> CInt? { try server.stop() }
+
+    /// Returns a client that speaks HTTP.
+    func connect() throws -> RawClient { try RawClient(port: port) }
+
+    /// Returns a client whose handshake was accepted, and that has the name.
+    func join(_ name: String, receiveBuffer: CInt? = nil) throws -> ChatClient {
+        let client = try ChatClient(port: port, receiveBuffer: receiveBuffer)
+        try client.send(name)
+        return client
+    }
+}
+
+final class ChatClient {
+    let raw: RawClient
+    private var events = ServerEvents()
+
+    init(port: UInt16, receiveBuffer: CInt? = nil) throws {
+        raw = try RawClient(port: port, receiveBuffer: receiveBuffer)
+        try raw.send(ServerEvents.upgrade)
+        while events.head.isEmpty { try receive() }
+    }
+
+    private func receive() throws {
+        let bytes = try raw.receiveSome()
+        guard !bytes.isEmpty else { throw Failure("the end") }
+        try events.take(bytes)
+    }
+
+    func send(_ text: String) throws { try raw.send(ServerEvents.text(text)) }
+
+    /// Returns the next event that is no statistics; with `withStatistics`, the next one.
+    func next(withStatistics: Bool = false) throws -> String {
+        while true {
+            while let event = events.next() {
+                if withStatistics || !event.hasPrefix(Told.statistics) { return event }
+            }
+            try receive()
+        }
+    }
+
+    /// Reads events until this one.
+    func read(until wanted: String) throws { while try next() != wanted {} }
+
+    /// Returns whether the server has ended the stream.
+    func isAtEnd() throws -> Bool { try raw.receiveSome().isEmpty }
+}
