@@ -21,10 +21,11 @@ final class ChatServer {
     /// Returns a client that speaks HTTP.
     func connect() throws -> RawClient { try RawClient(port: port) }
 
-    /// Returns a client whose handshake was accepted, and that has the name.
+    /// Returns a client that has joined under the name, and has read that.
     func join(_ name: String, receiveBuffer: CInt? = nil) throws -> ChatClient {
         let client = try ChatClient(port: port, receiveBuffer: receiveBuffer)
         try client.send(name)
+        try client.read(until: Told.joined(name))
         return client
     }
 }
@@ -49,12 +50,15 @@ final class ChatClient {
 
     /// Returns the next event that is no statistics; with `withStatistics`, the next one.
     func next(withStatistics: Bool = false) throws -> String {
-        while true {
+        // Statistics come every second, so the client's own time limit never ends this wait.
+        let end = ContinuousClock.now + .seconds(Patience.seconds(atLeast: 10))
+        while ContinuousClock.now < end {
             while let event = events.next() {
                 if withStatistics || !event.hasPrefix(Told.statistics) { return event }
             }
             try receive()
         }
+        throw Failure("nothing but statistics")
     }
 
     /// Reads events until this one.
