@@ -17,7 +17,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "Benchmarks"))
 
-from runner import process, service_manager, tls_servers  # noqa: E402
+from runner import http, process, service_manager, tls_servers  # noqa: E402
 from runner.process import HOST, PATIENCE  # noqa: E402
 
 BIN = ROOT / ".build/bin"
@@ -96,10 +96,12 @@ class ServiceManagerTests(unittest.TestCase):
                 with service_manager.server(echo(form), [one]):
                     self.assertTrue(exchange(early).startswith(b"early "))
 
-    def test_messages_tell_of_the_start_the_watchdog_a_reload_and_the_stop(self):
-        for is_abstract in (False, True):
+    def test_messages_tell_of_the_start_a_reload_and_the_stop(self):
+        # Without a certificate there is nothing to read again, and SIGHUP must not end the server.
+        for is_abstract, words in ((False, self.files.ours("echo-server", "epoll")),
+                                   (True, self.files.ours("echo-server", "epoll")),
+                                   (False, echo(("epoll", 1)))):
             messages = service_manager.Messages(is_abstract)
-            words = self.files.ours("echo-server", "epoll")
             with service_manager.server(words, [], messages=messages) as server:
                 self.assertEqual(messages.next(), ["READY=1"])
                 server.process.send_signal(signal.SIGHUP)
@@ -210,14 +212,17 @@ class FileTests(unittest.TestCase):
             done = subprocess.run(
                 ["systemd-analyze", "verify", "--man=no", *pathlib.Path(folder).iterdir()],
                 capture_output=True, text=True, timeout=60)
-            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            # It also complains of the machine's own units.
+            ours = [line for line in done.stderr.splitlines() if "http-server" in line]
+            self.assertEqual((done.returncode, ours), (0, []))
 
-    @unittest.skipUnless(shutil.which("haproxy"), "no haproxy")
+    @unittest.skipUnless(shutil.which("haproxy", path=http.PATH), "no haproxy")
     def test_haproxy_finds_no_fault_in_its_file(self):
         with tempfile.TemporaryDirectory() as folder:
             files = tls_servers.Files(folder)
             done = subprocess.run(
-                ["haproxy", "-c", "-q", "-f", DEPLOY / "haproxy/haproxy.cfg"], text=True,
+                [shutil.which("haproxy", path=http.PATH), "-c", "-q", "-f",
+                 DEPLOY / "haproxy/haproxy.cfg"], text=True,
                 capture_output=True, timeout=60,
                 env={**os.environ, "MILLRACE_CA": str(files.certificate),
                      "MILLRACE_ADMIN": f"{folder}/admin.sock"})

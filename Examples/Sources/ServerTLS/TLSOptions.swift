@@ -1,5 +1,5 @@
 // The part of the command line that the servers with TLS share: the certificate, its key, and their
-// reload at SIGHUP.
+// reload at SIGHUP, also where there is nothing to read again.
 public import ArgumentParser
 import Glibc
 public import NetAPI
@@ -23,9 +23,13 @@ public struct TLSOptions: ParsableArguments {
     public init() {}
 
     /// Sets the certificate in the options, if one is given, and from now on reads it again at
-    /// SIGHUP. Call it before any other thread starts.
+    /// SIGHUP. Without one SIGHUP ends the process, as a hang-up of the terminal does, but not under
+    /// a service manager, which reloads by it. Call this before any other thread starts.
     public func apply(to options: Options, protocols: [String] = []) throws -> Options {
-        guard tlsCertificate != nil || tlsKey != nil else { return options }
+        guard tlsCertificate != nil || tlsKey != nil else {
+            if try serviceManager.get().awaitsMessages { reloads {} }
+            return options
+        }
         guard let tlsCertificate, let tlsKey else {
             throw ValidationError("give both --tls-certificate and --tls-key")
         }
@@ -42,17 +46,24 @@ public struct TLSOptions: ParsableArguments {
 
 /// Reads the files again at each SIGHUP. If they are wrong, the old certificate stays.
 private func reload(_ tls: TLSServer, chain: String, key: String) {
-    onHangUp {
-        let manager = try? serviceManager.get()
-        _ = try? manager?.notify(.reloading)
-        // The old certificate still serves if the new one is wrong.
-        defer { _ = try? manager?.notify(.ready) }
+    reloads {
         do {
             try tls.replace([.files(chain: chain, key: key)])
             say("the certificate was read again")
         } catch {
             say("error: the certificate stays as it was: \(error)", to: STDERR_FILENO)
         }
+    }
+}
+
+/// Runs `body` at each SIGHUP, between the messages that a service manager awaits.
+private func reloads(_ body: @escaping @Sendable () -> Void) {
+    onHangUp {
+        let manager = try? serviceManager.get()
+        _ = try? manager?.notify(.reloading)
+        // Also if the new certificate is wrong: the old one serves.
+        defer { _ = try? manager?.notify(.ready) }
+        body()
     }
 }
 
