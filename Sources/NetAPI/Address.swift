@@ -123,13 +123,12 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     /// Indicates two stream listeners at one socket address, also with other layers. With port 0
     /// each has another.
     func isSameSocket(as other: Address) -> Bool {
-        guard !isDatagram, !other.isDatagram, inherited == nil, other.inherited == nil else {
-            return false
-        }
+        guard !isDatagram, !other.isDatagram, inherited == nil, other.inherited == nil, port != 0
+        else { return false }
         guard let first = socketAddress, let second = other.socketAddress else {
             return socketAddress == nil && other.socketAddress == nil && hostName == other.hostName
         }
-        return first.unmapped == second.unmapped && onlyV6 == other.onlyV6 && port != 0
+        return first.unmapped == second.unmapped
     }
 
     public func hash(into hasher: inout Hasher) {

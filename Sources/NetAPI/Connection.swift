@@ -81,8 +81,8 @@ extension Connection {
     /// address; the proxy's own if the header has none, as for its health checks.
     public var remoteAddress: Address { Address(details?.remoteAddress, isDatagram: isDatagram) }
 
-    /// The proxy's address, for a connection of a listener whose address ends in `?proxy`; nil for
-    /// others and after the close. Costs a system call.
+    /// The proxy's address, for a connection of a listener whose address ends in `?proxy`. Known
+    /// from `onOpen` to `onClose`; nil otherwise and for other connections.
     public var proxyAddress: Address? {
         withCore { $0.proxyAddress(of: record) }?.map { Address($0) }
     }

@@ -3,7 +3,8 @@ internal import MillraceEventLoop
 /// The Sendable form of a connection, for use on any thread and in tasks.
 ///
 /// Calls from one thread take effect in their order. After the close, `sent`, `send` and `run`
-/// report `.closed`, and the other calls have no effect. Calls post to the loop's mailbox, which is
+/// report `.closed`, and the other calls have no effect, but `abort` still resets a connection that
+/// sends its last bytes. Calls post to the loop's mailbox, which is
 /// bounded. A full mailbox refuses a call: the call returns false or throws `.overloaded`, and
 /// `Statistics.refusedPosts` counts it. `close()` and `abort()` are accepted even then.
 public struct ConnectionHandle: Sendable, Hashable {
@@ -99,8 +100,11 @@ public struct ConnectionHandle: Sendable, Hashable {
     public func abort() {
         let token = token
         _ = remote?.post(
-            .run { loop in if let record = loop.find(token) { loop.abort(record, .local) } },
-            always: true)
+            .run { loop in
+                // Once `onClose` has run, a reset could only destroy what the peer has not read.
+                guard let record = loop.find(token), record.state != .lingering else { return }
+                loop.abort(record, .local)
+            }, always: true)
     }
 
     /// Runs `body` on the loop with the connection, unless the connection is closed by then. An

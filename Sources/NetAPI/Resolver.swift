@@ -120,7 +120,24 @@ public final class SystemResolver: Resolver {
             if let place { dropped.append(state.waiting.remove(at: place)) }
             return place != nil
         }
-        if isLeft { answer(.failure(NetError.tooManyLookups)) }
+        if isLeft { return answer(.failure(NetError.tooManyLookups)) }
+        // That job was for another lookup, which has none now.
+        startMissingJob()
+    }
+
+    /// Starts a job if a lookup waits without one. If none can be started, the lookup fails.
+    private func startMissingJob() {
+        let isMissing = state.withLock { state in
+            guard state.jobs < state.waiting.count else { return false }
+            state.jobs += 1
+            return true
+        }
+        guard isMissing, !pool.submit({ [state] in Self.lookUpNext(state) }) else { return }
+        let last = state.withLock { state in
+            state.jobs -= 1
+            return state.waiting.popLast()
+        }
+        last?.answer(.failure(NetError.tooManyLookups))
     }
 
     /// Drops the lookups that wait for a thread.

@@ -20,8 +20,9 @@ extension Server {
         send(.ready)
         group.whenStopping { send(.stopping) }
         guard let limit = manager.watchdogTimeout else { return }
-        // Half of the limit, as sd_watchdog_enabled(3) advises.
-        Watchdog(group.remotes) { send(.watchdog) }.begin(every: limit / 2)
+        // Not half of the limit, as sd_watchdog_enabled(3) advises: the loops' answers take time,
+        // and a ping is lost if the manager's queue is full.
+        Watchdog(group.remotes) { send(.watchdog) }.begin(every: limit / 4)
     }
 }
 

@@ -6,11 +6,12 @@ internal import MillraceEventLoop
 /// opened for the process, and the messages that it awaits about the service's state.
 ///
 /// Without a service manager there are no descriptors, and messages have no effect. So a program
-/// needs no other code for a start from a shell. libsystemd is not needed.
+/// started from a shell needs addresses of its own and no other code. libsystemd is not needed.
 ///
 ///     let manager = try ServiceManager.fromEnvironment()
+///     let passed = try manager.addresses()
 ///     Server.main(
-///         Echo(), listen: try manager.addresses(),
+///         Echo(), listen: passed.isEmpty ? ["tcp://[::]:9000"] : passed,
 ///         options: Options().with { $0.serviceManager = manager })
 public struct ServiceManager: Sendable {
     /// A descriptor that the service manager has opened and passed to this process.

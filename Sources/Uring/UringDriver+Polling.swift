@@ -109,10 +109,10 @@ extension UringDriver {
         let count = mr_recv(entry.pointee.descriptor, memory, Int(Self.bufferSize))
         if count > 0 {
             let isRepeated = !entry.pointee.state.isDisjoint(with: [.untilEmpty, .isUnix])
-            if count == Int(Self.bufferSize) || isRepeated {
-                queueLaterTry(entry)
-            } else if limitsReceives && count < Self.smallReceive {
+            if limitsReceives && count < Self.smallReceive {
                 receiveByRing(entry)
+            } else if count == Int(Self.bufferSize) || isRepeated {
+                queueLaterTry(entry)
             }
             return Completion(token, .received(UnsafeRawPointer(memory), count: count))
         }
@@ -126,8 +126,10 @@ extension UringDriver {
         return nil
     }
 
-    /// Ends the polling of a stream with small messages. The next wait arms its receive.
+    /// Ends the polling of a stream with small messages. The next wait arms its receive, which
+    /// finds everything that is left: bytes, an end, an error.
     private func receiveByRing(_ entry: UnsafeMutablePointer<UringEntry>) {
+        entry.pointee.state.remove(.untilEmpty)
         if entry.pointee.state.contains(.pollArmed) { cancel(.cancelPoll, entry) }
         queueForBuffer(entry)
     }

@@ -311,7 +311,8 @@ package final class UringDriver: Driver {
     /// Arms waiting receives, at most as many as buffers are known to be free. Without a free
     /// buffer a receive fails at once, even with nothing to receive.
     private func resumeStarved(_ isBehind: Bool) {
-        var left = isBehind ? min(returned, Int(sizes.buffers)) : Int(sizes.buffers)
+        // At least one: a stream that was polled until now has returned no buffer.
+        var left = isBehind ? max(1, min(returned, Int(sizes.buffers))) : Int(sizes.buffers)
         returned = 0
         while left > 0, let token = starved.popFirst() {
             guard let entry = entries.find(token), entry.pointee.state.contains(.starved) else {

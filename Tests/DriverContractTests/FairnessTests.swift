@@ -107,6 +107,49 @@ extension DriverContract {
             }
         }
 
+        /// A driver may receive large messages in another way than small ones.
+        @Test(
+            "streams that turn small beside sends without end are still received",
+            arguments: DriverKind.allCases)
+        func turningSmallBesideSends(_ kind: DriverKind) throws {
+            try withSession(kind) { session in
+                let streams = try (0..<3).map { _ in try session.makePair(.tcp) }
+                for stream in streams {
+                    session.submit(.receive, stream.token)
+                    stream.peer.send(pattern(300_000))
+                }
+                try session.run(until: "the large ones have come") {
+                    streams.allSatisfy { session.seen[$0.token]?.bytes.count == 300_000 }
+                }
+                let writers = try (0..<30).map { _ in try session.makePair(.unix) }
+                for writer in writers {
+                    writer.peer.readLimit = .max
+                    session.sendOnce([2], writer.token)
+                }
+                // Each turns small with its first piece, and must see the second.
+                var pieces = 0
+                for round in 0..<600 {
+                    if round % 40 == 0, pieces < 2 * streams.count {
+                        streams[pieces / 2].peer.send([1])
+                        pieces += 1
+                    }
+                    for writer in writers { writer.peer.takeTurn() }
+                    try session.world.wait(until: session.world.clock + 2_000_000)
+                    for _ in 0..<64 {
+                        guard let completion = session.pull() else { break }
+                        guard case .sent = completion.event else { continue }
+                        session.sendOnce([2], completion.token)
+                    }
+                }
+                for stream in streams {
+                    #expect(session.seen[stream.token]?.bytes.count == 300_002)
+                }
+                try session.run(until: "the last are sent") {
+                    writers.allSatisfy { !session.isSending($0.token) }
+                }
+            }
+        }
+
         /// A cancellation does not find an operation that the kernel is about to run again. With a
         /// full queue its answer comes at once.
         @Test(

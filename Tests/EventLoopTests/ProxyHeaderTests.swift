@@ -84,6 +84,7 @@ import Testing
         Row("a health check", binary(0x00, [], command: 0x20), nil),
         Row("a health check with addresses, to be ignored", binary(0x11, v4, command: 0x20), nil),
         Row("an unknown family", binary(0x00, []), nil),
+        Row("an unknown family with bytes of an unknown form", binary(0x00, [9, 9]), nil),
         Row(
             "extensions", binary(0x11, v4 + [0x01, 0, 2, 0x68, 0x32, 0x04, 0, 0]),
             "192.0.2.1 12345", "198.51.100.2 443"),

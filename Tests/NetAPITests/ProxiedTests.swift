@@ -73,6 +73,24 @@ import Testing
         }
     }
 
+    @Test("after the client's reset, onClose still sees both addresses", arguments: Setup.all)
+    func addressesAfterReset(_ setup: Setup) throws {
+        let seen = Shared("")
+        let handler = TestHandler(close: { connection, _ in
+            let proxy = connection.proxyAddress?.description ?? "none"
+            seen.value = "\(connection.remoteAddress) \(proxy)"
+            return .none
+        })
+        try withServer(setup, handler, listen: ["tcp://127.0.0.1:0?proxy"]) { server in
+            let client = try TestClient(to: plain(server.addresses[0]), first: Self.line)
+            let own = try client.localText
+            #expect(try client.roundTrip("hello"))
+            client.reset()
+            try handler.log.waitFor(.close)
+            #expect(seen.value == "tcp://192.0.2.1:12345 \(own)")
+        }
+    }
+
     @Test("another protocol is refused, and others are served on", arguments: Setup.all)
     func otherProtocol(_ setup: Setup) throws {
         try withServer(setup, listen: ["tcp://127.0.0.1:0?proxy"]) { server in

@@ -23,7 +23,7 @@ public struct TLSOptions: ParsableArguments {
     public init() {}
 
     /// Sets the certificate in the options, if one is given, and from now on reads it again at
-    /// SIGHUP. Without one SIGHUP ends the process, as a hang-up of the terminal does, but not under
+    /// SIGHUP. Without one SIGHUP ends the process, as it does by default, but not under
     /// a service manager, which reloads by it. Call this before any other thread starts.
     public func apply(to options: Options, protocols: [String] = []) throws -> Options {
         guard tlsCertificate != nil || tlsKey != nil else {

@@ -48,6 +48,8 @@ package final class ConnectionDetails {
         @exclusivity(unchecked) fileprivate var attempt: ConnectAttempt?
         @exclusivity(unchecked) fileprivate var localAddress: SocketAddress?
         @exclusivity(unchecked) fileprivate var pipeTarget: Token?
+        /// The peer of the socket, if `remoteAddress` is the one that a proxy has told.
+        @exclusivity(unchecked) var proxyAddress: SocketAddress?
         /// The number of requested connections that it waits for.
         @exclusivity(unchecked) var pendingConnects = 0
         /// The connections whose pipes lead here.
@@ -86,6 +88,8 @@ extension ConnectionDetails {
         get { madeExtras?.localAddress }
         set { extras.localAddress = newValue }
     }
+
+    var proxyAddress: SocketAddress? { madeExtras?.proxyAddress }
 
     /// The connection that a pipe leads to.
     var pipeTarget: Token? {

@@ -23,6 +23,7 @@ extension Loop {
         connection.flags.remove(.filtered)
         details.isProxied = true
         if let client = header.client {
+            details.extras.proxyAddress = details.remoteAddress
             details.remoteAddress = client
             details.localAddress = header.server
             guard countHost(client, of: details) else {
@@ -64,8 +65,10 @@ extension Loop {
 
     /// The address of the proxy that a connection came from; nil without one.
     package func proxyAddress(of connection: ConnectionReference) -> SocketAddress? {
-        guard connection.details?.takeUnretainedValue().isProxied == true else { return nil }
-        return try? sockets.remoteAddress(of: connection.descriptor)
+        guard let details = connection.details?.takeUnretainedValue(), details.isProxied else {
+            return nil
+        }
+        return details.proxyAddress ?? details.remoteAddress
     }
 }
 

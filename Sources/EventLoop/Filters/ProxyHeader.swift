@@ -127,7 +127,9 @@ package struct ProxyHeader: Equatable, Sendable {
             result.server = body.path(at: 108)
         default: break
         }
-        if let fault = faultOfExtensions(in: header, from: prefixCount + addresses) {
+        // Behind addresses of an unknown family, whose length is unknown too, no extension can be
+        // found.
+        if addresses > 0, let fault = faultOfExtensions(in: header, from: prefixCount + addresses) {
             return .invalid(.malformed(fault))
         }
         return .header(result, count: count)

@@ -11,8 +11,9 @@ extension KernelSockets {
                 try integer(CInt(MR_SO_ACCEPTCONN), of: descriptor) != 0
             else { throw SystemError(EINVAL, "listen") }
         }
-        try prepareAdopted(descriptor)
         let address = try localAddress(of: descriptor)
+        if isDatagram, case .unix = address { throw SystemError(EPROTOTYPE, "adopt") }
+        try prepareAdopted(descriptor)
         if isDatagram && address.isWildcard { askWhoWasAsked(descriptor, address) }
         return BoundListener(
             descriptor: descriptor, address: address, isDatagram: isDatagram, isInherited: true)
