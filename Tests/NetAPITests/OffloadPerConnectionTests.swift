@@ -55,7 +55,7 @@ import Testing
     @Test("a pause at the job limit does not count toward the read timeout")
     func aPauseIsNoReadTimeout() async {
         await sideBySide(Setup.all) { setup in
-            let options = allowing(setup, 2).with { $0.timeouts.read = .milliseconds(200) }
+            let options = allowing(setup, 2).with { $0.timeouts.read = .milliseconds(600) }
             let unfinished = Unfinished()
             let gate = Gate()
             defer { gate.open() }
@@ -64,7 +64,7 @@ import Testing
                 let client = try server.connect()
                 try client.send("a\nb\nc\nd\n")
                 try eventually("it is paused") { server.server.statistics.offloadPauses >= 1 }
-                #expect(try client.staysSilent(for: .milliseconds(600)))
+                #expect(try client.staysSilent(for: .milliseconds(1500)))
                 gate.open()
                 #expect(handler.log.count(.close) == 0)
                 #expect(try client.receiveText(exactly: 8) == "a\nb\nc\nd\n")

@@ -77,8 +77,8 @@ import Testing
     @Test("the idle timeout does not count while the server works")
     func idleDoesNotCountWhileTheServerWorks() async {
         await sideBySide(Setup.all) { setup in
-            let options = setup.options { $0.timeouts.idle = .milliseconds(200) }
-            let handler = offloading(.milliseconds(600))
+            let options = setup.options { $0.timeouts.idle = .milliseconds(600) }
+            let handler = offloading(.milliseconds(1500))
             try withServer(setup, handler, options: options) { server in
                 let client = try server.connect()
                 try client.send("hello\n")

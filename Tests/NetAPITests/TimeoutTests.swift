@@ -30,11 +30,11 @@ import Testing
     @Test("the idle timeout counts from the last byte")
     func anIdleTimeoutCountsFromTheLastByte() async {
         await sideBySide(Setup.all) { setup in
-            let options = setup.options { $0.timeouts.idle = .milliseconds(400) }
+            let options = setup.options { $0.timeouts.idle = .milliseconds(1000) }
             let handler = TestHandler()
             try withServer(setup, handler, options: options) { server in
                 let client = try server.connect()
-                for _ in 0..<6 {
+                for _ in 0..<10 {
                     pause(.milliseconds(150))
                     #expect(try client.roundTrip("drop"))
                 }
@@ -42,7 +42,7 @@ import Testing
                     let end = try client.receiveEnd()
                     #expect(end == .clean)
                 }
-                #expect(time >= .milliseconds(350), "\(time)")
+                #expect(time >= .milliseconds(950), "\(time)")
             }
         }
     }
@@ -93,8 +93,8 @@ import Testing
     func aWriteTimeoutNeedsProgressNotSpeed() async {
         await sideBySide(Setup.all) { setup in
             let options = setup.options {
-                $0.timeouts.write = .milliseconds(400)
-                $0.timeouts.close = .milliseconds(300)
+                $0.timeouts.write = .milliseconds(1000)
+                $0.timeouts.close = .milliseconds(1000)
             }
             let size = 6 << 20
             let handler = TestHandler(traffic: { connection in
@@ -112,7 +112,7 @@ import Testing
                     let part = min(400_000, size - got)
                     try slow.receive(Pattern(stream: 9), exactly: part, from: got)
                     got += part
-                    pause(.milliseconds(60))
+                    pause(.milliseconds(100))
                 }
                 try handler.log.waitFor(.close)
                 #expect(handler.log.reasons == ["timeout"])
@@ -193,7 +193,7 @@ import Testing
     @Test("a close sends its remaining bytes as long as the peer reads some of them")
     func aCloseGoesOnAsLongAsThePeerTakesSomething() async {
         await sideBySide(Setup.all) { setup in
-            let options = setup.options { $0.timeouts.close = .milliseconds(400) }
+            let options = setup.options { $0.timeouts.close = .milliseconds(1000) }
             let pattern = Pattern(stream: 5)
             let size = 8 << 20
             let handler = TestHandler(traffic: { connection in
@@ -213,7 +213,7 @@ import Testing
                         pause(.milliseconds(100))
                     }
                 }
-                #expect(time > .seconds(1))
+                #expect(time > .milliseconds(1500))
                 #expect(try client.receiveEnd() == .clean)
             }
             #expect(handler.log.reasons == ["local"])
