@@ -18,7 +18,7 @@ SANITIZED = \
 	--skip whoNeverReadsCostsBoundedMemory
 # Suites of a connection's behaviour that one with TLS must have too: the short ones for each
 # change. A flush inside a callback is left out: the first may wait for tickets that are being sent.
-TLS_SUITES = Closing|HalfClose|Writing|PreWrite|Proxy|Throwing
+TLS_SUITES = Closing|HalfClose|Writing|PreWrite|Proxied|Proxy|Throwing
 MORE_TLS_SUITES = \
 	Action|Async|BrokenPipe|Client|Drain|Echo|Frame|Handle|Integer|LateReader|Offload|Pause|Reading
 TLS_TEST = MILLRACE_TEST_TLS=1 $(TEST) --skip-build --skip flushSendsBeforeTheCallbackReturns \
