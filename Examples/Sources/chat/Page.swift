@@ -35,7 +35,7 @@ enum Page {
         <header>
           <h1>Millrace chat</h1>
           <p>On <strong id="backend">…</strong>. The connection is
-            <strong id="state">opening</strong>.</p>
+            <strong id="state">not open: enter your name</strong>.</p>
         </header>
         <ul id="log" aria-live="polite"></ul>
         <table><tbody id="counters"></tbody></table>
@@ -46,8 +46,14 @@ enum Page {
         <script>
         "use strict";
         const $ = id => document.getElementById(id);
-        let name = decodeURIComponent(location.hash.slice(1));
+        // The name to join with; empty: there is no socket. The server closes one without a name.
+        let name = "";
         let isMember = false, socket;
+        try {
+          name = decodeURIComponent(location.hash.slice(1)).trim();
+        } catch {
+          // The address has a percent sign that begins no escape.
+        }
 
         function show(kind, author, text) {
           const line = document.createElement("li");
@@ -78,16 +84,20 @@ enum Page {
         }
 
         function label() {
-          $("text").placeholder = isMember ? "a message" : "your name";
-          $("send").textContent = isMember ? "Send" : "Join";
+          $("text").placeholder =
+            isMember ? "a message" : name ? "joining as " + name : "your name";
+          $("send").textContent = isMember || name ? "Send" : "Join";
         }
 
         function connect() {
           const scheme = location.protocol === "https:" ? "wss://" : "ws://";
+          let wasOpen = false;
+          $("state").textContent = "opening";
           socket = new WebSocket(scheme + location.host + "/ws");
           socket.onopen = () => {
+            wasOpen = true;
             $("state").textContent = "open";
-            if (name) socket.send(name);
+            socket.send(name);
           };
           socket.onmessage = ({ data }) => {
             const event = JSON.parse(data);
@@ -97,24 +107,37 @@ enum Page {
             show("note", "", event.name + " " + event.kind);
           };
           socket.onclose = ({ code, reason }) => {
-            $("state").textContent = "closed, " + code + (reason ? ": " + reason : "");
+            const state = "closed, " + code + (reason ? ": " + reason : "");
+            $("state").textContent = state;
+            // The log keeps each close, but neither the attempts after it nor repetitions.
+            if (wasOpen && $("log").lastChild?.textContent !== state) show("note", "", state);
             isMember = false;
             // A name that was refused would be refused again.
             if (code === 1008) name = "";
             label();
-            setTimeout(connect, 2000);
+            // After a restart of the server its visitors must not come back all at once.
+            if (name) setTimeout(connect, 1000 + 3000 * Math.random());
           };
         }
 
         $("form").onsubmit = event => {
           event.preventDefault();
           const text = $("text").value.trim();
-          if (!text || socket.readyState !== WebSocket.OPEN) return;
-          if (!isMember) name = text;
-          socket.send(text);
+          if (!text) return;
+          if (isMember && socket.readyState === WebSocket.OPEN) {
+            socket.send(text);
+          } else if (!name) {
+            name = text;
+            connect();
+            label();
+          } else {
+            // The server has not answered to the name yet. The text stays in its field.
+            return;
+          }
           $("text").value = "";
         };
-        connect();
+        label();
+        if (name) connect();
         </script>
         </html>
         """#
