@@ -12,10 +12,12 @@ public enum Handshake: Sendable, Equatable {
     /// The only version that the server speaks.
     public static let version: StaticString = "13"
 
-    /// Decides about a request. `bytes` are those of the whole head. If there are `origins`, a
-    /// request of a page must come from one of them. A program that is no browser sends no origin,
-    /// or any that it likes, so a request without one is accepted.
-    public init(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer, origins: [String] = []) {
+    /// Decides about a request. `bytes` are those of the whole head. The origin of a page must be
+    /// among `origins`. A program that is no browser sends no origin, or any that it likes, so a
+    /// request without one is accepted.
+    public init(
+        _ head: RequestHead, _ bytes: UnsafeRawBufferPointer, origins: OriginRule = .sameHost
+    ) {
         guard head.method == .get else {
             self = .refused(.methodNotAllowed)
             return
@@ -35,8 +37,8 @@ public enum Handshake: Sendable, Equatable {
             self = .refused(.badRequest)
             return
         }
-        if !origins.isEmpty, fields.origins > 0 {
-            guard fields.origins == 1, origins.contains(fields.origin) else {
+        if origins != .any, fields.origins > 0 {
+            guard fields.origins == 1, origins.allows(fields.origin, host: fields.host) else {
                 self = .refused(.forbidden)
                 return
             }
@@ -56,6 +58,7 @@ private struct Fields {
     var answer: [UInt8]?
     var origins = 0
     var origin = ""
+    var host = ""
 
     mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
         if name.equalsIgnoringCase("connection") {
@@ -71,6 +74,8 @@ private struct Fields {
         } else if name.equalsIgnoringCase("origin") {
             origins += 1
             origin = String(decoding: value, as: UTF8.self)
+        } else if name.equalsIgnoringCase("host") {
+            host = String(decoding: value, as: UTF8.self)
         }
     }
 

@@ -4,6 +4,7 @@ import ArgumentParser
 import NetAPI
 import ServerCommand
 import ServerTLS
+import WebSocketCodec
 
 @main
 struct Chat: ServerCommand {
@@ -14,7 +15,9 @@ struct Chat: ServerCommand {
     @OptionGroup var tls: TLSOptions
 
     @Option(
-        help: "An origin whose pages may connect: https://example.org; repeatable. None: all may.")
+        help: ArgumentHelp(
+            "An origin whose pages may connect: https://example.org; repeatable. '*': all may.",
+            discussion: "Without it, the pages of this server: their origin has the Host's name."))
     var origin: [String] = []
 
     @Option(help: "The longest message, in bytes; a longer one closes its connection.")
@@ -48,9 +51,16 @@ struct Chat: ServerCommand {
         }
     }
 
-    func run() throws {
+    /// Returns the settings of the options. Throws if an origin is malformed.
+    private func settings() throws -> ChatSettings {
         var settings = ChatSettings()
-        settings.origins = origin
+        if let wrong = origin.first(where: { $0 != "*" && !OriginRule.isOrigin($0) }) {
+            throw ValidationError(
+                "no origin: \(wrong); give '*', or a scheme, a host and perhaps a port in lower"
+                    + " case, without a path: https://example.org:8443")
+        }
+        settings.origins =
+            origin.contains("*") ? .any : origin.isEmpty ? .sameHost : .listed(origin)
         settings.messageBytes = messageLimit
         settings.framesPerSecond = rateLimit
         settings.members = memberLimit
@@ -66,6 +76,11 @@ struct Chat: ServerCommand {
         try server.start()
         announce(server)
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
+        return settings
+    }
+
+    func run() throws {
+        let settings = try self.settings()
         if case .failed(let error) = reason { throw error }
     }
 }

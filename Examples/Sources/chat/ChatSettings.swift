@@ -3,8 +3,8 @@ import NetAPI
 import WebSocketCodec
 
 struct ChatSettings: Sendable {
-    /// The origins whose pages may connect; none: all.
-    var origins: [String] = []
+    /// The origins whose pages may connect.
+    var origins = OriginRule.sameHost
     var messageBytes = 4096
     var nameBytes = 32
     var framesPerSecond = 50

@@ -52,7 +52,8 @@ struct HandshakeRow: Sendable, CustomStringConvertible {
                 + "Sec-WebSocket-Protocol: chat, superchat\r\n", gets: .switchingProtocols),
         HandshakeRow(
             "a body of no bytes", more: "Content-Length: 0\r\n", gets: .switchingProtocols),
-        HandshakeRow("an origin", more: "Origin: https://elsewhere\r\n", gets: .switchingProtocols),
+        HandshakeRow("the own origin", more: "Origin: https://a\r\n", gets: .switchingProtocols),
+        HandshakeRow("another origin", more: "Origin: https://elsewhere\r\n", gets: .forbidden),
         HandshakeRow(
             "no upgrade at all", ["Upgrade": "", "Connection": ""], gets: .upgradeRequired),
         HandshakeRow("no Upgrade", ["Upgrade": ""], gets: .upgradeRequired),
@@ -100,7 +101,7 @@ struct HandshakeRow: Sendable, CustomStringConvertible {
 @Suite struct HandshakeTests {
     /// Returns the decision about a head, which the parser gets in two pieces.
     private func decide(
-        _ head: String, cut: Int = 0, origins: [String] = []
+        _ head: String, cut: Int = 0, origins: OriginRule = .sameHost
     ) -> Handshake {
         var parser = RequestParser()
         let bytes = Array(head.utf8)
@@ -142,7 +143,7 @@ struct HandshakeRow: Sendable, CustomStringConvertible {
     func origins() {
         let allowed = ["https://example.org", "http://localhost:9000"]
         func status(_ more: String) -> Handshake {
-            decide(HandshakeRow("", more: more, gets: .ok).head, origins: allowed)
+            decide(HandshakeRow("", more: more, gets: .ok).head, origins: .listed(allowed))
         }
         #expect(status("") == Self.answer)
         #expect(status("Origin: https://example.org\r\n") == Self.answer)
@@ -155,5 +156,29 @@ struct HandshakeRow: Sendable, CustomStringConvertible {
         }
         let two = "Origin: https://example.org\r\nOrigin: https://example.org\r\n"
         #expect(status(two) == .refused(.forbidden))
+    }
+
+    @Test("without a list, the origin has the host and the port of Host")
+    func sameHost() {
+        func status(_ host: String, _ more: String, _ rule: OriginRule = .sameHost) -> Handshake {
+            decide(HandshakeRow("", ["Host": host], more: more, gets: .ok).head, origins: rule)
+        }
+        for (host, origin) in [
+            ("a", "http://a"), ("a", "https://a"), ("A.org", "https://a.org"),
+            ("a:9000", "http://a:9000"), ("[::1]:9000", "http://[::1]:9000"),
+        ] {
+            #expect(status(host, "Origin: \(origin)\r\n") == Self.answer, "\(origin)")
+        }
+        for origin in [
+            "http://b", "http://a:9000", "http://a.evil", "http://evil/a", "http://evil://a",
+            "http://a/", "http://me@a", "null", "", "a", "://", "http://",
+        ] {
+            let more = "Origin: \(origin)\r\n"
+            #expect(status("a", more) == .refused(.forbidden), "\(origin)")
+            #expect(status("a", more, .any) == Self.answer, "\(origin)")
+        }
+        #expect(status("a", "") == Self.answer)
+        let two = "Origin: http://a\r\nOrigin: http://a\r\n"
+        #expect(status("a", two) == .refused(.forbidden))
     }
 }
