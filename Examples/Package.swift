@@ -71,8 +71,9 @@ let package = Package(
             dependencies: ["HTTPCodec", "TestSupport", "WebSocketCodec"], swiftSettings: strict),
         .testTarget(
             name: "ChatTests",
-            dependencies: ["TestSupport", "WebSocketCodec", "chat", netAPI, netAPITesting],
-            swiftSettings: strict),
+            dependencies: [
+                "TestSupport", "WebSocketCodec", "chat", netAPI, netAPITesting, argumentParser,
+            ], swiftSettings: strict),
 
         // The Redis protocol and the commands on keys, both without sockets.
         .target(name: "RESPCodec", swiftSettings: strict),

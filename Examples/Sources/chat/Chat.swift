@@ -42,12 +42,21 @@ struct Chat: ServerCommand {
         for (name, value, valid) in [
             ("message limit", messageLimit, 1...1 << 20), ("rate limit", rateLimit, 1...1_000_000),
             // The page has to fit.
-            ("unread limit", unreadLimit, 16...1 << 20), ("member limit", memberLimit, 1...1 << 20),
+            ("unread limit", unreadLimit, 16...1 << 20),
+            // Each member costs the others an event when it comes, and one when it goes.
+            ("member limit", memberLimit, 1...10_000),
             ("ping interval", pingInterval, 1...86_400_000),
             ("head time-out", headTimeout, 1...86_400_000),
         ] where !valid.contains(value) {
             throw ValidationError(
                 "a \(name) of \(value); give \(valid.lowerBound) to \(valid.upperBound)")
+        }
+        let settings = try self.settings()
+        guard settings.isConsistent else {
+            let least = (4 * settings.eventBytes + 1023) / 1024
+            throw ValidationError(
+                "--message-limit \(messageLimit) with --unread-limit \(unreadLimit): four of the"
+                    + " longest events do not fit; give an --unread-limit of at least \(least)")
         }
     }
 
@@ -67,20 +76,20 @@ struct Chat: ServerCommand {
         settings.pingInterval = .milliseconds(pingInterval)
         settings.headTimeout = .milliseconds(headTimeout)
         settings.unreadBytes = unreadLimit << 10
-        let options = settings.limiting(
-            try tls.apply(to: common.options(), protocols: ["http/1.1"]))
-        let room = Room(limit: settings.members)
-        let server = try Server(listen: try common.addresses(), options: options) { [settings] in
-            ChatHandler(settings, room)
-        }
-        try server.start()
-        announce(server)
-        let reason = try server.run(stoppingOn: .interrupt, .terminate)
         return settings
     }
 
     func run() throws {
         let settings = try self.settings()
+        let options = settings.limiting(
+            try tls.apply(to: common.options(), protocols: ["http/1.1"]))
+        let room = Room(settings)
+        let server = try Server(listen: try common.addresses(), options: options) {
+            ChatHandler(settings, room)
+        }
+        try server.start()
+        announce(server)
+        let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }
     }
 }

@@ -62,16 +62,33 @@ extension ChatHandler {
                     connection, visitor, .policyViolation,
                     "a name has 1 to \(settings.nameBytes) printable bytes")
             }
-            guard let id = room.join(text, connection.handle) else {
-                return close(connection, visitor, .tryAgainLater, "the room is full")
+            return join(text, connection, visitor)
+        case .member(let id):
+            if !room.say(text, by: id) {
+                return close(connection, visitor, .tryAgainLater, "too many messages wait")
             }
-            visitor.phase = .member(id)
-        case .member(let id): room.say(text, by: id)
         case .requests, .closing: break
         }
         return .none
     }
 
+    private func join(_ name: String, _ connection: Connection, _ visitor: Visitor) -> Action {
+        guard let audience else { preconditionFailure("a connection before onBoot") }
+        switch room.join(name, connection, in: audience) {
+        case .member(let id):
+            visitor.phase = .member(id)
+            visitor.timer?.cancel()
+            watch(connection, visitor)
+            return .none
+        case .taken: return close(connection, visitor, .policyViolation, "the name is taken")
+        case .full: return close(connection, visitor, .tryAgainLater, "the room is full")
+        case .busy: return close(connection, visitor, .tryAgainLater, "too many messages wait")
+        }
+    }
+
+    /// Returns whether every character of the name is visible or a plain space. An invisible one
+    /// would make two names look the same, and one that changes the direction of writing would
+    /// change the text after it.
     private func isName(_ text: String) -> Bool {
         1...settings.nameBytes ~= text.utf8.count
             && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }

@@ -12,12 +12,19 @@ final class ChatHandler: EventHandler {
     let room: Room
     let responder = Responder()
     let visitors: PerConnection<Visitor>
+    /// The members on this loop; set before the first connection.
+    private(set) var audience: Audience?
     private var ticks = 0
 
     init(_ settings: ChatSettings, _ room: Room) {
         self.settings = settings
         self.room = room
         visitors = PerConnection(Visitor(settings))
+    }
+
+    func onBoot(_ loop: Loop) -> Action {
+        audience = room.add(loop)
+        return .none
     }
 
     func onOpen(_ connection: Connection) -> Action {
@@ -39,7 +46,7 @@ final class ChatHandler: EventHandler {
     func onHalfClose(_ connection: Connection) -> Action { .close }
 
     func onClose(_ connection: Connection, _ reason: CloseReason) -> Action {
-        leave(connection[visitors])
+        leave(connection, connection[visitors])
         return .none
     }
 
@@ -75,12 +82,14 @@ final class ChatHandler: EventHandler {
     func end(
         _ connection: Connection, _ visitor: Visitor, _ code: CloseCode?, _ reason: String = ""
     ) {
-        leave(visitor)
+        leave(connection, visitor)
         connection.write(FrameWriter.close(code, reason))
     }
 
-    private func leave(_ visitor: Visitor) {
-        if case .member(let id) = visitor.phase { room.leave(id) }
+    private func leave(_ connection: Connection, _ visitor: Visitor) {
+        if case .member(let id) = visitor.phase {
+            room.leave(id, isStop: connection.loop.isStopping)
+        }
         visitor.phase = .closing
         visitor.timer?.cancel()
         visitor.timer = nil

@@ -84,7 +84,7 @@ import WebSocketCodec
     func slowReader(_ form: Form) throws {
         let server = try ChatServer(
             form,
-            ["--message-limit", "65536", "--rate-limit", "100000", "--unread-limit", "512"])
+            ["--message-limit", "65536", "--rate-limit", "100000", "--unread-limit", "1538"])
         let (ann, bob) = (try server.join("Ann"), try server.join("Bob"))
         let slow = try server.join("Eve", receiveBuffer: 4096)
         let text = String(repeating: "x", count: 65_536)

@@ -11,23 +11,14 @@ import WebSocketCodec
         loops: Int = 1, on network: TestNetwork = TestNetwork(),
         _ change: (inout ChatSettings) -> Void = { _ in }
     ) throws -> TestServer {
-        var settings = ChatSettings()
-        change(&settings)
-        let room = Room(limit: settings.members)
-        let options = settings.limiting(Options(loops: .count(loops)))
-        return try TestServer(options: options, on: network) { [settings] in
-            ChatHandler(settings, room)
-        }
+        try SimulatedChat.serve(loops: loops, on: network, change)
     }
 
     private func join(_ server: TestServer, _ name: String) throws -> TestPeer {
-        let peer = try server.connect()
-        peer.send(ServerEvents.upgrade)
-        peer.send(ServerEvents.text(name))
-        return peer
+        try SimulatedChat.join(server, name)
     }
 
-    private func events(_ peer: TestPeer) throws -> [String] { try ServerEvents.of(peer.received) }
+    private func events(_ peer: TestPeer) throws -> [String] { try SimulatedChat.events(peer) }
 
     @Test("a conversation gets the same answers in every cut", arguments: [1, 2])
     func everyCutOfAConversation(_ loops: Int) throws {
@@ -117,7 +108,8 @@ import WebSocketCodec
         }
         for name in ["", "   ", "a\nb", String(repeating: "é", count: 17)] {
             let close = "close 1008 a name has 1 to 32 printable bytes"
-            #expect(try events(try join(server, name)) == [close], "\(name)")
+            let scalars = name.unicodeScalars.map { String($0.value, radix: 16) }
+            #expect(try events(try join(server, name)) == [close], "\(scalars)")
         }
         #expect(server.connectionCount == 0)
     }
@@ -230,10 +222,10 @@ import WebSocketCodec
     func faults() throws {
         try TestNetwork.seeds(1...30, faults: .all) { network in
             let server = try serve(loops: network.random(in: 1...2), on: network)
-            for _ in 0..<4 {
+            for number in 0..<4 {
                 guard let peer = try? server.connect() else { continue }
                 let bytes =
-                    Array(ServerEvents.upgrade.utf8) + ServerEvents.text("Ann")
+                    Array(ServerEvents.upgrade.utf8) + ServerEvents.text("\(number)")
                     + (0..<5).flatMap { ServerEvents.text("\($0)") }
                 peer.send(network.randomCut(of: TestBytes(bytes)))
                 server.advance(by: .milliseconds(network.random(in: 0...300)))
