@@ -35,7 +35,7 @@ struct Chat: ServerCommand {
     @Option(help: "Milliseconds of silence after which a client gets a ping, and later is closed.")
     var pingInterval = 20_000
 
-    @Option(help: "Milliseconds to receive the head of a request.")
+    @Option(help: "Milliseconds to receive the head of a request, and later the name of a member.")
     var headTimeout = 10_000
 
     func validate() throws {

@@ -11,7 +11,7 @@ extension ChatHandler {
         // Other visitors cause this connection's output.
         connection.readsWhileCongested = true
         visitor.timer?.cancel()
-        watch(connection, visitor)
+        awaitName(connection, visitor)
         connection.write(ChatEvent.statistics(of: connection.server, room))
     }
 
@@ -91,8 +91,17 @@ extension ChatHandler {
     /// change the text after it.
     private func isName(_ text: String) -> Bool {
         1...settings.nameBytes ~= text.utf8.count
-            && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
+            && text.unicodeScalars.allSatisfy { $0 == " " || Self.isVisible($0) }
             && text.contains { $0 != " " }
+    }
+
+    private static func isVisible(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .spaceSeparator,
+            .surrogate, .unassigned:
+            false
+        default: true
+        }
     }
 
     private func close(
@@ -100,6 +109,16 @@ extension ChatHandler {
     ) -> Action {
         end(connection, visitor, code, reason)
         return .close
+    }
+
+    /// Closes a WebSocket that sends no name within the time-out. It would cost the server the same
+    /// as a member, and no limit counts it.
+    private func awaitName(_ connection: Connection, _ visitor: Visitor) {
+        visitor.timer = connection.schedule(after: settings.headTimeout) {
+            [unowned self] connection in
+            end(connection, visitor, .policyViolation, "no name came in time")
+            connection.close()
+        }
     }
 
     /// Looks after each interval whether the peer has sent anything. If not, the peer gets a ping,

@@ -54,7 +54,9 @@ extension ChatHandler {
                 begin(connection, visitor)
                 return .wait
             case .refused(let status):
-                responder.send(status, to: connection, keepsAlive: keepsAlive, allow: "GET")
+                responder.send(
+                    status, to: connection, keepsAlive: keepsAlive, isHead: head.method == .head,
+                    allow: "GET")
             }
         } else if !path.equals("/") {
             responder.send(

@@ -18,7 +18,7 @@ final class Visitor {
     @exclusivity(unchecked) var phase = Phase.requests
     @exclusivity(unchecked) var parser = RequestParser()
     @exclusivity(unchecked) var reader: MessageReader
-    /// The timer of the head, then of the silence.
+    /// The timer of the head, then of the name, then of the silence.
     @exclusivity(unchecked) var timer: ScheduledTimer?
     @exclusivity(unchecked) var requests = 0
     /// The number of events since the loop last counted anew.

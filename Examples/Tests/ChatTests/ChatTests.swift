@@ -109,7 +109,7 @@ import WebSocketCodec
 
     @Test("a peer that does not answer a ping is reset", arguments: Form.all)
     func silence(_ form: Form) throws {
-        let server = try ChatServer(form, ["--ping-interval", "100"])
+        let server = try ChatServer(form, ["--ping-interval", "1000"])
         let dead = try server.join("Ann")
         try dead.read(until: "ping ")
         // The statistics of ten seconds would be ten pieces.

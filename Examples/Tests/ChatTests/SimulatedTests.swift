@@ -106,12 +106,54 @@ import WebSocketCodec
             #expect(try events(peer) == [Told.joined("Ann"), close], "\(name)")
             #expect(peer.end == .closed, "\(name)")
         }
-        for name in ["", "   ", "a\nb", String(repeating: "é", count: 17)] {
+        #expect(server.connectionCount == 0)
+    }
+
+    @Test("a name has visible characters and spaces, and one member at a time")
+    func names() throws {
+        let server = try serve()
+        for name in [
+            "", "   ", "a\nb", String(repeating: "é", count: 17), "a\u{200B}", "a\u{A0}b",
+            "a\u{85}", "\u{202E}a", "a\u{2028}b", "a\u{3000}b", "\u{E000}", "\u{378}", "a\u{7F}",
+        ] {
             let close = "close 1008 a name has 1 to 32 printable bytes"
             let scalars = name.unicodeScalars.map { String($0.value, radix: 16) }
             #expect(try events(try join(server, name)) == [close], "\(scalars)")
         }
-        #expect(server.connectionCount == 0)
+        let members = try ["Ann Lee", "κόσμε", "👍🏽", "日本", "e\u{301}"].map { name in
+            let peer = try join(server, name)
+            #expect(try events(peer).first == Told.joined(name))
+            return peer
+        }
+        #expect(try events(try join(server, "Ann Lee")) == ["close 1008 the name is taken"])
+        // Unicode defines this text and a name above as the same.
+        #expect(try events(try join(server, "\u{E9}")) == ["close 1008 the name is taken"])
+        members[0].close()
+        #expect(try events(try join(server, "Ann Lee")).first == Told.joined("Ann Lee"))
+    }
+
+    @Test("a socket without a name is closed after its time, and a silent member is not")
+    func nameless() throws {
+        let server = try serve { $0.headTimeout = .seconds(10) }
+        let (visitor, ann) = (try SimulatedChat.visit(server), try join(server, "Ann"))
+        // Frames without a name do not help.
+        for second in 1...9 {
+            server.network.after(.seconds(second)) { visitor.send(ServerEvents.frame(.ping)) }
+        }
+        server.advance(by: .seconds(9))
+        #expect(visitor.end == .open)
+        server.advance(by: .seconds(2))
+        #expect(try events(visitor).last == "close 1008 no name came in time")
+        #expect(visitor.end == .closed && ann.end == .open)
+    }
+
+    @Test("the answer to HEAD has no body, so the next answer follows its head")
+    func headOfSocket() throws {
+        let server = try serve()
+        let peer = try server.connect()
+        peer.send("HEAD /ws HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(peer.received.lines.first == "HTTP/1.1 405 Method Not Allowed")
+        #expect(peer.received.text.contains("\r\n\r\nHTTP/1.1 200 OK\r\n"))
     }
 
     @Test("texts are escaped in the events")
