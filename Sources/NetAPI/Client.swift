@@ -5,7 +5,7 @@ internal import Synchronization
 /// A client that connects out, with the same handlers and options as a server.
 ///
 /// All its methods may be called from any thread. Its connections live on its own loops, which it
-/// uses in turn.
+/// uses in turn. `onBoot`, `onTick` and `onShutdown` of the handler run on them too.
 public final class Client: Sendable {
     package let core: Server
     private let turn = Atomic(0)

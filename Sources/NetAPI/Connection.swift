@@ -59,7 +59,8 @@ extension Connection {
         return Loop(core: core)
     }
 
-    /// The server to which the connection belongs.
+    /// The server to which the connection belongs. For a connection of a `Client`, an object with
+    /// the counters, the connections and the stop of that client.
     public var server: Server { loop.server }
 
     /// Indicates whether the connection is open: true until `close()`, an error or the peer's end
@@ -153,6 +154,8 @@ extension Connection {
     }
 
     /// Resumes reading. Bytes that came meanwhile are delivered by the loop, not inside this call.
+    /// Bytes that the handler had left unread before do not make `onTraffic` run by themselves:
+    /// call it, or `handle.wake()`.
     public func resumeReading() {
         _ = withCore { $0.resumeReading(record) }
     }

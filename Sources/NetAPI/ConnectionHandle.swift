@@ -20,7 +20,8 @@ public struct ConnectionHandle: Sendable, Hashable {
         hasher.combine(token)
     }
 
-    /// Queues bytes, and returns whether the loop accepted the call. `sent` runs once: on the loop
+    /// Queues bytes, and returns whether the loop accepted the call. Accepted bytes are dropped if
+    /// the connection closes before the loop reaches them. `sent` runs once: on the loop
     /// when the kernel has all bytes, or with the error. It runs on the calling thread, with
     /// `.closed` or `.overloaded`, if this returns false: the loop has ended or its mailbox is
     /// full.

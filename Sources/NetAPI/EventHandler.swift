@@ -8,8 +8,8 @@ internal import MillraceEventLoop
 /// Callbacks run on the loop's thread, one at a time per loop, and must not block it.
 public protocol LoopHandler: SendableMetatype {
     /// Called once per handler instance, on its loop, when addresses are bound and before the first
-    /// connection. A handler shared by all loops is called on loop 0. An error fails
-    /// `Server.start()`; `.shutdown` stops the server at once.
+    /// connection; for the handler of a `Client` too. A handler shared by all loops is called on
+    /// loop 0. An error fails `start()`; `.shutdown` stops the server or client at once.
     func onBoot(_ loop: Loop) throws -> Action
     /// Called once per handler instance right after boot, then after each returned delay. An error
     /// stops the server.
@@ -64,6 +64,10 @@ extension EventHandler {
 }
 
 /// The callback of unconnected UDP sockets: those that a server listens on.
+///
+/// Each address has one socket, which one loop reads: the n-th address of the list is on loop n, in
+/// turn. With `Options.reusePort` each loop has a socket of its own, and the kernel spreads the
+/// senders.
 ///
 /// An error drops the datagram and is counted in `Statistics.datagramErrors`, because there is no
 /// connection to close.

@@ -18,6 +18,9 @@ extension Server {
 
     /// Runs the server like the blocking `run`, but suspends the task and blocks no thread of the
     /// pool. Cancelling the task drains and stops, even if it was cancelled before this call.
+    ///
+    /// Call it in an `async` function. In the top-level code of `main.swift`, Swift picks the
+    /// blocking form even behind `await`; so it does for `stop`.
     @discardableResult
     public func run(stoppingOn signals: Signal...) async throws(NetError) -> StopReason {
         try await run(stoppingOn: signals, drainingWithin: .seconds(10))
