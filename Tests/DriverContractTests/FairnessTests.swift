@@ -84,26 +84,16 @@ extension DriverContract {
             try withSession(kind) { session in
                 let (established, peer) = try session.makePair(.unix)
                 session.submit(.receive, established)
-                let writers = try (0..<30).map { _ in try session.makePair(.unix) }
-                for writer in writers { writer.peer.readLimit = .max }
+                let writers = try Writers(session)
                 try session.run(for: 5_000_000)
-                for writer in writers { session.sendOnce([2], writer.token) }
+                writers.begin()
                 peer.send([1])
                 var sends = 0
                 for _ in 0..<500 where session.seen[established]?.bytes.isEmpty != false {
-                    for writer in writers { writer.peer.takeTurn() }
-                    try session.world.wait(until: session.world.clock + 2_000_000)
-                    for _ in 0..<64 {
-                        guard let completion = session.pull() else { break }
-                        guard case .sent = completion.event else { continue }
-                        sends += 1
-                        session.sendOnce([2], completion.token)
-                    }
+                    sends += try writers.turn()
                 }
                 #expect(session.seen[established]?.bytes == [1], "beside \(sends) sends")
-                try session.run(until: "the last are sent") {
-                    writers.allSatisfy { !session.isSending($0.token) }
-                }
+                try writers.finish()
             }
         }
 
@@ -121,11 +111,8 @@ extension DriverContract {
                 try session.run(until: "the large ones have come") {
                     streams.allSatisfy { session.seen[$0.token]?.bytes.count == 300_000 }
                 }
-                let writers = try (0..<30).map { _ in try session.makePair(.unix) }
-                for writer in writers {
-                    writer.peer.readLimit = .max
-                    session.sendOnce([2], writer.token)
-                }
+                let writers = try Writers(session)
+                writers.begin()
                 // Each turns small with its first piece, and must see the second.
                 var pieces = 0
                 for round in 0..<600 {
@@ -133,20 +120,12 @@ extension DriverContract {
                         streams[pieces / 2].peer.send([1])
                         pieces += 1
                     }
-                    for writer in writers { writer.peer.takeTurn() }
-                    try session.world.wait(until: session.world.clock + 2_000_000)
-                    for _ in 0..<64 {
-                        guard let completion = session.pull() else { break }
-                        guard case .sent = completion.event else { continue }
-                        session.sendOnce([2], completion.token)
-                    }
+                    _ = try writers.turn()
                 }
                 for stream in streams {
                     #expect(session.seen[stream.token]?.bytes.count == 300_002)
                 }
-                try session.run(until: "the last are sent") {
-                    writers.allSatisfy { !session.isSending($0.token) }
-                }
+                try writers.finish()
             }
         }
 
@@ -172,6 +151,42 @@ extension DriverContract {
                     session.forgetPeers()
                 }
             }
+        }
+    }
+}
+
+/// Thirty tokens whose peers read everything: each send completes at once, and another follows it.
+private struct Writers {
+    private let session: Session
+    private let pairs: [(token: Token, peer: any TestPeer)]
+
+    init(_ session: Session) throws {
+        self.session = session
+        pairs = try (0..<30).map { _ in try session.makePair(.unix) }
+        for pair in pairs { pair.peer.readLimit = .max }
+    }
+
+    func begin() {
+        for pair in pairs { session.sendOnce([2], pair.token) }
+    }
+
+    /// Runs a turn of at most 64 completions. Returns the number of sends that have completed.
+    func turn() throws -> Int {
+        for pair in pairs { pair.peer.takeTurn() }
+        try session.world.wait(until: session.world.clock + 2_000_000)
+        var sends = 0
+        for _ in 0..<64 {
+            guard let completion = session.pull() else { break }
+            guard case .sent = completion.event else { continue }
+            sends += 1
+            session.sendOnce([2], completion.token)
+        }
+        return sends
+    }
+
+    func finish() throws {
+        try session.run(until: "the last are sent") {
+            pairs.allSatisfy { !session.isSending($0.token) }
         }
     }
 }
