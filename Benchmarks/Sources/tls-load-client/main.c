@@ -161,23 +161,26 @@ static void finish_all(struct connection *batch, unsigned count) {
     }
 }
 
-/// Opens connections that ask once, and reads the server's memory. The first of them leave behind
-/// what handshakes at the same time need, which later ones use again.
+/// Opens connections that ask once, and reads the server's memory. As many before them leave behind
+/// what handshakes at the same time need, which later ones use again: after 2,000 the figure differs
+/// by 1 % from one run to the next, and by 3 % without them.
 static void hold(struct run *run) {
     if (run->options.idle == 0) { return; }
     pid_t server = run->options.server_pid;
-    unsigned all = run->options.idle + BATCH;
+    unsigned all = 2 * run->options.idle;
     struct connection *idle = allocate(all, sizeof *idle);
     uint64_t before = 0;
-    for (unsigned first = 0; first < all; first += BATCH) {
-        unsigned count = all - first < BATCH ? all - first : BATCH;
+    for (unsigned first = 0; first < all;) {
+        unsigned half = first < run->options.idle ? run->options.idle : all;
+        unsigned count = half - first < BATCH ? half - first : BATCH;
         for (unsigned index = 0; index < count; index += 1) {
             struct connection *connection = &idle[first + index];
             *connection = (struct connection){.options = &run->options, .index = first + index};
             open_next(run, connection);
         }
         finish_all(idle + first, count);
-        if (first == 0 && server != 0) { before = process_resident_bytes(server); }
+        first += count;
+        if (first == run->options.idle && server != 0) { before = process_resident_bytes(server); }
     }
     if (server == 0) { return; }
     double grown = (double)process_resident_bytes(server) - (double)before;
