@@ -91,13 +91,15 @@ let package = Package(
             ],
             path: "Sources/Metrics", swiftSettings: strict),
 
+        .target(name: "MillraceTestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
-            name: "EventLoopTests", dependencies: ["MillraceEventLoop"], swiftSettings: strict),
+            name: "EventLoopTests", dependencies: ["MillraceEventLoop", "MillraceTestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "DriverContractTests",
             dependencies: [
                 "MillraceEventLoop", "MillraceEpoll", "MillraceUring", "MillraceSimulation",
-                "CMillraceLinux",
+                "CMillraceLinux", "MillraceTestSupport",
             ],
             swiftSettings: strict),
         .testTarget(
@@ -108,6 +110,7 @@ let package = Package(
             name: "NetAPITests",
             dependencies: [
                 "NetAPI", "NetTLS", "MillraceEventLoop", "CMillraceLinux", "CMillraceTLS",
+                "MillraceTestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),

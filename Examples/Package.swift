@@ -88,7 +88,8 @@ let package = Package(
             name: "RESPCodecTests", dependencies: ["RESPCodec", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec"], swiftSettings: strict),
+            name: "KVStoreTests", dependencies: ["KVStore", "RESPCodec", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "KVServerTests",
             dependencies: ["TestSupport", "kv-server", "KVStore", netAPI, netAPITesting],

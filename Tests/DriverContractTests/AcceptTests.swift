@@ -1,5 +1,6 @@
 import Glibc
 import MillraceEventLoop
+import MillraceTestSupport
 import Testing
 
 /// Contract tests of accepting: each connection is accepted once, and an error can be recovered

@@ -1,4 +1,5 @@
 import MillraceEventLoop
+import MillraceTestSupport
 import Testing
 
 /// Contract tests of closing: one last event, and no old event for a reused slot or descriptor.

@@ -1,5 +1,6 @@
 import Glibc
 import MillraceEventLoop
+import MillraceTestSupport
 import Testing
 
 /// Contract tests of fairness: one source of completions does not starve the others.

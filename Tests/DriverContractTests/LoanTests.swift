@@ -1,4 +1,5 @@
 import MillraceEventLoop
+import MillraceTestSupport
 import Testing
 
 /// Contract tests of pulling: lent bytes do not change, and no completion is lost when pulling

@@ -1,6 +1,7 @@
 import Glibc
 import MillraceEventLoop
 import MillraceSimulation
+import MillraceTestSupport
 import Testing
 
 /// Contract tests of shortage: resources that a driver shares among its tokens run out, and

@@ -1,5 +1,6 @@
 /// The decisions about accepting, in each state of a listener. `AcceptorStopTests` has those about
 /// its end.
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop

@@ -1,4 +1,5 @@
 /// Tests of slots: the order in which they are reused, and that a stale token finds no record.
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop

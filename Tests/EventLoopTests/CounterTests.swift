@@ -1,5 +1,6 @@
 /// Tests of counters that one thread changes while others read.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -31,7 +32,7 @@ import Testing
         let counters = LoopCounters()
         let total = 1_000_000
         let wentBack = Monitor(0)
-        let readers = try ThreadTeam(3) { _ in
+        let readers = ThreadTeam(3) { _ in
             var last = 0
             while last < total {
                 let now = counters.bytesIn.current

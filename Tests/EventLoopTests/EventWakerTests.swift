@@ -1,6 +1,7 @@
 /// Tests of wake-ups through an eventfd: never lost, never blocking, and never written to another
 /// file's descriptor.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -44,7 +45,7 @@ import Testing
     @Test("a wake-up ends a wait in progress")
     func endsAWaitInProgress() throws {
         let waker = try EventWaker()
-        let team = try ThreadTeam(1) { _ in
+        let team = ThreadTeam(1) { _ in
             usleep(20_000)
             waker.wake()
         }
@@ -82,7 +83,7 @@ import Testing
 
     /// The kernel's ID of an eventfd, which it does not reuse soon.
     private func eventIdentity(_ descriptor: CInt) -> Substring? {
-        TemporaryPath.text(of: "/proc/self/fdinfo/\(descriptor)")?
+        readText("/proc/self/fdinfo/\(descriptor)")?
             .split(separator: "\n").first { $0.hasPrefix("eventfd-id") }
     }
 }

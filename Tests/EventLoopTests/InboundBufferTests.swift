@@ -1,4 +1,5 @@
 /// Tests of unread bytes: their storage, their order, and the release of their memory.
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop

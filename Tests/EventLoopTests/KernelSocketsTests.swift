@@ -1,5 +1,6 @@
 /// Tests of listening on real sockets: the bound address, port sharing, and waiting connections.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop

@@ -1,5 +1,6 @@
 /// Tests of a loop's thread: its name, its signals, its end.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -27,7 +28,7 @@ import Testing
     func itsNameIsCutToFifteenBytes(name: String, shown: String) throws {
         let monitor = Monitor<String?>(nil)
         let thread = try LoopThread(name: name) {
-            let text = TemporaryPath.text(of: "/proc/thread-self/comm") ?? ""
+            let text = readText("/proc/thread-self/comm") ?? ""
             monitor.update { $0 = String(text.prefix { $0 != "\n" }) }
         }
         thread.join()

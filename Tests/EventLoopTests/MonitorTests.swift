@@ -1,4 +1,5 @@
 /// Tests of state that threads wait for.
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -39,7 +40,7 @@ import Testing
     @Test("an update wakes every waiting thread")
     func anUpdateWakesEveryWaiter() throws {
         let monitor = Monitor((isOpen: false, ready: 0, passed: 0))
-        let team = try ThreadTeam(8) { _ in
+        let team = ThreadTeam(8) { _ in
             monitor.update { $0.ready += 1 }
             monitor.wait { $0.isOpen ? () : nil }
             monitor.update { $0.passed += 1 }
@@ -54,7 +55,7 @@ import Testing
     @Test("an update whose body throws wakes waiting threads too")
     func aThrowingUpdateWakesWaitersToo() throws {
         let monitor = Monitor(0)
-        let team = try ThreadTeam(1) { _ in monitor.wait { $0 == 1 ? () : nil } }
+        let team = ThreadTeam(1) { _ in monitor.wait { $0 == 1 ? () : nil } }
         try? monitor.update { state in
             state = 1
             throw Refusal()
@@ -65,7 +66,7 @@ import Testing
     @Test("the monitor loses no update of several threads")
     func losesNoUpdate() throws {
         let monitor = Monitor(0)
-        let team = try ThreadTeam(4) { _ in
+        let team = ThreadTeam(4) { _ in
             for _ in 0..<20_000 { monitor.update { $0 += 1 } }
         }
         #expect(monitor.wait { $0 == 80_000 ? $0 : nil } == 80_000)
@@ -75,7 +76,7 @@ import Testing
     @Test("two threads can alternate through one monitor")
     func twoThreadsTakeTurns() throws {
         let monitor = Monitor(0)
-        let team = try ThreadTeam(2) { index in
+        let team = ThreadTeam(2) { index in
             for turn in 0..<2000 where turn % 2 == index {
                 monitor.wait { $0 == turn ? () : nil }
                 monitor.update { $0 += 1 }

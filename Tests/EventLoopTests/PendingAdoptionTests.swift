@@ -1,3 +1,4 @@
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -26,7 +27,7 @@ import Testing
         let pending = PendingAdoptions()
         let told = Monitor(0)
         let rounds = 200_000
-        let loop = try ThreadTeam(1) { _ in
+        let loop = ThreadTeam(1) { _ in
             var removed = 0
             while removed < rounds {
                 guard !pending.isNone else { continue }

@@ -1,4 +1,5 @@
 /// Tests of the timer queue against a list that is searched from end to end.
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop

@@ -1,5 +1,6 @@
 /// Tests of two starts on one path, and of a path after the process changes its directory.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -60,7 +61,7 @@ import Testing
                 try #require(try dead.bind(to: address) == 0)
             }
             let won = Monitor<[BoundListener]>([])
-            let team = try ThreadTeam(4) { [sockets, address] _ in
+            let team = ThreadTeam(4) { [sockets, address] _ in
                 guard let listener = try? sockets.listen(on: address, ListenOptions()) else {
                     return
                 }

@@ -1,5 +1,6 @@
 /// Tests of a Unix listener's file: replaced when it is a dead socket, otherwise left unchanged.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -72,7 +73,7 @@ import Testing
         defer { unlink(path) }
         expectRefusal()
         #expect(TemporaryPath.kind(of: path) == .regular)
-        #expect(TemporaryPath.text(of: path) == "precious")
+        #expect(readText(path) == "precious")
     }
 
     @Test("listen refuses the path of a directory")
@@ -104,7 +105,7 @@ import Testing
         #expect(TemporaryPath.kind(of: target) == nil)
         try TemporaryPath.write("precious", to: target)
         expectRefusal()
-        #expect(TemporaryPath.text(of: target) == "precious")
+        #expect(readText(target) == "precious")
         unlink(target)
         try leaveStalePath(target)
         expectRefusal()
@@ -152,7 +153,7 @@ import Testing
         defer { unlink(path) }
         sockets.removePath(of: listener)
         sockets.discard(listener.descriptor)
-        #expect(TemporaryPath.text(of: path) == "precious")
+        #expect(readText(path) == "precious")
     }
 
     @Test("removePath leaves a symbolic link that replaced the socket")

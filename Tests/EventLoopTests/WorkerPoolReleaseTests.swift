@@ -1,6 +1,7 @@
 /// Tests that a job's captured objects are freed after it ran or was dropped. Their deinit may call
 /// the pool, so that is never under the pool's lock.
 import MillraceEventLoop
+import MillraceTestSupport
 import Testing
 
 @Suite struct WorkerPoolReleaseTests {

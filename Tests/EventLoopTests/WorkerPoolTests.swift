@@ -1,5 +1,6 @@
 import Glibc
 import MillraceEventLoop
+import MillraceTestSupport
 import Testing
 
 /// Tests of the threads for blocking work: as many as needed, a bounded queue, and an end.

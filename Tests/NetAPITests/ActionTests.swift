@@ -1,5 +1,6 @@
 /// Tests of `.close` and `.shutdown`: both work from every callback, and bytes written with them
 /// arrive.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

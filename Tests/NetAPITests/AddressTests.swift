@@ -1,6 +1,7 @@
 /// Tests of addresses: the kernel's real ones, from `onOpen` to `onClose`.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

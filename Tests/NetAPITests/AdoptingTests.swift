@@ -1,5 +1,6 @@
 /// Tests of sockets made elsewhere: inherited listeners, and streams that other code connected.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -2,6 +2,7 @@
 /// fails.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,4 +1,5 @@
 /// Tests of a connection's limits: marks and caps, and the effect of each.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

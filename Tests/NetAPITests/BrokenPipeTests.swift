@@ -1,6 +1,7 @@
 /// Tests of a pipe with a broken side: earlier bytes are sent first, and a cut stream never looks
 /// like a complete one.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of a peer that answers early and resets: sends to it fail, but its whole answer is
 /// delivered first.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

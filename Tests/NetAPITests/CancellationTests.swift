@@ -1,6 +1,7 @@
 /// Tests of cancelled tasks: they return at once, and each call has either its whole effect or
 /// none.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 
@@ -214,7 +215,7 @@ import Testing
             try bounded("Client.start") { try client.start() }
             let address = server.addresses[0]
             let before = Probe.descriptors
-            var random = SeededRandom(200)
+            var random = SplitMix64(seed: 200)
             for _ in 0..<200 {
                 let task = Task {
                     let handle = try await client.connect(to: address)

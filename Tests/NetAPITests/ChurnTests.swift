@@ -1,5 +1,6 @@
 /// Tests that connections leave nothing behind, in each way of ending.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of outgoing connects: from a client, from inside a server, over every transport, and
 /// failing.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of closing: written bytes are not lost, and peers that do not end are closed in time.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

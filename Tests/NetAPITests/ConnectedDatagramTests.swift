@@ -1,5 +1,6 @@
 /// Tests of a connected datagram socket: datagram boundaries, empty datagrams, addresses.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

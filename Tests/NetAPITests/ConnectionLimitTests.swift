@@ -1,4 +1,5 @@
 /// Tests that `limits.connections` holds for all loops together, also when each of them accepts.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

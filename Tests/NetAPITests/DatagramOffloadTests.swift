@@ -2,6 +2,7 @@
 /// as they were sent.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

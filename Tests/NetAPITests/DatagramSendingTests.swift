@@ -1,5 +1,6 @@
 /// Tests of `DatagramSocket.send` from other threads: its result, and the counters.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

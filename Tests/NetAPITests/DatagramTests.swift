@@ -1,6 +1,7 @@
 /// Tests of UDP by `onDatagram`: every size, empty datagrams, other receivers, and errors of
 /// earlier datagrams.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of a stop under load: bytes that the server has read come back, waiting clients are
 /// served, no client is reset.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

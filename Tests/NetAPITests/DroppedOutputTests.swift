@@ -1,5 +1,6 @@
 /// Tests of an abort: it drops all output that was gathered and not sent, also by the calling
 /// callback. No part of it may arrive before the reset.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

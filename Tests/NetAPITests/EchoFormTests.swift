@@ -1,6 +1,7 @@
 /// Tests of ten clients with a mebibyte each, over every transport and every way of writing, with
 /// each listener arrangement and each balancer.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of the `echo-server` program: a process with options, signals, limits and an exit status.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests that bytes come back unchanged: many streams, chunks of any size, every kind of stream
 /// address and loop arrangement.
+import MillraceTestSupport
 import NetAPI
 import Testing
 
@@ -9,7 +10,7 @@ import Testing
         arguments: Setup.receiving)
     func sixtyStreamsInChunksOfAnySizeComeBackByteExact(_ setup: Setup) throws {
         try withServer(setup) { server in
-            var random = SeededRandom(60)
+            var random = SplitMix64(seed: 60)
             var flows = try (0..<60).map { index in
                 let length = index < 10 ? 1 << 20 : random.size(1...1 << 20)
                 var flow = Flow(try server.connect(), stream: index, length: length)

@@ -1,4 +1,5 @@
 /// Tests of early errors: invalid settings fail before any callback, with the cause and a remedy.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of the examples, started like a user starts them, on each backend.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

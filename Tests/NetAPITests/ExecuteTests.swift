@@ -1,6 +1,7 @@
 /// Tests of closures posted to loops and connections from other threads: all run, in order, and
 /// none after the end.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 
@@ -26,7 +27,7 @@ import Testing
             let targets = loops.value
             let threads = (0..<16).map { thread in
                 Worker {
-                    var random = SeededRandom(UInt64(thread))
+                    var random = SplitMix64(seed: UInt64(thread))
                     let deadline = Deadline()
                     for number in 0..<5000 {
                         let post: @Sendable (Loop) -> Void = { _ in
@@ -58,7 +59,7 @@ import Testing
         try withServer(setup, handler) { server in
             let clients = try (0..<setup.loops).map { _ in try server.connect() }
             try handler.log.waitFor(.open, count: clients.count)
-            var random = SeededRandom(25)
+            var random = SplitMix64(seed: 25)
             for number in 0..<1000 {
                 let ran = Shared(false)
                 loops.value[number % setup.loops].execute { _ in ran.value = true }

@@ -1,4 +1,5 @@
 /// Tests of extreme numbers: they are refused, or treated like the largest valid value.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

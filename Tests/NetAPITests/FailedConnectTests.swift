@@ -1,6 +1,7 @@
 /// Tests of connects that fail at once and are repeated at once: a loop that is busy with them
 /// still serves other connections.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of fairness: connections that are served stay served under any load on their loop.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

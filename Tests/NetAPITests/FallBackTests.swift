@@ -2,6 +2,7 @@
 /// memory. It serves on epoll and logs the reason, or exits with one line if no other backend was
 /// allowed.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of peers that send and never read: memory stays bounded, and bytes that the server has
 /// read are not lost.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

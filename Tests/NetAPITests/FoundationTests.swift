@@ -1,6 +1,7 @@
 /// Tests of the library beside Foundation: the core does not import it, but its `Data` goes in and
 /// out without detours, and no call is ambiguous.
 import Foundation
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of length-prefixed frames: every width and order, chunks of any size, limits, and large
 /// batches.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of datagrams to many receivers: broadcast and multicast on loopback, where both work
 /// without a route.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

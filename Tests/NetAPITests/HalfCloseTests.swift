@@ -1,5 +1,6 @@
 /// Tests of a peer that ended its side. With `allowHalfClosure` the handler decides when our side
 /// ends. Without it our side ends after all written bytes are sent.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

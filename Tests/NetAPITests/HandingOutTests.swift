@@ -1,6 +1,7 @@
 /// Tests of listening sockets that go to the next server while this one stops, unnoticed by
 /// clients.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of a connection used from other threads: ordered writes, correct results, harmless races.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -2,6 +2,7 @@
 /// starting other processes. No data may be lost or early, and no descriptor may leak to another
 /// process.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of a Connection that a handler kept. After its end it reads as closed and every call on it
 /// is harmless, also when its slot is reused.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of clients that write long before they read: bytes that the library received after it
 /// stopped reading are kept, within bounds.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

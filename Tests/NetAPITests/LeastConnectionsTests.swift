@@ -1,5 +1,6 @@
 /// Tests that `.leastConnections` counts connections handed to a loop, also before that loop
 /// handles them.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

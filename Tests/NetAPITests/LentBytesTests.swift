@@ -4,6 +4,7 @@
 /// Each call is tried with bytes lent from each memory: the driver's, the connection's own, and a
 /// ring that wraps.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

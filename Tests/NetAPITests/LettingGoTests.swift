@@ -1,6 +1,7 @@
 /// Tests of objects that a program keeps after a server's end: handlers are freed, descriptors are
 /// closed, and the kept objects behave as ended.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of a server's life as a table: in each state each call does what its documentation says,
 /// and no call hangs.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

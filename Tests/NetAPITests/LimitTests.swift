@@ -1,5 +1,6 @@
 /// Tests of the limits of lines and delimited items: no peer decides how many bytes are kept for
 /// it.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of a socket that stays open after `onClose` for its peer. The handler, the connection
 /// count and a stop do not wait for it, and no peer can keep it open.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of addresses that a running server begins and ends to listen on.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests that a server and a client log to the logger of their options.
 import Logging
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of the thread and the loop that a callback runs on.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

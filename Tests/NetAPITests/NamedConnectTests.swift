@@ -1,5 +1,6 @@
 /// Tests of connects by name: the lookup, the race between the addresses, and their errors.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 
@@ -259,7 +260,7 @@ import Testing
             try bounded("Client.start") { try client.start() }
             try await Task.sleep(for: .milliseconds(1))
             let before = Probe.descriptors
-            var random = SeededRandom(300)
+            var random = SplitMix64(seed: 300)
             for _ in 0..<150 {
                 let task = Task {
                     let handle = try await client.connect(to: Self.host(port))

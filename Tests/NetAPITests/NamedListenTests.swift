@@ -1,5 +1,6 @@
 /// Tests of names in a server's list of addresses: they are looked up when it starts.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of the messages to a service manager: the program's own, and those of a server about its
 /// start, its stop and its loops.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

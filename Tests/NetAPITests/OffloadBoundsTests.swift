@@ -1,6 +1,7 @@
 /// Tests of one connection's blocking work. The number of waiting jobs is bounded, all are
 /// answered, and jobs of a closed connection are skipped.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

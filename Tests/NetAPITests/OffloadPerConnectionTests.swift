@@ -1,6 +1,7 @@
 /// Tests of `Options.workers.perConnection`: the work that one connection may have, the counters,
 /// and unchanged behaviour otherwise.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of overload: the handler is notified of each job that the pool refuses, in order, on its
 /// loop.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

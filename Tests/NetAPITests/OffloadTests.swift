@@ -1,6 +1,7 @@
 /// Tests of blocking work on other threads: ordered per connection, harmless to other connections,
 /// bounded.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of a pipe in one direction only: the end is forwarded, and bytes written by hand in the
 /// other direction still arrive.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

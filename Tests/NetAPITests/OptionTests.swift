@@ -1,5 +1,6 @@
 /// Tests that each option is in OPTIONS.md with its default, and that each invalid value is refused
 /// by name before a socket is bound.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

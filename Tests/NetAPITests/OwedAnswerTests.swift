@@ -1,5 +1,6 @@
 /// Tests that a pending answer keeps its connection open: while the server works, neither the
 /// peer's end nor its silence closes it.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of passed-on bytes: forwarded, piped with back-pressure, or sent from a file.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Synchronization
 import Testing

@@ -1,6 +1,7 @@
 /// Tests of paused reading: no bytes are delivered during the pause. After it all are, in order,
 /// with the end last.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 
@@ -101,7 +102,7 @@ import Testing
             try handler.log.waitFor(.open, count: 2)
             let stop = Shared(false)
             let toggler = Worker {
-                var random = SeededRandom(44)
+                var random = SplitMix64(seed: 44)
                 while !stop.value {
                     usleep(UInt32.random(in: 0...1000, using: &random))
                     for handle in handles.value {

@@ -2,6 +2,7 @@
 import CMillraceLinux
 import Glibc
 import MillraceEventLoop
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of back-pressure through a proxy: a full direction neither stops the other nor loses bytes
 /// in transit.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

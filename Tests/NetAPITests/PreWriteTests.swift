@@ -1,5 +1,6 @@
 /// Tests of `preWrite`: it runs just before gathered bytes are sent, may add bytes, and may end the
 /// connection.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

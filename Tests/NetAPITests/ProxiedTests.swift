@@ -1,4 +1,5 @@
 /// Listeners behind a proxy: the client's address comes from the PROXY header.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

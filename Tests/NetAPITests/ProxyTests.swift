@@ -1,5 +1,6 @@
 /// Tests of ten clients through a proxy to ten servers: both sides of each on one loop, no bytes
 /// swapped, none lost.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

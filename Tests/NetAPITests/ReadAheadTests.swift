@@ -1,6 +1,7 @@
 /// Tests of `Connection.readsWhileCongested`: whether reading continues while the peer does not
 /// read its output.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

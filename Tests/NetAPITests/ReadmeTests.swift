@@ -1,4 +1,5 @@
 /// Tests that the README's code is the code that is compiled here, and that it works.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests with other programs as clients of `echo-server`, where they are installed.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

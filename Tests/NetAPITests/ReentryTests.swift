@@ -1,4 +1,5 @@
 /// Tests that a program's object may use, in its deinit, the library object that held it.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests that an object captured by a program's closure may call the library in its deinit, on any
 /// thread.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

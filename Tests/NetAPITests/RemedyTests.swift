@@ -1,5 +1,6 @@
 /// Tests that errors name the real problem of an address, and a remedy that works.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of clients that reset in the backlog: they are reported and counted with their real
 /// addresses.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of a reset while reading is paused: it is noticed, and earlier bytes are delivered. An end
 /// of stream waits until reading resumes.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of resolvers that fail, are slow, answer oddly, or get many questions at once.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of the descriptors that a service manager passes, and of the variables that describe them.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,4 +1,5 @@
 /// Tests of two servers on one port: one of them stops, and no connection that it accepted is lost.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

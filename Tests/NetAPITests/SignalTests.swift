@@ -2,6 +2,7 @@
 ///
 /// Each test runs in its own process, since a signal concerns the whole process.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of socket options on live connections: the sensible ones work, the others give a clear
 /// error.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

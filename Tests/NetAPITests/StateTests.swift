@@ -1,5 +1,6 @@
 /// Tests of a connection's variables: they exist from `onOpen` to `onClose`, for that connection
 /// only.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

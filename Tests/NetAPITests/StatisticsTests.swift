@@ -1,4 +1,5 @@
 /// Tests that the counters add up.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

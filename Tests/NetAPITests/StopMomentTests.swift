@@ -1,6 +1,7 @@
 /// Tests of stops at unusual moments: before the start, during it, from any callback. The server
 /// always ends, and the caller gets the result.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 
@@ -111,7 +112,7 @@ import Testing
 
     @Test("a stop requested at any moment of the start stops the server", arguments: Setup.all)
     func aStopAtAnyMomentOfTheStartIsRemembered(_ setup: Setup) throws {
-        var random = SeededRandom(50)
+        var random = SplitMix64(seed: 50)
         for round in 0..<50 {
             let handler = TestHandler()
             let server = try Server(handler, listen: anyPort, options: setup.options())

@@ -1,6 +1,7 @@
 /// Tests of stopping: quick when there is nothing to do, harmless when repeated, from any thread,
 /// and the port is free again.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

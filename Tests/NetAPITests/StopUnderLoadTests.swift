@@ -1,5 +1,6 @@
 /// Tests that a stop does not queue behind closures that other threads post.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of the tests' own tools: a check that cannot fail would prove nothing.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @Suite struct SupportTests {

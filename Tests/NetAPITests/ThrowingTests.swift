@@ -1,5 +1,6 @@
 /// Tests of errors that callbacks throw: each ends the object that the callback was called for, and
 /// no other.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

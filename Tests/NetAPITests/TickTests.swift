@@ -1,4 +1,5 @@
 /// Tests of boot, ticks and shutdown: the callbacks of a loop apart from connections.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

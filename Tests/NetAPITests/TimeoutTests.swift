@@ -1,4 +1,5 @@
 /// Tests of time-outs: idle peers, and peers that do not read their output, are closed in time.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,4 +1,5 @@
 /// Tests of timers of a loop or a connection: in order, not early, not after cancel or close.
+import MillraceTestSupport
 import NetAPI
 import Testing
 
@@ -163,7 +164,7 @@ import Testing
         await sideBySide(Setup.all) { setup in
             let order = Shared<[Int]>([])
             _ = try onLoop(setup, expecting: 1) { loop, words in
-                var random = SeededRandom(5)
+                var random = SplitMix64(seed: 5)
                 // Each counts from its own scheduling, and all are scheduled within one step.
                 for _ in 0..<500 {
                     let delay = Int.random(in: 1...5, using: &random) * 100
@@ -199,7 +200,7 @@ import Testing
             let (memory, entries) = (Probe.residentBytes, server.server.statistics.kernelEntries)
             loops.value[0].execute { loop in
                 let tally = Tally()
-                var random = SeededRandom(8)
+                var random = SplitMix64(seed: 8)
                 tally.fired = Array(repeating: 0, count: count)
                 for number in 0..<count {
                     let delay = Duration.microseconds(Int.random(in: 0...3_000_000, using: &random))

@@ -1,5 +1,6 @@
 /// Tests that a program's closures are called exactly once, at any moment of the loop's end.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -2,6 +2,7 @@
 /// when it is ours.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,4 +1,5 @@
 /// Tests of a loop's wait: without sleeping for a while, or for more than one completion.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests of a socket that is bound to every address: it answers from the address that was asked. A
 /// peer with a connected socket receives from no other address.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,4 +1,5 @@
 /// Tests that every form of writing sends the right bytes, in the order of the calls.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

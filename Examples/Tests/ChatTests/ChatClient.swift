@@ -14,7 +14,7 @@ final class ChatServer {
     func terminate() { server.terminate() }
 
     /// Returns the exit status after SIGTERM; nil if a signal ended the server.
-    func finish() throws -> CInt? { try server.program.finish(within: 30).status }
+    func finish() throws -> CInt? { try server.program.finish().end.status }
 
     func stop() throws -> CInt? { try server.stop() }
 
@@ -51,7 +51,7 @@ final class ChatClient {
     /// Returns the next event that is no statistics; with `withStatistics`, the next one.
     func next(withStatistics: Bool = false) throws -> String {
         // Statistics come every second, so the client's own time limit never ends this wait.
-        let end = ContinuousClock.now + .seconds(Patience.seconds(atLeast: 10))
+        let end = ContinuousClock.now + patience
         while ContinuousClock.now < end {
             while let event = events.next() {
                 if withStatistics || !event.hasPrefix(Told.statistics) { return event }

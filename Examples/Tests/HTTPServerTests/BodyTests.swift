@@ -76,7 +76,8 @@ import Testing
     func noFileIsHeldForABody(_ form: Form) throws {
         let server = try ServerUnderTest(form)
         func holds() throws -> Bool {
-            let list = try Program(["ls", "-l", "/proc/\(server.program.id)/fd"]).finish().output
+            let list = try ChildProcess(["ls", "-l", "/proc/\(server.program.id)/fd"]).finish()
+                .output
             return String(decoding: list, as: UTF8.self).contains("ten.txt")
         }
         let client = try server.client()
@@ -150,8 +151,10 @@ import Testing
         while try !client.isAtEnd() { _ = try client.receiveAll() }
         client.close()
         #expect(try server.stop() == 0)
-        let lines = String(decoding: try Program(["cat", path]).finish().output, as: UTF8.self)
-            .split(separator: "\n")
+        let lines = String(
+            decoding: try ChildProcess(["cat", path]).finish().output, as: UTF8.self
+        )
+        .split(separator: "\n")
         let ends = lines.map { $0.drop { $0 != "\"" } }
         #expect(
             ends == [

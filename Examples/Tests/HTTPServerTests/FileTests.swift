@@ -215,7 +215,7 @@ import Testing
         let server = try ServerUnderTest(form)
         func limit(_ most: String) throws {
             let words = ["prlimit", "--pid", "\(server.program.id)", "--nofile=\(most):"]
-            #expect(try Program(words).finish().status == 0)
+            #expect(try ChildProcess(words).finish().end == .exited(0))
         }
         func status(_ path: String) throws -> Int {
             client.send(get(path))

@@ -216,6 +216,6 @@ import Testing
         #expect(try idle.isAtEnd())
         body.close()
         idle.close()
-        #expect(try server.program.finish().status == 0)
+        #expect(try server.program.finish().end == .exited(0))
     }
 }

@@ -5,8 +5,8 @@ import Testing
 
 @Suite struct RealClientTests {
     private func curl(_ server: ServerUnderTest, _ words: [String]) throws -> [UInt8] {
-        let result = try Program(["curl", "-sS", "-m", "10"] + words).finish()
-        #expect(result.status == 0, "\(words)")
+        let result = try ChildProcess(["curl", "-sS", "-m", "10"] + words).finish()
+        #expect(result.end == .exited(0), "\(words)")
         return result.output
     }
 
@@ -36,9 +36,10 @@ import Testing
     func apacheBenchIsServed(_ form: Form, _ options: [String]) throws {
         let server = try ServerUnderTest(form)
         let url = "http://127.0.0.1:\(server.port)/json"
-        let result = try Program(["ab", "-q", "-n", "2000", "-c", "20"] + options + [url]).finish()
+        let result = try ChildProcess(["ab", "-q", "-n", "2000", "-c", "20"] + options + [url])
+            .finish()
         let report = String(decoding: result.output, as: UTF8.self)
-        #expect(result.status == 0, "\(report)")
+        #expect(result.end == .exited(0), "\(report)")
         func number(_ name: String) -> Substring? {
             report.split(separator: "\n").first { $0.hasPrefix(name + ":") }?
                 .split(separator: " ").last
@@ -60,19 +61,22 @@ import Testing
     /// Node.js.
     @Test(
         "llhttp, the parser of Node.js, reads accepted pipelines as the server does",
-        .enabled(if: (try? Program(["node", "--version"]).finish().status) == 0, "needs Node.js"),
+        .enabled(
+            if: (try? ChildProcess(["node", "--version"]).finish().end) == .exited(0),
+            "needs Node.js"),
         arguments: Form.all)
     func llhttpAgreesOnWhatIsAccepted(_ form: Form) throws {
         try expectAgreement(form, [Self.differential, "--parser", "llhttp"])
     }
 
-    private static let differential = "\(ServerProgram.repository)/Scripts/differential-http"
+    private static let differential = "\(PackageFiles.root)/Scripts/differential-http"
 
     private func expectAgreement(_ form: Form, _ command: [String]) throws {
         let server = try ServerUnderTest(form)
         let seed = form.loops + (form.backend == "epoll" ? 0 : 2)
-        let result = try Program(command + ["\(server.port)", "2000", "\(seed)"]).finish()
+        let result = try ChildProcess(command + ["\(server.port)", "2000", "\(seed)"]).finish()
         #expect(
-            result.status == 0, "seed \(seed): \(String(decoding: result.output, as: UTF8.self))")
+            result.end == .exited(0),
+            "seed \(seed): \(String(decoding: result.output, as: UTF8.self))")
     }
 }

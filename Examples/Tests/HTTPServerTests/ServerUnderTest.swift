@@ -8,11 +8,11 @@ final class ServerUnderTest {
     let folder: String
     static let bigFile = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 8) }
 
-    var program: Program { server.program }
+    var program: ChildProcess { server.program }
     var port: UInt16 { server.port }
     static let path = ServerProgram.path(of: "http-server", or: "MILLRACE_HTTP_SERVER")
 
-    init(_ form: Form, _ options: [String] = [], environment: [String] = []) throws {
+    init(_ form: Form, _ options: [String] = [], environment: [String: String] = [:]) throws {
         var template = Array("/tmp/millrace-http-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw Failure("mkdtemp") }
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -29,7 +29,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
         let server = try ServerUnderTest(
             Form(backend: backend, loops: 1),
             ["--head-timeout", "1000", "--body-timeout", "1000", "--idle-timeout", "1500"])
-        let attacker = try Program(
+        let attacker = try ChildProcess(
             [
                 "slowhttptest", "-u", "http://127.0.0.1:\(server.port)\(attack.path)", "-l", "14",
                 "-c", "\(Self.connections)", "-r", "200", "-i", "1",
@@ -112,7 +112,7 @@ struct Attack: CustomTestStringConvertible, Sendable {
         let client = try server.client(receiveBuffer: 4096)
         let request = "GET /big HTTP/1.1\r\nHost: a\r\n\r\n"
         client.send(String(repeating: request, count: 4) + "G")
-        let end = ContinuousClock.now + .seconds(Patience.seconds(atLeast: 10))
+        let end = ContinuousClock.now + patience
         while try server.metrics()["timeout_closes_total"] != 1 {
             try #require(ContinuousClock.now < end, "the connection stays open")
             usleep(50_000)

@@ -8,14 +8,14 @@ import Testing
     @Test("OpenSSL, Python and curl find each behaviour of the servers' TLS that they look for")
     func peersAgree() throws {
         let parts = ServerUnderTest.path.split(separator: "/").dropLast()
-        let result = try Program(
+        let result = try ChildProcess(
             [
-                "\(ServerProgram.repository)/Scripts/tls-peers", "--peers", "openssl,python,curl",
+                "\(PackageFiles.root)/Scripts/tls-peers", "--peers", "openssl,python,curl",
                 "--programs", "/" + parts.joined(separator: "/"),
             ], joinsErrors: true
-        ).finish(within: 60)
+        ).finish(within: .seconds(60))
         let report = String(decoding: result.output, as: UTF8.self)
-        #expect(result.status == 0, "\(report)")
+        #expect(result.end == .exited(0), "\(report)")
         #expect(report.contains(" 0 failed, 0 absent"), "\(report)")
     }
 }

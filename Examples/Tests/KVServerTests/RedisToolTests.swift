@@ -67,7 +67,7 @@ import Testing
     func repliesAreThoseOfRedis(_ backend: String) throws {
         let (status, text) = try ServerProcess.run(
             [
-                "\(ServerProgram.repository)/Scripts/differential-redis", "--backend", backend,
+                "\(PackageFiles.root)/Scripts/differential-redis", "--backend", backend,
                 "--seed", backend == "epoll" ? "1" : "2", ServerProcess.path,
             ], within: 180)
         #expect(status == 0, "\(text)")

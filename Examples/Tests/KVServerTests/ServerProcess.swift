@@ -43,10 +43,10 @@ final class ServerProcess {
         defer { unlink(path) }
         fputs(input, file)
         fclose(file)
-        let seconds = Patience.seconds(atLeast: seconds)
-        let program = try Program(
-            ["timeout", "\(seconds)"] + words, input: path, joinsErrors: true)
-        let (output, status) = try program.finish(within: seconds)
-        return (status, String(decoding: output, as: UTF8.self))
+        let limit = max(patience, .seconds(seconds))
+        let program = try ChildProcess(
+            ["timeout", "\(limit.components.seconds)"] + words, input: path, joinsErrors: true)
+        let (output, end) = try program.finish(within: limit)
+        return (end.status, String(decoding: output, as: UTF8.self))
     }
 }

@@ -4,6 +4,7 @@ import Glibc
 import KVStore
 import RESPCodec
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct StoreTests {
@@ -37,7 +38,7 @@ import Testing
         let store = Database().store
         let isHeld = Flag()
         let isSwept = Flag()
-        let thread = startThread {
+        let thread = TestThread {
             store.aloneWithAll {
                 isHeld.raise()
                 isSwept.wait()
@@ -46,7 +47,7 @@ import Testing
         isHeld.wait()
         store.sweep()
         isSwept.raise()
-        pthread_join(thread, nil)
+        thread.join()
     }
 
     /// There are far more expired keys than one pass finds. A sweep continues while it finds many,
@@ -179,7 +180,7 @@ import Testing
     func commandsOfManyThreadsAreAtomic() {
         let database = Database()
         let threads = (0..<4).map { _ in
-            startThread {
+            TestThread {
                 let client = Dialogue(database)
                 for _ in 0..<2000 {
                     _ = client.ask("INCR n")
@@ -188,25 +189,9 @@ import Testing
                 }
             }
         }
-        for thread in threads { pthread_join(thread, nil) }
+        for thread in threads { thread.join() }
         #expect(Dialogue(database).ask("GET n") == "$4|8000|")
     }
-}
-
-private final class ThreadBody: Sendable {
-    let run: @Sendable () -> Void
-    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-}
-
-func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
-    var thread = pthread_t()
-    pthread_create(
-        &thread, nil,
-        { raw in
-            Unmanaged<ThreadBody>.fromOpaque(raw!).takeRetainedValue().run()
-            return nil
-        }, Unmanaged.passRetained(ThreadBody(body)).toOpaque())
-    return thread
 }
 
 /// A signal from one thread to another.

@@ -1,6 +1,7 @@
 /// MULTI, EXEC, DISCARD: no command between them is executed too early, too often or in part.
 import Glibc
 import KVStore
+import TestSupport
 import Testing
 
 @Suite struct TransactionTests {
@@ -57,7 +58,7 @@ import Testing
     func nobodyComesBetween() {
         let database = Database()
         let threads = (0..<3).map { _ in
-            startThread {
+            TestThread {
                 let client = Dialogue(database)
                 for _ in 0..<1000 {
                     for line in ["MULTI", "INCR a", "INCR b"] { _ = client.ask(line) }
@@ -69,7 +70,7 @@ import Testing
                 }
             }
         }
-        for thread in threads { pthread_join(thread, nil) }
+        for thread in threads { thread.join() }
         let client = Dialogue(database)
         #expect(client.ask("MGET a b torn") == "*3|$4|3000|$4|3000|$-1|")
     }

@@ -8,7 +8,7 @@ import Testing
 
     private func read(_ path: String) throws -> String {
         try String(
-            contentsOfFile: "\(ServerProgram.repository)/\(path)", encoding: .utf8)
+            contentsOfFile: "\(PackageFiles.root)/\(path)", encoding: .utf8)
     }
 
     private func part(

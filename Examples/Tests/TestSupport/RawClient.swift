@@ -13,7 +13,7 @@ public final class RawClient {
         if var receiveBuffer {
             setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, 4)
         }
-        let limit = Patience.seconds(atLeast: 10) * 1000
+        let limit = Int(patience / .milliseconds(1))
         setTime(SO_RCVTIMEO, milliseconds: limit)
         setTime(SO_SNDTIMEO, milliseconds: limit)
         var one: CInt = 1

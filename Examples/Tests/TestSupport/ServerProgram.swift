@@ -2,26 +2,21 @@
 import Glibc
 
 public final class ServerProgram {
-    public let program: Program
+    public let program: ChildProcess
     public let port: UInt16
-
-    public static let repository = {
-        let parts = #filePath.split(separator: "/").dropLast(4)
-        return "/" + parts.joined(separator: "/")
-    }()
 
     /// Returns the path of the built program, or the path in `variable` of the environment.
     public static func path(of name: String, or variable: String) -> String {
-        getenv(variable).map { String(cString: $0) } ?? "\(repository)/.build/bin/\(name)"
+        getenv(variable).map { String(cString: $0) } ?? "\(PackageFiles.root)/.build/bin/\(name)"
     }
 
     /// Starts the server on a free port and waits for its listening line. Throws if the server ends
     /// instead.
     public init(
-        _ path: String, _ form: Form, _ options: [String] = [], environment: [String] = []
+        _ path: String, _ form: Form, _ options: [String] = [], environment: [String: String] = [:]
     ) throws {
         guard access(path, X_OK) == 0 else { throw Failure("no \(path): run make examples") }
-        program = try Program(
+        program = try ChildProcess(
             [
                 path, "--listen", "tcp://127.0.0.1:0", "--backend", form.backend, "--loops",
                 "\(form.loops)",
@@ -36,7 +31,7 @@ public final class ServerProgram {
 
     /// Returns the resident memory of the server, in bytes.
     public func residentBytes() throws -> Int {
-        let pages = try Program(["cat", "/proc/\(program.id)/statm"]).finish().output
+        let pages = try ChildProcess(["cat", "/proc/\(program.id)/statm"]).finish().output
         let words = String(decoding: pages, as: UTF8.self).split(separator: " ")
         guard words.count > 1, let count = Int(words[1]) else {
             throw Failure("not a statm: \(words)")
@@ -49,6 +44,6 @@ public final class ServerProgram {
     /// Returns the exit status after SIGTERM; nil if a signal ended the server.
     public func stop() throws -> CInt? {
         terminate()
-        return try program.finish(within: 30).status
+        return try program.finish().end.status
     }
 }

@@ -104,7 +104,10 @@ extension Round {
     /// round begins no more.
     func makeTalk(_ dice: inout Dice, isRaw: Bool, route given: [Address]? = nil) -> Talk? {
         var shape = Talk.Shape()
-        let known = servants.withLock { $0 }.flatMap(\.server.boundAddresses)
+        let bound = servants.withLock { $0 }.map { ($0, $0.server.boundAddresses) }
+        let known = bound.flatMap(\.1)
+        // Stops with a limit of zero run beside the start of a server that is to end in its boot.
+        let doomed = bound.filter { $0.0.books.bootOrder != nil }.flatMap(\.1)
         let streams = known.filter { !$0.description.hasPrefix("udp") }
         let letters = known.filter { $0.description.hasPrefix("udp") }
         if given == nil, !isRaw, !letters.isEmpty, dice.one(in: 12) {
@@ -127,7 +130,9 @@ extension Round {
             guard !isQuiet.isSet else { return nil }
             let talk = Talk(number: talks.count, key: dice.next(), shape)
             talks.append(talk)
-            if shape.isUnix, isEnding.isSet { talk.isCut.set() }
+            if shape.isUnix, isEnding.isSet || shape.route.contains(where: doomed.contains) {
+                talk.isCut.set()
+            }
             return talk
         }
     }

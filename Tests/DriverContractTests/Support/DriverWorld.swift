@@ -1,4 +1,5 @@
 import MillraceEventLoop
+import MillraceTestSupport
 
 /// A driver with its sockets and peers, for a test of the contract. Each test uses it from one
 /// thread, except for `elsewhere`.

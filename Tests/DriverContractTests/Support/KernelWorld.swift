@@ -1,6 +1,7 @@
 import CMillraceLinux
 import Glibc
 import MillraceEventLoop
+import MillraceTestSupport
 
 /// A driver over the kernel, with loopback connections.
 final class KernelWorld: DriverWorld {

@@ -1,5 +1,6 @@
 import MillraceEventLoop
 import MillraceSimulation
+import MillraceTestSupport
 import Testing
 
 /// A minimal loop over one driver. It checks both sides against the seam's rules, records all

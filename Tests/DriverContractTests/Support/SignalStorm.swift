@@ -1,4 +1,5 @@
 import Glibc
+import MillraceTestSupport
 import Synchronization
 
 /// Interrupts its creating thread a thousand times a second, until it ends. The handler is empty

@@ -1,5 +1,6 @@
 import MillraceEventLoop
 import MillraceSimulation
+import MillraceTestSupport
 
 /// The simulated driver, advanced by hand, so that a wait takes as long on the virtual clock as a
 /// kernel's does on the real one.

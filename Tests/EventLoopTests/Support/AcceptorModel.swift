@@ -1,5 +1,7 @@
 /// A loop and a driver around an acceptor: performs its decisions in a random order of events, and
 /// checks them against the rules of the seam.
+import MillraceTestSupport
+
 @testable import MillraceEventLoop
 
 struct AcceptorModel {

@@ -1,5 +1,7 @@
 /// An acceptor's only listener in each state, reached by the events that lead there. Times are in
 /// milliseconds, and these tests begin at 1,000.
+import MillraceTestSupport
+
 @testable import MillraceEventLoop
 
 enum Situation: CaseIterable, Sendable {

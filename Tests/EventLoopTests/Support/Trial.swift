@@ -1,5 +1,7 @@
 /// One run of random operations against a model. It reports its seed and its step when a check
 /// fails.
+import MillraceTestSupport
+
 struct Trial {
     let seed: UInt64
     var random: SplitMix64

@@ -1,4 +1,5 @@
 /// Tests of the async methods: they suspend instead of blocking, and report the same results.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

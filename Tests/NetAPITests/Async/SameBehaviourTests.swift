@@ -1,5 +1,6 @@
 /// The same behaviour by callbacks and by tasks: each row is served both ways, and its client sees
 /// the same.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

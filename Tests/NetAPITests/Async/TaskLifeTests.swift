@@ -1,5 +1,6 @@
 /// Tests of the lives of tasks with connections: stops, cancellation, clients, actors.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// Tests of connections that are served by tasks: reading, writing, and how both wait.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 

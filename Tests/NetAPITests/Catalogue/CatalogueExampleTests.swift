@@ -1,4 +1,5 @@
 /// Tests that handlers in the pages of the catalogue do what the pages say.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Tests that the code in the documentation catalogues is the code that is compiled in a test
 /// target.
 import Foundation
+import MillraceTestSupport
 import Testing
 
 @Suite struct CatalogueTests {

@@ -1,20 +1,8 @@
 /// A server's address in the form of connect(2), and the kernel's values for a client's socket.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
-
-/// A failed system call that a test needs.
-struct SystemFailure: Error, CustomStringConvertible {
-    let call: String
-    let number: CInt
-
-    init(_ call: String, _ number: CInt = errno) {
-        self.call = call
-        self.number = number
-    }
-
-    var description: String { "\(call): \(String(cString: strerror(number)))" }
-}
 
 /// The address that a client connects to.
 struct ClientAddress {

@@ -1,6 +1,7 @@
 /// The client's side of TLS, between the test's bytes and its socket.
 import CMillraceTLS
 import MillraceEventLoop
+import MillraceTestSupport
 import NetAPI
 
 /// One connection's TLS. One thread may send while another receives.

@@ -1,5 +1,6 @@
 /// A way to parse input, with an input and the expected output: one row of a table.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Testing
 
@@ -73,7 +74,7 @@ enum Chunking: CustomStringConvertible {
         case .drip: return bytes.map { [$0] }
         case .twoPieces(let place): return [Array(bytes[..<place]), Array(bytes[place...])]
         case .random(let seed):
-            var random = SeededRandom(seed)
+            var random = SplitMix64(seed: seed)
             var pieces: [[UInt8]] = []
             var rest = bytes[...]
             while !rest.isEmpty {

@@ -1,5 +1,6 @@
 /// A thread that writes to connections for their loops, in the order of the requests.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 
 /// Runs closures on its own thread until it is freed.

@@ -1,5 +1,6 @@
 /// A plain UDP socket of a test.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 
 // @unchecked: one thread after the other uses it.

@@ -1,4 +1,5 @@
 /// Records the callbacks in order, and checks the order that every connection must have.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,6 +1,7 @@
 /// Many streams at once, driven by one thread with poll(2), so that the server has the machine's
 /// cores.
 import Glibc
+import MillraceTestSupport
 
 /// One client that sends its pattern and checks that the same comes back.
 struct Flow {
@@ -13,7 +14,7 @@ struct Flow {
     var mayEndEarly = false
     /// The range of the random size of each send.
     var chunks = 65_536...65_536
-    var random: SeededRandom
+    var random: SplitMix64
     private(set) var sent = 0
     private(set) var received = 0
     private(set) var end: StreamEnd?
@@ -27,7 +28,7 @@ struct Flow {
         self.client = client
         self.length = length
         pattern = Pattern(stream: stream)
-        random = SeededRandom(UInt64(stream))
+        random = SplitMix64(seed: UInt64(stream))
     }
 
     var isDone: Bool {

@@ -1,5 +1,6 @@
 /// A handler that borrows bytes, makes one call, and checks that the bytes are unchanged.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 
 final class LentBytes: EventHandler {

@@ -1,6 +1,7 @@
 /// Servers at unusual moments, addresses that never answer, loops kept too long.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 
 extension Server {

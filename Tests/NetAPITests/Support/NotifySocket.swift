@@ -1,6 +1,7 @@
 /// The socket on which a service manager receives messages, played by the test.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 
 final class NotifySocket: Sendable {

@@ -1,33 +1,7 @@
 /// Bytes that identify their stream and position, so that lost, swapped or reordered bytes are
 /// detected.
 import Glibc
-
-/// A seeded generator (SplitMix64), so that a failing run can be repeated.
-struct SeededRandom: RandomNumberGenerator, Sendable {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        return Self.mix(state)
-    }
-
-    static func mix(_ value: UInt64) -> UInt64 {
-        var z = value
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
-    /// Small sizes are as likely as large ones: uniform in the number of digits.
-    mutating func size(_ range: ClosedRange<Int>) -> Int {
-        let low = Double(range.lowerBound)
-        let high = Double(range.upperBound)
-        let value = Glibc.exp(Double.random(in: Glibc.log(low)...Glibc.log(high), using: &self))
-        return min(max(Int(value.rounded()), range.lowerBound), range.upperBound)
-    }
-}
+import MillraceTestSupport
 
 /// The endless byte sequence of one stream. Each block starts with 8 bytes made of stream and block
 /// number; the rest is noise, rotated by them. Made and compared by memcpy and memcmp: debug builds
@@ -37,7 +11,7 @@ struct Pattern: Sendable {
 
     private static let blockSize = 1024
     private static let noise: [UInt8] = {
-        var random = SeededRandom(0xC0FFEE)
+        var random = SplitMix64(seed: 0xC0FFEE)
         return (0..<2 * blockSize).map { _ in UInt8.random(in: 0...255, using: &random) }
     }()
 
@@ -51,7 +25,7 @@ struct Pattern: Sendable {
                     dividingBy: Self.blockSize)
                 let count = min(Self.blockSize - offset, buffer.count - done)
                 let target = buffer.baseAddress! + done
-                let stamp = SeededRandom.mix(stream &<< 40 &+ UInt64(block) &+ 1)
+                let stamp = SplitMix64.mix(stream &<< 40 &+ UInt64(block) &+ 1)
                 let turn = Int(stamp % UInt64(Self.blockSize))
                 memcpy(target, noise.baseAddress! + turn + offset, count)
                 for index in offset..<min(max(8, offset), offset + count) {

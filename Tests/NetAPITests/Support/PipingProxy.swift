@@ -1,4 +1,5 @@
 /// A server that pipes each client to an upstream and back.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// The process's descriptors, memory and processor time.
 import Glibc
+import MillraceTestSupport
 
 enum Probe {
     /// The open descriptors, without the one that this call uses.
@@ -59,33 +60,5 @@ enum Probe {
         limit.rlim_cur = rlim_t(count)
         limit.rlim_max = max(limit.rlim_max, rlim_t(count))
         return setrlimit(resource, &limit) == 0
-    }
-}
-
-/// The names in a directory, without the two dots.
-func names(in directory: String) -> [String] {
-    guard let stream = opendir(directory) else { return [] }
-    defer { closedir(stream) }
-    var found: [String] = []
-    while let entry = readdir(stream) {
-        let name = withUnsafeBytes(of: entry.pointee.d_name) {
-            String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-        }
-        if name != "." && name != ".." { found.append(name) }
-    }
-    return found
-}
-
-/// A whole small file, or nil.
-func readText(_ path: String) -> String? {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    var bytes: [UInt8] = []
-    var piece = [UInt8](repeating: 0, count: 65_536)
-    while true {
-        let count = read(descriptor, &piece, piece.count)
-        guard count > 0 else { return count == 0 ? String(decoding: bytes, as: UTF8.self) : nil }
-        bytes += piece[..<count]
     }
 }

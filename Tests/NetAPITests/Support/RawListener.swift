@@ -1,6 +1,7 @@
 /// The far side of a stream, served by the test itself, which decides on reads, answers and resets.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 
 final class RawListener: Sendable {

@@ -1,6 +1,7 @@
 /// The setups in which every behaviour must hold, each backend with one loop and with several, and
 /// helpers that run a server in one.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 import Testing

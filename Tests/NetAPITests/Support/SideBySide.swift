@@ -1,6 +1,7 @@
 /// Cases of a test that mostly wait, run at the same time.
 ///
 /// For tests that measure no processor time, no memory and no descriptors of the whole process.
+import MillraceTestSupport
 import NetAPI
 import Testing
 

@@ -1,5 +1,6 @@
 /// A chain of certificates, each signed by the one before, made by the openssl program.
 import Glibc
+import MillraceTestSupport
 
 struct TestChain: Sendable {
     /// The one at the beginning, to trust.

@@ -1,5 +1,6 @@
 /// A client's receives: bytes, silence, or one of two ends.
 import Glibc
+import MillraceTestSupport
 
 /// How a stream ended.
 enum StreamEnd: Equatable, Sendable {

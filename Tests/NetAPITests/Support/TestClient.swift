@@ -1,6 +1,7 @@
 /// A plain stream client that blocks, but never longer than the suite's patience.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import Synchronization
 

@@ -1,4 +1,5 @@
 /// A resolver that answers as the test wants, and keeps count.
+import MillraceTestSupport
 import NetAPI
 
 final class TestResolver: Resolver {

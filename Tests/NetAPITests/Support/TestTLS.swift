@@ -1,6 +1,7 @@
 /// TLS for the suites that run over it: with `MILLRACE_TEST_TLS=1`, the default address of a test's
 /// server is `tls://`, and its clients and handlers need not know.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 

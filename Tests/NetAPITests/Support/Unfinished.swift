@@ -1,5 +1,6 @@
 /// The number of a handler's jobs without a result yet, and a handler that counts them.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 
 final class Unfinished: Sendable {

@@ -1,5 +1,6 @@
 /// Tests of TLS that begins on an open connection, by a protocol with one command for it.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 import Testing

@@ -1,5 +1,6 @@
 /// Tests of handshakes: what both sides agree on, which peers they trust, and what they refuse.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 import Testing

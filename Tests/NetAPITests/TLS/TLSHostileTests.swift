@@ -1,6 +1,7 @@
 /// Tests of peers that break TLS: cut streams, wrong records, floods, silence.
 import CMillraceLinux
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 import Testing

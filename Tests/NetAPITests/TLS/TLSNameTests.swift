@@ -1,5 +1,6 @@
 /// Tests of the name of a `tls://` address: the host's is sent and verified, and the race is over
 /// before the handshake begins.
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 import Testing

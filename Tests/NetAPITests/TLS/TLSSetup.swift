@@ -1,4 +1,5 @@
 /// A server and a client with TLS, and the result of their connects.
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 import Testing

@@ -1,21 +1,31 @@
 /// A program run by a test: its output, its processor time, its end.
 import Glibc
 
-final class ChildProcess {
-    let id: pid_t
+public final class ChildProcess {
+    public let id: pid_t
     private let output: CInt
     private let errors: CInt
-    private var outputText = ""
+    private var unread: [UInt8] = []
     private var status: CInt?
 
     /// How a process ended.
-    enum End: Equatable {
+    public enum End: Equatable, Sendable {
         case exited(CInt)
         case killed(signal: CInt)
+
+        /// The exit status; nil if a signal ended it.
+        public var status: CInt? {
+            if case .exited(let status) = self { status } else { nil }
+        }
     }
 
-    /// `arguments` include the program's path.
-    init(_ arguments: [String], environment: [String: String] = [:]) throws {
+    /// Starts the program that the first of the arguments names, by a path or as a shell finds it,
+    /// with the file `input` as its standard input. `joinsErrors` adds the standard error to the
+    /// output.
+    public init(
+        _ arguments: [String], environment: [String: String] = [:], input: String = "/dev/null",
+        joinsErrors: Bool = false
+    ) throws {
         let (outputRead, outputWrite) = try Self.makePipe()
         let (errorRead, errorWrite) = try Self.makePipe()
         defer {
@@ -27,9 +37,9 @@ final class ChildProcess {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, outputWrite, 1)
-        posix_spawn_file_actions_adddup2(&actions, errorWrite, 2)
+        posix_spawn_file_actions_adddup2(&actions, joinsErrors ? outputWrite : errorWrite, 2)
         var variables = environment.map { strdup("\($0.key)=\($0.value)") }
         var place = environ
         while let variable = place.pointee {
@@ -42,7 +52,7 @@ final class ChildProcess {
         var child: pid_t = 0
         var attributes = Self.cleanSignals()
         defer { posix_spawnattr_destroy(&attributes) }
-        let result = posix_spawn(&child, arguments[0], &actions, &attributes, &words, &variables)
+        let result = posix_spawnp(&child, arguments[0], &actions, &attributes, &words, &variables)
         guard result == 0 else { throw SystemFailure("spawn \(arguments[0])", result) }
         id = child
     }
@@ -76,17 +86,20 @@ final class ChildProcess {
         return (ends[0], ends[1])
     }
 
-    func signal(_ number: CInt) { kill(id, number) }
+    public func signal(_ number: CInt) { kill(id, number) }
+
+    /// Whether it has ended; does not wait.
+    public func hasEnded() -> Bool {
+        var found: CInt = 0
+        if status == nil, waitpid(id, &found, WNOHANG) == id { status = found }
+        return status != nil
+    }
 
     /// Waits for the end.
-    func wait(within limit: Duration = patience) throws -> End {
+    @discardableResult
+    public func wait(within limit: Duration = patience) throws -> End {
         let deadline = Deadline(limit)
-        while status == nil {
-            var found: CInt = 0
-            if waitpid(id, &found, WNOHANG) == id {
-                status = found
-                break
-            }
+        while !hasEnded() {
             try deadline.check("the end of process \(id)")
             usleep(1000)
         }
@@ -96,41 +109,57 @@ final class ChildProcess {
     }
 
     /// The next line of standard output, without its LF.
-    func readLine() throws -> String {
-        let deadline = Deadline()
+    public func readLine(within limit: Duration = patience) throws -> String {
+        let deadline = Deadline(limit)
         while true {
-            if let end = outputText.firstIndex(of: "\n") {
-                let line = String(outputText[..<end])
-                outputText.removeSubrange(...end)
+            if let end = unread.firstIndex(of: UInt8(ascii: "\n")) {
+                let line = String(decoding: unread[..<end], as: UTF8.self)
+                unread.removeSubrange(...end)
                 return line
             }
-            let (more, isEnd) = Self.readSome(output)
-            outputText += more
-            if isEnd { throw SystemFailure("a line, after \(outputText.debugDescription)", EPIPE) }
-            try deadline.check("a line of output")
-            if more.isEmpty { usleep(1000) }
+            if try !readSome(deadline, "a line of output") {
+                let rest = String(decoding: unread, as: UTF8.self)
+                throw SystemFailure("a line, after \(rest.debugDescription)", EPIPE)
+            }
+        }
+    }
+
+    /// All output until the end, and how it ended; `limit` is that of each piece of output.
+    public func finish(within limit: Duration = patience) throws -> (output: [UInt8], end: End) {
+        while try readSome(Deadline(limit), "the end of the output") {}
+        return (unread, try wait(within: limit))
+    }
+
+    /// Waits for more output; false at its end.
+    private func readSome(_ deadline: Deadline, _ what: String) throws -> Bool {
+        while true {
+            let (bytes, isEnd) = Self.readPiece(output)
+            unread += bytes
+            if isEnd || !bytes.isEmpty { return !isEnd }
+            try deadline.check(what)
+            var wanted = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+            poll(&wanted, 1, deadline.milliseconds)
         }
     }
 
     /// The standard error so far; all of it after the end.
-    func readErrors() -> String {
-        var text = ""
+    public func readErrors() -> String {
+        var all: [UInt8] = []
         while true {
-            let (more, isEnd) = Self.readSome(errors)
-            text += more
-            if isEnd || more.isEmpty { return text }
+            let (bytes, isEnd) = Self.readPiece(errors)
+            all += bytes
+            if isEnd || bytes.isEmpty { return String(decoding: all, as: UTF8.self) }
         }
     }
 
-    private static func readSome(_ descriptor: CInt) -> (text: String, isEnd: Bool) {
-        var buffer = [UInt8](repeating: 0, count: 4096)
+    private static func readPiece(_ descriptor: CInt) -> (bytes: ArraySlice<UInt8>, isEnd: Bool) {
+        var buffer = [UInt8](repeating: 0, count: 65_536)
         let count = read(descriptor, &buffer, buffer.count)
-        if count > 0 { return (String(decoding: buffer[..<count], as: UTF8.self), false) }
-        return ("", count == 0)
+        return (buffer[..<max(0, count)], count == 0)
     }
 
     /// The share of one processor that it used while the caller slept.
-    func processorShare(over time: Duration) throws -> Double {
+    public func processorShare(over time: Duration) throws -> Double {
         let before = try processorTime()
         let slept = elapsed { pause(time) }
         return (try processorTime() - before) / slept
@@ -149,7 +178,7 @@ final class ChildProcess {
 
     /// The used numbers under `limit`: the program may have inherited higher ones through the test
     /// process.
-    func descriptors(below limit: Int) -> Int {
+    public func descriptors(below limit: Int) -> Int {
         names(in: "/proc/\(id)/fd").compactMap { Int($0) }.count { $0 < limit }
     }
 }

@@ -3,11 +3,11 @@ import Glibc
 
 // A pthread mutex, because the thread sanitizer does not know Swift's `Mutex` and would report
 // every use. @unchecked: the value is reached only under it.
-final class Shared<Value: Sendable>: @unchecked Sendable {
+public final class Shared<Value: Sendable>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var stored: Value
 
-    init(_ value: Value) {
+    public init(_ value: Value) {
         stored = value
         pthread_mutex_init(mutex, nil)
     }
@@ -17,13 +17,13 @@ final class Shared<Value: Sendable>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    var value: Value {
+    public var value: Value {
         get { update { $0 } }
         set { update { $0 = newValue } }
     }
 
     @discardableResult
-    func update<Output>(_ body: (inout Value) -> Output) -> Output {
+    public func update<Output>(_ body: (inout Value) -> Output) -> Output {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return body(&stored)

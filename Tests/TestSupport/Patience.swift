@@ -2,42 +2,47 @@
 import Glibc
 
 /// The one timeout of this suite; `MILLRACE_TEST_PATIENCE` sets it, in seconds.
-let patience: Duration = .seconds(
+public let patience: Duration = .seconds(
     getenv("MILLRACE_TEST_PATIENCE").flatMap { Int(String(cString: $0)) } ?? 30)
 
 /// An event that did not happen in time.
-struct Overdue: Error, CustomStringConvertible {
-    let what: String
-    let limit: Duration
+public struct Overdue: Error, CustomStringConvertible {
+    public let what: String
+    public let limit: Duration
 
-    var description: String { "\(what): not within \(limit)" }
+    public init(what: String, limit: Duration) {
+        self.what = what
+        self.limit = limit
+    }
+
+    public var description: String { "\(what): not within \(limit)" }
 }
 
 /// The moment by which an event must have happened.
-struct Deadline: Sendable {
-    let limit: Duration
+public struct Deadline: Sendable {
+    public let limit: Duration
     private let end: ContinuousClock.Instant
 
-    init(_ limit: Duration = patience) {
+    public init(_ limit: Duration = patience) {
         self.limit = limit
         end = .now + limit
     }
 
-    var isPast: Bool { ContinuousClock.now >= end }
+    public var isPast: Bool { ContinuousClock.now >= end }
 
     /// The time left for poll(2): rounded up, 0 after the deadline.
-    var milliseconds: CInt {
+    public var milliseconds: CInt {
         let left = ContinuousClock.now.duration(to: end)
         return left <= .zero ? 0 : CInt(clamping: Int(left / .milliseconds(1)) + 1)
     }
 
-    func check(_ what: @autoclosure () -> String) throws {
+    public func check(_ what: @autoclosure () -> String) throws {
         if isPast { throw Overdue(what: what(), limit: limit) }
     }
 }
 
 /// Checks `condition` every 2 ms until it holds.
-func eventually(
+public func eventually(
     _ what: String, within limit: Duration = patience, _ condition: () throws -> Bool
 ) throws {
     let deadline = Deadline(limit)
@@ -48,19 +53,19 @@ func eventually(
 }
 
 /// Runs `body` on its own thread; `join` waits a bounded time for the result.
-final class Worker<Output: Sendable>: Sendable {
+public final class Worker<Output: Sendable>: Sendable {
     private let outcome = Shared<Result<Output, any Error>?>(nil)
 
-    init(_ body: @escaping @Sendable () throws -> Output) {
+    public init(_ body: @escaping @Sendable () throws -> Output) {
         startThread { [self] in
             let result = Result { try body() }
             outcome.value = result
         }
     }
 
-    var isDone: Bool { outcome.update { $0 != nil } }
+    public var isDone: Bool { outcome.update { $0 != nil } }
 
-    func join(_ what: String, within limit: Duration = patience) throws -> Output {
+    public func join(_ what: String, within limit: Duration = patience) throws -> Output {
         let deadline = Deadline(limit)
         while !isDone {
             try deadline.check(what)
@@ -71,14 +76,14 @@ final class Worker<Output: Sendable>: Sendable {
 }
 
 /// Runs a call that may block. If it never returns, its thread stays behind and the test fails.
-func bounded<Output: Sendable>(
+public func bounded<Output: Sendable>(
     _ what: String, _ body: @escaping @Sendable () throws -> Output
 ) throws -> Output {
     try Worker(body).join(what)
 }
 
 /// Like `bounded`, but for a call that may suspend.
-func patiently<Output: Sendable>(
+public func patiently<Output: Sendable>(
     _ what: String, _ body: @escaping @Sendable () async throws -> Output
 ) async throws -> Output {
     let outcome = Shared<Result<Output, any Error>?>(nil)
@@ -98,28 +103,9 @@ func patiently<Output: Sendable>(
     }
 }
 
-private final class ThreadBody: Sendable {
-    let run: @Sendable () -> Void
-    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-}
-
-/// Starts a detached thread.
-func startThread(_ body: @escaping @Sendable () -> Void) {
-    var thread = pthread_t()
-    let box = Unmanaged.passRetained(ThreadBody(body))
-    let result = pthread_create(
-        &thread, nil,
-        { raw in
-            Unmanaged<ThreadBody>.fromOpaque(raw!).takeRetainedValue().run()
-            return nil
-        }, box.toOpaque())
-    precondition(result == 0, "pthread_create: \(result)")
-    pthread_detach(thread)
-}
-
-func pause(_ time: Duration) { usleep(UInt32(time / .microseconds(1))) }
+public func pause(_ time: Duration) { usleep(UInt32(time / .microseconds(1))) }
 
 /// Returns the time that `body` took.
-func elapsed(_ body: () throws -> Void) rethrows -> Duration {
+public func elapsed(_ body: () throws -> Void) rethrows -> Duration {
     try ContinuousClock().measure(body)
 }
