@@ -27,6 +27,18 @@ int mr_send_queue(int descriptor) {
     return ioctl(descriptor, SIOCOUTQ, &count) == 0 ? count : 0;
 }
 
+int mr_has_unread(int descriptor) {
+    int count = 0;
+    if (ioctl(descriptor, FIONREAD, &count) == 0 && count > 0) return 1;
+    int type = 0;
+    socklen_t size = sizeof(type);
+    // An empty datagram has no bytes to count. For a stream, poll(2) would tell of its end too.
+    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_DGRAM)
+        return 0;
+    struct pollfd watched = {.fd = descriptor, .events = POLLIN};
+    return poll(&watched, 1, 0) > 0 && (watched.revents & POLLIN) != 0;
+}
+
 int mr_accept_from(int listener, struct sockaddr_storage *peer, uint32_t *length) {
     socklen_t size = sizeof(*peer);
     int accepted = accept4(listener, (struct sockaddr *)peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -166,7 +166,8 @@ public struct Options: Sendable {
         /// The unsent bytes at or below which reading resumes and `onWritable` is called: 0 to
         /// `outboundHighMark`.
         public var outboundLowMark = 64 << 10
-        /// The unsent bytes above which the connection is reset, with `.outboundOverflow`.
+        /// The unsent bytes above which the connection is reset, with `.outboundOverflow`. Each
+        /// open file of `Connection.sendFile` counts for 64 KiB here.
         public var outboundBytes = 64 << 20
     }
 

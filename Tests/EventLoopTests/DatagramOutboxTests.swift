@@ -134,8 +134,12 @@ import Testing
             description: "the error of an earlier datagram drops no later one",
             answers: [.error(ECONNREFUSED)], flushed: all, callCount: 2),
         Row(
-            description: "a flush tries again at most 64 times", answers: [],
-            last: .error(ECONNREFUSED), flushed: .init(dropped: 3), callCount: 67),
+            description: "each datagram is tried at most twice", answers: [],
+            last: .error(ECONNREFUSED), flushed: .init(dropped: 3), callCount: 6),
+        Row(
+            description: "a datagram without a route leaves the next ones their second try",
+            answers: [.error(ENETUNREACH), .error(ENETUNREACH), .error(ECONNREFUSED)],
+            flushed: .init(bytes: 5, sent: 2, dropped: 1), callCount: 4),
         Row(
             description: "a network that stays unreachable is tried without the source",
             hasSources: true, answers: [.error(ENETUNREACH), .error(ENETUNREACH)], flushed: all,

@@ -210,6 +210,38 @@ import Testing
         #expect(fcntl(descriptor.number, F_GETFD) & FD_CLOEXEC != 0)
     }
 
+    @Test("a look for unread bytes leaves the error of a reset to the receive")
+    func lookingLeavesTheError() throws {
+        try withListener(Self.loopback) { listener in
+            let client = try PlainSocket.connected(to: listener.address)
+            let served = try #require(try sockets.acceptWaiting(on: listener.descriptor))
+            defer { sockets.discard(served.descriptor) }
+            #expect(!sockets.hasUnread(served.descriptor))
+            #expect(send(client.number, "x", 1, 0) == 1)
+            #expect(isReadable(served.descriptor.number, millisecondsMax: 10_000))
+            #expect(sockets.hasUnread(served.descriptor))
+            var byte: UInt8 = 0
+            #expect(recv(served.descriptor.number, &byte, 1, 0) == 1)
+            sockets.resetOnClose(client.descriptor)
+            client.end()
+            #expect(isReadable(served.descriptor.number, millisecondsMax: 10_000))
+            #expect(!sockets.hasUnread(served.descriptor))
+            #expect(recv(served.descriptor.number, &byte, 1, 0) == -1 && errno == ECONNRESET)
+        }
+    }
+
+    @Test("a waiting datagram counts as unread, also an empty one")
+    func emptyDatagramsAreUnread() throws {
+        let receiver = try PlainSocket(family: AF_INET, type: CInt(SOCK_DGRAM.rawValue))
+        #expect(try receiver.bind(to: Self.loopback) == 0)
+        let sender = try PlainSocket(family: AF_INET, type: CInt(SOCK_DGRAM.rawValue))
+        #expect(try sender.connect(to: sockets.localAddress(of: receiver.descriptor)) == 0)
+        #expect(!sockets.hasUnread(receiver.descriptor))
+        #expect(send(sender.number, "", 0, 0) == 0)
+        #expect(isReadable(receiver.number, millisecondsMax: 10_000))
+        #expect(sockets.hasUnread(receiver.descriptor))
+    }
+
     // MARK: Shorthands
 
     private func withListener(

@@ -1,6 +1,7 @@
 /// Tests of connections with tasks: they live on the loops, so the test's thread runs them too.
 import NetAPI
 import NetAPITesting
+import Synchronization
 import Testing
 
 @Suite struct TaskServerTests {
@@ -104,5 +105,58 @@ import Testing
         }
         #expect(error?.code == .addressInUse)
         #expect(server.server.boundAddresses == ["tcp://127.0.0.1:9000"])
+    }
+}
+
+/// A loop with more tasks that are ready than one turn runs.
+@Suite struct CrowdedTaskTests {
+    /// Tasks that wait until they are let go all at once.
+    private final class Crowd: Sendable {
+        private let waiting = Mutex<[CheckedContinuation<Void, Never>]>([])
+
+        func join() async {
+            await withCheckedContinuation { one in waiting.withLock { $0.append(one) } }
+        }
+
+        func go() {
+            let all = waiting.withLock { waiting in
+                defer { waiting = [] }
+                return waiting
+            }
+            for one in all { one.resume() }
+        }
+    }
+
+    /// The first peer's byte makes 2,000 other tasks ready. In the same turn the second peer's
+    /// last bytes and its end arrive, and its task runs some turns later.
+    @Test("a task behind many others still reads all that came before the end", arguments: 1...20)
+    func endBehindACrowd(_ number: UInt64) throws {
+        let crowd = Crowd()
+        let network = TestNetwork(seed: TestSeed(number), faults: .lossless)
+        let results = Mutex<[Int]>([])
+        let server = try TestServer(options: options(loops: 1), on: network) { connection in
+            var count = 0
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                guard let first = try await connection.read() else { return }
+                if first == [UInt8(ascii: "c")] {
+                    for _ in 0..<2000 { group.addTask { await crowd.join() } }
+                    _ = try await connection.read()
+                    crowd.go()
+                    return
+                }
+                connection.finish()
+                while let bytes = try await connection.read() { count += bytes.count }
+                results.withLock { $0.append(count) }
+            }
+        }
+        let (leader, other) = (try server.connect(), try server.connect())
+        leader.send("c")
+        other.send("d")
+        network.together {
+            leader.send("g")
+            other.send(String(repeating: "x", count: 3000))
+            other.finish()
+        }
+        #expect(results.withLock { $0 } == [3000])
     }
 }

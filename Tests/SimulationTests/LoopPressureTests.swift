@@ -30,6 +30,33 @@ import Testing
         return token
     }
 
+    /// Each holds a descriptor, and its bytes need no memory.
+    @Test("the outbound limit bounds the number of waiting files")
+    func waitingFilesAreBounded() throws {
+        var configuration = LoopConfiguration()
+        configuration.outboundLimit = 1 << 20
+        try withStage(configuration) { stage in
+            let token = try stage.open()
+            let zero = open("/dev/zero", O_RDONLY | O_CLOEXEC)
+            defer { close(zero) }
+            stage.turn(token) { loop, connection in
+                for _ in 0..<15 {
+                    try? loop.sendFile(
+                        connection, FilePart(duplicating: zero, offset: 0, left: 6))
+                }
+            }
+            #expect(stage.remote.counters.outboundOverflows.current == 0)
+            stage.turn(token) { loop, connection in
+                for _ in 0..<200 {
+                    try? loop.sendFile(
+                        connection, FilePart(duplicating: zero, offset: 0, left: 6))
+                }
+                #expect(connection.outbound.backlog < 1 << 20)
+            }
+            #expect(stage.delegate.take(token) == [.closed("outboundOverflow")])
+        }
+    }
+
     @Test("more than the cap that comes after the library's own pause closes nothing")
     func lateBytesAboveTheCap() throws {
         try withStage(congestible) { stage in

@@ -24,7 +24,6 @@ enum {
     MR_EPOLLHUP = 0x010,
     MR_EPOLLRDHUP = 0x2000,
     MR_MSG_NOSIGNAL = 0x4000,
-    MR_MSG_PEEK = 0x2,
     MR_MSG_DONTWAIT = 0x40,
     MR_SOCK_STREAM = 1,
     MR_SOCK_DGRAM = 2,
@@ -114,6 +113,9 @@ int mr_has_hung_up(int descriptor);
 // Returns the bytes sent that the peer's host has not acknowledged, or that a Unix peer has not
 // read (SIOCOUTQ).
 int mr_send_queue(int descriptor);
+// Returns whether bytes, or datagrams, wait to be received (FIONREAD). Leaves the socket's error to
+// the receive that is to report it; a receive with MSG_PEEK would take it.
+int mr_has_unread(int descriptor);
 // Calls accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC. Returns the new descriptor, or -1 with errno.
 // Stores the peer's name, which is known even if the peer has reset the connection already.
 int mr_accept_from(int listener, struct sockaddr_storage *peer, uint32_t *length);

@@ -25,8 +25,12 @@ package struct OutboundQueue: ~Copyable {
     /// The bytes of files that are not read yet and use no memory.
     package var fileCount: Int { files?.pointee.count ?? 0 }
 
-    /// The value that the limit applies to: bytes, and the fixed cost of each datagram.
+    /// Bytes, and the fixed cost of each datagram.
     var memory: Int { count &+ Int(datagramCount) &* Self.datagramCost }
+
+    /// The value that the limit applies to: includes a cost for each open file, which holds a
+    /// descriptor.
+    var held: Int { memory + (files?.pointee.parts ?? 0) * Self.fileCost }
 
     /// The value that the marks apply to: includes unread file bytes, and a cost for each open
     /// file.
@@ -56,6 +60,9 @@ package struct OutboundQueue: ~Copyable {
     /// The remaining bytes, if this few, move from a standard chunk to a small one. So slow readers
     /// use little more memory than their unsent bytes.
     static let smallRest = 16_384
+
+    /// With the default limit, a connection holds at most 1,024 files.
+    static let fileCost = 65_536
 
     /// Pieces above this size justify a system call of their own, to save the copy.
     static let largePiece = 16_383

@@ -54,6 +54,8 @@ package final class ConnectionDetails {
         @exclusivity(unchecked) var pendingConnects = 0
         /// The connections whose pipes lead here.
         @exclusivity(unchecked) var pipeSources: [Token] = []
+        /// It closes in the middle of a stream that it passes on by a pipe.
+        @exclusivity(unchecked) var isCut = false
         /// Promises in order, each called when `sentTotal` reaches its mark.
         @exclusivity(unchecked) var promises: [(mark: Int, tell: SendResult)] = []
         /// On a datagram socket: the callback that gathered the last bytes.
@@ -104,6 +106,9 @@ extension ConnectionDetails {
     }
 
     var pipeSources: [Token] { madeExtras?.pipeSources ?? [] }
+    var isInPipe: Bool {
+        madeExtras.map { $0.pipeTarget != nil || !$0.pipeSources.isEmpty } ?? false
+    }
     var promises: [(mark: Int, tell: SendResult)] { madeExtras?.promises ?? [] }
 
     func cancelTimers() {

@@ -6,6 +6,7 @@ extension Loop {
     /// Sends the written bytes, then closes. The first cause stands.
     package func close(_ connection: ConnectionReference, _ cause: CloseCause) {
         guard connection.state == .open else { return }
+        noteCut(connection, cause)
         connection.state = .finishing
         connection.lastSent = now
         connection.pauses = []
@@ -29,6 +30,7 @@ extension Loop {
         case .closing, .free, .listening: return
         }
         connection.flags.insert(.aborting)
+        noteCut(connection, cause)
     }
 
     /// Ends our side after the written bytes; the peer may continue.

@@ -42,7 +42,10 @@ extension Loop {
 
     /// Writes fresh bytes to the target; dropped if the target accepts none.
     func passOn(_ source: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
-        guard let target = target(of: source) else { return }
+        guard let target = target(of: source) else {
+            source.discarded += bytes.count
+            return
+        }
         if target.flags.contains(.datagrams) {
             writeWhole(target) { write(target, bytes) }
         } else {
@@ -133,18 +136,48 @@ extension Loop {
         }
     }
 
-    /// Closes the other connections of a pipe once their bytes are sent. If the closing one was
-    /// cut, they are reset: a stream that merely ended would look complete.
-    func pipeBroken(_ connection: ConnectionReference, _ cause: CloseCause) {
-        guard let details = connection.details?.takeUnretainedValue(),
-            details.pipeTarget != nil || !details.pipeSources.isEmpty
-        else { return }
-        let isMoving =
-            !isInputOver(connection)
-            && connection.lastReceived + Drain.quietTime > now
-        let isCut =
+    /// The connections of the same pipes, which move bytes to or from this one.
+    func othersInPipe(_ connection: ConnectionReference) -> [ConnectionReference] {
+        guard let details = connection.details?.takeUnretainedValue() else { return [] }
+        let tokens = details.pipeSources + (details.pipeTarget.map { [$0] } ?? [])
+        return tokens.compactMap { table.find($0) }
+    }
+
+    /// Marks the others of a pipe if the closing connection was cut. They may close in the same
+    /// turn, before they can follow, and a stream that merely ended would look complete.
+    func noteCut(_ connection: ConnectionReference, _ cause: CloseCause) {
+        guard let details = connection.details?.takeUnretainedValue(), details.isInPipe,
             cause.isCut || connection.flags.contains(.aborting)
-            || (cause.isShutdown && isMoving)
+                || (cause.isShutdown && bringsMore(connection))
+        else { return }
+        details.extras.isCut = true
+        for other in othersInPipe(connection) { resetAtEnd(other) }
+    }
+
+    /// Whether the peer of a pipe's source has probably not sent its last bytes.
+    private func bringsMore(_ source: ConnectionReference) -> Bool {
+        guard source.flags.contains(.piped), !isInputOver(source) else { return false }
+        return source.pauses.contains(.pipe) || source.lastReceived + Drain.quietTime > now
+            || isBehind || sockets.hasUnread(source.descriptor)
+    }
+
+    private func resetAtEnd(_ other: ConnectionReference) {
+        guard other.state == .open || other.state == .finishing && !other.flags.contains(.endSent)
+        else { return }
+        other.flags.insert(.resetsAtEnd)
+    }
+
+    /// Closes the other connections of a pipe once their bytes are sent, with resets if the closing
+    /// one was cut.
+    func pipeBroken(_ connection: ConnectionReference, _ cause: CloseCause) {
+        guard let details = connection.details?.takeUnretainedValue(), details.isInPipe else {
+            return
+        }
+        // Input that came while the last output was sent is lost.
+        let isCut =
+            cause.isCut || connection.flags.contains(.aborting) || details.extras.isCut
+            || (cause.isShutdown && connection.flags.contains(.piped)
+                && connection.discarded > 0)
         let (target, sources) = (details.pipeTarget, details.pipeSources)
         details.pipeTarget = nil
         if !sources.isEmpty { details.extras.pipeSources = [] }
@@ -164,9 +197,8 @@ extension Loop {
     }
 
     private func follow(_ other: ConnectionReference, _ isCut: Bool, _ cause: CloseCause) {
-        guard other.state == .open else { return }
         close(other, isCut ? cause : .peer)
-        if isCut { other.flags.insert(.resetsAtEnd) }
+        if isCut { resetAtEnd(other) }
     }
 }
 

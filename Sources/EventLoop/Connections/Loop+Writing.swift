@@ -146,7 +146,7 @@ extension Loop {
 
     private func congest(_ connection: ConnectionReference) {
         connection.flags.insert(.congested)
-        guard connection.outbound.memory + sealedCount(connection) > configuration.outboundLimit
+        guard connection.outbound.held + sealedCount(connection) > configuration.outboundLimit
         else { return }
         counters.outboundOverflows.add()
         abort(connection, .outboundOverflow)

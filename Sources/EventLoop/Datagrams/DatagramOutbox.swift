@@ -74,7 +74,7 @@ final class DatagramOutbox {
 
     /// Sends all datagrams.
     func flush(_ sender: any DatagramSending, on descriptor: Descriptor) -> Flushed {
-        var (result, place, retries) = (Flushed(), 0, 0)
+        var (result, place) = (Flushed(), 0)
         // The index of the datagram that was refused last.
         var refusedPlace = -1
         // Datagrams of a refused bundle, up to this index, are sent one by one.
@@ -106,10 +106,9 @@ final class DatagramOutbox {
                 entries[place] = other
                 continue
             }
-            refusedPlace = place
             // An earlier datagram's error can block this one once, so it is tried again.
-            if mayBeOldNews && retries < Self.most {
-                retries += 1
+            if mayBeOldNews && refusedPlace != place {
+                refusedPlace = place
                 continue
             }
             if error == EAGAIN || error == ENOBUFS {

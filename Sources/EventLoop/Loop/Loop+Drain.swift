@@ -74,17 +74,34 @@ extension Loop {
         drainDeadline = now < drain.deadline ? drain.deadline : nil
         for token in table.tokens(where: { $0.state != .listening && $0.state != .closing }) {
             guard let connection = table.find(token) else { continue }
-            let facts = Drain.Facts(
-                state: connection.state, lastReceived: connection.lastReceived,
-                lastSent: connection.lastSent, isWorking: isWorking(connection),
-                hasSpoken: hasSpoken(connection))
-            switch drain.decision(about: facts, now: now, hasUnread: hasUnread(connection)) {
+            let others = othersInPipe(connection).filter { $0.state == .open }
+            let unread = { self.hasUnread(connection) || others.contains { self.hasUnread($0) } }
+            let facts = facts(about: connection, beside: others)
+            switch drain.decision(about: facts, now: now, hasUnread: unread()) {
             case .wait(let time): drainDeadline = min(drainDeadline ?? time, time)
             case .close: close(connection, .shutdown)
             case .abort: abort(connection, .shutdown)
             case .release: beginClosing(connection)
             }
         }
+    }
+
+    /// A pipe is quiet only as a whole: each of its connections waits for the others. A source that
+    /// is held back by its target's peer is in the middle of its stream.
+    private func facts(
+        about connection: ConnectionReference, beside others: [ConnectionReference]
+    ) -> Drain.Facts {
+        var facts = Drain.Facts(
+            state: connection.state, lastReceived: connection.lastReceived,
+            lastSent: connection.lastSent,
+            isWorking: isWorking(connection) || connection.pauses.contains(.pipe),
+            hasSpoken: hasSpoken(connection))
+        for other in others {
+            facts.lastReceived = max(facts.lastReceived, other.lastReceived)
+            facts.lastSent = max(facts.lastSent, other.lastSent)
+            facts.isWorking = facts.isWorking || isWorking(other) || other.pauses.contains(.pipe)
+        }
+        return facts
     }
 
     /// Whether the peer has sent bytes for the handler. The time of its first ones is not that of

@@ -104,8 +104,7 @@ package final class KernelSockets: Sockets {
     }
 
     package func hasUnread(_ descriptor: Descriptor) -> Bool {
-        var byte: UInt8 = 0
-        return recv(descriptor.number, &byte, 1, CInt(MR_MSG_PEEK | MR_MSG_DONTWAIT)) > 0
+        mr_has_unread(descriptor.number) != 0
     }
 
     package func prepare(_ descriptor: Descriptor, _ options: StreamOptions) {

@@ -102,9 +102,8 @@ public final class AsyncConnection {
     // MARK: Events
 
     func hasInput() {
-        if let reader {
-            self.reader = nil
-            resume(reader)
+        if reader != nil {
+            interruptReader()
         } else if connection.buffered > Self.mostUnread && !isHeldBack {
             isHeldBack = true
             connection.pauseReading()
@@ -116,6 +115,13 @@ public final class AsyncConnection {
 
     func peerEnded() {
         hasPeerEnded = true
+        interruptReader()
+    }
+
+    /// From now on the connection waits for its task, which may run only in a later turn, behind
+    /// others. Its unread bytes are kept until then, also if its peer ends.
+    private func interruptReader() {
+        if reader != nil, reason == nil { connection.isBusy = true }
         interrupt(\.reader)
     }
 

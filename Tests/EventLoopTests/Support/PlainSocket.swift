@@ -5,7 +5,7 @@ import Testing
 @testable import MillraceEventLoop
 
 final class PlainSocket {
-    let number: CInt
+    private(set) var number: CInt
 
     init(_ number: CInt) { self.number = number }
 
@@ -14,7 +14,13 @@ final class PlainSocket {
         try #require(number >= 0, "socket: errno \(errno)")
     }
 
-    deinit { close(number) }
+    deinit { end() }
+
+    /// Closes it before the last reference goes.
+    func end() {
+        if number >= 0 { close(number) }
+        number = -1
+    }
 
     var descriptor: Descriptor { Descriptor(number) }
 

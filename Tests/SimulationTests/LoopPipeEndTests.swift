@@ -1,0 +1,140 @@
+import Glibc
+import MillraceEventLoop
+import MillraceSimulation
+import Testing
+
+/// The connections of a pipe that end together: at a stop, or by the time-out of both.
+@Suite struct LoopPipeEndTests {
+    private let quiet = Nanoseconds.milliseconds(20)
+    private let limit = Nanoseconds.milliseconds(1_000)
+
+    private struct Pair {
+        let stage: Stage
+        let source: Token
+        let target: Token
+        let descriptors: [Descriptor]
+
+        /// Whether the peer of the source, or of the target, gets a reset.
+        func resets(_ index: Int) -> Bool { stage.network.resetsOnClose(descriptors[index]) }
+    }
+
+    /// Runs `body` with a source that is piped to a target. Both peers have sent and received
+    /// bytes, and more than 10 bytes in the target hold the source back.
+    private func withPipe(
+        inBothDirections: Bool = true, idle: Nanoseconds? = nil, _ body: (Pair) throws -> Void
+    ) throws {
+        var configuration = LoopConfiguration()
+        configuration.outboundHighMark = 10
+        configuration.outboundLowMark = 4
+        configuration.idleTimeout = idle
+        try withStage(configuration) { stage in
+            let (source, target) = (try open(stage), try open(stage))
+            stage.turn(source) { loop, source in
+                guard let target = loop.find(target) else { return }
+                loop.pipe(source, to: target)
+                if inBothDirections { loop.pipe(target, to: source) }
+            }
+            let found = try [source, target].map { try #require(stage.loop.find($0)).descriptor }
+            try body(Pair(stage: stage, source: source, target: target, descriptors: found))
+        }
+    }
+
+    private func open(_ stage: Stage) throws -> Token {
+        let token = try stage.open()
+        stage.turn(after: 1, (token, .received([0])))
+        stage.write([0], to: token)
+        stage.turn((token, .sent(1)))
+        _ = stage.delegate.take(token)
+        return token
+    }
+
+    @Test("a stop at half of its time: the target of a moving source gets what came, and a reset")
+    func stopWhileItMoves() throws {
+        try withPipe { pair in
+            let stage = pair.stage
+            stage.turn(message: .drain(within: limit))
+            // The target's own peer is silent from the beginning.
+            for _ in 0..<49 {
+                let piece = stage.turn(
+                    after: .milliseconds(10), (pair.source, .received([7])))
+                #expect(piece == [.send([7], pair.target)])
+                #expect(stage.turn((pair.target, .sent(1))) == [])
+            }
+            stage.turn(after: .milliseconds(10), (pair.source, .received([7])))
+            stage.turn()
+            #expect(stage.delegate.take(pair.source) == [.closed("shutdown")])
+            let last = stage.turn((pair.target, .sent(1))) + stage.turn()
+            #expect(last.contains(.close(pair.target)))
+            #expect(stage.delegate.take(pair.target) == [.closed("shutdown")])
+            #expect(pair.resets(1))
+        }
+    }
+
+    @Test("a source that a slow target holds back is not quiet, and its target gets a reset")
+    func stopWhileTheTargetIsFull() throws {
+        try withPipe { pair in
+            let stage = pair.stage
+            let long = [UInt8](repeating: 7, count: 20)
+            stage.turn((pair.source, .received(long)))
+            stage.turn((pair.source, .stopped(.receive)), (pair.target, .stopped(.receive)))
+            stage.turn(after: .milliseconds(1_000))
+            stage.turn(message: .drain(within: limit))
+            for _ in 0..<49 { stage.turn(after: .milliseconds(10)) }
+            #expect(stage.delegate.take(pair.source) == [])
+            #expect(stage.delegate.take(pair.target) == [])
+            stage.turn(after: .milliseconds(10))
+            stage.turn()
+            #expect(stage.delegate.take(pair.source) == [.closed("shutdown")])
+            stage.turn((pair.target, .sent(20)))
+            stage.turn()
+            #expect(stage.delegate.take(pair.target) == [.closed("shutdown")])
+            #expect(pair.resets(1))
+        }
+    }
+
+    @Test("bytes that come behind a stop's close, while the last output is sent, make it a cut")
+    func bytesBehindTheClose() throws {
+        try withPipe { pair in
+            let stage = pair.stage
+            // Unsent output on both sides delays their ends.
+            stage.turn((pair.target, .received([1])), (pair.source, .received([7, 7])))
+            stage.turn(message: .drain(within: limit))
+            stage.turn(after: quiet)
+            stage.turn()
+            stage.turn((pair.source, .received([7])))
+            stage.turn((pair.source, .endOfStream), (pair.source, .sent(1)))
+            stage.turn()
+            #expect(stage.delegate.take(pair.source) == [.closed("shutdown")])
+            stage.turn((pair.target, .sent(2)))
+            stage.turn()
+            #expect(pair.resets(1))
+        }
+    }
+
+    @Test("a stop ends a quiet pipe with an end on both sides, not with resets")
+    func stopOfAQuietPipe() throws {
+        try withPipe { pair in
+            let stage = pair.stage
+            stage.turn(after: .milliseconds(1_000))
+            stage.turn(message: .drain(within: limit))
+            stage.turn(after: quiet)
+            stage.turn()
+            #expect(stage.delegate.take(pair.source) == [.closed("shutdown")])
+            #expect(stage.delegate.take(pair.target) == [.closed("shutdown")])
+            #expect(!pair.resets(0) && !pair.resets(1))
+        }
+    }
+
+    @Test("both connections of a pipe that has been idle for too long get a reset")
+    func idleTogether() throws {
+        try withPipe(idle: .milliseconds(400)) { pair in
+            let stage = pair.stage
+            stage.turn((pair.source, .received([7])))
+            stage.turn((pair.target, .sent(1)))
+            for _ in 0..<45 { stage.turn(after: .milliseconds(10)) }
+            #expect(stage.delegate.take(pair.source) == [.closed("timeout")])
+            #expect(stage.delegate.take(pair.target) == [.closed("timeout")])
+            #expect(pair.resets(0) && pair.resets(1))
+        }
+    }
+}
