@@ -279,7 +279,8 @@ public enum SocketOption: Sendable {
     /// Any other option, by its level and name as `setsockopt` takes them: `SOL_IP` and `IP_TOS`,
     /// for example. `value` has the bytes that the kernel expects, such as the name of a congestion
     /// control. An option on which the library relies, such as a linger time or a time-out of the
-    /// socket, can block the loop: use the cases above.
+    /// socket, can block the loop: use the cases above. A queue of errors (`IP_RECVERR`), which the
+    /// library does not read, makes it spin.
     case other(level: CInt, name: CInt, value: [UInt8])
 
     /// Any other option with an integer, by its level and name.

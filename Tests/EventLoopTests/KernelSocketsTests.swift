@@ -230,6 +230,18 @@ import Testing
         }
     }
 
+    /// An error that waits there would end each wait at once.
+    @Test("an adopted socket keeps no queue of errors")
+    func adoptedSocketsHaveNoErrorQueue() throws {
+        let socket = try PlainSocket(family: AF_INET, type: CInt(SOCK_DGRAM.rawValue))
+        #expect(try socket.bind(to: Self.loopback) == 0)
+        var on: CInt = 1
+        let (level, name) = (CInt(IPPROTO_IP), CInt(IP_RECVERR))
+        #expect(setsockopt(socket.number, level, name, &on, 4) == 0)
+        _ = try sockets.adopt(socket.descriptor)
+        #expect(socket.option(level, name) == 0)
+    }
+
     @Test("a waiting datagram counts as unread, also an empty one")
     func emptyDatagramsAreUnread() throws {
         let receiver = try PlainSocket(family: AF_INET, type: CInt(SOCK_DGRAM.rawValue))

@@ -71,6 +71,51 @@ import Testing
         }
     }
 
+    /// The far side still sends when half of the stop's time is over. Both of its connections to the
+    /// proxy then close in one turn.
+    @Test("a stop in the middle of a download resets the client, which must not see an end")
+    func stopInTheMiddle() async {
+        await sideBySide(Setup.receiving) { setup in
+            let pattern = Pattern(stream: 6)
+            let upstream = try RawListener()
+            try withPipes(setup, to: upstream.address) { proxy, _ in
+                let (client, far) = try connectThrough(proxy, upstream)
+                let reader = Worker { try client.receiveUntilEnd(pattern) }
+                let sender = Worker {
+                    var sent = 0
+                    // Until the proxy has closed its side.
+                    while (try? far.send(pattern.bytes(1000, from: sent))) != nil {
+                        sent += 1000
+                        pause(.milliseconds(2))
+                    }
+                }
+                pause(.milliseconds(50))
+                proxy.server.stop(within: .seconds(1))
+                let (count, end) = try reader.join("receiving")
+                #expect(count > 1000 && end.isReset, "\(count) bytes and then \(end)")
+                try sender.join("sending")
+            }
+        }
+    }
+
+    /// Its source is read no further, and has sent nothing new for long: it is not quiet.
+    @Test("a stop beside a client that does not read resets it, also if all stands still")
+    func stopWhileFull() async {
+        await sideBySide(Setup.receiving) { setup in
+            let pattern = Pattern(stream: 7)
+            let upstream = try RawListener()
+            try withPipes(setup, to: upstream.address) { proxy, _ in
+                let (client, far) = try connectThrough(proxy, upstream)
+                let sender = Worker { _ = try? far.send(pattern.bytes(32 << 20)) }
+                pause(.milliseconds(500))
+                proxy.server.stop(within: .milliseconds(500))
+                let (count, end) = try client.receiveUntilEnd(pattern)
+                #expect(count < 32 << 20 && end.isReset, "\(count) bytes and then \(end)")
+                try sender.join("sending")
+            }
+        }
+    }
+
     /// The other half: a reset is forwarded only after a reset.
     @Test(
         "a proxy forwards a clean end as a clean end in both directions",

@@ -28,6 +28,8 @@ struct Caller: Sendable {
     let books: Books
     let client: Client
     let isStarted = Latch()
+    /// Set before its first stop, which may come before its start on a busy machine.
+    let isStopping = Latch()
 }
 
 final class Round: Sendable {
@@ -141,6 +143,7 @@ final class Round: Sendable {
             try watch.during("\(caller.books.name): start()") { try caller.client.start() }
             caller.isStarted.set()
         } catch {
+            if caller.isStopping.isSet { return }
             ledger.violation("\(caller.books.name): \(error)")
         }
     }
@@ -182,6 +185,7 @@ final class Round: Sendable {
     private func stop(_ clients: [Caller], _ dice: inout Dice) {
         cutUnixTalks()
         for caller in clients {
+            caller.isStopping.set()
             let limit = Duration.milliseconds(dice.within(0...500))
             if dice.one(in: 2) {
                 task { [watch] in

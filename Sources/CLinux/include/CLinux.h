@@ -46,6 +46,9 @@ enum {
     MR_SO_ACCEPTCONN = 30,
     MR_SO_TYPE = 3,
     MR_IPV6_V6ONLY = 26,
+    MR_IPPROTO_IP = 0,
+    MR_IP_RECVERR = 11,
+    MR_IPV6_RECVERR = 25,
     MR_EFD_FLAGS = 02000000 | 04000,
 };
 

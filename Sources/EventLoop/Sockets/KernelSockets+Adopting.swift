@@ -40,5 +40,9 @@ extension KernelSockets {
         guard flags >= 0, fcntl(descriptor.number, F_SETFL, flags | O_NONBLOCK) >= 0,
             fcntl(descriptor.number, F_SETFD, FD_CLOEXEC) >= 0
         else { throw SystemError(errno, "fcntl") }
+        // A queue of errors keeps a socket ready until a program empties it: one ICMP message of a
+        // remote host would make the loop spin. Clearing the option empties the queue.
+        try? setInteger(0, CInt(MR_IPPROTO_IP), CInt(MR_IP_RECVERR), on: descriptor)
+        try? setInteger(0, CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_RECVERR), on: descriptor)
     }
 }
