@@ -145,6 +145,8 @@ bool mr_tls_resume(mr_tls *connection, SSL_SESSION *session) {
 
 void mr_tls_set_record_size(mr_tls *connection, size_t size) {
     SSL_set_max_send_fragment(connection->ssl, (long)size);
+    // The library lowers this size with the other one, but never raises it.
+    SSL_set_split_send_fragment(connection->ssl, (long)size);
 }
 
 // MARK: Bytes
