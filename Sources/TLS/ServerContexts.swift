@@ -20,10 +20,7 @@ final class ServerContexts: Sendable {
     private let wildcards: [String: TLSContext]
     private let maker: Maker
     private let library: TLSLibrary
-    private let found = Monitor<[String: TLSContext]>([:])
-
-    /// Far more names than a busy process serves at a time. Above it, all are forgotten.
-    private static let mostFound = 4096
+    private let found = Monitor(FoundContexts())
 
     init(
         _ identities: [TLSIdentity], _ maker: Maker, loop: Int
@@ -74,17 +71,43 @@ final class ServerContexts: Sendable {
             return context
         }
         guard let select = maker.select else { return nil }
-        if let context = found.withLock({ $0[name] }) { return context }
+        if let context = found.withLock({ $0.names[name] }) { return context }
         // Outside the lock: the closure is the program's.
-        guard let identity = select(name), let context = try? maker.make(identity, library) else {
-            return nil
+        guard let identity = select(name) else { return nil }
+        let known = found.withLock { $0.contexts[identity.content] }
+        guard let context = known ?? (try? maker.make(identity, library)) else { return nil }
+        // A context that makes room is freed behind the lock.
+        let (kept, dropped) = found.withLock { $0.keep(context, of: identity, for: name) }
+        _ = dropped
+        return kept
+    }
+}
+
+/// The answers of `select`. Clients choose the names, so names with one identity share a context,
+/// and only so many of each are kept.
+private struct FoundContexts {
+    private(set) var contexts: [TLSIdentity.Content: TLSContext] = [:]
+    private(set) var names: [String: TLSContext] = [:]
+
+    private static let mostContexts = 1024
+    private static let mostNames = 4096
+
+    /// Returns the context to use, and the one that made room for it.
+    mutating func keep(
+        _ made: TLSContext, of identity: TLSIdentity, for name: String
+    ) -> (kept: TLSContext, dropped: TLSContext?) {
+        let known = contexts[identity.content]
+        var dropped: TLSContext?
+        if known == nil {
+            if contexts.count >= Self.mostContexts, let one = contexts.popFirst()?.value {
+                names = names.filter { $0.value !== one }
+                dropped = one
+            }
+            contexts[identity.content] = made
         }
-        return found.withLock { found in
-            if let other = found[name] { return other }
-            if found.count >= Self.mostFound { found.removeAll() }
-            found[name] = context
-            return context
-        }
+        if names.count >= Self.mostNames { _ = names.popFirst() }
+        names[name] = known ?? made
+        return (known ?? made, dropped)
     }
 }
 

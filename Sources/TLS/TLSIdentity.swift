@@ -12,6 +12,14 @@ public struct TLSIdentity: Sendable {
     /// A response of OCSP in DER about the certificate, for clients that ask for one.
     public var stapledResponse: [UInt8]?
 
+    /// The parts by which identities differ. The key belongs to the chain.
+    struct Content: Hashable {
+        let chain: String
+        let stapledResponse: [UInt8]?
+    }
+
+    var content: Content { Content(chain: chain, stapledResponse: stapledResponse) }
+
     /// Creates an identity from PEM texts: the chain with the own certificate first, and the key
     /// without a password. Throws `.insecure` if they are no certificate and key, or do not belong
     /// together.

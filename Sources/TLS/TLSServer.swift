@@ -89,8 +89,8 @@ public final class TLSServer: Sendable {
 
     /// Creates it with at least one identity. The first is for clients that ask for no known name,
     /// the others for those that ask for one of theirs. `select` is asked for names that none of
-    /// them has; it runs in handshakes, on any thread. Its answer for a name is kept until
-    /// `replace`.
+    /// them has; it runs in handshakes, on any thread. Each loop keeps its answers until `replace`:
+    /// 4,096 names and 1,024 identities at most.
     ///
     /// Throws `.invalidOption` with the setting, or `.insecure`.
     public convenience init(

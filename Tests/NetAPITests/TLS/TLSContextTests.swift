@@ -1,9 +1,62 @@
-/// Tests of a server's contexts: the names, tickets and reasons that they share.
+/// Tests of a server's contexts: how many it makes, and when, and the tickets that they share.
+import Glibc
 import NetAPI
 import NetTLS
 import Testing
 
 @Suite struct TLSContextTests {
+    /// A log of secrets. Each context has a descriptor of its own for the file.
+    private final class ContextCount {
+        let log: TLSKeyLog
+        private let path = TemporaryPath.make("log")
+
+        init() throws { log = try TLSKeyLog(path: path) }
+        deinit { unlink(path) }
+
+        var value: Int {
+            let all = names(in: "/proc/self/fd").count { name in
+                var target = [CChar](repeating: 0, count: 4096)
+                let count = readlink("/proc/self/fd/\(name)", &target, target.count)
+                let bytes = target.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }
+                return String(decoding: bytes, as: UTF8.self) == path
+            }
+            return all - 1
+        }
+    }
+
+    private static func identity(_ names: String) throws -> TLSIdentity {
+        let certificate = try TestCertificate(names: names)
+        return try TLSIdentity(chain: certificate.chain, key: certificate.key)
+    }
+
+    @Test(
+        "names to which select gives one identity share a context, and it is asked once for each",
+        arguments: Setup.single)
+    func sharedIdentity(_ setup: Setup) throws {
+        let count = try ContextCount()
+        let (one, other) = (try Self.identity("DNS:one.example"), TestTLS.identity)
+        let asked = Shared<[String]>([])
+        var settings = TLSServer.Settings()
+        settings.keyLog = count.log
+        let tls = try TLSServer(TestTLS.identity, settings: settings) { name in
+            asked.update { $0.append(name) }
+            return name.hasPrefix("one") ? one : name.hasPrefix("other") ? other : nil
+        }
+        let client = try TLSTest.client { $0.trust = .anyCertificate }
+        try TLSTest.with(setup, tls, client) { connector, _ in
+            let before = count.value
+            for number in 0..<6 {
+                for kind in ["one", "other", "none"] {
+                    _ = try connector.connect(as: "\(kind)\(number).example").get()
+                }
+            }
+            #expect(count.value == before + 2)
+            #expect(asked.value.count == 18)
+            _ = try connector.connect(as: "one0.example").get()
+            #expect(asked.value.count == 18)
+        }
+    }
+
     /// A curve that TLS 1.3 does not have, so that both sides agree on TLS 1.2.
     static let oldCurve = ["ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"]
     @Test(
