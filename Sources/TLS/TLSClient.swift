@@ -69,12 +69,7 @@ public final class TLSClient: Sendable {
 
 extension TLSClient: ConnectingFilters {
     package func connecting(to peer: FilterPeer, on loop: Int) throws -> any StreamFilter {
-        let context = try loops.withLock { loops throws(NetError) in
-            if let context = loops[loop] { return context }
-            let context = try ClientContext(settings, loop: loop)
-            loops[loop] = context
-            return context
-        }
+        let context = try context(of: loop)
         guard let tls = mr_tls_new(context.context.pointer, false) else {
             throw NetError.fromLibrary("a connection")
         }
@@ -86,6 +81,18 @@ extension TLSClient: ConnectingFilters {
         try name(peer, tls)
         context.resume(peer, tls)
         return filter
+    }
+
+    /// Returns the context of a loop, made when it is first needed.
+    private func context(of loop: Int) throws(NetError) -> ClientContext {
+        if let known = loops.withLock({ $0[loop] }) { return known }
+        // Outside the lock, since it takes milliseconds.
+        let made = try ClientContext(settings, loop: loop)
+        return loops.withLock { loops in
+            let context = loops[loop] ?? made
+            loops[loop] = context
+            return context
+        }
     }
 
     /// Sets the name or the address that the server's certificate must have.

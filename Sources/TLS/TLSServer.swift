@@ -84,7 +84,7 @@ public final class TLSServer: Sendable {
         var identities: [TLSIdentity]
         /// The number of replacements.
         var generation = 0
-        var loops: [Int: ServerContexts] = [:]
+        var loops: [Int: ServerContexts]
     }
 
     /// Creates it with at least one identity. The first is for clients that ask for no known name,
@@ -115,22 +115,34 @@ public final class TLSServer: Sendable {
         }
         maker = ServerContexts.Maker(
             settings: settings, tickets: try TicketKeys(settings.tickets), select: select)
-        state = Monitor(State(identities: identities))
         // Shows a wrong setting now.
-        _ = try ServerContexts(identities, maker, loop: 0)
+        let first = try ServerContexts(identities, maker, loop: 0)
+        state = Monitor(State(identities: identities, loops: [0: first]))
     }
 
     deinit { handshakes.pool?.stop() }
 
     /// Uses other identities for the handshakes that begin from now on. Connections and tickets go
     /// on. Throws `.insecure`; then the old ones stay.
+    ///
+    /// Makes the contexts of all loops on this thread, which takes about a millisecond for each
+    /// identity and loop. No loop waits for it.
     public func replace(_ identities: [TLSIdentity]) throws(NetError) {
-        _ = try ServerContexts(identities, maker, loop: 0)
-        state.withLock { state in
-            state.identities = identities
-            state.generation += 1
-            state.loops = [:]
+        var made: [Int: ServerContexts] = [:]
+        for loop in state.withLock({ $0.loops.keys }) {
+            made[loop] = try ServerContexts(identities, maker, loop: loop)
         }
+        let new = made
+        let old = state.withLock { state in
+            defer {
+                state.identities = identities
+                state.generation += 1
+                state.loops = new
+            }
+            return state.loops
+        }
+        // Freed behind the lock.
+        _ = old
     }
 }
 

@@ -57,6 +57,29 @@ import Testing
         }
     }
 
+    @Test(
+        "a replacement makes the contexts of the loops that serve, and frees the old ones",
+        arguments: Setup.all)
+    func replacement(_ setup: Setup) throws {
+        let count = try ContextCount()
+        let tls = try TLSTest.server { $0.keyLog = count.log }
+        let more = [
+            TestTLS.identity, try Self.identity("DNS:a.test"), try Self.identity("DNS:b.test"),
+        ]
+        try TLSTest.with(setup, tls, try TLSTest.client()) { connector, server in
+            for _ in 0..<8 {
+                let client = try server.connect()
+                #expect(try client.roundTrip("to any loop"))
+            }
+            try server.waitUntilEmpty()
+            let loops = count.value
+            #expect((1...setup.loops).contains(loops))
+            try tls.replace(more)
+            #expect(count.value == 3 * loops)
+            #expect(try connector.connect(as: "localhost").get().isVerified)
+        }
+    }
+
     /// A curve that TLS 1.3 does not have, so that both sides agree on TLS 1.2.
     static let oldCurve = ["ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"]
     @Test(
