@@ -132,8 +132,9 @@ extension ServerContexts.Maker {
         mr_tls_set_tickets(
             context.pointer, tickets?.pointer, Int32(settings.ticketsPerHandshake))
         // A session of clients that were verified otherwise must not open here: a resumed session
-        // verifies nothing again.
-        let purpose = Array((identity.names.joined(separator: " ") + settings.verification).utf8)
+        // verifies nothing again. Not of the identities: tickets outlive a renewed certificate, and
+        // open at other processes, which may list them in another order.
+        let purpose = Array(settings.verification.utf8)
         guard mr_tls_set_session_id(context.pointer, purpose, purpose.count) else {
             throw .fromLibrary("tickets")
         }

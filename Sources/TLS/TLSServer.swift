@@ -150,9 +150,9 @@ extension TLSServer.Settings: TLSSettings {
     /// The verification of clients, in a form to compare.
     var verification: String {
         switch clientCertificates {
-        case .none: ""
-        case .optional(let trust): "\noptional\n\(trust.kind)"
-        case .required(let trust): "\nrequired\n\(trust.kind)"
+        case .none: "none"
+        case .optional(let trust): "optional\n\(trust.kind)"
+        case .required(let trust): "required\n\(trust.kind)"
         }
     }
 

@@ -80,6 +80,59 @@ import Testing
         }
     }
 
+    @Test("a ticket outlives a replacement with another name", arguments: Setup.all)
+    func renewal(_ setup: Setup) throws {
+        let handler = TestHandler(open: { connection in
+            connection.write("hello")
+            return .none
+        })
+        let tls = try TLSTest.server()
+        try TLSTest.with(setup, tls, try TLSTest.client(), handler) { connector, _ in
+            #expect(try connector.connect().get().isResumed == false)
+            // The ticket comes behind the handshake.
+            try eventually("bytes of the server") { connector.client.statistics.bytesIn > 1_000 }
+            try tls.replace([Self.identity("DNS:localhost,DNS:more.test")])
+            let info = try connector.connect().get()
+            #expect(info.isResumed)
+        }
+    }
+
+    @Test(
+        "a ticket of a server without clients' certificates is none where they are required",
+        arguments: Setup.single)
+    func ticketsByVerification(_ setup: Setup) throws {
+        let own = try TestCertificate(names: "DNS:client.example")
+        let keys = [try TLSTickets.Key([UInt8](repeating: 9, count: 80))]
+        let identity = try TLSIdentity(chain: own.chain, key: own.key)
+        for isRequired in [false, true] {
+            let client = try TLSTest.client { $0.identity = identity }
+            let first = try TLSTest.server { $0.tickets = .keys(keys) }
+            let second = try TLSTest.server {
+                $0.tickets = .keys(keys)
+                if isRequired { $0.clientCertificates = .required(.certificates(own.chain)) }
+            }
+            let address = try TLSTest.with(setup, first, client) { connector, server in
+                _ = try connector.connect().get()
+                try eventually("a ticket") { connector.client.statistics.bytesIn > 800 }
+                pause(.milliseconds(50))
+                return server.addresses[0]
+            }
+            let verified = Shared<[Bool]>([])
+            let handler = TestHandler(open: { connection in
+                verified.update { $0.append(connection.tls?.isVerified ?? false) }
+                return .none
+            })
+            let server = try Server(
+                handler, listen: [address], options: setup.options { $0.tls = second })
+            try serve(server) { server in
+                let connector = try Connector(setup, client, server.addresses[0])
+                defer { connector.client.stop() }
+                #expect(try connector.connect().get().isResumed == !isRequired)
+                try eventually("the server's side") { verified.value == [isRequired] }
+            }
+        }
+    }
+
     /// A curve that TLS 1.3 does not have, so that both sides agree on TLS 1.2.
     static let oldCurve = ["ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"]
     @Test(
