@@ -160,7 +160,9 @@ static void note_reason(mr_tls *connection, int error) {
     if (connection->reason) return;
     char reason[256];
     size_t size = sizeof reason;
-    long verified = SSL_get_verify_result(connection->ssl);
+    // Without a verification the library still computes a result, which refuses no peer.
+    bool is_verified = SSL_get_verify_mode(connection->ssl) & SSL_VERIFY_PEER;
+    long verified = is_verified ? SSL_get_verify_result(connection->ssl) : X509_V_OK;
     if (connection->is_flooded) {
         snprintf(reason, size, "more than %d messages without application data", MOST_MESSAGES);
     } else if (verified != X509_V_OK && !connection->is_established) {

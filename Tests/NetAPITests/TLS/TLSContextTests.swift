@@ -135,6 +135,7 @@ import Testing
 
     /// A curve that TLS 1.3 does not have, so that both sides agree on TLS 1.2.
     static let oldCurve = ["ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"]
+
     @Test(
         "a resumed connection of TLS 1.2 has the name that its client asked for",
         arguments: Setup.single)
@@ -156,6 +157,25 @@ import Testing
             try eventually("the server's side") { seen.value.count == 2 }
             #expect(seen.value.map(\.isResumed) == [false, true])
             #expect(seen.value.map(\.serverName) == ["old.example", "old.example"])
+        }
+    }
+
+    /// The server refuses a client of TLS 1.2 before the end of the client's handshake.
+    @Test(
+        "a client that accepts any certificate has the server's reason for a refusal",
+        arguments: Setup.single)
+    func reason(_ setup: Setup) throws {
+        let certificate = try TestCertificate(kind: Self.oldCurve)
+        let tls = try TLSTest.server(
+            TLSIdentity(chain: certificate.chain, key: certificate.key)
+        ) { $0.clientCertificates = .required(.certificates(certificate.chain)) }
+        let client = try TLSTest.client {
+            $0.groups = "X25519:secp256k1"
+            $0.trust = .anyCertificate
+        }
+        try TLSTest.with(setup, tls, client) { connector, _ in
+            let text = try connector.failure()
+            #expect(text.contains("handshake failure"), "\(text)")
         }
     }
 }
