@@ -37,6 +37,36 @@ import Testing
         }
     }
 
+    @Test("a peer that sends more than a first flight before its turn is a failed handshake")
+    func bytesBeforeTheTurn() throws {
+        var plan = SimulatedFilters.Plan()
+        plan.handshakesAtOnce = 1
+        try withSecuredStage(filters: plan) { secured in
+            let tokens = try (0..<3).map { _ in try secured.accept().token }
+            let failures = { secured.stage.loop.remote.counters.handshakeFailures.current }
+            let hello = SimulatedRecords().hello
+            secured.turn((tokens[0], .received([hello[0]])))
+            let most = [UInt8](repeating: 1, count: 32_768 - hello.count)
+            for token in tokens[1...] {
+                #expect(secured.turn((token, .received(hello))) == [.stop(.receive, token)])
+                // The stream had brought them before it stopped.
+                secured.turn((token, .received(most)))
+            }
+            #expect(failures() == 0)
+            let ended = secured.turn((tokens[1], .received([1]))) + secured.turn()
+            #expect(failures() == 1)
+            #expect(ended.contains(.shutdownWrite(tokens[1])), "\(ended)")
+            secured.turn((tokens[1], .received(most)))
+            #expect(failures() == 1)
+            // The turn is for the one behind it.
+            let reset = QueuedEvent.failed(.receive, SystemError(ECONNRESET, "recv"))
+            secured.turn((tokens[2], .stopped(.receive)))
+            let wire = secured.wireCount
+            secured.turn((tokens[0], reset))
+            #expect(secured.wireCount > wire)
+        }
+    }
+
     @Test("peers that stop in their handshakes keep a turn for a second while others wait")
     func longTurns() throws {
         var plan = SimulatedFilters.Plan()

@@ -11,12 +11,26 @@ extension Loop {
             return state.held.append(contentsOf: bytes)
         }
         guard state.filter != nil || beginHandshake(connection, state) else {
-            // Until its turn.
-            state.held.append(contentsOf: bytes)
-            return updateReading(connection)
+            return hold(connection, state, bytes)
         }
         openSealed(connection, state, bytes)
     }
+
+    /// Keeps bytes until the handshake's turn. A stream that is being stopped may bring many.
+    private func hold(
+        _ connection: ConnectionReference, _ state: FilterState, _ bytes: UnsafeRawBufferPointer
+    ) {
+        guard !state.isInputOver else { return }
+        guard state.held.count + bytes.count <= Self.mostHeld else {
+            state.held = []
+            return filterFailed(connection, state, FilterOverrun())
+        }
+        state.held.append(contentsOf: bytes)
+        updateReading(connection)
+    }
+
+    /// Far above a peer's first flight, behind which it waits for ours.
+    private static var mostHeld: Int { 32_768 }
 
     /// Whether the wire's bytes are of use. A connection that was closed in the handshake of an
     /// upgrade completes it for the bytes that are written already.
@@ -168,6 +182,11 @@ extension Loop {
     func forgetFilter(_ connection: ConnectionReference) {
         leavingFilters.removeValue(forKey: connection.token)
     }
+}
+
+/// The peer has sent more than the first flight of a handshake.
+struct FilterOverrun: Error, CustomStringConvertible {
+    var description: String { "the peer sent more than 32 KiB before the handshake began" }
 }
 
 /// The wire has ended in the handshake.
