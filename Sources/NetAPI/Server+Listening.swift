@@ -49,8 +49,10 @@ extension Server {
     /// blocks no thread of the pool.
     @discardableResult
     public func listen(on address: Address) async throws(NetError) -> Address {
-        // A path may wait for its directory's lock.
-        guard address.needsLookup || address.isPath else { return try bind(address) }
+        // A path may wait for its directory's lock. A simulated network has one thread.
+        guard address.needsLookup || address.isPath, group?.isStepped != true else {
+            return try bind(address)
+        }
         let result = await onOwnThread("millrace-listen") { [self] () throws(NetError) in
             try bind(address)
         }

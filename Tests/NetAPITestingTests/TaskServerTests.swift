@@ -1,4 +1,5 @@
 /// Tests of connections with tasks: they live on the loops, so the test's thread runs them too.
+import Glibc
 import NetAPI
 import NetAPITesting
 import Synchronization
@@ -94,6 +95,34 @@ import Testing
         #expect(server.server.boundAddresses == ["tcp://127.0.0.1:9000"])
         added.send("two\n")
         #expect(added.received == "ONE\nTWO\n")
+    }
+
+    /// Answers on the thread that asks, and notes that thread.
+    private final class NotingResolver: Resolver {
+        let threads = Mutex<[pthread_t]>([])
+
+        func resolve(
+            _ query: HostQuery, answer: @escaping @Sendable (Result<[String], any Error>) -> Void
+        ) {
+            threads.withLock { $0.append(pthread_self()) }
+            answer(.success(["127.0.0.1"]))
+        }
+    }
+
+    @Test("a name and a path are bound on the test's thread, which turns the network")
+    func listeningInPlace() async throws {
+        let resolver = NotingResolver()
+        let options = options(loops: 1).with { $0.names.resolver = resolver }
+        let server = try TestServer(options: options, serve: Self.shout)
+        let thread = pthread_self()
+        try await server.server.listen(on: "tcp://name.test:9001")
+        #expect(resolver.threads.withLock { $0 } == [thread])
+        try await server.server.listen(on: "unix:///nowhere/socket")
+        for place in 1...2 {
+            let added = try server.connect(to: place)
+            added.send("one\n")
+            #expect(added.received == "ONE\n")
+        }
     }
 
     @Test("an address that is served is refused, also with a listener for each loop")
