@@ -47,6 +47,15 @@ struct HTTPServer: ServerCommand {
         }
     }
 
+    /// The library's options for these settings.
+    func serverOptions() throws -> Options {
+        var options = try tls.apply(to: common.options(), protocols: ["http/1.1"])
+        options.timeouts.idle = .milliseconds(idleTimeout)
+        // The last response of a connection has as much time as any other.
+        options.timeouts.close = .milliseconds(max(idleTimeout, responseTimeout))
+        return options
+    }
+
     func run() throws {
         var settings = HTTPSettings(files: try root.map { try StaticFiles(root: $0) })
         settings.headTimeout = .milliseconds(headTimeout)
@@ -55,10 +64,7 @@ struct HTTPServer: ServerCommand {
             timeout: .milliseconds(bodyTimeout), bytesPerSecond: bodyRate)
         settings.response = TransferLimit(
             timeout: .milliseconds(responseTimeout), bytesPerSecond: responseRate)
-        var options = try tls.apply(to: common.options(), protocols: ["http/1.1"])
-        options.timeouts.idle = .milliseconds(idleTimeout)
-        // The last response of a connection has as much time as any other.
-        options.timeouts.close = max(options.timeouts.idle!, .milliseconds(responseTimeout))
+        let options = try serverOptions()
         let server = try Server(listen: try common.addresses(), options: options) { [settings] in
             HTTPHandler(settings)
         }

@@ -78,6 +78,32 @@ import Testing
         }
     }
 
+    @Test(
+        "a client that pauses within the response time receives the whole last response",
+        arguments: ["keep-alive", "close"])
+    func pausingReader(_ connection: String) throws {
+        let command = try HTTPServer.parse([
+            "--idle-timeout", "25000", "--response-timeout", "30000",
+        ])
+        let options = try command.serverOptions()
+        #expect(options.timeouts.close == .seconds(30))
+        let settings = HTTPSettings(files: nil)
+        let server = try TestServer(options: options) { HTTPHandler(settings) }
+        let peer = try server.connect()
+        peer.stall(window: 1_000)
+        let body = String(repeating: "x", count: 50_000)
+        peer.send(
+            TestBytes(
+                "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: \(connection)\r\n"
+                    + "Content-Length: 50000\r\n\r\n" + body))
+        // Twice the library's own time limit for a close.
+        server.advance(by: .seconds(20))
+        #expect(peer.end == .open)
+        peer.resume()
+        #expect(peer.received.text.hasSuffix("\r\n\r\n" + body))
+        #expect(peer.end == (connection == "close" ? .closed : .open))
+    }
+
     @Test("a stop answers the request in progress and closes the quiet clients")
     func drain() throws {
         let server = try serve(loops: 2)
