@@ -73,6 +73,21 @@ import Testing
         #expect(server.closes == [.shutdown, .shutdown] && server.hasEnded)
     }
 
+    @Test("a stop with a thousand idle clients takes less than 0.2 s", arguments: [1, 2])
+    func idleClients(_ loops: Int) throws {
+        var options = options(loops: loops)
+        options.timeouts.linger = .seconds(30)
+        let server = try TestServer(EchoHandler(), options: options)
+        let peers = try (0..<1_000).map { _ in try server.connect() }
+        for peer in peers { peer.send("x") }
+        server.advance(by: .seconds(1))
+        // The clients keep their sides open.
+        let time = try server.stop(within: .seconds(60))
+        #expect(time < .milliseconds(200))
+        #expect(peers.allSatisfy { $0.received == "x" && $0.end == .closed })
+        #expect(server.closes.count { $0 == .shutdown } == 1_000)
+    }
+
     @Test("a stop cuts a connection that works for too long")
     func deadline() throws {
         let server = try TestServer(Working())

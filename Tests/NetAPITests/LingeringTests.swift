@@ -62,23 +62,36 @@ import Testing
         #expect(handler.log.reasons == ["local"])
     }
 
-    @Test("a stop does not wait for idle peers", arguments: Setup.all)
-    func aStopDoesNotWaitForPeersThatAreIdle(_ setup: Setup) throws {
-        try #require(Probe.allowDescriptors(2_000))
+    /// Stops a server whose clients are idle and keep their sides open. Returns the stop's time.
+    private func stopWithIdleClients(_ setup: Setup, count: Int) throws -> Duration {
         let options = setup.options { $0.timeouts.linger = .seconds(30) }
         let handler = TestHandler()
         let server = try Server(handler, listen: anyPort, options: options)
         try bounded("Server.start") { try server.start() }
-        let clients = try (0..<300).map { _ in try TestClient(to: server.boundAddresses[0]) }
+        let clients = try (0..<count).map { _ in try TestClient(to: server.boundAddresses[0]) }
         for client in clients { #expect(try client.roundTrip("x")) }
         pause(.milliseconds(50))
         let time = try bounded("Server.stop") { elapsed { server.stop(within: .seconds(30)) } }
-        #expect(time < .seconds(5))
         #expect(server.connectionCount == 0)
         for client in clients { #expect(try client.receiveEnd() == .clean) }
-        #expect(handler.log.count(.close) == clients.count)
+        #expect(handler.log.count(.close) == count)
         handler.log.checkLives()
+        return time
     }
+
+    /// On a busy machine the time is that of the machine, so the shortest of a few counts.
+    @Test("a stop with a thousand idle peers takes less than 0.2 s", arguments: Setup.all)
+    func aStopDoesNotWaitForPeersThatAreIdle(_ setup: Setup) throws {
+        try #require(Probe.allowDescriptors(5_000))
+        var times: [Duration] = []
+        repeat {
+            times.append(try stopWithIdleClients(setup, count: 1_000))
+        } while times.count < 5 && times[times.count - 1] >= Self.idleStopTime
+        #expect(times.contains { $0 < Self.idleStopTime }, "\(times)")
+    }
+
+    /// Longer where all is slow, under a sanitizer for instance.
+    private static let idleStopTime = max(.milliseconds(200), patience / 150)
 
     /// Each byte that it sends would make the kernel reset a socket that was closed too early.
     @Test("a client that continues to send receives the whole reply", arguments: Setup.receiving)
