@@ -1,27 +1,39 @@
-import Glibc
 /// Tests of io_uring's availability check in a process that has no free descriptor for a moment.
+import Glibc
 import MillraceEventLoop
 import Testing
 
 @testable import MillraceUring
 
 @Suite struct UringAvailabilityTests {
-    /// The limit belongs to the process, so the test runs in another process.
-    @Test("a temporary refusal of io_uring is not remembered")
+    private static func limitDescriptors(to count: Int) {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
+        limit.rlim_cur = min(rlim_t(count), limit.rlim_max)
+        setrlimit(__rlimit_resource_t(7), &limit)
+    }
+
+    /// Opens descriptors until few are left, so that each step of the probe is the first to fail
+    /// once. The limit belongs to the process, so the test runs in another process.
+    @Test(
+        "a lack of descriptors at any step of the probe is not remembered",
+        .enabled(if: UringDriver.unavailability == nil))
     func whatHasPassedIsNotRemembered() async {
         await #expect(processExitsWith: .success) {
-            var limit = rlimit()
-            getrlimit(__rlimit_resource_t(7), &limit)  // RLIMIT_NOFILE
-            var none = limit
-            none.rlim_cur = 3
-            setrlimit(__rlimit_resource_t(7), &none)
-            let refusal = UringDriver.unavailability
-            setrlimit(__rlimit_resource_t(7), &limit)
-            let again = UringDriver.unavailability
-            // A machine without io_uring reports that before it needs a free descriptor.
-            guard let refusal, refusal.reason.contains("EMFILE") else { return }
-            #expect(refusal.remedy.contains("open files"))
-            #expect(again?.reason.contains("EMFILE") != true)
+            // The numbers below are in use.
+            let free = dup(0)
+            close(free)
+            var failures = 0
+            for left in 0..<20 {
+                UringAvailabilityTests.limitDescriptors(to: Int(free) + left)
+                guard let refusal = UringDriver.unavailability else { break }
+                failures += 1
+                #expect(refusal.reason.contains("EMFILE"), "\(refusal.reason)")
+                #expect(refusal.remedy == "raise the limit of open files")
+            }
+            #expect(failures > 1 && failures < 20)
+            UringAvailabilityTests.limitDescriptors(to: 1_024)
+            #expect(UringDriver.unavailability == nil)
         }
     }
 
