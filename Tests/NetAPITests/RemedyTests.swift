@@ -31,7 +31,8 @@ import Testing
             try withServer(setup, listen: [.unix(name)]) { _ in
                 let error = try startError(setup, .unix(name))
                 #expect(error.code == .addressInUse)
-                #expect(!error.remedy.contains("port") && error.remedy.contains("path"))
+                #expect(error.cause == "\(Address.unix(name)): address already in use (EADDRINUSE)")
+                #expect(error.remedy == "stop the other server, or choose another path or name")
             }
         }
     }
@@ -42,11 +43,14 @@ import Testing
     func aPortInUseIsToldWhatShares(_ setup: Setup) throws {
         try withServer(setup) { server in
             let error = try startError(setup, server.addresses[0])
-            #expect(error.remedy.contains("reusePort"))
+            #expect(
+                error.remedy == "stop the other server, choose port 0, or set reusePort in both")
         }
         try withDatagramServer(setup) { server in
             let error = try startError(setup, server.boundAddresses[0])
-            #expect(error.remedy.contains("udp.reuseAddress"))
+            #expect(
+                error.remedy
+                    == "stop the other program, choose port 0, or set udp.reuseAddress in both")
         }
     }
 
@@ -59,8 +63,9 @@ import Testing
             // A machine without IPv6 reports that first.
             guard error.errno == EINVAL else { continue }
             #expect(error.code == .invalidAddress)
-            #expect(error.description.contains(text))
-            #expect(error.remedy.contains("%"))
+            #expect(
+                error.cause == "\(text) is an address of one network, and does not say of which")
+            #expect(error.remedy == "name its interface behind the host, as in [fe80::1%eth0]")
         }
     }
 
@@ -70,8 +75,8 @@ import Testing
     func nobodyIsAtPortZero(_ setup: Setup, _ text: String) throws {
         let error = try connectError(setup, try Address(parsing: text))
         #expect(error.code == .invalidAddress)
-        #expect(error.cause.contains("port 0") && error.cause.contains(text))
-        #expect(!error.remedy.isEmpty)
+        #expect(error.cause == "\(text): nobody can be reached at port 0")
+        #expect(error.remedy == "give the port on which the other side listens")
     }
 
     @Test("the error for an invalid MILLRACE_BACKEND names the variable")
@@ -82,7 +87,8 @@ import Testing
                 try Server(TestHandler(), listen: anyPort)
             }
             #expect(error?.code == .invalidOption)
-            #expect(error?.cause.contains("MILLRACE_BACKEND") == true)
+            #expect(error?.cause == "MILLRACE_BACKEND in the environment is \"kqueue\"")
+            #expect(error?.remedy == "set it to epoll or io_uring, or not at all")
         }
     }
 
