@@ -104,7 +104,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["MillraceEventLoop", "NetAPI", "MillraceSimulation"],
+            dependencies: ["MillraceEventLoop", "NetAPI", "MillraceSimulation", "CMillraceLinux"],
             swiftSettings: strict),
         .testTarget(
             name: "NetAPITests",

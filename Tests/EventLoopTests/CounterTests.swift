@@ -48,6 +48,15 @@ import Testing
         #expect(counters.bytesOut.current == 0)
     }
 
+    @Test("a shared counter loses no amount that several threads add")
+    func sharedCounterLosesNothing() throws {
+        let counters = LoopCounters()
+        try ThreadTeam(4) { _ in
+            for _ in 0..<300_000 { counters.datagramRefusals.add() }
+        }.join()
+        #expect(counters.datagramRefusals.current == 1_200_000)
+    }
+
     @Test("the open count is the number opened minus the number closed")
     func openIsWhatWasOpenedAndNotClosed() {
         let counters = LoopCounters()

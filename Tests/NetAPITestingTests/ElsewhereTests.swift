@@ -91,6 +91,34 @@ import Testing
         #expect(peer.take() == "all")
     }
 
+    @Test("a handle returns whether its loop accepts a call")
+    func fullMailbox() throws {
+        let server = try TestServer(EchoHandler())
+        let peer = try server.connect()
+        let handle = try #require(peer.handle)
+        let ran = Shared(0)
+        var taken = 0
+        // The loop takes no message before the test's next step.
+        while taken < 100_000, handle.execute({ _ in ran.value += 1 }) { taken += 1 }
+        #expect(taken == 65_536)
+        #expect(!handle.wake() && !handle.write("late"))
+        #expect(server.statistics.refusedPosts == 3)
+        server.settle()
+        #expect(ran.value == taken && peer.received.isEmpty)
+        #expect(handle.execute { $0.write("again") })
+        server.settle()
+        #expect(peer.received == "again")
+        try server.stop()
+        #expect(!handle.execute { _ in })
+    }
+
+    // Unchecked: one thread turns all loops of a network.
+    private final class Shared: @unchecked Sendable {
+        var value: Int
+
+        init(_ value: Int) { self.value = value }
+    }
+
     /// Asks an upstream for each piece, and passes on its answer.
     private struct Forwarding: EventHandler {
         let target: Address
@@ -161,6 +189,28 @@ import Testing
         let peer = try nowhere.connect()
         peer.send("ask")
         #expect(peer.end == .closed)
+    }
+
+    /// Connects for each piece, and throws if that fails.
+    private struct Insisting: EventHandler {
+        let target: Address
+
+        func onTraffic(_ connection: Connection) -> Action {
+            connection.loop.connect(to: target) { _ = try $0.get() }
+            connection.write(connection.next())
+            return .none
+        }
+    }
+
+    @Test(
+        "an error thrown in a failed connect's closure stops no server",
+        arguments: ["howdy", "tcp://10.0.0.8:1", "tcp://10.0.0.8:0", "unix:///nowhere"])
+    func failingConnect(_ target: String) throws {
+        let server = try TestServer(Insisting(target: Address(stringLiteral: target)))
+        let peer = try server.connect()
+        for _ in 0..<3 { peer.send("x") }
+        #expect(peer.received == "xxx" && peer.end == .open)
+        #expect(server.stopReason == nil)
     }
 
     private struct Collecting: EventHandler {

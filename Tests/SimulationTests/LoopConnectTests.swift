@@ -160,4 +160,49 @@ import Testing
             #expect(stage.loop.slotsInUse == 0)
         }
     }
+
+    // MARK: The connection that has requested it
+
+    @Test("a connection that waits for two connects is read after the second one's end")
+    func twoConnects() throws {
+        try withStage { stage in
+            let token = try stage.open()
+            let stop = stage.turn(token) { loop, connection in
+                for _ in 0..<2 { loop.holdForConnect(connection) }
+            }
+            #expect(stop == [.stop(.receive, token)])
+            let bytes = stage.turn((token, .received([1])), (token, .stopped(.receive)))
+            #expect(bytes == [])
+            #expect(stage.turn(token) { $0.otherCame($1) } == [])
+            #expect(stage.delegate.take(token) == [])
+            #expect(stage.turn(token) { $0.otherCame($1) } == [.receive(token)])
+            #expect(stage.delegate.take(token) == [.traffic([1])])
+        }
+    }
+
+    // MARK: The loop's end
+
+    /// The request to end overtakes the connects, which the loop then finds in its mailbox.
+    @Test("connects that are posted in the moment of the loop's end are reported once")
+    func loopEnds() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            stage.turn(message: .drain(within: 0))
+            #expect(stage.owner.take() == [.drained])
+            for port: UInt16 in [0, 1] {
+                _ = stage.remote.run { loop in
+                    loop.connect(
+                        to: .v4(IPv4Bytes(0), port: port), isDatagram: false, timeout: 1_000
+                    ) { result in
+                        guard case .failure(let error) = result else { return }
+                        outcomes.withLock { $0.append(errorName(error)) }
+                    }
+                }
+            }
+            stage.remote.postFirst(.end)
+            stage.turn()
+            #expect(outcomes.withLock { $0 } == ["EADDRNOTAVAIL", "ECANCELED"])
+            #expect(!stage.remote.run { _ in })
+        }
+    }
 }

@@ -353,4 +353,30 @@ import Testing
             #expect(told.withLock { $0 } == [0, 1, 2, 3])
         }
     }
+
+    // MARK: Sends of other threads
+
+    @Test("a loop refuses datagrams of other threads above 4 MiB, and counts each refusal")
+    func sendsOfOtherThreadsAreBounded() throws {
+        try withStage { stage in
+            let sent = Monitor(0)
+            func send(_ count: Int) -> Bool {
+                stage.remote.send(bytes: count) { _ in sent.withLock { $0 += 1 } }
+            }
+            // With 64 bytes for the message.
+            for _ in 0..<64 { #expect(send(65_472)) }
+            for count in [65_472, 0] { #expect(!send(count)) }
+            #expect(stage.remote.counters.datagramRefusals.current == 2)
+            stage.turn()
+            #expect(sent.withLock { $0 } == 64)
+            // A single one is never too large: the kernel decides.
+            #expect(send(LoopRemote.datagramLimit))
+            #expect(!send(0))
+            stage.turn()
+            #expect(send(0))
+            stage.turn()
+            #expect(sent.withLock { $0 } == 66)
+            #expect(stage.remote.counters.datagramRefusals.current == 3)
+        }
+    }
 }

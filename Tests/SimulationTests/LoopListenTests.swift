@@ -175,4 +175,25 @@ import Testing
             #expect(!stage.isOpen(bound.descriptor))
         }
     }
+
+    /// A close with a linger time would block the loop. The simulated network has no time, only the
+    /// reset that a time of 0 causes.
+    @Test(
+        "a socket accepted from an inherited listener has no linger time", arguments: [true, false])
+    func inheritedLinger(isInherited: Bool) throws {
+        try withStage { stage in
+            let socket = try bind(stage, place: 7)
+            let bound = BoundListener(
+                descriptor: socket.descriptor, address: socket.address, isInherited: isInherited)
+            let added = try token(listen(stage, bound), bound)
+            let descriptor = try stage.makeDescriptor()
+            try stage.sockets.set(.linger(reset: true), on: descriptor)
+            stage.turn((added, .accepted(descriptor)))
+            let opened = try #require(stage.delegate.lastOpened)
+            stage.close(opened)
+            stage.sockets.discard(descriptor)
+            stage.peers[0].read()
+            #expect(stage.peers[0].sawReset == !isInherited)
+        }
+    }
 }

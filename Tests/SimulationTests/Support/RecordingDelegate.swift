@@ -13,6 +13,7 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
 
     typealias Deed = (Loop, ConnectionReference) -> Void
 
+    var onBoot: ((Loop) throws -> Void)?
     var onOpened: Deed?
     var onTraffic: ((Loop, ConnectionReference, [UInt8]) -> Void)?
     var onWritable: Deed?
@@ -37,7 +38,10 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
         return connection.loop.takeUnretainedValue()
     }
 
-    func boot(_ loop: Loop) -> LoopAction { .none }
+    func boot(_ loop: Loop) throws -> LoopAction {
+        try onBoot?(loop)
+        return .none
+    }
 
     func tick(_ loop: Loop) -> LoopTick { .never }
 
