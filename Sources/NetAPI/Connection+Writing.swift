@@ -35,6 +35,7 @@ extension Connection {
     }
 
     /// Writes text as UTF-8.
+    @_disfavoredOverload  // Text of an inferred type, as from a closure, is a String.
     public func write(_ text: Substring) {
         var text = text
         text.withUTF8 { write(UnsafeRawBufferPointer($0)) }

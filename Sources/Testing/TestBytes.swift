@@ -1,6 +1,7 @@
 /// Bytes that a test sends or expects: written like text, and shown like text when a test fails.
 ///
-/// Comparable with text, which means its UTF-8, and with arrays of bytes.
+/// Comparable with text, which means its UTF-8, and with arrays of bytes. `+` joins bytes and text.
+/// An interpolation `\(bytes)` has the description, with quotes and escapes.
 public struct TestBytes: Sendable, Hashable, RandomAccessCollection, RangeReplaceableCollection {
     /// The bytes as an array.
     public private(set) var array: [UInt8]

@@ -19,9 +19,10 @@ import Testing
                 connection.offload {
                     pause(delay)
                     if request == "fail" { throw Mishap() }
-                    return request.uppercased()
+                    // The type of this text is inferred. Two forms of `write` would accept it.
+                    return "\(request.uppercased())\n"
                 } then: { connection, reply in
-                    connection.write(reply + "\n")
+                    connection.write(reply)
                 }
             }
             return .none

@@ -91,7 +91,8 @@ enum BlockingPage {
                     handle.execute { connection in
                         connection.write(reply + "\n")
                         connection.isBusy = false
-                        _ = try onTraffic(connection)  // the next line
+                        // The next line. The library does not see this result.
+                        if try onTraffic(connection) == .close { connection.close() }
                     }
                 } catch {
                     handle.close()

@@ -86,7 +86,8 @@ struct ReadmeTasks: EventHandler {
                 try await handle.send(reply(to: request))
                 handle.execute { connection in
                     connection.isBusy = false
-                    _ = try onTraffic(connection)  // the next line
+                    // The next line. The library does not see this result.
+                    if try onTraffic(connection) == .close { connection.close() }
                 }
             } catch {
                 handle.close()
