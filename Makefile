@@ -14,6 +14,8 @@ SANITIZED = \
 	MILLRACE_HTTP_SERVER=$(CURDIR)/.build/$(2)-examples/debug/http-server \
 	MILLRACE_KV_SERVER=$(CURDIR)/.build/$(2)-examples/debug/kv-server \
 	MILLRACE_CHAT=$(CURDIR)/.build/$(2)-examples/debug/chat \
+	MILLRACE_RPC_SERVER=$(CURDIR)/.build/$(2)-examples/debug/rpc-server \
+	MILLRACE_RPC_CLIENT=$(CURDIR)/.build/$(2)-examples/debug/rpc-client \
 	$(TEST) --sanitize=$(1) --package-path Examples --scratch-path .build/$(2)-examples \
 	--skip whoNeverReadsCostsBoundedMemory
 # Suites of a connection's behaviour that one with TLS must have too: the short ones for each
@@ -34,7 +36,7 @@ FORMATTED = Package.swift Sources Tests \
 		Benchmarks/Peers/Package.swift Benchmarks/Peers/Sources)
 
 EXAMPLE_PROGRAMS = echo-server task-echo http-server kv-server chat proxy blocking-echo udp-echo \
-	fairness-server soak-server stress
+	rpc-server rpc-client fairness-server soak-server stress
 BENCHMARK_PROGRAMS = load-client c-epoll-echo c-uring-echo c-udp-echo c-fixed-reply \
 	c-uring-trial c-tls-echo tls-load-client
 
@@ -87,7 +89,7 @@ test-tls: setup ## the behaviour of connections, over TLS
 	$(SWIFT) build --build-tests --disable-xctest $(DECLARED)
 	$(call TLS_TEST,$(TLS_SUITES)|$(MORE_TLS_SUITES)|Listening|SameBehaviour|Task)
 
-test-examples: setup examples ## the codecs, http-server, kv-server and chat only
+test-examples: setup examples ## the codecs and the programs of Examples only
 	$(TEST) --package-path Examples --scratch-path .build/examples
 
 test-bench: setup examples ## tests of the load client and the runner: seconds

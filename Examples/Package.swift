@@ -95,6 +95,22 @@ let package = Package(
             dependencies: ["TestSupport", "kv-server", "KVStore", netAPI, netAPITesting],
             swiftSettings: strict),
 
+        // Calls with ids: their frames, a server, and a client that connects again.
+        .target(name: "RPCCodec", dependencies: [netAPI], swiftSettings: strict),
+        .executableTarget(
+            name: "rpc-server",
+            dependencies: ["RPCCodec", "ServerCommand", netAPI, argumentParser],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "rpc-client",
+            dependencies: ["RPCCodec", "ServerCommand", netAPI, argumentParser],
+            swiftSettings: strict),
+        .testTarget(
+            name: "RPCTests",
+            dependencies: [
+                "RPCCodec", "TestSupport", "rpc-client", "rpc-server", netAPI, netAPITesting,
+            ], swiftSettings: strict),
+
         // Servers and clients as services of a group, and their counters as metrics.
         .testTarget(
             name: "ServicesTests",
