@@ -51,7 +51,7 @@ import Testing
     @Test("a shared counter loses no amount that several threads add")
     func sharedCounterLosesNothing() throws {
         let counters = LoopCounters()
-        try ThreadTeam(4) { _ in
+        ThreadTeam(4) { _ in
             for _ in 0..<300_000 { counters.datagramRefusals.add() }
         }.join()
         #expect(counters.datagramRefusals.current == 1_200_000)

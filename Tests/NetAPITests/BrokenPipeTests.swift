@@ -71,8 +71,8 @@ import Testing
         }
     }
 
-    /// The far side still sends when half of the stop's time is over. Both of its connections to the
-    /// proxy then close in one turn.
+    /// The far side still sends when half of the stop's time is over. Both connections of the proxy
+    /// then close in one turn.
     @Test("a stop in the middle of a download resets the client, which must not see an end")
     func stopInTheMiddle() async {
         await sideBySide(Setup.receiving) { setup in

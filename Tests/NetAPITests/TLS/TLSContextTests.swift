@@ -1,5 +1,6 @@
 /// Tests of a server's contexts: how many it makes, and when, and the tickets that they share.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 import Testing

@@ -1,5 +1,6 @@
 /// Tests of the records on the wire.
 import Glibc
+import MillraceTestSupport
 import NetAPI
 import NetTLS
 import Testing
