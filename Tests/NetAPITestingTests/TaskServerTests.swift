@@ -43,6 +43,39 @@ import Testing
         #expect(error.code == .timedOut)
     }
 
+    @Test("a task that waits for a slow reader goes on when that reads again")
+    func slowReader() throws {
+        let text = String(repeating: "x", count: 1 << 20)
+        let server = try TestServer { connection in
+            _ = try await connection.read()
+            for _ in 0..<4 { try await connection.write(text) }
+        }
+        let peer = try server.connect()
+        peer.stall()
+        peer.send("go")
+        #expect(server.connectionCount == 1)
+        peer.resume()
+        #expect(peer.received.count == 4 << 20 && peer.end == .closed)
+    }
+
+    @Test("a task that waits for input ends with its connection, by an end or by a reset")
+    func waitingTasksEnd() throws {
+        let ended = Mutex<[String]>([])
+        let server = try TestServer { connection in
+            do {
+                let bytes = try await connection.read()
+                ended.withLock { $0.append("\(bytes?.count ?? 0) bytes") }
+            } catch {
+                ended.withLock { $0.append("\((error as? NetError)?.code.description ?? "?")") }
+                throw error
+            }
+        }
+        try server.connect().finish()
+        #expect(ended.withLock { $0 } == ["0 bytes"])
+        try server.connect().reset()
+        #expect(ended.withLock { $0.count } == 2 && server.connectionCount == 0)
+    }
+
     @Test("tasks answer all peers under seeds, and the same seed is the same run")
     func seeds() throws {
         func run(_ seed: TestSeed) throws -> [String] {

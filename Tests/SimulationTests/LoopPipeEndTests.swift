@@ -70,6 +70,23 @@ import Testing
         }
     }
 
+    @Test("a target whose peer takes nothing for a moment is not quiet while its source moves")
+    func stopBesideASlowTarget() throws {
+        try withPipe { pair in
+            let stage = pair.stage
+            stage.turn((pair.source, .received([7])))
+            stage.turn(message: .drain(within: limit))
+            for _ in 0..<6 {
+                stage.turn(after: .milliseconds(10), (pair.source, .received([7])))
+                stage.turn()
+            }
+            #expect(stage.delegate.take(pair.target) == [])
+            stage.turn((pair.target, .sent(1)))
+            stage.turn((pair.target, .sent(6)))
+            #expect(stage.delegate.take(pair.target) == [])
+        }
+    }
+
     @Test("a source that a slow target holds back is not quiet, and its target gets a reset")
     func stopWhileTheTargetIsFull() throws {
         try withPipe { pair in

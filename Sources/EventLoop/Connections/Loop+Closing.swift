@@ -6,13 +6,14 @@ extension Loop {
     /// Sends the written bytes, then closes. The first cause stands.
     package func close(_ connection: ConnectionReference, _ cause: CloseCause) {
         guard connection.state == .open else { return }
-        noteCut(connection, cause)
+        let details = connection.details?.takeUnretainedValue()
+        if let details, details.isInPipe { noteCut(connection, details, cause) }
         connection.state = .finishing
         connection.lastSent = now
         connection.pauses = []
         connection.flags.subtract([.trafficDue, .wakeDue, .workDue, .endDue])
         if !isCurrent(connection) { enqueue(connection) }
-        guard let details = connection.details?.takeUnretainedValue() else { return }
+        guard let details else { return }
         details.cause = details.cause ?? cause
         // Last, since it releases closures of the program.
         details.work?.drop()
@@ -30,7 +31,9 @@ extension Loop {
         case .closing, .free, .listening: return
         }
         connection.flags.insert(.aborting)
-        noteCut(connection, cause)
+        if let details = connection.details?.takeUnretainedValue(), details.isInPipe {
+            noteCut(connection, details, cause)
+        }
     }
 
     /// Ends our side after the written bytes; the peer may continue.

@@ -145,8 +145,10 @@ extension Loop {
 
     /// Marks the others of a pipe if the closing connection was cut. They may close in the same
     /// turn, before they can follow, and a stream that merely ended would look complete.
-    func noteCut(_ connection: ConnectionReference, _ cause: CloseCause) {
-        guard let details = connection.details?.takeUnretainedValue(), details.isInPipe,
+    func noteCut(
+        _ connection: ConnectionReference, _ details: ConnectionDetails, _ cause: CloseCause
+    ) {
+        guard
             cause.isCut || connection.flags.contains(.aborting)
                 || (cause.isShutdown && bringsMore(connection))
         else { return }
