@@ -155,8 +155,8 @@ public struct Options: Sendable {
         /// not counted.
         public var connectionsPerHost = Int.max
         /// The unread bytes that a handler may leave behind; above this its connection closes with
-        /// `.inboundOverflow`. The limit does not count while the library itself pauses reading,
-        /// after which less than 256 KiB more arrive.
+        /// `.inboundOverflow`. The limit does not count while reading is paused, by the library or
+        /// by `Connection.pauseReading()`, after which less than 256 KiB more arrive.
         public var inboundBytes = 1 << 20
         /// The unsent bytes above which `isWritable` is false and reading from an accepted
         /// connection pauses. Reading goes on for the source of a pipe and with

@@ -57,6 +57,22 @@ import Testing
         }
     }
 
+    /// io_uring may have received them already.
+    @Test("more than the cap that comes after the handler's own pause closes nothing")
+    func lateBytesAfterTheHandlersPause() throws {
+        try withStage(congestible) { stage in
+            let token = try stage.open()
+            stage.delegate.onTraffic = { loop, connection, _ in loop.pauseReading(connection) }
+            #expect(stage.turn((token, .received([1]))) == [.stop(.receive, token)])
+            let late = stage.turn((token, .received(long)), (token, .stopped(.receive)))
+            #expect(late == [.watch(token)])
+            #expect(stage.delegate.take(token) == [.traffic([1])])
+            stage.delegate.onTraffic = nil
+            stage.resume(token)
+            #expect(stage.delegate.take(token) == [.traffic(long)])
+        }
+    }
+
     @Test("more than the cap that comes after the library's own pause closes nothing")
     func lateBytesAboveTheCap() throws {
         try withStage(congestible) { stage in

@@ -35,14 +35,14 @@ extension Loop {
     }
 
     /// Closes a connection with too many unread bytes. That is the handler's fault only if it was
-    /// shown all of them and only the handler prevents their consumption. While the library itself
-    /// pauses reading, the excess is at most one receive.
+    /// shown all of them and leaves them. During a pause, of the library or of the handler, the
+    /// excess is what the kernel had received before the stop: on epoll nothing.
     private func judgeUnread(_ connection: ConnectionReference) {
         let flags = connection.flags
-        let isPausedByUs = !flags.isDisjoint(with: [
-            .trafficDue, .paused([.output, .work, .connect]), .piped,
+        let mayBeUnseen = !flags.isDisjoint(with: [
+            .trafficDue, .paused([.handler, .output, .work, .connect]), .piped,
         ])
-        guard connection.state == .open, !isPausedByUs,
+        guard connection.state == .open, !mayBeUnseen,
             connection.details?.takeUnretainedValue().hasTask != true
         else { return }
         // Bytes received before a reset are shown as long as the handler consumes them.
