@@ -4,6 +4,7 @@ import Glibc
 public final class ServerProgram {
     public let program: ChildProcess
     public let port: UInt16
+    private var isTold = false
 
     /// Returns the path of the built program, or the path in `variable` of the environment.
     public static func path(of name: String, or variable: String) -> String {
@@ -39,7 +40,12 @@ public final class ServerProgram {
         return count * sysconf(CInt(_SC_PAGESIZE))
     }
 
-    public func terminate() { kill(program.id, SIGTERM) }
+    /// Sends SIGTERM, once: a second one may come when the server has left its signals to the
+    /// kernel again, which then ends the process before its exit.
+    public func terminate() {
+        if !isTold { kill(program.id, SIGTERM) }
+        isTold = true
+    }
 
     /// Returns the exit status after SIGTERM; nil if a signal ended the server.
     public func stop() throws -> CInt? {
