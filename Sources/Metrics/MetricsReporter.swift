@@ -53,7 +53,8 @@ public final class MetricsReporter: Sendable {
         _ period: Duration, _ instruments: [Instrument], read: @escaping @Sendable () -> Statistics
     ) {
         self.read = read
-        self.period = max(period, .milliseconds(1))
+        // `Task.sleep` traps above Int64.max seconds. This is 73 years.
+        self.period = min(max(period, .milliseconds(1)), .nanoseconds(Int64.max / 4))
         self.instruments = instruments
         reported = Monitor(Array(repeating: 0, count: instruments.count))
     }

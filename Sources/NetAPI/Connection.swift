@@ -149,6 +149,13 @@ extension Connection {
     /// Leaves bytes in the kernel until `resumeReading()`. Meanwhile `onTraffic` runs only for
     /// `wake()`, and the peer's end of stream is not delivered. A reset ends the pause: bytes that
     /// came before it are delivered, then `onClose` runs.
+    ///
+    /// On a `udp://` connection the kernel drops more datagrams than the socket's receive buffer
+    /// holds, without a count here. Those that the library has received already, on epoll up to 64
+    /// at once, are kept and delivered first after the pause. At most
+    /// `Options.Limits.inboundBytes` are kept, with 256 more for each; further ones are dropped and
+    /// counted in `Statistics.datagramDrops`. A datagram that `onTraffic` leaves unread and that
+    /// begins the pause can be read until the next one is delivered.
     public func pauseReading() {
         _ = withCore { $0.pauseReading(record) }
     }

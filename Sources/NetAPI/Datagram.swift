@@ -84,7 +84,7 @@ public struct Datagram: ~Escapable {
     }
 }
 
-/// The place of a datagram socket, made once for each.
+/// The place of a datagram socket. A loop never uses its index for another one.
 final class DatagramPlace: Sendable {
     let remote: LoopRemote
     /// The index among the sockets that its loop listens on.
@@ -98,8 +98,9 @@ final class DatagramPlace: Sendable {
     }
 }
 
-/// A bound UDP socket, for any thread. Sends never block: a datagram that the socket does not
-/// accept is dropped and counted in `Statistics.datagramDrops`.
+/// A bound UDP socket, for any thread: of a datagram, or of `Server.datagramSockets`. Sends never
+/// block: a datagram that the socket does not accept is dropped and counted in
+/// `Statistics.datagramDrops`.
 public struct DatagramSocket: Sendable, Hashable {
     let place: DatagramPlace
 
@@ -107,10 +108,13 @@ public struct DatagramSocket: Sendable, Hashable {
     public var localAddress: Address { place.localAddress }
 
     public static func == (one: DatagramSocket, other: DatagramSocket) -> Bool {
-        one.place === other.place
+        one.place.remote === other.place.remote && one.place.index == other.place.index
     }
 
-    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(place)) }
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(ObjectIdentifier(place.remote))
+        hasher.combine(place.index)
+    }
 
     /// Sends a datagram to any address, also to a broadcast address or a multicast group. An IPv6
     /// socket sends to IPv4 too. On the socket's loop the datagram goes out at the end of this
@@ -154,10 +158,13 @@ public struct DatagramSocket: Sendable, Hashable {
     }
 
     /// Joins a multicast group, `udp://239.1.2.3:0` for example, on the network interface with this
-    /// name. With nil, the routes or the zone of an IPv6 group select the interface. Call it on the
-    /// socket's loop. From other threads it takes effect soon, and errors of the kernel are not
-    /// reported. Throws `.invalidAddress` for a wrong group or interface, or `.system` with the
-    /// kernel's error.
+    /// name. With nil, the routes or the zone of an IPv6 group select the interface. A socket
+    /// receives only the groups that it has joined, and each socket that has joined one receives
+    /// every datagram of it: with `Options.reusePort`, join on one loop.
+    ///
+    /// Call it on the socket's loop. From other threads it takes effect soon, and errors of the
+    /// kernel are not reported. Throws `.invalidAddress` for a wrong group or interface, or
+    /// `.system` with the kernel's error.
     public func join(_ group: Address, interface: String? = nil) throws(NetError) {
         guard group.isDatagram, let target = group.socketAddress else {
             guard !group.needsLookup else {

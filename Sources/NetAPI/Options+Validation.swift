@@ -114,12 +114,13 @@ extension Options {
     private func seconds(
         _ range: ClosedRange<Int64>, _ time: Duration, _ name: String
     ) throws(NetError) -> CInt {
-        let (seconds, rest) = time.components
-        guard rest == 0, range.contains(seconds) else {
+        let isInRange = time >= .seconds(range.lowerBound) && time <= .seconds(range.upperBound)
+        // In this order: above Int64.max seconds, `components` traps.
+        guard isInRange, time.components.attoseconds == 0 else {
             throw .invalidOption(
                 name, time, "give \(range.lowerBound) to \(range.upperBound) whole seconds")
         }
-        return CInt(seconds)
+        return CInt(time.components.seconds)
     }
 
     private func positive(_ time: Duration, _ name: String) throws(NetError) -> Nanoseconds {

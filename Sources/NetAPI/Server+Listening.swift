@@ -8,8 +8,14 @@ struct Listening: Sendable {
     let wanted: Address
     /// With the port that the kernel has chosen.
     let real: Address
+    /// The places of its sockets for datagrams, each by its loop and its index there.
+    let datagramSockets: [(loop: Int, index: Int)]
 
-    init(place: Int, wanted: Address, at real: SocketAddress) {
+    init(
+        place: Int, wanted: Address, at real: SocketAddress,
+        datagramSockets: [(loop: Int, index: Int)] = []
+    ) {
+        self.datagramSockets = datagramSockets
         self.place = place
         self.wanted = wanted
         self.real = Address(real, isDatagram: wanted.isDatagram, layers: wanted.layers)

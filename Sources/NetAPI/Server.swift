@@ -189,7 +189,9 @@ public final class Server: Sendable {
 
     func listening(_ listeners: Listeners) -> [Listening] {
         listenAddresses.indices.map {
-            Listening(place: $0, wanted: listenAddresses[$0], at: listeners.addresses[$0])
+            Listening(
+                place: $0, wanted: listenAddresses[$0], at: listeners.addresses[$0],
+                datagramSockets: listeners.datagramSockets(of: $0))
         }
     }
 
@@ -202,6 +204,28 @@ public final class Server: Sendable {
     var listening: [Listening] {
         state.withLock { state in
             if case .started(_, let listening) = state { listening } else { [] }
+        }
+    }
+
+    /// The sockets of the `udp://` addresses, in the order of the list: with `Options.reusePort`
+    /// one on each loop, otherwise one for each address. Known from `onBoot` on, empty before, and
+    /// without those that the server has stopped listening on.
+    ///
+    /// A server that only receives from a multicast group joins it in `onBoot`, by one of these
+    /// sockets: each socket that joins receives every datagram of the group. The first one is on
+    /// the loop of `onBoot` if the server has one loop, `reusePort`, or `udp://` at the head of its
+    /// list. Only there does `DatagramSocket.join` report errors.
+    public var datagramSockets: [DatagramSocket] {
+        guard case .started(let group, let listening) = state.withLock({ $0 }),
+            let remotes = group.allRemotes
+        else { return [] }
+        return listening.flatMap { listening in
+            listening.datagramSockets.map { socket in
+                DatagramSocket(
+                    place: DatagramPlace(
+                        remote: remotes[socket.loop], index: socket.index,
+                        localAddress: listening.real))
+            }
         }
     }
 

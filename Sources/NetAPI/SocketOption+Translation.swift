@@ -26,9 +26,11 @@ extension SocketOption {
     }
 
     private func seconds(_ time: Duration) throws(SystemError) -> CInt {
-        let whole = time.components.seconds
-        guard whole >= 1 else { throw SystemError(EINVAL, "setsockopt") }
-        return try fit(Int(whole))
+        // Compared first: above Int64.max seconds, `components` traps.
+        guard time >= .seconds(1), time <= .seconds(CInt.max) else {
+            throw SystemError(EINVAL, "setsockopt")
+        }
+        return CInt(time.components.seconds)
     }
 
     private func fit(_ value: Int) throws(SystemError) -> CInt {

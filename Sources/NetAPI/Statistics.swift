@@ -74,8 +74,8 @@ public struct Statistics: Sendable {
     public var segmentationFallBacks = 0
     /// Pieces that held several received datagrams, with `Options.udp.receiveOffload`.
     public var coalescedReceives = 0
-    /// Datagrams that a socket did not accept or lost by an error, that were too long, or that
-    /// `DatagramSocket.send` refused.
+    /// Datagrams that a socket did not accept or lost by an error, that were too long, that came in
+    /// a pause beyond its bound, or that `DatagramSocket.send` refused.
     public var datagramDrops = 0
     /// Datagrams dropped because `onDatagram` threw.
     public var datagramErrors = 0

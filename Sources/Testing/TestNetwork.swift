@@ -49,9 +49,11 @@ public final class TestNetwork {
     public func settle() { engine.settle() }
 
     /// Moves the clock by `time`. Timers, ticks, time-outs and everything else run in the order of
-    /// their times.
+    /// their times. The clock ends after 73 years.
     public func advance(by time: Duration) {
-        engine.advance(to: engine.simulated.now + max(0, Nanoseconds(time)))
+        // Not beyond: the loops add durations to this time.
+        let end = min(engine.simulated.now.adding(max(.zero, time)), .longest)
+        engine.advance(to: max(engine.simulated.now, end))
     }
 
     /// Runs until `isDone`, while tasks or threads of the handler work in real time: for a handler
@@ -60,7 +62,8 @@ public final class TestNetwork {
     public nonisolated(nonsending) func settle(
         until isDone: () -> Bool, patience: Duration = .seconds(10)
     ) async -> Bool {
-        let end = ContinuousClock.now + patience
+        // The longest durations cannot be added to a clock's time.
+        let end = ContinuousClock.now + min(patience, .nanoseconds(Int64.max))
         while true {
             settle()
             if isDone() { return true }
@@ -149,7 +152,7 @@ public final class TestNetwork {
     public func stop(_ client: Client, within limit: Duration = .seconds(10)) {
         guard let host = engine.hosts.first(where: { $0.server === client.core }) else { return }
         client.core.requestStop(within: limit)
-        let end = engine.simulated.now + Nanoseconds(limit) + 3_600_000_000_000
+        let end = engine.simulated.now.adding(limit).adding(.seconds(3600))
         if !engine.run(until: end, { host.hasEnded }) {
             engine.noteProblem("a client has not ended after its stop")
         }

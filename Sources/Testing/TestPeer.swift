@@ -176,13 +176,15 @@ public final class TestPeer {
         engine.settle()
     }
 
-    /// Reads at most `count` bytes, each time that `period` has passed. `resume` ends that.
+    /// Reads at most `count` bytes, each time that `period` has passed; less than a microsecond
+    /// counts as one. `resume` ends that.
     public func read(_ count: Int, every period: Duration) {
         guard !hasLeft else { return ignored("read") }
         note("reads \(count) bytes every \(period)")
         paceNumber += 1
         core.reading = nil
-        readLater(count, Nanoseconds(period), paceNumber)
+        // With a shorter one, time would stand still.
+        readLater(count, max(1_000, Nanoseconds(period)), paceNumber)
     }
 
     private func readLater(_ count: Int, _ period: Nanoseconds, _ number: Int) {

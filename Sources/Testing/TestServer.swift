@@ -189,8 +189,10 @@ public final class TestServer {
         let begin = network.now
         server.requestStop(within: limit)
         let engine = network.engine
-        let lingering = server.options.timeouts.linger * 2 + server.options.timeouts.close
-        let end = engine.simulated.now + Nanoseconds(limit + lingering + .seconds(60))
+        let timeouts = server.options.timeouts
+        // Added one by one, since each of them, and their sum, may be longer than any clock runs.
+        let end = [limit, timeouts.linger, timeouts.linger, timeouts.close, .seconds(60)]
+            .reduce(engine.simulated.now) { $0.adding($1) }
         guard engine.run(until: end, { host.hasEnded }) else {
             throw TestFailure("the server has not ended \(network.now - begin) after its stop")
         }

@@ -134,7 +134,7 @@ import Testing
 
     // MARK: The end of a stream
 
-    @Test("each failure in a row doubles the back-off, and an accepted connection resets it")
+    @Test("each failure in a row doubles the back-off, and a success resets it")
     func backsOff() {
         var acceptor = Situation.accepting.acceptor()
         for delay in [20, 40, 80, 160, 320, 500, 500] as [Nanoseconds] {
@@ -144,6 +144,9 @@ import Testing
             #expect(!acceptor.isBackingOff(0))
         }
         _ = acceptor.admit(on: 0, takesRoom: true)
+        #expect(acceptor.failed(0) == .retry(after: .milliseconds(20)))
+        #expect(acceptor.failed(0) == .retry(after: .milliseconds(40)))
+        acceptor.received(on: 0)
         #expect(acceptor.failed(0) == .retry(after: .milliseconds(20)))
     }
 

@@ -36,6 +36,34 @@ import Testing
         #expect(Nanoseconds(.seconds(-seconds)) == .min / 4)
     }
 
+    /// Of these, `Duration.components` would trap.
+    private static let beyond: [Duration] = [
+        .seconds(Int64.max) * 2, .seconds(Double(Int64.max)), .seconds(1e20),
+        .seconds(Int64.max) * 18,
+    ]
+
+    @Test("a duration above Int64.max seconds saturates too", arguments: beyond)
+    func saturatesBeyondComponents(_ duration: Duration) {
+        #expect(Nanoseconds(duration) == .max / 4)
+        #expect(Nanoseconds(.zero - duration) == .min / 4)
+    }
+
+    @Test("a sum saturates at half of the Int64 range, from any time")
+    func sumsSaturate() {
+        let longest = Nanoseconds.longest
+        for duration in Self.beyond + [.nanoseconds(longest)] {
+            #expect(Nanoseconds(7).adding(duration) == longest + 7)
+            #expect(Nanoseconds(-7).adding(.zero - duration) <= -longest - 7)
+            for time in [longest, longest + 1, 2 * longest, .max] {
+                #expect(time.adding(duration) == 2 * longest)
+                #expect((-time).adding(.zero - duration) <= -2 * longest)
+            }
+        }
+        #expect(Nanoseconds(5).adding(.nanoseconds(7)) == 12)
+        #expect(Nanoseconds(5).adding(.nanoseconds(-7)) == -2)
+        #expect(longest.adding(.nanoseconds(-1)) == longest - 1)
+    }
+
     @Test("a longer duration never converts to fewer nanoseconds than a shorter one")
     func longerIsNeverShorter() {
         let durations: [Duration] = [

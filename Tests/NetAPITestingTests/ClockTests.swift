@@ -44,6 +44,50 @@ import Testing
         #expect(peer.end == .closed && server.closes == [.peer])
     }
 
+    /// Durations that no clock runs for, and that cannot be added to each other.
+    private static let beyond: [Duration] = [
+        .seconds(Int64.max) * 2, .seconds(Int64.max) * 18,
+    ]
+
+    @Test("the clock takes every duration, and a server still stops behind them", arguments: beyond)
+    func everyDuration(_ time: Duration) throws {
+        var options = options(loops: 1)
+        options.timeouts.linger = time
+        options.timeouts.close = time
+        let server = try TestServer(EchoHandler(), options: options)
+        let peer = try server.connect()
+        server.network.after(time) {}
+        server.network.after(.zero - time) { peer.send("a") }
+        server.advance(by: .zero - time)
+        #expect(peer.take() == "a" && server.network.now == .zero)
+        for _ in 0..<3 { server.advance(by: time) }
+        peer.send("b")
+        #expect(peer.take() == "b")
+        try server.stop(within: time)
+        #expect(peer.end == .closed)
+    }
+
+    @Test("a client stops within every duration", arguments: beyond)
+    func clientStops(_ time: Duration) throws {
+        let network = TestNetwork()
+        let client = try network.client(EchoHandler())
+        network.stop(client, within: time)
+        try network.checkProblems()
+    }
+
+    @Test("a peer that reads with a period of zero or less leaves the clock running")
+    func periods() throws {
+        let server = try TestServer(EchoHandler())
+        for period in [Duration.zero, .seconds(-1)] + Self.beyond.map({ .zero - $0 }) {
+            let peer = try server.connect()
+            peer.read(1, every: period)
+            peer.send("abc")
+            server.advance(by: .milliseconds(1))
+            #expect(peer.take() == "abc")
+            peer.close()
+        }
+    }
+
     /// Answers `work` after three seconds, and is busy until then.
     private struct Working: EventHandler {
         func onTraffic(_ connection: Connection) -> Action {

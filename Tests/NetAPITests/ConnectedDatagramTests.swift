@@ -225,6 +225,30 @@ import Testing
         }
     }
 
+    /// On epoll they are one batch, of which the first pause comes in the middle.
+    @Test("a handler that pauses at each datagram gets all of them in order", arguments: Setup.all)
+    func noPauseLosesADatagram(_ setup: Setup) throws {
+        let all = (0..<40).map { Array("number \($0)".utf8) }
+        let answers = DatagramTestHandler { datagram in
+            for bytes in all { datagram.reply(bytes) }
+            return .none
+        }
+        try withDatagramServer(setup, answers) { server in
+            let seen = Shared<[[UInt8]]>([])
+            let handler = TestHandler(traffic: { connection in
+                seen.update { [bytes = connection.readArray()] in $0.append(bytes) }
+                connection.pauseReading()
+                connection.schedule(after: .zero) { $0.resumeReading() }
+                return .none
+            })
+            try connect(setup, to: server, handler) { handle in
+                handle.write("all")
+                try eventually("all came") { seen.value.count >= all.count }
+                #expect(seen.value == all)
+            }
+        }
+    }
+
     @Test("a pipe forwards empty datagrams and keeps the order", arguments: Setup.all)
     func aPipePassesEmptyOnesOnBothWays(_ setup: Setup) throws {
         let echoed = Shared<[[UInt8]]>([])

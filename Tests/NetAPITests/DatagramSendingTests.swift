@@ -99,4 +99,41 @@ import Testing
             #expect(server.statistics.datagramDrops == 200_000)
         }
     }
+
+    @Test(
+        "the sockets of a server send before they receive, and are those of its datagrams",
+        arguments: Setup.all, [false, true])
+    func theSocketsOfAServer(_ setup: Setup, reusePort: Bool) throws {
+        let seen = Shared<Set<DatagramSocket>>([])
+        let handler = DatagramTestHandler { datagram in
+            seen.update { [socket = datagram.socket] in _ = $0.insert(socket) }
+            datagram.reply("seen")
+            return .none
+        }
+        let server = try Server(
+            handler, listen: anyPort, "udp://127.0.0.1:0", "udp://127.0.0.1:0",
+            options: setup.options { $0.reusePort = reusePort })
+        #expect(server.datagramSockets.isEmpty)
+        try serve(server) { server in
+            let sockets = server.server.datagramSockets
+            let each = reusePort ? setup.loops : 1
+            let places = server.addresses[1...].flatMap { Array(repeating: $0, count: each) }
+            #expect(sockets.map(\.localAddress) == places)
+            #expect(Set(sockets).count == sockets.count)
+            let peer = try DatagramPeer(boundTo: "udp://127.0.0.1:0")
+            for (place, socket) in sockets.enumerated() {
+                let isTaken = socket.send([UInt8(place)], to: try peer.localAddress)
+                #expect(isTaken)
+                #expect(try peer.receive() == [UInt8(place)])
+            }
+            for address in server.addresses[1...] {
+                let peer = try DatagramPeer(to: address)
+                try peer.send([1])
+                #expect(try peer.receive() == Array("seen".utf8))
+            }
+            #expect(seen.value.count == 2 && seen.value.isSubset(of: sockets))
+            try server.server.stopListening(on: server.addresses[1])
+            #expect(server.server.datagramSockets == Array(sockets[each...]))
+        }
+    }
 }

@@ -61,16 +61,87 @@ import Testing
         #expect(handler.log.reasons == ["outboundOverflow"])
     }
 
+    /// Durations of more seconds than an Int64 holds, which is all that `components` returns.
+    private static let beyond: [Duration] = [
+        .seconds(Int64.max) * 2, .seconds(Double(Int64.max)), .seconds(Int64.max) * 18,
+    ]
+
+    @Test("options refuse or accept durations of more than Int64.max seconds", arguments: beyond)
+    func optionsTakeEveryDuration(_ time: Duration) throws {
+        let refused: [@Sendable (inout Options, Duration) -> Void] = [
+            { $0.tcp.keepAlive = $1 }, { $0.tcp.deferAccept = $1 }, { $0.busyPoll = $1 },
+            { $0.minimumWait = $1 }, { $0.names.attemptDelay = $1 },
+        ]
+        for change in refused {
+            for time in [time, .zero - time] {
+                let error = #expect(throws: NetError.self) {
+                    try Server(
+                        TestHandler(), listen: anyPort,
+                        options: Options().with { change(&$0, time) })
+                }
+                #expect(error?.code == .invalidOption)
+            }
+        }
+        _ = try Server(
+            TestHandler(), listen: anyPort,
+            options: Options().with {
+                $0.slowTurn = time
+                $0.names.startTimeout = time
+                $0.timeouts.idle = time
+                $0.timeouts.close = time
+                $0.timeouts.linger = time
+                $0.timeouts.proxyHeader = time
+            })
+    }
+
+    @Test("socket options and connects accept or refuse every duration", arguments: Setup.all)
+    func connectionsTakeEveryDuration(_ setup: Setup) throws {
+        let refused = Shared(0)
+        let handler = TestHandler(traffic: { connection in
+            for time in Self.beyond.flatMap({ [$0, .zero - $0] }) {
+                for option in [
+                    SocketOption.keepAlive(idle: time, interval: .seconds(1), count: 1),
+                    .keepAlive(idle: .seconds(1), interval: time, count: 1), .userTimeout(time),
+                    .linger(time),
+                ] {
+                    do throws(NetError) {
+                        try connection.set(option)
+                    } catch {
+                        if error.code == .invalidOption { refused.update { $0 += 1 } }
+                    }
+                }
+            }
+            return try TestHandler.echo(connection)
+        })
+        try withServer(setup, handler) { server in
+            #expect(try server.connect().roundTrip("x"))
+            let client = try Client(TestHandler(), options: setup.options())
+            try client.start()
+            let results = Shared<[Bool]>([])
+            for time in Self.beyond {
+                client.connect(to: server.addresses[0], timeout: time) { result in
+                    results.update { $0.append((try? result.get()) != nil) }
+                }
+            }
+            try eventually("all are connected") { results.value.count == Self.beyond.count }
+            #expect(results.value.allSatisfy { $0 })
+            try bounded("stop") { client.stop(within: Self.beyond[0]) }
+        }
+        #expect(refused.value == Self.beyond.count * 2 * 4)
+    }
+
     @Test("timers accept every duration", arguments: Setup.all)
     func timersTakeEveryDuration(_ setup: Setup) throws {
         let (ticks, late) = (Shared(0), Shared(0))
         let handler = TestHandler(boot: { loop in
             guard loop.index == 0 else { return .none }
-            for time in [Duration.seconds(Int64.max), .seconds(1 << 40)] {
+            for time in [.seconds(Int64.max), .seconds(1 << 40)] + Self.beyond {
                 loop.schedule(after: time) { late.update { $0 += 1 } }
                 loop.schedule(every: time) { late.update { $0 += 1 } }
             }
-            loop.schedule(after: .seconds(Int64.min)) { ticks.update { $0 += 1 } }
+            for time in [.seconds(Int64.min)] + Self.beyond.map({ .zero - $0 }) {
+                loop.schedule(after: time) { ticks.update { $0 += 1 } }
+            }
             loop.schedule(every: .zero) { ticks.update { $0 += 1 } }
             loop.schedule(every: .seconds(-5)) { ticks.update { $0 += 1 } }
             return .none
@@ -88,7 +159,9 @@ import Testing
 
     @Test(
         "stop accepts every time limit",
-        arguments: Setup.all, [Duration.seconds(Int64.max), .seconds(Int64.min), .seconds(-1)])
+        arguments: Setup.all,
+        [Duration.seconds(Int64.max), .seconds(Int64.min), .seconds(-1)] + beyond
+            + beyond.map { .zero - $0 })
     func aStopTakesEveryLimit(_ setup: Setup, _ limit: Duration) throws {
         let server = try Server(TestHandler(), listen: anyPort, options: setup.options())
         try server.start()

@@ -73,6 +73,45 @@ import Testing
         }
     }
 
+    /// With `reusePort`, the other loop's socket receives nothing, since it has not joined.
+    @Test("a server that only receives joins its group in onBoot", arguments: Setup.all)
+    func aReceiverJoinsInOnBoot(_ setup: Setup) throws {
+        for reusePort in [false, true] {
+            let seen = Shared<[[UInt8]]>([])
+            var handler = DatagramTestHandler { datagram in
+                seen.update { [bytes = Array(copying: datagram.bytes)] in $0.append(bytes) }
+                return .none
+            }
+            handler.boot = { loop in
+                try loop.server.datagramSockets[0].join("udp://239.1.2.4:0", interface: "lo")
+            }
+            let options = setup.options { $0.reusePort = reusePort }
+            try withDatagramServer(
+                setup, handler, listen: "udp://0.0.0.0:0", options: options
+            ) { server in
+                #expect(server.datagramSockets.count == (reusePort ? setup.loops : 1))
+                let port = try #require(server.boundAddresses[0].port)
+                let peer = try DatagramPeer(sendingTo: .udp("239.1.2.4", port: port), by: "lo")
+                let all = (0..<20).map { [UInt8($0)] }
+                for bytes in all { try peer.send(bytes) }
+                try eventually("all came") { seen.value.last == all.last }
+                #expect(seen.value == all)
+                #expect(server.statistics.datagramsIn == all.count)
+            }
+        }
+    }
+
+    @Test("a group that cannot be joined in onBoot fails the start", arguments: Setup.single)
+    func joiningMayFailTheStart(_ setup: Setup) throws {
+        var handler = silent
+        handler.boot = { loop in
+            try loop.server.datagramSockets[0].join("udp://239.1.2.4:0", interface: "no such")
+        }
+        let server = try Server(handler, listen: "udp://0.0.0.0:0", options: setup.options())
+        let error = #expect(throws: NetError.self) { try server.start() }
+        #expect(error?.code == .invalidAddress)
+    }
+
     @Test("join throws invalidAddress for a wrong group or interface", arguments: Setup.single)
     func joiningTellsWhatIsWrong(_ setup: Setup) throws {
         let codes = Shared<[String]>([])

@@ -5,26 +5,6 @@ import Testing
 
 /// A connected datagram socket, in orders and with errors that a test cannot get from a kernel.
 @Suite struct LoopDatagramTests {
-    private func withConnected(
-        _ configuration: LoopConfiguration = LoopConfiguration(),
-        _ body: (Stage, Token) throws -> Void
-    ) throws {
-        try withStage(configuration) { stage in
-            let address = stage.listener.address
-            let requests = stage.turn(
-                message: .run { loop in
-                    loop.connect(to: address, isDatagram: true, timeout: 1_000_000_000) { _ in }
-                })
-            guard case .attach(let descriptor, let token) = requests.first else {
-                throw Stage.Unexpected(requests: requests)
-            }
-            stage.network.establish(descriptor, with: address)
-            #expect(stage.turn((token, .connected)) == [.receiveDatagrams(token)])
-            #expect(stage.delegate.take(token) == [.opened])
-            try body(stage, token)
-        }
-    }
-
     private func failure(_ kind: OperationKind, _ number: Int32) -> QueuedEvent {
         .failed(kind, SystemError(number, "test"))
     }
@@ -42,7 +22,7 @@ import Testing
         "a send that fails because of an earlier datagram is retried and loses no datagram",
         arguments: oldNews, [[1], []] as [[UInt8]])
     func newsOfAnEarlierOneCostsNothing(_ number: Int32, _ bytes: [UInt8]) throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             for _ in 0..<2 {
                 #expect(stage.write(bytes, to: token) == [.send(bytes, token)])
                 let again = stage.turn((token, failure(.send, number)))
@@ -66,7 +46,7 @@ import Testing
     /// A connection that is being reset makes no retry.
     @Test("an error about an earlier datagram does not delay a reset")
     func newsOfAnEarlierOneDoesNotHoldUpAReset() throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             stage.write([1], to: token)
             let requests = stage.turn(
                 message: .run { loop in
@@ -80,7 +60,7 @@ import Testing
         "a send that fails counts as a dropped datagram, and the next datagram is sent",
         arguments: ownLosses)
     func aSendThatFailsIsALoss(_ number: Int32) throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             #expect(stage.write([1], to: token) == [.send([1], token)])
             #expect(stage.write([2], to: token) == [])
             let next = stage.turn((token, failure(.send, number)))
@@ -94,7 +74,7 @@ import Testing
 
     @Test("a send that fails with an error of the socket closes it", arguments: ends)
     func aSendThatTellsOfTheSocketEndsIt(_ number: Int32) throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             stage.write([1], to: token)
             #expect(stage.turn((token, failure(.send, number))) == [.close(token)])
             let told = stage.delegate.take(token)
@@ -107,7 +87,7 @@ import Testing
         "a failed receive is retried at once and after each further failure with a delay",
         arguments: losses)
     func aReceiveThatFailsIsTriedAgainButNotWithoutRest(_ number: Int32) throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             let error = failure(.datagrams, number)
             #expect(stage.turn((token, error)) == [.receiveDatagrams(token)])
             for _ in 0..<3 {
@@ -129,7 +109,7 @@ import Testing
 
     @Test("a receive that fails with an error of the socket closes it", arguments: ends)
     func aReceiveThatTellsOfTheSocketEndsIt(_ number: Int32) throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             #expect(stage.turn((token, failure(.datagrams, number))) == [.close(token)])
             #expect(stage.remote.counters.datagramDrops.current == 0)
         }
@@ -139,7 +119,7 @@ import Testing
 
     @Test("an empty write sends an empty datagram unless other writes join it")
     func anEmptyWriteIsOneUnlessOthersJoinIt() throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             #expect(stage.write([], to: token) == [.send([], token)])
             let none = stage.turn(token) { loop, connection in
                 loop.writeNothing(connection)
@@ -158,7 +138,7 @@ import Testing
     /// A driver that reports 0 bytes has not sent the datagram.
     @Test("a datagram is sent again when the driver reports 0 bytes sent")
     func whatWasNotTakenIsSentAgain() throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             stage.write([1], to: token)
             #expect(stage.turn((token, .sent(0))) == [.send([1], token)])
             #expect(stage.turn((token, .sent(1))) == [])
@@ -167,7 +147,7 @@ import Testing
 
     @Test("pieces in several chunks are sent as one datagram")
     func piecesInSeveralChunksAreJoined() throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             let first = [UInt8](repeating: 1, count: 40_000)
             let requests = stage.turn(token) { loop, connection in
                 loop.write(connection, first)
@@ -185,7 +165,7 @@ import Testing
 
     @Test("datagrams posted together are sent as separate datagrams")
     func thoseThatArePostedTogetherStayApart() throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             let requests = stage.turn(
                 message: .run { loop in
                     guard let connection = loop.find(token) else { return }
@@ -210,7 +190,7 @@ import Testing
     /// Closures outside the connection's callbacks: of another connection, of the loop, of a timer.
     @Test("each closure of one turn writes its own datagram")
     func closuresOfOneTurnStayApart() throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             for byte: UInt8 in 1...3 {
                 _ = stage.remote.run { loop in
                     guard let connection = loop.find(token) else { return }
@@ -225,13 +205,32 @@ import Testing
         }
     }
 
+    /// Both run in one round of due timers.
+    @Test("a tick's datagram is separate from that of a timer's closure before it")
+    func aTickStaysApart() throws {
+        try withConnectedDatagrams { stage, token in
+            let write: @Sendable (Loop, UInt8) -> Void = { loop, byte in
+                if let connection = loop.find(token) { loop.write(connection, [byte]) }
+            }
+            stage.turn(
+                message: .run { loop in
+                    _ = loop.schedule(after: 0) { [unowned loop] in write(loop, 1) }
+                })
+            stage.delegate.onTick = { write($0, 2) }
+            try stage.loop.boot()
+            #expect(stage.turn() == [.send([1], token)])
+            #expect(stage.turn((token, .sent(1))) == [.send([2], token)])
+            stage.turn((token, .sent(1)))
+        }
+    }
+
     /// Empty datagrams use memory too.
     @Test("the outbound limit bounds the number of waiting empty datagrams")
     func howManyWaitIsBounded() throws {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 50_000
         configuration.outboundLimit = 100_000
-        try withConnected(configuration) { stage, token in
+        try withConnectedDatagrams(configuration) { stage, token in
             for _ in 0..<389 { stage.write([], to: token) }
             #expect(stage.remote.counters.outboundOverflows.current == 0)
             var requests: [Stage.Request] = []
@@ -247,7 +246,7 @@ import Testing
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 10_000
         configuration.outboundLowMark = 5_000
-        try withConnected(configuration) { stage, token in
+        try withConnectedDatagrams(configuration) { stage, token in
             let connection = try #require(stage.loop.find(token))
             for _ in 0..<38 { stage.write([], to: token) }
             #expect(connection.isWritable == true)
@@ -269,7 +268,7 @@ import Testing
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 2_000
         configuration.outboundLowMark = 1_000
-        try withConnected(configuration) { stage, target in
+        try withConnectedDatagrams(configuration) { stage, target in
             let source = try stage.open()
             stage.turn(source) { loop, connection in
                 loop.find(target).map { loop.pipe(connection, to: $0) }
@@ -288,14 +287,9 @@ import Testing
 
     // MARK: An empty datagram in hand
 
-    private func takesEmpty(_ stage: Stage, _ token: Token) -> Bool {
-        guard let connection = stage.loop.find(token) else { return false }
-        return stage.loop.takeEmptyDatagram(connection)
-    }
-
     @Test("an empty datagram is available once, and only in the callback that delivers it")
     func anEmptyOneIsInHandOnceAndOnlyWhileItIsShown() throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             let taken = Monitor<[Bool]>([])
             stage.delegate.onTraffic = { loop, connection, _ in
                 for _ in 0..<2 {
@@ -303,36 +297,18 @@ import Testing
                     taken.withLock { $0.append(isTaken) }
                 }
             }
-            let sender = stage.listener.address
             stage.turn(token) { $0.wake($1) }
             #expect(taken.withLock { $0 } == [false, false])
-            stage.turn((token, .datagram(DatagramArrival([], from: sender))))
+            stage.receive([], by: token)
             #expect(taken.withLock { $0 } == [false, false, true, false])
-            stage.turn((token, .datagram(DatagramArrival([1], from: sender))))
+            stage.receive([1], by: token)
             #expect(taken.withLock { $0 }.suffix(2) == [false, false])
-        }
-    }
-
-    @Test("an empty datagram that arrives last in a pause is delivered once after it")
-    func anEmptyOneOfAPauseIsInHandUntilItWasShown() throws {
-        try withConnected { stage, token in
-            let sender = stage.listener.address
-            stage.pause(token)
-            stage.turn((token, .datagram(DatagramArrival([], from: sender))))
-            stage.turn((token, .datagram(DatagramArrival([1], from: sender))))
-            #expect(!takesEmpty(stage, token))
-            stage.turn((token, .datagram(DatagramArrival([], from: sender))))
-            // A datagram that the handler does not read is dropped, also an empty one.
-            stage.turn((token, .stopped(.datagrams)))
-            #expect(stage.resume(token) == [.receiveDatagrams(token)])
-            #expect(stage.delegate.take(token) == [.traffic([])])
-            #expect(!takesEmpty(stage, token))
         }
     }
 
     @Test("the results of sends are reported once and in order")
     func promisesAreToldOnceAndInOrder() throws {
-        try withConnected { stage, token in
+        try withConnectedDatagrams { stage, token in
             let told = Monitor<[Int]>([])
             stage.turn(
                 message: .run { loop in
@@ -351,6 +327,32 @@ import Testing
             stage.turn((token, .sent(0)))
             stage.turn((token, .sent(2)))
             #expect(told.withLock { $0 } == [0, 1, 2, 3])
+        }
+    }
+
+    // MARK: Bound sockets
+
+    /// Each failure would otherwise make a socket deaf for half a second, for its whole life.
+    @Test("a datagram ends a series of failed receives, so the next failure costs 20 ms again")
+    func aDatagramEndsASeriesOfFailures() throws {
+        try withStage(receivesDatagrams: true) { stage in
+            let token = try stage.startAccepting()
+            let error = failure(.datagrams, ENOMEM)
+            func fails(for milliseconds: Nanoseconds) {
+                stage.turn((token, error))
+                let delay = Nanoseconds.milliseconds(milliseconds)
+                #expect(stage.owner.take() == [.backOff(ENOMEM, retryIn: delay)])
+                stage.turn(after: delay)
+                #expect(stage.turn() == [.receiveDatagrams(token)])
+            }
+            for milliseconds in [20, 40, 80, 160, 320, 500, 500] as [Nanoseconds] {
+                fails(for: milliseconds)
+            }
+            for _ in 0..<2 {
+                stage.receive([1], by: token)
+                fails(for: 20)
+            }
+            fails(for: 40)
         }
     }
 

@@ -96,8 +96,9 @@ import Testing
         try client.start()
         let often = MetricsReporter(
             server, every: .milliseconds(1), dimensions: [("period", "short")], factory: metrics)
+        // More seconds than an Int64 holds.
         let once = MetricsReporter(
-            server, every: .seconds(3600), dimensions: dimensions, factory: metrics)
+            server, every: .seconds(Int64.max) * 2, dimensions: dimensions, factory: metrics)
         let ofClient = MetricsReporter(
             client, every: .seconds(3600), dimensions: [("client", "")], factory: metrics)
         let running = RunningGroup([often, once, ofClient, client, server])

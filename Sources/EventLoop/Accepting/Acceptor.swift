@@ -106,12 +106,17 @@ struct Acceptor {
     @inline(__always)
     mutating func admit(on listener: Int, takesRoom: @autoclosure () -> Bool) -> Admission {
         if case .closing = listeners[listener].state { return .refuse }
-        // Written only after a failure, since a write checks that no copy shares the array.
-        if listeners[listener].backOff != Listener.shortestBackOff {
-            listeners[listener].backOff = Listener.shortestBackOff
-        }
+        received(on: listener)
         if listeners[listener].isStopping { return .placeBeyondLimit }
         return takesRoom() ? .place : .park
+    }
+
+    /// Notes a success, which ends a series of failures. Written only after a failure, since a
+    /// write checks that no copy shares the array.
+    @inline(__always)
+    mutating func received(on listener: Int) {
+        guard listeners[listener].backOff != Listener.shortestBackOff else { return }
+        listeners[listener].backOff = Listener.shortestBackOff
     }
 
     mutating func park(_ stream: AcceptedStream, on listener: Int) {

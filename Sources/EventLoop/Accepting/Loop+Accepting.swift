@@ -98,6 +98,12 @@ extension Loop {
 
     func acceptFailed(_ error: SystemError, on record: ConnectionReference) {
         let listener = Int(record.listener)
+        if record.lastReceived != 0 {
+            // Datagrams came since the last failure. A look here costs each of them less than one
+            // with each of them.
+            acceptor.received(on: listener)
+            record.lastReceived = 0
+        }
         guard let delay = acceptAgain(listener) else { return finishStopping(listener) }
         counters.acceptBackOffs.add()
         owner.report(.acceptBackOff(error, listener: listener, retryIn: delay))

@@ -13,7 +13,7 @@ package final class ConnectionDetails {
     @exclusivity(unchecked) package let isAccepted: Bool
     /// A datagram socket waits after repeated receive failures.
     @exclusivity(unchecked) var holdsReceiving = false
-    /// An empty datagram is current, which the byte count does not show.
+    /// The callback of an empty datagram is running, which the byte count does not show.
     @exclusivity(unchecked) var holdsEmptyDatagram = false
     /// The handler was notified of the peer's end, which closes the connection once it is not busy.
     @exclusivity(unchecked) var isEndShown = false
@@ -60,6 +60,8 @@ package final class ConnectionDetails {
         @exclusivity(unchecked) var promises: [(mark: Int, tell: SendResult)] = []
         /// On a datagram socket: the callback that gathered the last bytes.
         @exclusivity(unchecked) var gatheredIn = 0
+        /// On a datagram socket: those that came in a pause.
+        @exclusivity(unchecked) var keptDatagrams: KeptDatagrams?
         /// The time of a datagram socket's last receive failure; 0: none.
         @exclusivity(unchecked) var receiveFailed: Nanoseconds = 0
     }
@@ -110,6 +112,9 @@ extension ConnectionDetails {
         madeExtras.map { $0.pipeTarget != nil || !$0.pipeSources.isEmpty } ?? false
     }
     var promises: [(mark: Int, tell: SendResult)] { madeExtras?.promises ?? [] }
+
+    /// The datagrams that came in a pause; nil until the first.
+    var keptDatagrams: KeptDatagrams? { madeExtras?.keptDatagrams }
 
     func cancelTimers() {
         guard !timers.isEmpty else { return }

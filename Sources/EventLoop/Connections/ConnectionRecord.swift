@@ -16,6 +16,7 @@ package struct ConnectionRecord: ~Copyable {
     @usableFromInline var loop: Unmanaged<Loop>
     @usableFromInline var inbound = InboundBuffer()
     @usableFromInline var outbound = OutboundQueue()
+    /// Of a listener for datagrams: 0 until the first one after a failure.
     @usableFromInline var lastReceived: Nanoseconds = 0
     /// 0 until bytes were sent.
     @usableFromInline var lastSent: Nanoseconds = 0
@@ -120,7 +121,7 @@ package struct ConnectionFlags: OptionSet, Sendable {
     @inlinable static var dirty: Self { Self(rawValue: 1 << 5) }
     /// In the loop's queue of connections with pending work.
     static let queued = ConnectionFlags(rawValue: 1 << 6)
-    /// `onTraffic` is due for bytes that arrived during a pause.
+    /// `onTraffic` is due for bytes, or for datagrams, that arrived during a pause.
     static let trafficDue = ConnectionFlags(rawValue: 1 << 7)
     /// The peer's end was pulled from the driver.
     package static let peerEnded = ConnectionFlags(rawValue: 1 << 8)
@@ -174,6 +175,8 @@ package struct ConnectionFlags: OptionSet, Sendable {
     @inlinable static var needsReceived: Self {
         [.notOpen, .paused(.all), .piped, .filtered]
     }
+    /// Reasons why a fresh datagram needs more than a callback.
+    static var needsReceivedDatagram: Self { [.notOpen, .paused(.all), .piped, .trafficDue] }
     /// Reasons why a completed send needs more than a count.
     @inlinable static var needsSent: Self {
         [

@@ -83,6 +83,7 @@ extension Loop {
 
     private func tellWhatIsDue(_ connection: ConnectionReference) {
         if connection.flags.contains(.workDue) { startWork(connection) }
+        guard !connection.flags.contains(.datagrams) else { return showDueDatagrams(connection) }
         if connection.flags.contains(.piped) { passOnUnread(connection) }
         let flags = connection.flags
         let isReading = connection.pauses.isEmpty
@@ -91,7 +92,6 @@ extension Loop {
         } else if flags.contains(.wakeDue) || (flags.contains(.trafficDue) && isReading) {
             connection.flags.subtract([.wakeDue, .trafficDue])
             callback(connection) { try $0.traffic(connection) }
-            if flags.contains(.datagrams) { setHoldsEmptyDatagram(connection, false) }
         }
         // The callback may have closed, paused or congested the connection.
         if connection.state == .open && connection.flags.contains(.endDue)

@@ -24,6 +24,7 @@ extension Loop {
         source.flags.insert(.piped)
         passOnEmptyDatagram(source)
         source.flags.subtract([.trafficDue, .wakeDue])
+        markKeptDatagrams(source)
         source.pauses.subtract([.pipe, .output])
         // An end that the handler knows already must reach the target too.
         if isInputOver(source) { source.flags.insert(.endDue) }
@@ -75,7 +76,7 @@ extension Loop {
         if depth == 0 && !retired.isEmpty { retired.free() }
     }
 
-    /// Passes on an empty datagram that arrived during a pause.
+    /// Passes on an empty datagram whose callback makes the pipe.
     private func passOnEmptyDatagram(_ source: ConnectionReference) {
         guard takeEmptyDatagram(source), let target = target(of: source) else { return }
         // Not sent here: the running callback may be the target's own.

@@ -282,7 +282,9 @@ extension Loop {
         guard wasCongested else { return }
         reliefForPipe(connection)
         callback(connection) { try $0.writable(connection) }
-        if connection.inbound.count == 0 { connection.flags.remove(.trafficDue) }
+        guard connection.inbound.count == 0 else { return }
+        connection.flags.remove(.trafficDue)
+        markKeptDatagrams(connection)
     }
 
     package func readsAhead(_ connection: ConnectionReference) -> Bool {

@@ -4,37 +4,107 @@ extension Loop {
     /// failure is repeated at once.
     private static var receiveRetryTime: Nanoseconds { 20_000_000 }
 
-    /// Calls `onTraffic` once for each datagram. The unread bytes of the previous datagram are
-    /// dropped.
+    /// Calls `onTraffic` once for each datagram. A datagram that it leaves unread is dropped,
+    /// unless a pause has begun: then it can be read until the next one.
     func receivedDatagram(
         _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
     ) {
         connection.lastReceived = now
         counters.datagramsIn.add()
         counters.bytesIn.add(bytes.count)
-        guard connection.state == .open else { return }
-        if connection.flags.contains(.piped) { return passOn(connection, bytes) }
-        connection.inbound.release()
-        if !connection.pauses.isEmpty {
-            // Only the latest datagram is kept during a pause, as if the socket had room for one.
-            if connection.flags.contains(.trafficDue) { counters.datagramDrops.add() }
-            connection.inbound.append(bytes)
-            connection.flags.insert(.trafficDue)
-            return setHoldsEmptyDatagram(connection, bytes.count == 0)
+        guard connection.flags.isDisjoint(with: .needsReceivedDatagram) else {
+            return receivedDatagramSlow(connection, bytes)
         }
+        show(connection, bytes)
+    }
+
+    /// Handles a datagram of a pause, of a pipe, or behind others that were kept.
+    @inline(never)
+    private func receivedDatagramSlow(
+        _ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer
+    ) {
+        if connection.flags.contains(.trafficDue) { showDueDatagrams(connection) }
+        // A callback may have closed the connection, or begun another pause.
+        guard connection.state == .open else { return }
+        guard connection.pauses.isEmpty else { return keep(connection, bytes) }
+        if connection.flags.contains(.piped) { return passOn(connection, bytes) }
+        show(connection, bytes)
+    }
+
+    private func show(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
+        // One that a pause had left unread.
+        connection.inbound.release()
         connection.inbound.lend(bytes)
         if bytes.count == 0 { setHoldsEmptyDatagram(connection, true) }
         callback(connection) { try $0.traffic(connection) }
         if bytes.count == 0 { setHoldsEmptyDatagram(connection, false) }
-        if connection.state == .open { connection.inbound.release() }
+        leaveDatagram(connection)
     }
 
-    func setHoldsEmptyDatagram(_ connection: ConnectionReference, _ holds: Bool) {
+    /// Drops a datagram that its callback has left unread, or passes it to a pipe that the callback
+    /// has made. Keeps it in a pause: the program reads it later, or the library shows it again.
+    private func leaveDatagram(_ connection: ConnectionReference) {
+        guard connection.state == .open, connection.pauses.isEmpty else { return }
+        if connection.flags.contains(.piped) { passOnUnread(connection) }
+        connection.inbound.release()
+    }
+
+    /// Does what is due for a datagram socket: a wake-up, a datagram that a pause of the library
+    /// has left unread, and those that came in a pause. Stops at another pause.
+    func showDueDatagrams(_ connection: ConnectionReference) {
+        let flags = connection.flags
+        let isUnreadDue =
+            flags.contains(.trafficDue) && connection.pauses.isEmpty
+            && connection.inbound.count > 0
+        connection.flags.subtract([.wakeDue, .trafficDue])
+        if flags.contains(.piped) {
+            passOnUnread(connection)
+        } else if flags.contains(.wakeDue) || isUnreadDue {
+            callback(connection) { try $0.traffic(connection) }
+            leaveDatagram(connection)
+        }
+        guard let kept = keptDatagrams(connection) else { return }
+        while connection.state == .open, connection.pauses.isEmpty, let bytes = kept.take() {
+            bytes.withUnsafeBytes {
+                if connection.flags.contains(.piped) {
+                    passOn(connection, $0)
+                } else {
+                    show(connection, $0)
+                }
+            }
+        }
+        // A pipe that a callback made has set it for those that are passed on by now.
+        if connection.inbound.count == 0 { connection.flags.remove(.trafficDue) }
+        markKeptDatagrams(connection)
+    }
+
+    /// Keeps a datagram that the driver had received before it stopped.
+    private func keep(_ connection: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
+        guard let extras = connection.details?.takeUnretainedValue().extras else { return }
+        let kept = extras.keptDatagrams ?? KeptDatagrams()
+        extras.keptDatagrams = kept
+        if kept.keep(bytes, atMost: configuration.inboundLimit) {
+            connection.flags.insert(.trafficDue)
+        } else {
+            counters.datagramDrops.add()
+        }
+    }
+
+    private func keptDatagrams(_ connection: ConnectionReference) -> KeptDatagrams? {
+        connection.details?.takeUnretainedValue().keptDatagrams
+    }
+
+    /// Has kept datagrams shown once no pause is left. Called after the mark was removed.
+    func markKeptDatagrams(_ connection: ConnectionReference) {
+        guard connection.state == .open, keptDatagrams(connection)?.isEmpty == false else { return }
+        connection.flags.insert(.trafficDue)
+    }
+
+    private func setHoldsEmptyDatagram(_ connection: ConnectionReference, _ holds: Bool) {
         connection.details?.takeUnretainedValue().holdsEmptyDatagram = holds
     }
 
-    /// Whether an empty datagram is current, or arrived during a pause. True only once: the caller
-    /// passes it on.
+    /// Whether an empty datagram is current. True only once: the caller passes it on.
     package func takeEmptyDatagram(_ connection: ConnectionReference) -> Bool {
         guard let details = connection.details?.takeUnretainedValue(),
             details.holdsEmptyDatagram

@@ -35,6 +35,7 @@ extension Loop {
         guard record.state == .listening else {
             return receivedDatagram(record, datagram.pointee.bytes)
         }
+        record.lastReceived = now
         counters.datagramsIn.add()
         let count = datagram.pointee.bytes.count
         counters.bytesIn.add(count)

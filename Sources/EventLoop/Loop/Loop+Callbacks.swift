@@ -106,6 +106,8 @@ extension Loop {
 
     func tick() {
         depth += 1
+        // Its writes form a datagram that those of a timer's closure before it do not join.
+        closureCount &+= 1
         defer { depth -= 1 }
         do {
             switch try delegate.tick(self) {

@@ -24,9 +24,9 @@ extension KernelSockets {
     ) throws(SystemError) -> BoundListener {
         let descriptor = try make(family: address.family, type: MR_SOCK_DGRAM)
         do throws(SystemError) {
-            if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
             let isChosen = address.port != 0
-            if options.reuseAddress && isChosen { try shareAddress(descriptor) }
+            if isChosen { try sharePort(descriptor, options) }
+            try receiveOnlyJoinedGroups(descriptor, address)
             // A caller that names a broadcast address intends to use it.
             try setInteger(1, SOL_SOCKET, SO_BROADCAST, on: descriptor)
             if options.receiveOffload { try offloadReceives(descriptor) }
@@ -40,8 +40,8 @@ extension KernelSockets {
             if address.isWildcard { askWhoWasAsked(descriptor, address) }
             try bind(descriptor, to: address)
             // After bind(2) when the kernel chooses the port: it could choose one that another
-            // socket shares.
-            if options.reuseAddress && !isChosen { try shareAddress(descriptor) }
+            // socket shares. With SO_REUSEPORT before, 160 of 3,000 ports were such ones.
+            if !isChosen { try sharePort(descriptor, options) }
             return BoundListener(
                 descriptor: descriptor, address: try localAddress(of: descriptor),
                 isDatagram: true)
@@ -51,8 +51,33 @@ extension KernelSockets {
         }
     }
 
-    private func shareAddress(_ descriptor: Descriptor) throws(SystemError) {
-        try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor)
+    private func sharePort(
+        _ descriptor: Descriptor, _ options: ListenOptions
+    ) throws(SystemError) {
+        if options.reusePort { try setInteger(1, SOL_SOCKET, SO_REUSEPORT, on: descriptor) }
+        if options.reuseAddress { try setInteger(1, SOL_SOCKET, SO_REUSEADDR, on: descriptor) }
+    }
+
+    /// Without this the kernel delivers the datagrams of each group that any socket of the machine
+    /// has joined. An IPv6 socket receives those of IPv4 too. IPV6_MULTICAST_ALL is unknown before
+    /// Linux 4.20.
+    private func receiveOnlyJoinedGroups(
+        _ descriptor: Descriptor, _ address: SocketAddress
+    ) throws(SystemError) {
+        try turnOff(CInt(MR_IPPROTO_IP), CInt(MR_IP_MULTICAST_ALL), on: descriptor)
+        guard case .v6 = address else { return }
+        try turnOff(CInt(MR_IPPROTO_IPV6), CInt(MR_IPV6_MULTICAST_ALL), on: descriptor)
+    }
+
+    /// Sets an option to 0 unless this kernel lacks it.
+    private func turnOff(
+        _ level: CInt, _ name: CInt, on descriptor: Descriptor
+    ) throws(SystemError) {
+        do throws(SystemError) {
+            try setInteger(0, level, name, on: descriptor)
+        } catch {
+            guard error.number == ENOPROTOOPT else { throw error }
+        }
     }
 
     /// Has the kernel report which address each datagram was sent to. A reply then comes from that

@@ -261,6 +261,16 @@ package struct ListenAddress: Sendable {
 package struct Listeners: Sendable {
     package var perLoop: [[(bound: BoundListener, spreads: Bool)]]
     package var addresses: [SocketAddress] = []
+
+    /// The sockets for datagrams at one address, each by its loop and its index there.
+    package func datagramSockets(of place: Int) -> [(loop: Int, index: Int)] {
+        perLoop.indices.flatMap { loop in
+            perLoop[loop].indices.filter {
+                let bound = perLoop[loop][$0].bound
+                return bound.isDatagram && bound.place == place
+            }.map { (loop, $0) }
+        }
+    }
 }
 
 /// The index of the address that could not be listened on, and its error.

@@ -126,6 +126,12 @@ package final class LoopGroup: Sendable {
         state.update { state in state.remotes.compactMap { $0 } }
     }
 
+    /// The remote end of each loop, by its number; nil until every loop has one.
+    package var allRemotes: [LoopRemote]? {
+        let known = remotes
+        return known.count == loopCount ? known : nil
+    }
+
     /// The loops that serve connections.
     package var servingRemotes: [LoopRemote] { Array(remotes.prefix(configuration.loops)) }
 

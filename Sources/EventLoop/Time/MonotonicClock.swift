@@ -12,14 +12,26 @@ package enum MonotonicClock {
 extension Nanoseconds {
     /// Saturates: a duration of centuries has the effect of no deadline.
     package init(_ duration: Duration) {
-        let (seconds, attoseconds) = duration.components
-        let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        guard !overflow else {
-            self = seconds < 0 ? .min / 4 : .max / 4
-            return
+        // Compared first: above Int64.max seconds, `components` traps.
+        if duration >= .nanoseconds(Self.longest) {
+            self = Self.longest
+        } else if duration <= .nanoseconds(Self.longestAgo) {
+            self = Self.longestAgo
+        } else {
+            let (seconds, attoseconds) = duration.components
+            self = seconds * 1_000_000_000 + attoseconds / 1_000_000_000
         }
-        let (sum, isTooMuch) = whole.addingReportingOverflow(attoseconds / 1_000_000_000)
-        self = isTooMuch ? whole : sum
-        self = Swift.max(.min / 4, Swift.min(.max / 4, self))
+    }
+
+    /// 73 years, the longest time that a duration is converted to: the sum of three is a number.
+    package static var longest: Nanoseconds { .max / 4 }
+    private static var longestAgo: Nanoseconds { .min / 4 }
+
+    /// Adds a duration that a caller has chosen. Saturates at twice the longest time, so that one
+    /// more duration can be added to the sum.
+    package func adding(_ duration: Duration) -> Nanoseconds {
+        let (sum, overflow) = addingReportingOverflow(Nanoseconds(duration))
+        guard !overflow else { return self < 0 ? 2 * Self.longestAgo : 2 * Self.longest }
+        return Swift.max(2 * Self.longestAgo, Swift.min(2 * Self.longest, sum))
     }
 }

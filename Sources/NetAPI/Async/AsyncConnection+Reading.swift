@@ -68,6 +68,8 @@ extension AsyncConnection {
     private nonisolated(nonsending) func hasMoreOrEnds(
         _ unit: @autoclosure () -> String
     ) async throws -> Bool {
+        // The rest of a datagram is no beginning of the next one.
+        if connection.isDatagram { connection.discardAll() }
         let unread = connection.buffered
         if try await hasMore(than: unread) { return true }
         guard unread == 0 else {

@@ -6,22 +6,28 @@ extension AsyncConnection {
     /// `Options.Limits` waits for the peer. Throws if the connection has closed, with the reason.
     public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws {
         try checkOpen()
-        connection.write(bytes)
+        asUnit { connection.write(bytes) }
         if !connection.isWritable { try await drained() }
     }
 
     /// Writes the bytes of another collection, such as Foundation's `Data`, like `write` for bytes.
     public nonisolated(nonsending) func write(_ bytes: some Collection<UInt8>) async throws {
         try checkOpen()
-        connection.write(bytes)
+        asUnit { connection.write(bytes) }
         if !connection.isWritable { try await drained() }
     }
 
     /// Writes text as UTF-8, like `write` for bytes.
     public nonisolated(nonsending) func write(_ text: String) async throws {
         try checkOpen()
-        connection.write(text)
+        asUnit { connection.write(text) }
         if !connection.isWritable { try await drained() }
+    }
+
+    /// Runs `body`, whose writes are one datagram of their own on a datagram socket.
+    private func asUnit(_ body: () -> Void) {
+        guard connection.isDatagram, let core = connection.core else { return body() }
+        core.writeWhole(connection.record, body)
     }
 
     /// Gathers bytes, and never waits: for the closures that get lent bytes. They are sent when the
@@ -53,8 +59,14 @@ extension AsyncConnection {
             guard reason == nil, let core = connection.core else {
                 return continuation.resume(returning: CloseCause?.some(.local))
             }
+            let record = connection.record
             bytes.withUnsafeBytes { bytes in
-                core.write(connection.record, bytes) { continuation.resume(returning: $0) }
+                guard connection.isDatagram else {
+                    return core.write(record, bytes) { continuation.resume(returning: $0) }
+                }
+                core.writeWhole(record, tell: { continuation.resume(returning: $0) }) {
+                    core.write(record, bytes)
+                }
             }
         }
         guard cause != nil else { return }

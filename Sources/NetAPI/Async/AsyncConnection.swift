@@ -8,6 +8,12 @@ package import MillraceEventLoop
 ///
 /// After a close, reads return the end or throw the reason, and writes throw. One task at a time
 /// may wait for input, and one for room.
+///
+/// On a `udp://` connection of a client, each read gets bytes of one datagram. Those that wait
+/// while the task does not read are read next, in order; the kernel drops more than its buffer
+/// holds. A read that needs more bytes than its datagram has drops it and waits for the next one.
+/// Empty datagrams are skipped, and there is no end. Each `write` and `send` is one datagram;
+/// gathered pieces are one together, until the task waits, writes or sends.
 public final class AsyncConnection {
     let connection: Connection
     private let remote: LoopRemote
@@ -104,14 +110,18 @@ public final class AsyncConnection {
     func hasInput() {
         if reader != nil {
             interruptReader()
-        } else if connection.buffered > Self.mostUnread && !isHeldBack {
-            isHeldBack = true
-            connection.pauseReading()
+            // A datagram that the task has not read yet is kept only in a pause. Bytes of a stream
+            // stay anyway.
+            guard connection.isDatagram, reader == nil else { return }
         }
+        guard connection.buffered > mostUnread, !isHeldBack else { return }
+        isHeldBack = true
+        connection.pauseReading()
     }
 
-    /// Unread bytes of a task that does not read. More are left to the kernel.
-    private static var mostUnread: Int { 65_536 }
+    /// Unread bytes of a task that does not read. More are left to the kernel. A datagram would
+    /// take the place of the unread one.
+    private var mostUnread: Int { connection.isDatagram ? 0 : 65_536 }
 
     func peerEnded() {
         hasPeerEnded = true

@@ -4,7 +4,7 @@ import MillraceEventLoop
 final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     enum Told: Equatable {
         case opened
-        /// With all unread bytes, which it reads.
+        /// With all unread bytes, which it reads unless `leavesUnread`.
         case traffic([UInt8])
         case writable
         case peerEnded
@@ -14,6 +14,8 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     typealias Deed = (Loop, ConnectionReference) -> Void
 
     var onBoot: ((Loop) throws -> Void)?
+    var onTick: ((Loop) -> Void)?
+    var leavesUnread = false
     var onOpened: Deed?
     var onTraffic: ((Loop, ConnectionReference, [UInt8]) -> Void)?
     var onWritable: Deed?
@@ -24,6 +26,7 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     private var told: [Token: [Told]] = [:]
 
     func forgetDeeds() {
+        onTick = nil
         onOpened = nil
         onTraffic = nil
         onWritable = nil
@@ -43,7 +46,10 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
         return .none
     }
 
-    func tick(_ loop: Loop) -> LoopTick { .never }
+    func tick(_ loop: Loop) -> LoopTick {
+        onTick?(loop)
+        return .never
+    }
 
     var rest: any LoopDelegate { self }
 
@@ -55,7 +61,11 @@ final class RecordingDelegate: LoopDelegate, DatagramDelegate {
     }
 
     func traffic(_ connection: ConnectionReference) -> LoopAction {
-        let bytes = Array(connection.loop.takeUnretainedValue().takeAll(connection))
+        let core = connection.loop.takeUnretainedValue()
+        let bytes =
+            leavesUnread
+            ? core.peek(connection, connection.inbound.count).map { Array($0) } ?? []
+            : Array(core.takeAll(connection))
         let loop = note(.traffic(bytes), connection)
         onTraffic?(loop, connection, bytes)
         return .none

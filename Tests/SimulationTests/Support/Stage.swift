@@ -21,12 +21,17 @@ final class Stage {
     /// The peers, in the order in which they connected.
     private(set) var peers: [Peer] = []
 
+    /// The listener is one of streams, or a socket for datagrams.
     init(
         _ configuration: LoopConfiguration, handsTo others: Int = 0,
-        _ balancer: Balancer.Policy = .roundRobin
+        _ balancer: Balancer.Policy = .roundRobin, receivesDatagrams: Bool = false
     ) throws {
         sockets = SimulatedSockets(network: network)
-        listener = try sockets.listen(on: .v4(IPv4Bytes(0), port: 0), ListenOptions())
+        let place = SocketAddress.v4(IPv4Bytes(0), port: 0)
+        listener =
+            receivesDatagrams
+            ? try sockets.bindDatagrams(on: place, ListenOptions())
+            : try sockets.listen(on: place, ListenOptions())
         remote = Loop.remote(index: 0, capacity: 1_024, driver: driver)
         self.others = (0..<others).map {
             Loop.remote(index: $0 + 1, capacity: 1_024, driver: ScriptedDriver())
@@ -48,7 +53,7 @@ final class Stage {
         turn(after: delay, completions)
     }
 
-    private func turn(
+    func turn(
         after delay: Nanoseconds, _ completions: [(Token, QueuedEvent)]
     ) -> [Request] {
         _ = driver.takeRequests()
@@ -129,7 +134,8 @@ final class Stage {
         guard case .attach(listener.descriptor, let token) = requests.first else {
             throw Unexpected(requests: requests)
         }
-        #expect(requests == [.attach(listener.descriptor, token), .accept(token)])
+        let start = listener.isDatagram ? Request.receiveDatagrams(token) : .accept(token)
+        #expect(requests == [.attach(listener.descriptor, token), start])
         return token
     }
 
@@ -204,9 +210,11 @@ final class Stage {
 /// Runs `body` with a loop, ends it, and checks it against the seam's rules.
 func withStage(
     _ configuration: LoopConfiguration = LoopConfiguration(), handsTo others: Int = 0,
-    _ balancer: Balancer.Policy = .roundRobin, _ body: (Stage) throws -> Void
+    _ balancer: Balancer.Policy = .roundRobin, receivesDatagrams: Bool = false,
+    _ body: (Stage) throws -> Void
 ) throws {
-    let stage = try Stage(configuration, handsTo: others, balancer)
+    let stage = try Stage(
+        configuration, handsTo: others, balancer, receivesDatagrams: receivesDatagrams)
     defer { stage.finish() }
     try body(stage)
 }
