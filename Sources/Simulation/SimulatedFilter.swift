@@ -18,7 +18,8 @@ package final class SimulatedFilter: StreamFilter {
     private var opened: ArraySlice<UInt8> = []
     private var step = Step.created
     private var hasSealedEnd = false
-    private var hasComputed = false
+    /// The last flight was computed; the next call reports the end of the handshake.
+    private var isEstablishedDue = false
     private let isComputing = ComputingMark()
 
     private final class ComputingMark: Sendable { let isSet = Atomic(false) }
@@ -47,6 +48,11 @@ package final class SimulatedFilter: StreamFilter {
         var result = Opened()
         result.taken = min(sealed.count, random.happens(plan.pieces) ? 1 + random.below(50) : .max)
         self.wire += sealed.prefix(result.taken)
+        if isEstablishedDue {
+            isEstablishedDue = false
+            result.event = establish(wire)
+            return result
+        }
         while true {
             result.plain += store(in: plain, from: result.plain)
             guard opened.isEmpty else { return result }
@@ -84,9 +90,9 @@ package final class SimulatedFilter: StreamFilter {
             append(.finished, [], wire)
             return .established
         case .finished where isServer && step == .greeted:
-            step = .established
-            if random.happens(plan.asides) { append(.aside, random.bytes(100), wire) }
-            return .established
+            guard let computation = computation() else { return establish(wire) }
+            isEstablishedDue = true
+            return computation
         case .data where step == .established:
             opened += bytes
             if random.happens(plan.asides) { append(.aside, [], wire) }
@@ -100,9 +106,14 @@ package final class SimulatedFilter: StreamFilter {
         }
     }
 
+    private func establish(_ wire: WireOutput) -> FilterEvent {
+        step = .established
+        if random.happens(plan.asides) { append(.aside, random.bytes(100), wire) }
+        return .established
+    }
+
     private func computation() -> FilterEvent? {
-        guard !hasComputed, random.happens(plan.computations) else { return nil }
-        hasComputed = true
+        guard random.happens(plan.computations) else { return nil }
         let mark = isComputing
         mark.isSet.store(true, ordering: .relaxed)
         return .working { mark.isSet.store(false, ordering: .relaxed) }

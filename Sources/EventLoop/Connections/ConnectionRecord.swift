@@ -126,7 +126,7 @@ package struct ConnectionFlags: OptionSet, Sendable {
     /// The peer's end was pulled from the driver.
     package static let peerEnded = ConnectionFlags(rawValue: 1 << 8)
     /// The peer's end is not reported to the handler yet.
-    static let endDue = ConnectionFlags(rawValue: 1 << 9)
+    package static let endDue = ConnectionFlags(rawValue: 1 << 9)
     /// Our end follows the written bytes; no more writes are accepted.
     @inlinable package static var writeEnded: Self { Self(rawValue: 1 << 10) }
     /// Our end was submitted to the driver.

@@ -78,7 +78,7 @@ extension UnsafeMutablePointer<ConnectionRecord> {
         @inline(__always) get { pointee.expectedInput }
         @inline(__always) nonmutating _modify { yield &pointee.expectedInput }
     }
-    var discarded: Int {
+    package internal(set) var discarded: Int {
         @inline(__always) get { pointee.discarded }
         @inline(__always) nonmutating _modify { yield &pointee.discarded }
     }

@@ -151,11 +151,25 @@ extension Loop {
         let hasEnded = connection.flags.contains(.peerEnded)
         if hasEnded { connection.flags.insert(.endDue) }
         enqueue(connection)
+        // A task that waits for room waits in vain.
+        guard details.hasTask, connection.state == .open else { return }
+        callback(connection) { try $0.writable(connection) }
     }
 
+    /// Closes a broken connection. A handler has been shown all input by now. A task may have had
+    /// no turn yet: it keeps its unread bytes as long as it works. When it has consumed some, or
+    /// waits for more, the connection comes here again.
     private func endBroken(_ connection: ConnectionReference) {
+        guard !hasTask(connection) || !isBusy(connection) || connection.inbound.count == 0 else {
+            connection.flags.insert(.endDue)
+            return
+        }
         close(connection, .peer)
         process(connection)
+    }
+
+    func hasTask(_ connection: ConnectionReference) -> Bool {
+        connection.details?.takeUnretainedValue().hasTask == true
     }
 
     /// Closes after a wire that ended before the peer's stream. Our own stream is whole, so what is

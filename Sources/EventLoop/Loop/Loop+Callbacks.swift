@@ -36,17 +36,17 @@ extension Loop {
 
     /// Closes a connection with too many unread bytes. That is the handler's fault only if it was
     /// shown all of them and leaves them. During a pause, of the library or of the handler, the
-    /// excess is what the kernel had received before the stop: on epoll nothing.
+    /// excess is what the kernel had received before the stop: on epoll nothing. A task pauses its
+    /// connection by itself, which it cannot once that is broken.
     private func judgeUnread(_ connection: ConnectionReference) {
         let flags = connection.flags
         let mayBeUnseen = !flags.isDisjoint(with: [
             .trafficDue, .paused([.handler, .output, .work, .connect]), .piped,
         ])
-        guard connection.state == .open, !mayBeUnseen,
-            connection.details?.takeUnretainedValue().hasTask != true
-        else { return }
+        guard connection.state == .open, !mayBeUnseen else { return }
         // Bytes received before a reset are shown as long as the handler consumes them.
         if flags.contains(.broken) { return close(connection, .peer) }
+        guard !hasTask(connection) else { return }
         let isAboutToPause = flags.contains(.congested) && !flags.contains(.readsAhead)
         guard !isAboutToPause else { return }
         counters.inboundOverflows.add()

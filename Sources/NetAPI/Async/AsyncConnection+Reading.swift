@@ -3,7 +3,9 @@ extension AsyncConnection {
     /// Waits for input and lends it: `body` gets all unread bytes, uncopied, which are then
     /// consumed. Returns the value of `body`, or nil at the peer's end of stream.
     ///
-    /// Throws the error of `body`, or the reason why the connection broke.
+    /// Throws the error of `body`, or the reason why the connection broke. Throws `.closed` if this
+    /// side has closed it, by a stop for example: nil is always the end of the peer's whole stream.
+    /// Behind such a close this error of a task is not reported.
     public nonisolated(nonsending) func read<R>(
         _ body: (RawSpan) throws -> R
     ) async throws -> R? {
@@ -12,17 +14,20 @@ extension AsyncConnection {
             let bytes = connection.next()
             if bytes.byteCount > 0 { return try body(bytes) }
         }
+        guard hasReadAll else { throw NetError.closedBeforeTheEnd }
         return nil
     }
 
     /// Waits for input and returns all of it, at least one byte; nil at the peer's end of stream.
+    /// Throws like `read` for lent bytes.
     public nonisolated(nonsending) func read() async throws -> [UInt8]? {
         try await read { [UInt8](copying: $0) }
     }
 
     /// Waits for `count` bytes, lends them and consumes them. Returns nil if the peer has ended its
-    /// stream before the first of them. Throws `.closed` if it ends between them, and
-    /// `.invalidOption` if `count` is negative or above `Options.Limits.inboundBytes`.
+    /// stream before the first of them, and after a close of this side. Throws `.closed` if the
+    /// stream ends between them, and `.invalidOption` if `count` is negative or above
+    /// `Options.Limits.inboundBytes`.
     public nonisolated(nonsending) func read<R>(
         exactly count: Int, _ body: (RawSpan) throws -> R
     ) async throws -> R? {
@@ -39,8 +44,8 @@ extension AsyncConnection {
     }
 
     /// Waits for a line and returns it without its end, LF or CR LF. Nil at the peer's end of
-    /// stream. Throws `.frameTooLong` above `limit` bytes, and `.closed` if the stream ends within
-    /// a line.
+    /// stream, and after a close of this side. Throws `.frameTooLong` above `limit` bytes, and
+    /// `.closed` if the stream ends within a line.
     public nonisolated(nonsending) func readLine(limit: Int = 65_536) async throws -> String? {
         while try isReadable() {
             if let line = try connection.nextLine(limit: limit) { return String(decoding: line) }
@@ -50,8 +55,8 @@ extension AsyncConnection {
     }
 
     /// Waits for a frame behind its length, lends it and consumes it. Nil at the peer's end of
-    /// stream. Throws `.frameTooLong` above `limit` bytes, and `.closed` if the stream ends within
-    /// a frame.
+    /// stream, and after a close of this side. Throws `.frameTooLong` above `limit` bytes, and
+    /// `.closed` if the stream ends within a frame.
     public nonisolated(nonsending) func readFrame<Length: FixedWidthInteger & UnsignedInteger, R>(
         length: Length.Type = UInt32.self, limit: Int, _ body: (RawSpan) throws -> R
     ) async throws -> R? {
@@ -94,17 +99,18 @@ extension AsyncConnection {
         }
     }
 
-    /// The bytes of the stream, in the pieces in which they arrive.
+    /// The bytes of the stream, in the pieces in which they arrive. They end at the peer's end, and
+    /// throw `.closed` if this side closes before: see `read`.
     public var chunks: Items<[UInt8]> { Items { [self] in try await read() } }
 
-    /// A stream's items in order, up to the peer's end. To be used on the connection's task only.
+    /// A stream's items in order, up to its end. To be used on the connection's task only.
     public struct Items<Element>: AsyncSequence, AsyncIteratorProtocol {
         let next: nonisolated(nonsending) () async throws -> Element?
 
         /// Returns the sequence itself: it is consumed once.
         public func makeAsyncIterator() -> Self { self }
 
-        /// Waits for the next item; nil at the peer's end.
+        /// Waits for the next item; nil at the stream's end.
         public func next(isolation caller: isolated (any Actor)?) async throws -> Element? {
             try await next()
         }
@@ -112,4 +118,9 @@ extension AsyncConnection {
         /// Like `next(isolation:)`, for a caller without an actor.
         public func next() async throws -> Element? { try await self.next(isolation: nil) }
     }
+}
+
+extension NetError {
+    fileprivate static let closedBeforeTheEnd = NetError(
+        .closed, "the connection was closed before the end of the peer's stream")
 }

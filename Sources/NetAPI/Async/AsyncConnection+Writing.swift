@@ -85,7 +85,7 @@ extension AsyncConnection {
         if isOpen { connection.shutdownWrite() }
     }
 
-    /// Sends the written bytes, then closes. Waits of the task return.
+    /// Sends the written bytes, then closes. Waits of the task end.
     public func close() {
         if isOpen { connection.close() }
     }

@@ -6,8 +6,9 @@ package import MillraceEventLoop
 /// block. Calls on the connection therefore need neither a lock nor a change of the thread. A wait
 /// for input or for room suspends the task, and the loop goes on.
 ///
-/// After a close, reads return the end or throw the reason, and writes throw. One task at a time
-/// may wait for input, and one for room.
+/// After a close, reads and writes throw the reason, or `.closed` if it was no error. Reads of a
+/// line, a frame or a number of bytes return nil in that case. One task at a time may wait for
+/// input, and one for room.
 ///
 /// On a `udp://` connection of a client, each read gets bytes of one datagram. Those that wait
 /// while the task does not read are read next, in order; the kernel drops more than its buffer
@@ -26,11 +27,11 @@ public final class AsyncConnection {
     /// The reason, once the connection has closed.
     @exclusivity(unchecked) private(set) var reason: CloseReason?
     @exclusivity(unchecked) private var hasPeerEnded = false
+    /// The peer has ended its stream, and all of it was read.
+    @exclusivity(unchecked) private(set) var hasReadAll = false
     @exclusivity(unchecked) private var isCancelled = false
-    /// The number of limits of time around the task's present place.
-    @exclusivity(unchecked) private var limits = 0
-    /// The outermost of them that is over.
-    @exclusivity(unchecked) private var expired = Int.max
+    /// The number of limits of time that are over and still apply.
+    @exclusivity(unchecked) var overdueLimits = 0
     /// The library has paused reading, since the task does not read.
     @exclusivity(unchecked) private var isHeldBack = false
     @exclusivity(unchecked) private var task: Task<Void, Never>?
@@ -44,8 +45,13 @@ public final class AsyncConnection {
         handle = connection.handle
         remote = connection.loop.core.remote
         remoteAddress = connection.remoteAddress
-        hasPeerEnded = connection.core?.isInputOver(connection.record) ?? true
-        connection.context = self
+        // An end that is due comes later, behind bytes. Behind a handshake it may be known already,
+        // although a filter still holds bytes that came before it.
+        hasPeerEnded =
+            isHeldBack && connection.core?.isInputOver(connection.record) ?? true
+            && !connection.record.flags.contains(.endDue)
+        // Not by `Connection.context`, which a connection that waits for its task does not have.
+        connection.details?.context = self
         connection.details?.hasTask = true
     }
 
@@ -114,7 +120,7 @@ public final class AsyncConnection {
             // stay anyway.
             guard connection.isDatagram, reader == nil else { return }
         }
-        guard connection.buffered > mostUnread, !isHeldBack else { return }
+        guard connection.buffered > mostUnread else { return }
         isHeldBack = true
         connection.pauseReading()
     }
@@ -139,6 +145,7 @@ public final class AsyncConnection {
 
     func closed(_ reason: CloseReason) {
         guard self.reason == nil else { return }
+        if hasPeerEnded { noteWhetherAllIsRead() }
         self.reason = reason
         task?.cancel()
         interruptWaits()
@@ -151,7 +158,7 @@ public final class AsyncConnection {
         interruptWaits()
     }
 
-    private func interruptWaits() {
+    func interruptWaits() {
         interrupt(\.reader)
         interrupt(\.writer)
     }
@@ -171,7 +178,7 @@ public final class AsyncConnection {
     // MARK: Waits
 
     /// Waits until more than `count` bytes are unread. False at the peer's end of stream, and after
-    /// a close without an error.
+    /// a close without an error: `hasReadAll` tells the one from the other.
     nonisolated(nonsending) func hasMore(than count: Int) async throws -> Bool {
         while true {
             try check()
@@ -181,10 +188,17 @@ public final class AsyncConnection {
                 // A stream that was cut must not look complete.
                 let cut = connection.core?.cut(of: connection.record)
                 if let cut { throw NetError(insecure: cut) }
+                noteWhetherAllIsRead()
                 return false
             }
             await waitForInput(moreThan: count)
         }
+    }
+
+    /// Called behind the peer's end. A close drops the bytes that are unread then.
+    private func noteWhetherAllIsRead() {
+        let record = connection.record
+        hasReadAll = hasReadAll || record.inbound.count + record.discarded == 0
     }
 
     private nonisolated(nonsending) func waitForInput(moreThan count: Int) async {
@@ -210,7 +224,7 @@ public final class AsyncConnection {
     }
 
     /// A wait would find `check` to throw, or the connection closed.
-    private var isInterrupted: Bool { reason != nil || isCancelled || expired <= limits }
+    private var isInterrupted: Bool { reason != nil || isCancelled || isOutOfTime }
 
     func resumeReader() { interrupt(\.reader) }
 
@@ -230,7 +244,7 @@ public final class AsyncConnection {
     /// Throws if the task should not go on.
     private func check() throws {
         if isCancelled { throw CancellationError() }
-        if expired <= limits { throw NetError.outOfTime }
+        if isOutOfTime { throw NetError.outOfTime }
         if let error = reason?.failure { throw error }
     }
 
@@ -240,36 +254,13 @@ public final class AsyncConnection {
         return reason == nil
     }
 
-    /// Throws if nothing more can be sent.
+    /// Throws if nothing more can be sent, with the error of a connection that is broken.
     func checkOpen() throws {
         try check()
         guard isOpen, !connection.record.flags.contains(.writeEnded) else {
-            throw NetError.closed
+            let cause = reason == nil ? connection.details?.cause : nil
+            throw cause.flatMap { CloseReason($0).failure } ?? NetError.closed
         }
-    }
-
-    /// Runs `body`, and interrupts its waits for input and for room of this connection after
-    /// `limit`, with an error `.timedOut`. Waits for other things, and of `send`, are not
-    /// interrupted. Limits may be nested.
-    public nonisolated(nonsending) func withTimeout<R>(
-        _ limit: Duration, _ body: () async throws -> R
-    ) async throws -> R {
-        guard reason == nil else { return try await body() }
-        limits += 1
-        let level = limits
-        let timer = connection.schedule(after: limit) { [weak self] _ in
-            // The first call may run the task to its end, which releases this object.
-            guard let self else { return }
-            expired = min(expired, level)
-            interruptWaits()
-        }
-        defer {
-            // Cancelled with the connection, whose loop may be gone.
-            if reason == nil { timer.cancel() }
-            limits -= 1
-            if expired == level { expired = .max }
-        }
-        return try await body()
     }
 }
 

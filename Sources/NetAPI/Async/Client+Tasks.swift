@@ -29,7 +29,6 @@ extension Client {
             guard let record = LoopCore.current?.find(handle.token), record.state == .open else {
                 throw NetError.closed
             }
-            Connection(record).isBusy = true
             let connection = AsyncConnection(Connection(record), isHeldBack: true)
             return try await withTaskCancellationHandler {
                 do {

@@ -9,7 +9,9 @@ package struct TaskHandler: EventHandler, Sendable {
 
     package func onOpen(_ connection: Connection) -> Action {
         guard let body else {
-            // Until the caller has it.
+            // Until the caller has it, for whom its bytes are kept like for a task at work.
+            connection.details?.hasTask = true
+            connection.isBusy = true
             connection.pauseReading()
             return .none
         }
@@ -18,7 +20,12 @@ package struct TaskHandler: EventHandler, Sendable {
     }
 
     package func onTraffic(_ connection: Connection) -> Action {
-        AsyncConnection.of(connection)?.hasInput()
+        guard let task = AsyncConnection.of(connection) else {
+            // A call from elsewhere has ended the pause for the caller.
+            connection.pauseReading()
+            return .none
+        }
+        task.hasInput()
         return .none
     }
 

@@ -12,6 +12,8 @@ final class Account: @unchecked Sendable {
     var taken = 0
     /// True if the handler reads all bytes that each callback offers.
     var takesEverything = false
+    /// True if a task was told that the peer's stream is over.
+    var hasReadEnd = false
     /// All bytes written while the connection was open.
     var written: [UInt8] = []
     var reason: CloseReason?

@@ -14,7 +14,10 @@ extension SeedHandler {
         var isOver = false
         while !isOver {
             let bytes = try await read(connection)
-            guard let bytes else { break }
+            guard let bytes else {
+                account.hasReadEnd = true
+                break
+            }
             noteTaken(bytes, account)
             if random.happens(200) { await Task.yield() }
             try await write(bytes, to: connection, account)

@@ -32,6 +32,9 @@ struct SeedPeer {
         return SimulatedRecords.open(peer.received).hasEnded
     }
 
+    /// The length of its stream, if that has an end.
+    var wholeCount: Int { isSecured ? total : peer.sentCount }
+
     /// Whether a stream looks complete that was cut: only a filter can tell.
     func hasEndOfCutStream(_ account: Account) -> Bool {
         isSecured && sawCleanEnd && received.count < account.written.count && !account.isPiped

@@ -224,6 +224,9 @@ final class SeedRun {
         if peer.hasEndOfCutStream(account) {
             mistakes.append("\(name): an end of its stream, which is not whole")
         }
+        if account.hasReadEnd, account.taken != peer.wholeCount {
+            mistakes.append("\(name): an end after \(account.taken) of \(peer.wholeCount) bytes")
+        }
         guard peer.isPolite, !hasFaultyNetwork else { return }
         if account.isPiped { return checkPiped(peer, account, name) }
         guard account.isGraceful else { return }
