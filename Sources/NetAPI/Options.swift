@@ -178,7 +178,7 @@ public struct Options: Sendable {
         public var idle: Duration?
         /// The time after which a connection that is being read and receives no byte closes; nil:
         /// never. Unlike with `idle`, sent bytes do not count, so a peer that only receives is
-        /// noticed.
+        /// noticed. Does not count after the peer has ended its side.
         public var read: Duration?
         /// The time after which a connection closes if its peer accepts none of its unsent bytes;
         /// nil: never. Noticed within a quarter more.

@@ -43,6 +43,32 @@ import Testing
         #expect(error.code == .timedOut)
     }
 
+    @Test(
+        "a task that sends now and then does not hide from the read time-out that its peer is gone")
+    func heartbeats() throws {
+        let options = options(loops: 1).with { $0.timeouts.read = .seconds(10) }
+        let server = try TestServer(options: options) { connection in
+            while true {
+                do {
+                    let bytes = try await connection.withTimeout(.seconds(2)) {
+                        try await connection.read()
+                    }
+                    if bytes == nil { return }
+                } catch let error as NetError where error.code == .timedOut && connection.isOpen {
+                    try await connection.write("ping\n")
+                }
+            }
+        }
+        let peer = try server.connect()
+        server.advance(by: .seconds(7))
+        peer.send("pong\n")
+        server.advance(by: .seconds(9))
+        #expect(peer.end == .open)
+        server.advance(by: .seconds(2))
+        #expect(peer.end == .closed)
+        #expect(server.closes == [.timeout])
+    }
+
     @Test("a task that waits for a slow reader goes on when that reads again")
     func slowReader() throws {
         let text = String(repeating: "x", count: 1 << 20)

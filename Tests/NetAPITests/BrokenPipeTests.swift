@@ -98,6 +98,33 @@ import Testing
         }
     }
 
+    /// It only downloads, so that it is silent for the read time-out.
+    @Test("a client that a time-out closes in the middle of its download gets a reset")
+    func timeoutInTheMiddle() async {
+        await sideBySide(Setup.receiving) { setup in
+            let pattern = Pattern(stream: 8)
+            let upstream = try RawListener()
+            let options = setup.options { $0.timeouts.read = .milliseconds(400) }
+            try withPipes(setup, to: upstream.address, options: options) { proxy, _ in
+                let (client, far) = try connectThrough(proxy, upstream)
+                let reader = Worker { try client.receiveUntilEnd(pattern) }
+                let sender = Worker {
+                    var sent = 0
+                    // Until the proxy has closed its side.
+                    while (try? far.send(pattern.bytes(1000, from: sent))) != nil {
+                        sent += 1000
+                        pause(.milliseconds(2))
+                    }
+                }
+                let (count, end) = try reader.join("receiving")
+                #expect(count > 1000 && end.isReset, "\(count) bytes and then \(end)")
+                try sender.join("sending")
+                client.close()
+                try proxy.waitUntilEmpty()
+            }
+        }
+    }
+
     /// Its source is read no further, and has sent nothing new for long: it is not quiet.
     @Test("a stop beside a client that does not read resets it, also if all stands still")
     func stopWhileFull() async {

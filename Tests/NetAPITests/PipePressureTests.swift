@@ -30,6 +30,29 @@ import Testing
         }
     }
 
+    /// One receive brings up to 256 KiB.
+    @Test("a pipe does not exceed the limit on output, although that has room for one receive only")
+    func aSmallLimit() async {
+        await sideBySide(Setup.receiving) { setup in
+            let size = 16 << 20
+            let pattern = Pattern(stream: 20)
+            let upstream = try RawListener()
+            let options = setup.options { $0.limits.outboundBytes = 256 << 10 }
+            try withPipes(setup, to: upstream.address, options: options) { proxy, _ in
+                let (client, far) = try connectThrough(proxy, upstream)
+                let sending = Worker { try far.send(pattern.bytes(size)) }
+                // Until the target is full.
+                pause(.milliseconds(100))
+                try client.receive(pattern, exactly: size)
+                try sending.join("sending")
+                far.close()
+                #expect(try client.receiveEnd() == .clean)
+                client.close()
+                try proxy.waitUntilEmpty()
+            }
+        }
+    }
+
     /// A proxy with back-pressure by hand: it pauses one side while the other has enough, and
     /// resumes it when the other has caught up.
     private func byHand(to target: Address) -> TestHandler {

@@ -52,6 +52,34 @@ import Testing
         }
     }
 
+    /// Each close during a back-off would leave another timer, and descriptors stay short.
+    @Test("however often a close ends a back-off early, there is one attempt for each back-off")
+    func oneTimerForEachBackOff() throws {
+        try withStage { stage in
+            let listener = try stage.startAccepting()
+            var token = try stage.open()
+            for _ in 0..<3 {
+                stage.turn((listener, failure(EMFILE)))
+                stage.turn(after: .milliseconds(5))
+                stage.abort(token)
+                #expect(stage.turn((token, .closed)) == [.accept(listener)])
+                stage.turn((listener, .accepted(try stage.makeDescriptor())))
+                token = try #require(stage.delegate.lastOpened)
+            }
+            stage.turn((listener, failure(EMFILE)))
+            var attempts: [Int] = []
+            for time in 1...500 {
+                guard stage.turn(after: .milliseconds(1)).contains(.accept(listener)) else {
+                    continue
+                }
+                attempts.append(time)
+                stage.turn((listener, failure(EMFILE)))
+            }
+            // 20 ms, 40, 80 and 160 after each other.
+            #expect(attempts.count == 4, "\(attempts)")
+        }
+    }
+
     @Test("a stop during the back-off closes at once, and the timer wakes nobody")
     func stopDuringBackOff() throws {
         try withStage { stage in

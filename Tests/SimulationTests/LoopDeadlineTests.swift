@@ -70,4 +70,125 @@ import Testing
             #expect(stage.delegate.take(token) == [.closed("timeout")])
         }
     }
+
+    // MARK: The read time-out
+
+    private static let read: Nanoseconds = .milliseconds(400)
+
+    private func withReadTimeout(
+        _ change: (inout LoopConfiguration) -> Void = { _ in },
+        _ body: (Stage, Token) throws -> Void
+    ) throws {
+        var configuration = LoopConfiguration()
+        configuration.readTimeout = Self.read
+        change(&configuration)
+        try withStage(configuration) { stage in try body(stage, try stage.open()) }
+    }
+
+    /// The milliseconds until a time-out, or nil if none comes in ten times the read time-out.
+    private func timeUntilClosed(_ stage: Stage, each: () -> Void = {}) -> Int? {
+        (1...4_000).first { _ in
+            stage.turn(after: .milliseconds(1))
+            each()
+            return stage.remote.counters.timeouts.current > 0
+        }
+    }
+
+    @Test("a peer that has ended its side and waits for a busy handler is not awaited")
+    func endedAndBusy() throws {
+        try withReadTimeout { stage, token in
+            stage.turn((token, .received([1])))
+            stage.turn(token) { $0.setBusy($1, true) }
+            stage.turn((token, .endOfStream))
+            #expect(timeUntilClosed(stage) == nil)
+            #expect(stage.delegate.take(token) == [.traffic([1]), .peerEnded])
+            stage.write([2], to: token)
+            stage.turn(token) { $0.setBusy($1, false) }
+            stage.turn((token, .sent(1)))
+            #expect(stage.delegate.take(token) == [.closed("peer")])
+        }
+    }
+
+    @Test(
+        "the other time-outs end a half-closed connection: idle, and write with unsent bytes",
+        arguments: [true, false])
+    func endedAndSilent(isOwed: Bool) throws {
+        try withReadTimeout({
+            $0.allowHalfClosure = true
+            $0.readTimeout = .milliseconds(100)
+            if isOwed { $0.writeTimeout = Self.idle } else { $0.idleTimeout = Self.idle }
+        }) { stage, token in
+            stage.turn((token, .endOfStream))
+            if isOwed { stage.write([1], to: token) }
+            let time = try #require(timeUntilClosed(stage))
+            #expect(time >= 300 && time < 400, "\(time)")
+        }
+    }
+
+    // MARK: Tasks
+
+    private func makeTask(_ stage: Stage, _ token: Token) {
+        stage.loop.find(token)?.details?.takeUnretainedValue().hasTask = true
+    }
+
+    /// The time of a task's work between two waits.
+    private func work(_ stage: Stage, _ token: Token, for time: Nanoseconds) {
+        stage.turn(token) { $0.setBusy($1, true) }
+        stage.turn(after: time)
+        stage.turn(token) { $0.setBusy($1, false) }
+    }
+
+    @Test("a task that wakes up and sends now and then does not hide that its peer is silent")
+    func heartbeats() throws {
+        try withReadTimeout { stage, token in
+            makeTask(stage, token)
+            var age = 0
+            let time = timeUntilClosed(stage) {
+                age += 1
+                guard age % 50 == 0 else { return }
+                work(stage, token, for: 0)
+                stage.write([1], to: token)
+                stage.turn((token, .sent(1)))
+            }
+            #expect((400...402).contains(time ?? 0), "\(time ?? 0)")
+        }
+    }
+
+    @Test("a task's work between two waits does not count for its peer")
+    func workBetweenWaits() throws {
+        try withReadTimeout({ $0.idleTimeout = Self.read }) { stage, token in
+            makeTask(stage, token)
+            stage.turn(after: .milliseconds(100), (token, .received([1])))
+            work(stage, token, for: .milliseconds(350))
+            stage.turn(after: .milliseconds(100))
+            // Sends nothing, and wakes up by itself.
+            work(stage, token, for: .milliseconds(250))
+            let time = timeUntilClosed(stage)
+            #expect((300...302).contains(time ?? 0), "\(time ?? 0)")
+        }
+    }
+
+    @Test("bytes that come while a task works start the time-out anew behind the work")
+    func bytesDuringWork() throws {
+        try withReadTimeout { stage, token in
+            makeTask(stage, token)
+            stage.turn(after: .milliseconds(300))
+            stage.turn(token) { $0.setBusy($1, true) }
+            stage.turn(after: .milliseconds(50), (token, .received([1])))
+            stage.turn(after: .milliseconds(300))
+            stage.turn(token) { $0.setBusy($1, false) }
+            let time = timeUntilClosed(stage)
+            #expect((400...402).contains(time ?? 0), "\(time ?? 0)")
+        }
+    }
+
+    @Test("a handler that is no longer busy gives its peer the whole time again")
+    func handlersWork() throws {
+        try withReadTimeout { stage, token in
+            stage.turn(after: .milliseconds(200))
+            work(stage, token, for: .milliseconds(100))
+            let time = timeUntilClosed(stage)
+            #expect((400...402).contains(time ?? 0), "\(time ?? 0)")
+        }
+    }
 }

@@ -21,12 +21,14 @@ import Testing
     /// Runs `body` with a source that is piped to a target. Both peers have sent and received
     /// bytes, and more than 10 bytes in the target hold the source back.
     private func withPipe(
-        inBothDirections: Bool = true, idle: Nanoseconds? = nil, _ body: (Pair) throws -> Void
+        inBothDirections: Bool = true, idle: Nanoseconds? = nil, read: Nanoseconds? = nil,
+        _ body: (Pair) throws -> Void
     ) throws {
         var configuration = LoopConfiguration()
         configuration.outboundHighMark = 10
         configuration.outboundLowMark = 4
         configuration.idleTimeout = idle
+        configuration.readTimeout = read
         try withStage(configuration) { stage in
             let (source, target) = (try open(stage), try open(stage))
             stage.turn(source) { loop, source in
@@ -153,5 +155,138 @@ import Testing
             #expect(stage.delegate.take(pair.target) == [.closed("timeout")])
             #expect(pair.resets(0) && pair.resets(1))
         }
+    }
+
+    // MARK: A target that closes first
+
+    /// A client that only downloads is silent, which the read time-out ends.
+    @Test("a target that closes by its time-out while its source sends gets a reset, not an end")
+    func silentTarget() throws {
+        try withPipe(read: .milliseconds(400)) { pair in
+            let stage = pair.stage
+            for step in 0..<60 where stage.remote.counters.timeouts.current == 0 {
+                stage.turn(after: .milliseconds(10))
+                if step % 10 == 0 { stage.turn((pair.source, .received([7]))) }
+            }
+            #expect(stage.delegate.take(pair.target) == [])
+            var requests = stage.turn((pair.target, .sent(1)))
+            while case .send(let bytes, pair.target) = requests.first {
+                requests = stage.turn((pair.target, .sent(bytes.count)))
+            }
+            #expect(stage.delegate.take(pair.target) == [.closed("timeout")])
+            #expect(stage.delegate.take(pair.source) == [.closed("timeout")])
+            #expect(pair.resets(1))
+        }
+    }
+
+    private struct Failure: Error {}
+
+    private static let cuts: [CloseCause] = [
+        .timeout, .handlerError(Failure()), .inboundOverflow, .reset(SystemError(EIO, "recv")),
+    ]
+
+    /// Closes the target while a byte for it is in flight, and returns whether its peer then gets a
+    /// reset.
+    private func isReset(_ pair: Pair, by cause: CloseCause) -> Bool {
+        let stage = pair.stage
+        stage.turn(pair.target) { $0.close($1, cause) }
+        #expect(stage.delegate.take(pair.target) == [])
+        stage.turn((pair.target, .sent(1)))
+        #expect(stage.delegate.take(pair.target).count == 1)
+        return pair.resets(1)
+    }
+
+    @Test(
+        "a target that is cut while its source may send more gets a reset",
+        arguments: cuts, [true, false])
+    func cutTarget(_ cause: CloseCause, inBothDirections: Bool) throws {
+        try withPipe(inBothDirections: inBothDirections) { pair in
+            pair.stage.turn((pair.source, .received([7])))
+            #expect(isReset(pair, by: cause))
+        }
+    }
+
+    @Test("a target that its own handler closes gets an end, whatever its source would bring")
+    func closedTarget() throws {
+        try withPipe { pair in
+            pair.stage.turn((pair.source, .received([7])))
+            #expect(!isReset(pair, by: .local))
+        }
+    }
+
+    @Test("a target that is cut behind the end of its source has everything, and gets an end")
+    func cutBehindTheEnd() throws {
+        for cause in Self.cuts {
+            try withPipe { pair in
+                pair.stage.turn((pair.source, .received([7])), (pair.source, .endOfStream))
+                #expect(!isReset(pair, by: cause))
+            }
+        }
+    }
+
+    @Test("the end of a source that a full target holds back is the end of all its bytes")
+    func cutBehindAnEndThatWaits() throws {
+        try withPipe { pair in
+            let stage = pair.stage
+            let long = [UInt8](repeating: 7, count: 20)
+            stage.turn((pair.source, .received(long)), (pair.source, .endOfStream))
+            stage.turn(pair.target) { $0.close($1, .timeout) }
+            stage.turn((pair.target, .sent(20)))
+            #expect(stage.delegate.take(pair.target).count == 1)
+            #expect(!pair.resets(1))
+        }
+    }
+
+    @Test("the last bytes of a target that its handler has closed end, also if the source is cut")
+    func sourceCutBehindTheClose() throws {
+        for cause in Self.cuts {
+            try withPipe { pair in
+                let stage = pair.stage
+                stage.turn((pair.source, .received([7])))
+                stage.close(pair.target)
+                stage.turn(pair.source) { $0.close($1, cause) }
+                stage.turn((pair.target, .sent(1)))
+                #expect(stage.delegate.take(pair.target) == [.closed("local")])
+                #expect(!pair.resets(1))
+            }
+        }
+    }
+
+    // MARK: Another target
+
+    /// Pipes a source to another target in the turn in which the first one is cut. Returns whether
+    /// the source's peer gets a reset after a close by its handler.
+    private func isResetBehindAMove(feedingBack: Bool) throws -> Bool {
+        var isReset = false
+        try withPipe(inBothDirections: feedingBack) { pair in
+            let stage = pair.stage
+            let (first, second) = (pair.target, try open(stage))
+            stage.turn((pair.source, .received([7])))
+            stage.turn(pair.source) { loop, source in
+                guard let first = loop.find(first), let second = loop.find(second) else { return }
+                loop.close(first, .timeout)
+                loop.pipe(source, to: second)
+            }
+            #expect(stage.delegate.take(pair.source) == [])
+            #expect(stage.turn((pair.source, .received([8]))) == [.send([8], second)])
+            stage.turn(pair.source) { loop, source in
+                loop.write(source, [1])
+                loop.close(source, .local)
+            }
+            stage.turn((pair.source, .sent(1)))
+            #expect(stage.delegate.take(pair.source) == [.closed("local")])
+            isReset = pair.resets(0)
+        }
+        return isReset
+    }
+
+    @Test("a source that left its target in the turn of its cut ends like any other")
+    func movedFromACutTarget() throws {
+        #expect(try !isResetBehindAMove(feedingBack: false))
+    }
+
+    @Test("a source whose own stream came from the target that was cut gets a reset")
+    func movedWithACutStream() throws {
+        #expect(try isResetBehindAMove(feedingBack: true))
     }
 }

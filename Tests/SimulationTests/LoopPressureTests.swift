@@ -201,4 +201,29 @@ private final class Runs: @unchecked Sendable {
     private(set) var count = 0
 
     func add() { count += 1 }
+
+    /// The marks count bytes, and a chunk for each reply would hold 6,000 times as much.
+    @Test("replies that need little of what they reserve share their memory", arguments: [0, 10])
+    func reservedAndUnused(used: Int) throws {
+        try withStage { stage in
+            let token = try stage.open()
+            stage.write([1], to: token)
+            stage.delegate.onTraffic = { loop, connection, _ in
+                for capacity in [65_536, 1_000_000] {
+                    guard let room = loop.reserve(connection, capacity) else { continue }
+                    room.copyBytes(from: [UInt8](repeating: 7, count: used))
+                    loop.commit(connection, used)
+                }
+            }
+            for _ in 0..<200 { stage.turn((token, .received([1]))) }
+            #expect(stage.loop.chunks.inUse <= 2, "\(stage.loop.chunks.inUse) chunks")
+            var sent = 0
+            var requests = stage.turn((token, .sent(1)))
+            while case .send(let bytes, _) = requests.first {
+                sent += bytes.count
+                requests = stage.turn((token, .sent(bytes.count)))
+            }
+            #expect(sent == 400 * used)
+        }
+    }
 }

@@ -177,6 +177,11 @@ struct Acceptor {
         return .retry(after: delay)
     }
 
+    /// Notes the timer that ends the back-off, of which a listener has only one.
+    mutating func retries(_ listener: Int, by timer: TimerQueue<TimerAction>.ID) {
+        listeners[listener].retry = timer
+    }
+
     mutating func stopped(_ listener: Int) -> StreamEnd {
         if listeners[listener].isStopping { return .finish }
         enter(.full, listener)

@@ -15,6 +15,8 @@ struct Listener {
     var looksAgain: Nanoseconds = 0
     /// Doubles with each consecutive failure.
     var backOff = Self.shortestBackOff
+    /// The timer that ends the back-off.
+    var retry = TimerQueue<TimerAction>.ID.none
 
     var isClosed: Bool { state == .closed }
 

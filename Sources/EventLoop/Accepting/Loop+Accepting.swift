@@ -6,6 +6,7 @@ extension Loop {
     }
 
     func startAccepting(_ listener: Int) {
+        endBackOff(listener)
         if acceptor.needsSlot(listener) {
             guard let record = table.allocate() else {
                 owner.report(.slotsExhausted(loop: index))
@@ -112,8 +113,15 @@ extension Loop {
     /// Accepts again later, and returns after which time; nil if the listener stops.
     private func acceptAgain(_ listener: Int) -> Nanoseconds? {
         guard case .retry(let delay) = acceptor.failed(listener) else { return nil }
-        timers.schedule(at: now + delay, .acceptAgain(listener))
+        let timer = timers.schedule(at: now + delay, .acceptAgain(listener))
+        acceptor.retries(listener, by: timer)
         return delay
+    }
+
+    /// Cancels the timer of a back-off. A close may have ended it earlier, and each timer that is
+    /// left would accept once more.
+    private func endBackOff(_ listener: Int) {
+        timers.cancel(acceptor.listeners[listener].retry)
     }
 
     /// A close frees a descriptor, so listeners do not wait for the timer.
@@ -145,6 +153,7 @@ extension Loop {
     }
 
     func stopAccepting(_ listener: Int) {
+        endBackOff(listener)
         switch acceptor.stop(listener) {
         case .nothing: break
         case .stopStream(let kind, let token): driver.submit(.stop(kind), for: token)

@@ -23,27 +23,13 @@ extension OutboundQueue {
         gatheredBytes(bytes.count, chunk)
     }
 
-    private mutating func gatheredBytes(_ amount: Int, _ chunk: UnsafeMutablePointer<Chunk>) {
+    mutating func gatheredBytes(_ amount: Int, _ chunk: UnsafeMutablePointer<Chunk>) {
         if gathered == .empty { count -= 1 }
         gathered = .bytes
         chunk.pointee.end += amount
         count += amount
     }
 
-    /// Like `reserve`. The chunk is sealed until `commit`, which recognises a gathered datagram by
-    /// that.
-    mutating func reserveGathered(
-        _ capacity: Int, _ pool: ChunkPool
-    ) -> UnsafeMutableRawBufferPointer {
-        // At least one: the sealed chunk of an empty datagram has a room of 0.
-        let chunk = datagramTail(withRoom: max(1, capacity), pool)
-        let room = UnsafeMutableRawBufferPointer(
-            start: chunk.bytes + chunk.pointee.end, count: chunk.pointee.room)
-        chunk.pointee.seal()
-        return room
-    }
-
-    @inline(never)
     mutating func commitGathered(_ amount: Int, _ pool: ChunkPool) {
         guard let last, last.pointee.isSealed else {
             preconditionFailure("more committed than reserved")
@@ -53,7 +39,6 @@ extension OutboundQueue {
         gatheredBytes(amount, last)
     }
 
-    @inline(never)
     mutating func commitNothing(_ pool: ChunkPool) {
         // On a stream, only the chunk of a file is sealed.
         if let last, last.pointee.isSealed, !last.pointee.hasFile { last.pointee.unseal() }
@@ -143,7 +128,7 @@ extension OutboundQueue {
 
     /// Returns the chunk for new bytes. Standard chunks are for datagrams that are sent at once,
     /// since many may wait.
-    private mutating func datagramTail(
+    mutating func datagramTail(
         withRoom room: Int, _ pool: ChunkPool
     ) -> UnsafeMutablePointer<Chunk> {
         if let last, last.pointee.room >= room { return last }

@@ -98,7 +98,7 @@ package struct OutboundQueue: ~Copyable {
         guard var source = bytes.baseAddress, bytes.count > 0 else { return }
         var left = bytes.count
         while left > 0 {
-            let chunk = tail(withRoom: 1, pool)
+            let chunk = tail(pool)
             let part = min(left, chunk.pointee.room)
             (chunk.bytes + chunk.pointee.end).copyMemory(from: source, byteCount: part)
             chunk.pointee.end += part
@@ -106,23 +106,6 @@ package struct OutboundQueue: ~Copyable {
             left -= part
         }
         count += bytes.count
-    }
-
-    /// Returns at least `capacity` bytes of memory behind the last byte; `commit` adds those that
-    /// were filled.
-    package mutating func reserve(
-        _ capacity: Int, _ pool: ChunkPool
-    ) -> UnsafeMutableRawBufferPointer {
-        let chunk = tail(withRoom: capacity, pool)
-        return UnsafeMutableRawBufferPointer(
-            start: chunk.bytes + chunk.pointee.end, count: chunk.pointee.room)
-    }
-
-    package mutating func commit(_ amount: Int, _ pool: ChunkPool) {
-        guard amount > 0, let last else { return commitNothing(pool) }
-        guard amount <= last.pointee.room else { return commitGathered(amount, pool) }
-        last.pointee.end += amount
-        count += amount
     }
 
     /// Returns the next bytes to send, marked in flight. Nil if there are none or some are in
@@ -258,10 +241,16 @@ package struct OutboundQueue: ~Copyable {
         last = nil
     }
 
-    private mutating func tail(withRoom room: Int, _ pool: ChunkPool) -> UnsafeMutablePointer<Chunk>
-    {
-        if let last, last.pointee.room >= room { return last }
-        let chunk = pool.take(capacity: max(room, Chunk.standardCapacity))
+    /// The last chunk, or a new one if that has no room.
+    mutating func tail(_ pool: ChunkPool) -> UnsafeMutablePointer<Chunk> {
+        if let last, last.pointee.room > 0 { return last }
+        let chunk = pool.take(capacity: Chunk.standardCapacity)
+        link(chunk)
+        return chunk
+    }
+
+    /// Adds a chunk at the end.
+    mutating func link(_ chunk: UnsafeMutablePointer<Chunk>) {
         if first == nil && chunk.pointee.isStandard {
             shape = .single
         } else {
@@ -269,7 +258,6 @@ package struct OutboundQueue: ~Copyable {
         }
         if let last { last.pointee.next = chunk } else { first = chunk }
         last = chunk
-        return chunk
     }
 
     /// Skips empty chunks in front, which an empty reservation can leave.

@@ -54,8 +54,12 @@ package final class ConnectionDetails {
         @exclusivity(unchecked) var pendingConnects = 0
         /// The connections whose pipes lead here.
         @exclusivity(unchecked) var pipeSources: [Token] = []
+        /// The last time at which their target was full, and held all of them back.
+        @exclusivity(unchecked) var fullSince: Nanoseconds = 0
         /// It closes in the middle of a stream that it passes on by a pipe.
         @exclusivity(unchecked) var isCut = false
+        /// A source of its pipe was cut, so that its own stream lacks its end.
+        @exclusivity(unchecked) var hasCutSource = false
         /// Promises in order, each called when `sentTotal` reaches its mark.
         @exclusivity(unchecked) var promises: [(mark: Int, tell: SendResult)] = []
         /// On a datagram socket: the callback that gathered the last bytes.
@@ -108,6 +112,7 @@ extension ConnectionDetails {
     }
 
     var pipeSources: [Token] { madeExtras?.pipeSources ?? [] }
+    var hasCutSource: Bool { madeExtras?.hasCutSource ?? false }
     var isInPipe: Bool {
         madeExtras.map { $0.pipeTarget != nil || !$0.pipeSources.isEmpty } ?? false
     }

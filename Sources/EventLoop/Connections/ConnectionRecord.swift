@@ -39,7 +39,8 @@ package struct ConnectionRecord: ~Copyable {
     var discarded = 0
     /// The time of the last check of `sendQueue`.
     var sendQueueChecked: Nanoseconds = 0
-    var lingerStart: Nanoseconds = 0
+    /// The time at which the handler became busy, or at which lingering began.
+    var phaseStart: Nanoseconds = 0
 
     @usableFromInline var state: ConnectionState {
         @inlinable get { storedState }

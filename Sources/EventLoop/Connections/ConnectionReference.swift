@@ -86,9 +86,9 @@ extension UnsafeMutablePointer<ConnectionRecord> {
         @inline(__always) get { pointee.sendQueueChecked }
         @inline(__always) nonmutating _modify { yield &pointee.sendQueueChecked }
     }
-    var lingerStart: Nanoseconds {
-        @inline(__always) get { pointee.lingerStart }
-        @inline(__always) nonmutating _modify { yield &pointee.lingerStart }
+    var phaseStart: Nanoseconds {
+        @inline(__always) get { pointee.phaseStart }
+        @inline(__always) nonmutating _modify { yield &pointee.phaseStart }
     }
     var lastProgress: Nanoseconds {
         @inline(__always) get { pointee.lastProgress }

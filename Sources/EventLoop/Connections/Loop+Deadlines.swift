@@ -66,9 +66,10 @@ extension Loop {
         return seen(progress)
     }
 
-    /// The peer's turn: the connection is read, and no blocking work is pending.
+    /// The peer's turn: the connection is read, the peer has not ended its side, and no blocking
+    /// work is pending.
     private func isAwaitingInput(_ connection: ConnectionReference) -> Bool {
-        connection.pauses.isEmpty && !hasWork(connection)
+        connection.pauses.isEmpty && !hasWork(connection) && !isInputOver(connection)
     }
 
     /// Whether unread bytes show that the peer is not silent. That excuse ends after

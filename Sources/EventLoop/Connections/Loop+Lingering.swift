@@ -25,7 +25,7 @@ extension Loop {
 
     func linger(_ connection: ConnectionReference) {
         connection.state = .lingering
-        connection.lingerStart = now
+        connection.phaseStart = now
         counters.lingering.add()
         // Before the end is sent, as in a close without lingering: a peer that has seen our end
         // finds the connection closed here too.
@@ -36,13 +36,13 @@ extension Loop {
 
     /// The next check: soon at first, then less and less often, but not after the end of lingering.
     func nextLook(at connection: ConnectionReference) -> Nanoseconds {
-        let passed = now - connection.lingerStart
+        let passed = now - connection.phaseStart
         let look = max(Drain.quietTime, min(passed / 2, Self.longestLook))
         return min(now + look, lingerEnd(of: connection))
     }
 
     private func lingerEnd(of connection: ConnectionReference) -> Nanoseconds {
-        let (since, limit) = (connection.lingerStart, configuration.lingerTimeout)
+        let (since, limit) = (connection.phaseStart, configuration.lingerTimeout)
         return min(max(since, connection.lastReceived), since + limit) + limit
     }
 

@@ -20,6 +20,8 @@ extension Loop {
             if before.state == .open, before != target { endTarget(before) }
         }
         details.pipeTarget = target.token
+        // The mark was of an earlier target, unless a source was cut.
+        if !details.hasCutSource { source.flags.remove(.resetsAtEnd) }
         targetDetails.extras.pipeSources.append(source.token)
         source.flags.insert(.piped)
         passOnEmptyDatagram(source)
@@ -45,28 +47,77 @@ extension Loop {
     func passOn(_ source: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
         guard let target = target(of: source) else {
             source.discarded += bytes.count
-            return
+            return awaitEnd(of: source)
         }
         if target.flags.contains(.datagrams) {
-            writeWhole(target) { write(target, bytes) }
+            writeWhole(target) { writePassedOn(target, bytes) }
         } else {
-            write(target, bytes)
+            writePassedOn(target, bytes)
             // At once, since further bytes may follow in the same turn.
             if depth == 0 && target.flags.contains(.dirty) { flush(target) }
         }
-        // The write has marked the target as congested, so `relieve` will follow.
-        if target.outbound.memory + sealedCount(target) > pipeMark(of: source) {
-            source.pauses.insert(.pipe)
-            updateReading(source)
+        holdBackIfFull(target, source)
+    }
+
+    /// Writes without the limit, which is for programs: the library itself holds back the source.
+    private func writePassedOn(_ target: ConnectionReference, _ bytes: UnsafeRawBufferPointer) {
+        isPassingOn = true
+        write(target, bytes)
+        isPassingOn = false
+    }
+
+    /// Holds back all sources of a full target, since each of many would bring a receive more.
+    private func holdBackIfFull(_ target: ConnectionReference, _ source: ConnectionReference) {
+        let waiting = target.outbound.memory + sealedCount(target)
+        guard waiting > pipeMark(of: source), !source.pauses.contains(.pipe) else { return }
+        // So that `relieve` follows, also where the pipe's mark is below the high mark.
+        target.flags.insert(.congested)
+        guard let details = target.details?.takeUnretainedValue() else { return }
+        details.extras.fullSince = now
+        for token in details.pipeSources {
+            guard let source = table.find(token), waiting > pipeMark(of: source) else { continue }
+            holdBack(source)
         }
     }
 
-    /// The most bytes that may wait in the target. After a reset the kernel's remaining input
-    /// cannot grow and holds a descriptor, so more of it is read at once.
+    /// Whether a source was held back for the bytes of others, and has sent none itself. Its bytes,
+    /// if there are any, are in the kernel when it is read again.
+    func isSilent(_ source: ConnectionReference) -> Bool {
+        guard source.flags.contains(.piped), let target = target(of: source),
+            let details = target.details?.takeUnretainedValue()
+        else { return false }
+        return source.lastReceived < details.extras.fullSince
+    }
+
+    private func holdBack(_ source: ConnectionReference) {
+        guard source.state == .open, !source.pauses.contains(.pipe) else { return }
+        source.pauses.insert(.pipe)
+        updateReading(source)
+    }
+
+    /// Holds back the source of a target that is closing, until it closes too. Its bytes are lost,
+    /// and the target's last ones may wait long for a slow peer. After a reset the kernel has few
+    /// bytes left, which are read at once.
+    private func awaitEnd(of source: ConnectionReference) {
+        guard let token = source.details?.takeUnretainedValue().pipeTarget,
+            table.find(token)?.state == .finishing, !source.flags.contains(.broken)
+        else { return }
+        holdBack(source)
+    }
+
+    /// The most bytes that may wait in the target. They leave room for writes of its handler. After
+    /// a reset the kernel's remaining input cannot grow and holds a descriptor, so more of it is
+    /// read at once.
     private func pipeMark(of source: ConnectionReference) -> Int {
-        source.flags.contains(.broken)
-            ? max(configuration.outboundHighMark, configuration.outboundLimit / 2)
-            : configuration.outboundHighMark
+        let most = configuration.outboundLimit / 2
+        return source.flags.contains(.broken) ? most : min(configuration.outboundHighMark, most)
+    }
+
+    /// The bytes above the limit that the sources of a pipe's target may have under way when the
+    /// target is full: the receive buffers of a ring.
+    func pipeExcess(of target: ConnectionReference) -> Int {
+        let sources = target.details?.takeUnretainedValue().pipeSources ?? []
+        return sources.isEmpty ? 0 : 8 << 20
     }
 
     /// Passes on bytes that were unread when the pipe was made.
@@ -144,8 +195,9 @@ extension Loop {
         return tokens.compactMap { table.find($0) }
     }
 
-    /// Marks the others of a pipe if the closing connection was cut. They may close in the same
-    /// turn, before they can follow, and a stream that merely ended would look complete.
+    /// Marks the connections of a pipe if the closing one was cut. The others may close in the same
+    /// turn, before they can follow, and a stream that merely ended would look complete. So would
+    /// that of the closing one while its sources have more for it.
     func noteCut(
         _ connection: ConnectionReference, _ details: ConnectionDetails, _ cause: CloseCause
     ) {
@@ -154,7 +206,26 @@ extension Loop {
                 || (cause.isShutdown && bringsMore(connection))
         else { return }
         details.extras.isCut = true
-        for other in othersInPipe(connection) { resetAtEnd(other) }
+        if lacksBytes(connection) { resetAtEnd(connection) }
+        for token in details.pipeSources {
+            if let source = table.find(token) { resetAtEnd(source) }
+        }
+        if let target = details.pipeTarget.flatMap({ table.find($0) }) { sourceWasCut(target) }
+    }
+
+    /// Whether a source has bytes for this target that it has not passed on, or was cut itself.
+    private func lacksBytes(_ target: ConnectionReference) -> Bool {
+        let sources = target.details?.takeUnretainedValue().pipeSources ?? []
+        return sources.contains { token in
+            guard let source = table.find(token) else { return false }
+            return !isInputOver(source) || source.inbound.count > 0
+                || source.flags.contains(.broken) || cut(of: source) != nil
+        }
+    }
+
+    private func sourceWasCut(_ target: ConnectionReference) {
+        target.details?.takeUnretainedValue().extras.hasCutSource = true
+        resetAtEnd(target)
     }
 
     /// Whether the peer of a pipe's source has probably not sent its last bytes.
@@ -164,10 +235,12 @@ extension Loop {
             || isBehind || sockets.hasUnread(source.descriptor)
     }
 
+    /// A connection that was closed before by its handler, or by its peer's end, keeps its end.
     private func resetAtEnd(_ other: ConnectionReference) {
-        guard other.state == .open || other.state == .finishing && !other.flags.contains(.endSent)
-        else { return }
-        other.flags.insert(.resetsAtEnd)
+        let isEnding =
+            other.state == .finishing && !other.flags.contains(.endSent)
+            && other.details?.takeUnretainedValue().cause?.isEnd != true
+        if other.state == .open || isEnding { other.flags.insert(.resetsAtEnd) }
     }
 
     /// Closes the other connections of a pipe once their bytes are sent, with resets if the closing
@@ -194,7 +267,7 @@ extension Loop {
         if targetDetails.pipeSources.isEmpty {
             follow(target, isCut, cause)
         } else if target.state == .open {
-            if isCut { target.flags.insert(.resetsAtEnd) }
+            if isCut { sourceWasCut(target) }
             endTarget(target)
         }
     }
@@ -211,6 +284,16 @@ extension CloseCause {
         switch self {
         case .local, .peer, .shutdown: false
         case .reset, .filter, .handlerError, .timeout, .inboundOverflow, .outboundOverflow: true
+        }
+    }
+
+    /// Whether the connection ended as its handler or its peer wished.
+    fileprivate var isEnd: Bool {
+        switch self {
+        case .local, .peer: true
+        case .reset, .filter, .handlerError, .timeout, .inboundOverflow, .outboundOverflow,
+            .shutdown:
+            false
         }
     }
 

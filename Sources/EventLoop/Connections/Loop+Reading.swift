@@ -225,7 +225,7 @@ extension Loop {
             connection.flags.insert(.receiving)
             connection.flags.remove(.watching)
             // After a pause the read time-out starts anew.
-            connection.lastReceived = now
+            if !isSilent(connection) { connection.lastReceived = now }
             driver.submit(isDatagram ? .receiveDatagrams : .receive, for: connection.token)
         } else if !isWanted && flags.contains(.receiving) && !flags.contains(.stopping)
             && !flags.contains(.peerEnded)

@@ -146,8 +146,9 @@ extension Loop {
 
     private func congest(_ connection: ConnectionReference) {
         connection.flags.insert(.congested)
-        guard connection.outbound.held + sealedCount(connection) > configuration.outboundLimit
-        else { return }
+        let excess =
+            connection.outbound.held + sealedCount(connection) - configuration.outboundLimit
+        guard excess > 0, !isPassingOn, excess > pipeExcess(of: connection) else { return }
         counters.outboundOverflows.add()
         abort(connection, .outboundOverflow)
     }
@@ -256,7 +257,7 @@ extension Loop {
     @inline(__always)
     func wentOut(_ connection: ConnectionReference) {
         if connection.flags.contains(.hasPromises) { tellSent(connection) }
-        if owes(connection) && isSending(connection) { sendNext(connection) }
+        if owes(connection) && isSending(connection) { sendMore(connection) }
         if backlog(connection) <= configuration.outboundLowMark {
             if !connection.flags.isDisjoint(with: [.paused(.output), .congested]) {
                 relieve(connection)
@@ -268,6 +269,12 @@ extension Loop {
                 process(connection)
             }
         }
+    }
+
+    /// Bytes that were written since the last flush are sent only after `preWrite`.
+    @inline(__always)
+    func sendMore(_ connection: ConnectionReference) {
+        if connection.flags.contains(.dirty) { flushSlow(connection) } else { sendNext(connection) }
     }
 
     func relieve(_ connection: ConnectionReference) {

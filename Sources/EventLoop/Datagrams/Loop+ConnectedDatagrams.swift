@@ -228,7 +228,7 @@ extension Loop {
         if DatagramError.isOldNews(error.number), isSending(connection),
             connection.outbound.tryDatagramAgain()
         {
-            return sendNextDatagram(connection)
+            return sendMore(connection)
         }
         let size = connection.outbound.dropDatagram(chunks)
         guard !DatagramError.endsSocket(error.number) else {

@@ -80,7 +80,7 @@ extension Loop {
             handle(event, of: connection, state)
             mayHaveMore = true
         } while !rest.isEmpty || mayHaveMore
-        if !state.wire.isEmpty || !connection.outbound.isEmpty { sendSealed(connection) }
+        if !state.wire.isEmpty || !connection.outbound.isEmpty { sendMore(connection) }
         // Answers of the filter that the peer does not read.
         if state.unsentCount > 0 && connection.state == .open { judgeSealed(connection) }
     }

@@ -45,17 +45,33 @@ extension Loop {
         guard isBusy != connection.flags.contains(.busy) else { return }
         if isBusy {
             connection.flags.insert(.busy)
+            if connection.state == .open { connection.phaseStart = now }
         } else {
-            // The peer's time-outs start anew, but a drain need not wait again.
             let details = connection.details?.takeUnretainedValue()
-            if !isStopping {
-                if details?.openedAt == connection.lastReceived { details?.openedAt = now }
-                connection.lastReceived = now
+            // A drain need not wait again.
+            if let details, !isStopping, connection.state == .open {
+                restartTimeouts(connection, details)
             }
             connection.flags.remove(.busy)
             details?.isEndShown = false
             workDone(connection)
             closeIfBothEnded(connection)
+        }
+    }
+
+    /// Starts the peer's time-outs anew after the server's own work. A task is busy between any two
+    /// waits, and the peer may be silent in all of them, so there only its work does not count.
+    private func restartTimeouts(_ connection: ConnectionReference, _ details: ConnectionDetails) {
+        /// The time of a last byte that is as old now as it was when the work began.
+        func moved(_ time: Nanoseconds) -> Nanoseconds {
+            details.hasTask ? now - max(0, connection.phaseStart - time) : now
+        }
+        let received = moved(connection.lastReceived)
+        if details.openedAt == connection.lastReceived { details.openedAt = received }
+        connection.lastReceived = received
+        // 0 until bytes were sent. The peer's time for unsent bytes goes on.
+        if details.hasTask, connection.lastSent != 0, !owes(connection) {
+            connection.lastSent = moved(connection.lastSent)
         }
     }
 

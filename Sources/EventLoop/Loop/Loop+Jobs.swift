@@ -9,10 +9,11 @@ extension Loop {
         guard !isRunningJobs, !jobs.isEmpty else { return }
         isRunningJobs = true
         depth += 1
-        closureCount &+= 1
         var left = Self.jobsAtOnce
         while left > 0, let job = jobs.popFirst() {
             left -= 1
+            // One job's writes form a datagram that those of others do not join.
+            closureCount &+= 1
             remote.run(job)
         }
         depth -= 1

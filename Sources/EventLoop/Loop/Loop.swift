@@ -41,6 +41,8 @@ package final class Loop {
     @exclusivity(unchecked) var depth = 0
     /// The number of callbacks and closures that are not counted as input.
     @exclusivity(unchecked) var closureCount = 0
+    /// A pipe's bytes are being written.
+    @exclusivity(unchecked) var isPassingOn = false
     /// The connection whose callback is running.
     @usableFromInline
     @exclusivity(unchecked) var current: ConnectionReference?
