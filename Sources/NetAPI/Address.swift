@@ -97,9 +97,10 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     /// Indicates an address that may be listened on or connected to.
     var isValid: Bool { socketAddress != nil || hostName != nil }
 
-    /// A Unix path in the file system.
-    var isPath: Bool {
-        if case .unix(_, abstract: false) = socketAddress { true } else { false }
+    /// A Unix path in the file system; not the path of an inherited socket, which is bound already.
+    package var isPath: Bool {
+        guard case .unix(_, abstract: false) = socketAddress else { return false }
+        return inherited == nil
     }
 
     var needsLookup: Bool { socketAddress == nil && hostName != nil }

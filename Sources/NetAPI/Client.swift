@@ -136,7 +136,8 @@ extension LoopCore {
         do throws(SystemError) {
             try adopt(Descriptor(descriptor))
         } catch {
-            Glibc.close(descriptor)
+            // A number that is not open may be another file's by now.
+            if error.number != EBADF { Glibc.close(descriptor) }
             failed(NetError(adopting: descriptor, error))
         }
     }

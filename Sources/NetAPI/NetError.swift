@@ -22,7 +22,7 @@ public struct NetError: Error, Sendable, CustomStringConvertible, CustomDebugStr
         public static let frameTooLong = Code(name: "frameTooLong")
         public static let timedOut = Code(name: "timedOut")
         /// A loop's mailbox, the queue of the worker pool or that of lookups is full, or a loop has
-        /// as many connections as it can have.
+        /// as many connections as it can have, or a server as many addresses.
         public static let overloaded = Code(name: "overloaded")
         /// TLS failed: the handshake, the verification of the peer, or later the stream.
         public static let insecure = Code(name: "insecure")
@@ -173,6 +173,10 @@ extension NetError {
                 "a Unix path has at most 107 bytes", errno: error.number)
         case EMFILE, ENFILE:
             self.init(.system, what, "raise the limit of open files", errno: error.number)
+        case EOVERFLOW:
+            self.init(
+                .overloaded, "\(address): the server has as many addresses as it can have",
+                "stop listening on some")
         default: self.init(.system, what, errno: error.number)
         }
     }

@@ -40,7 +40,8 @@ extension Server {
     /// second for the lock of its directory, if another program holds that.
     ///
     /// Throws the errors of `init` and `start` for this address. Throws `.closed` once the server
-    /// stops, and `.unsupported` before the start, for `udp://`, and for a name on a loop.
+    /// stops, `.unsupported` before the start, for `udp://`, and for a name on a loop, and
+    /// `.overloaded` for an address beyond 65,536 at once.
     @discardableResult
     public func listen(on address: Address) throws(NetError) -> Address {
         if address.needsLookup && LoopCore.isOnLoopThread {
@@ -150,17 +151,17 @@ extension Server {
 
     /// Stops listening on an address, given as in the list or as in `boundAddresses`, and waits
     /// until the server has closed it: then its port or path is free. Clients in its backlog are
-    /// served first, for at most a second and even above `Options.Limits.connections`; a backlog
-    /// that was handed out is left to the other server. Open connections stay. A server without an
-    /// address goes on.
+    /// served first, for at most a second and even above `Options.Limits.connections`. An address
+    /// that several sockets have, such as inherited ones, names all of them. Open connections stay.
+    /// A server without an address goes on.
     ///
     /// Callable from any thread, from `onBoot` on. On a thread of a loop it does not wait. Throws
     /// `.invalidAddress` for another address and after an earlier call. Throws `.closed` once the
     /// server stops, and `.unsupported` before the start.
     public func stopListening(on address: Address) throws(NetError) {
-        let (group, place) = try takeListening(address)
+        let (group, places) = try takeListening(address)
         let isClosed = Monitor(false)
-        group.stopListening(place) { isClosed.update { $0 = true } }
+        group.stopListening(places) { isClosed.update { $0 = true } }
         if LoopCore.isOnLoopThread || group.isStepped { return }
         isClosed.wait { $0 ? () : nil }
     }
@@ -168,27 +169,26 @@ extension Server {
     /// Stops listening like the blocking `stopListening(on:)`, but suspends the task and blocks no
     /// thread of the pool.
     public func stopListening(on address: Address) async throws(NetError) {
-        let (group, place) = try takeListening(address)
+        let (group, places) = try takeListening(address)
         // The test that would wait for a simulation is the one that steps it.
-        guard !group.isStepped else { return group.stopListening(place) {} }
+        guard !group.isStepped else { return group.stopListening(places) {} }
         await withCheckedContinuation { continuation in
-            group.stopListening(place) { continuation.resume() }
+            group.stopListening(places) { continuation.resume() }
         }
     }
 
     /// Takes an address out of the list, for the one caller that closes it.
-    private func takeListening(_ address: Address) throws(NetError) -> (LoopGroup, Int) {
+    private func takeListening(_ address: Address) throws(NetError) -> (LoopGroup, [Int]) {
         let group = try runningGroup()
         var known: [Listening] = []
-        let taken = state.withLock { state -> Listening? in
-            guard case .started(let group, let list) = state else { return nil }
+        let places = state.withLock { state -> [Int] in
+            guard case .started(let group, let list) = state else { return [] }
             known = list
-            guard let index = list.firstIndex(where: { $0.isNamed(address) }) else { return nil }
-            state = .started(group, Array(list[..<index] + list[(index + 1)...]))
-            return list[index]
+            state = .started(group, list.filter { !$0.isNamed(address) })
+            return list.filter { $0.isNamed(address) }.map(\.place)
         }
-        guard let taken else { throw .notListening(on: address, known) }
-        return (group, taken.place)
+        guard !places.isEmpty else { throw .notListening(on: address, known) }
+        return (group, places)
     }
 }
 

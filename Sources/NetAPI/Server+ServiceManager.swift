@@ -7,12 +7,15 @@ extension Server {
     /// Announces the start, later the stop, and in between that all loops turn. Called when clients
     /// can connect.
     func announceState(of group: LoopGroup) {
-        guard let manager = options.serviceManager, manager.awaitsMessages, !isClient else {
-            return
-        }
+        guard let manager = options.serviceManager, let address = manager.messageAddress, !isClient
+        else { return }
+        // One for all messages: a healthy server whose clients have used up the descriptors must
+        // still send pings. Closed when the stop and the watchdog need it no more. Without one,
+        // each message tries to make its own.
+        let socket = try? UnixMessageSocket()
         let send: @Sendable (ServiceManager.Message) -> Void = { [logger] message in
             do throws(NetError) {
-                try manager.notify(message)
+                try manager.send([message], to: address, on: socket)
             } catch {
                 logger.warning("\(error)")
             }

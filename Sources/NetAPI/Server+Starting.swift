@@ -50,6 +50,7 @@ extension Server {
             if LoopCore.isOnLoopThread { return }
             guard group.waitUntilBooted() else { throw .hasFailed }
             if group.stopCause != nil { throw .hasStopped }
+        case .elsewhere: return
         case .stopped:
             discardInherited()
             throw .hasStopped
@@ -89,6 +90,7 @@ extension Server {
         case .stopped:
             discardInherited()
             return nil
+        case .elsewhere: preconditionFailure("a loop cannot run a server")
         case .failed: throw .hasFailed
         }
     }
@@ -96,18 +98,22 @@ extension Server {
     private enum Beginning {
         case ours
         case another(LoopGroup)
+        /// Another thread binds it, and this is a loop's thread.
+        case elsewhere
         case stopped
         case failed
     }
 
     private func begin() -> Beginning {
-        // Another thread's binding ends soon: a lookup of names has a time limit.
-        state.wait { state in
+        // Another thread's binding ends soon, since a lookup of names has a time limit. But a loop
+        // cannot wait: all its connections would.
+        let waits = !LoopCore.isOnLoopThread
+        return state.wait { state in
             switch state {
             case .ready:
                 state = .starting(stopWithin: nil, whenEnded: [])
                 return .ours
-            case .starting: return nil
+            case .starting: return waits ? nil : .elsewhere
             case .started(let group, _): return .another(group)
             case .ended: return .stopped
             case .failed: return .failed
@@ -126,7 +132,7 @@ extension Server {
             announceState(of: group)
             return group
         } catch {
-            failed()
+            failed(error)
             throw error
         }
     }
@@ -147,11 +153,18 @@ extension Server {
         if let stop { group.stop(.requested, within: stop) }
     }
 
-    private func failed() {
+    private func failed(_ error: any Error) {
+        let isStop = (error as? NetError)?.isStop == true
         // The old state is released outside the lock: with the group go objects of the program.
         let before = state.update { state in
-            defer { state = .failed }
-            return state
+            let before = state
+            // A stop has ended the lookups, so this is no failure.
+            if isStop, case .starting(_?, _) = before {
+                state = .ended(hasInherited: false)
+            } else {
+                state = .failed
+            }
+            return before
         }
         letGoOfHandler()
         // Threads that have looked up names to listen on. No group has them end.
@@ -168,7 +181,7 @@ extension Server {
             started(group, listening(listeners))
             return try group.startStepped(listeners)
         } catch {
-            failed()
+            failed(error)
             throw NetError(startFailed: error)
         }
     }

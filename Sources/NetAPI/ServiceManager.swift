@@ -84,10 +84,18 @@ public struct ServiceManager: Sendable {
     @discardableResult
     public func notify(_ messages: Message...) throws(NetError) -> Bool {
         guard let messageAddress, !messages.isEmpty else { return messageAddress != nil }
+        try send(messages, to: messageAddress, on: nil)
+        return true
+    }
+
+    /// Sends the messages on a socket, or on one of their own.
+    func send(
+        _ messages: [Message], to address: SocketAddress, on socket: UnixMessageSocket?
+    ) throws(NetError) {
         let text = messages.map(\.description).joined(separator: "\n")
         do throws(SystemError) {
-            try UnixMessage.send(
-                text, to: messageAddress, waitingSeconds: LoopCore.isOnLoopThread ? 0 : 1)
+            let used = if let socket { socket } else { try UnixMessageSocket() }
+            try used.send(text, to: address, waits: !LoopCore.isOnLoopThread)
         } catch {
             let first = text.prefix { $0 != "\n" }
             throw NetError(
@@ -96,7 +104,6 @@ public struct ServiceManager: Sendable {
                     + "\(error.message) (\(error.name))",
                 "check the socket of NOTIFY_SOCKET", errno: error.number)
         }
-        return true
     }
 
     init(

@@ -37,7 +37,7 @@ import Testing
         acceptor.stopRequested(within: ms(200), now: ms(1_000))
         acceptor.stopRequested(within: ms(10_000), now: ms(1_050))
         #expect(acceptor.stopHeard == ms(1_000))
-        let empties = acceptor.beginEmptying(0, isHandedOut: false, now: ms(1_050))
+        let empties = acceptor.beginEmptying(0, now: ms(1_050))
         #expect(empties)
         #expect(acceptor.state == .emptying(until: ms(1_150)))
     }
@@ -55,22 +55,20 @@ import Testing
         for (limit, end) in [(10_000, 2_000), (2_000, 2_000), (800, 1_400)] as [(Int64, Int64)] {
             var acceptor = Situation.leaving.acceptor()
             acceptor.stopRequested(within: ms(limit), now: ms(1_000))
-            let empties = acceptor.beginEmptying(0, isHandedOut: false, now: ms(1_000))
+            let empties = acceptor.beginEmptying(0, now: ms(1_000))
             #expect(empties)
             #expect(acceptor.state == .emptying(until: ms(end)))
             #expect(acceptor.emptyingCount == 1)
         }
     }
 
-    @Test("a datagram socket has no backlog, and another server has that of a handed-out listener")
+    @Test("a datagram socket has no backlog")
     func noBacklog() {
-        for (isDatagram, isHandedOut) in [(true, false), (false, true)] {
-            var acceptor = Situation.leaving.acceptor(isDatagram: isDatagram)
-            let empties = acceptor.beginEmptying(0, isHandedOut: isHandedOut, now: ms(1_000))
-            #expect(!empties)
-            #expect(acceptor.state == .stopping)
-            #expect(acceptor.emptyingCount == 0)
-        }
+        var acceptor = Situation.leaving.acceptor(isDatagram: true)
+        let empties = acceptor.beginEmptying(0, now: ms(1_000))
+        #expect(!empties)
+        #expect(acceptor.state == .stopping)
+        #expect(acceptor.emptyingCount == 0)
     }
 
     @Test("a later request shortens the time of a backlog, and does not lengthen it")
@@ -85,9 +83,9 @@ import Testing
     // MARK: Emptying
 
     private func decision(
-        _ acceptor: Acceptor, isHandedOut: Bool = false, clock: Nanoseconds, now: Nanoseconds? = nil
+        _ acceptor: Acceptor, clock: Nanoseconds, now: Nanoseconds? = nil
     ) -> Acceptor.Emptying {
-        acceptor.emptying(0, isHandedOut: isHandedOut, clock: ms(clock), now: ms(now ?? clock))
+        acceptor.emptying(0, clock: ms(clock), now: ms(now ?? clock))
     }
 
     @Test("sixteen are accepted in a turn, and all that have waited when the time is up")
@@ -98,14 +96,6 @@ import Testing
         let last = decision(acceptor, clock: 2_000, now: 1_500)
         #expect(last == .accept(most: 4_096, isLast: true))
         #expect(acceptor.emptyingDeadline(now: ms(1_500)) == ms(1_500))
-    }
-
-    @Test("a backlog that is handed out in the meantime is left alone, also at the end")
-    func handedOutMeanwhile() {
-        let acceptor = Situation.emptying.acceptor()
-        for clock in [1_500, 2_000] as [Nanoseconds] {
-            #expect(decision(acceptor, isHandedOut: true, clock: clock) == .close)
-        }
     }
 
     @Test("while all loops are behind, clients wait, until the time is up")
@@ -133,7 +123,7 @@ import Testing
         acceptor.stopRequested(within: ms(10_000), now: ms(1_000))
         #expect(acceptor.emptyingDeadline(now: ms(1_000)) == nil)
         for (listener, begin) in [(0, 1_000), (1, 1_200)] as [(Int, Int64)] {
-            let empties = acceptor.beginEmptying(listener, isHandedOut: false, now: ms(begin))
+            let empties = acceptor.beginEmptying(listener, now: ms(begin))
             #expect(empties)
             acceptor.emptyingFailed(listener, now: ms(1_970 + begin / 10))
         }

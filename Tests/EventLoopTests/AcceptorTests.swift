@@ -186,6 +186,40 @@ import Testing
         #expect(acceptor.mayResume(0, hasRoom: true) == (waiting == 63))
     }
 
+    @Test("a close elsewhere ends a back-off, and no other state", arguments: Situation.allCases)
+    func retries(_ situation: Situation) {
+        var acceptor = situation.acceptor()
+        let retries = acceptor.retriesAfterClose(0)
+        #expect(retries == (situation == .backingOff))
+        #expect(acceptor.state == situation.state)
+    }
+
+    @Test("a close elsewhere does not help a listener that waits for a slot of its loop")
+    func waitsForASlot() {
+        var acceptor = Situation.idle.acceptor()
+        _ = acceptor.failed(0)
+        let retries = acceptor.retriesAfterClose(0)
+        #expect(!retries)
+    }
+
+    @Test("a close during another try is worth one more, unless that try succeeds")
+    func triesOnceMore() {
+        for succeeds in [false, true] {
+            var acceptor = Situation.backingOff.acceptor()
+            _ = acceptor.start(0)
+            let retries = acceptor.retriesAfterClose(0)
+            #expect(!retries)
+            if succeeds {
+                _ = acceptor.admit(on: 0, takesRoom: true)
+                #expect(acceptor.failed(0) == .retry(after: .milliseconds(20)))
+            } else {
+                #expect(acceptor.failed(0) == .retry(after: 0))
+                _ = acceptor.start(0)
+                #expect(acceptor.failed(0) == .retry(after: .milliseconds(80)))
+            }
+        }
+    }
+
     @Test("parked connections come out in order, each when there is room for it")
     func parked() {
         var acceptor = Situation.stopping.acceptor()

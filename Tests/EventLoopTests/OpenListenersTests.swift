@@ -12,11 +12,18 @@ import Testing
         func remove(_ listener: BoundListener) -> Bool { open.remove(listener) }
         func closed(_ listener: BoundListener) -> Int { open.closed(listener).count }
         func reserve(_ descriptor: CInt) -> Bool { open.reserve(Descriptor(descriptor)) }
+        func begin() -> Int? { open.begin() }
+        func claim(_ port: UInt16, _ place: Int) -> Bool {
+            open.claim(.v4(IPv4Bytes(1), port: port), for: place)
+        }
     }
 
-    private func listener(_ descriptor: CInt, place: Int) -> BoundListener {
+    private func listener(
+        _ descriptor: CInt, place: Int, isDatagram: Bool = false
+    ) -> BoundListener {
         var bound = BoundListener(
-            descriptor: Descriptor(descriptor), address: .v4(IPv4Bytes(1), port: 1))
+            descriptor: Descriptor(descriptor), address: .v4(IPv4Bytes(1), port: 1),
+            isDatagram: isDatagram)
         bound.place = place
         return bound
     }
@@ -61,9 +68,51 @@ import Testing
         box.open.add(new)
         #expect(!box.remove(old))
         box.open.markHandedOut(old)
-        #expect(!box.open.isHandedOut(new))
         _ = box.closed(old)
         #expect(!box.reserve(5))
         #expect(box.open.listeners(1).count == 1)
+        // Never handed out: its path may be removed.
+        #expect(box.remove(new))
+    }
+
+    @Test("an address has one owner, until that ends or gets no socket")
+    func claims() throws {
+        let box = Box()
+        let (first, second) = (try #require(box.begin()), try #require(box.begin()))
+        #expect(first != second)
+        #expect(box.claim(80, first) && box.claim(80, first))
+        #expect(!box.claim(80, second))
+        // The host's next address, since the first could not be bound.
+        #expect(box.claim(81, first) && box.claim(80, second))
+        box.open.giveUp(second)
+        let third = try #require(box.begin())
+        #expect(box.claim(80, third))
+        let socket = listener(5, place: third)
+        box.open.add(socket)
+        box.open.giveUp(third)
+        let fourth = try #require(box.begin())
+        #expect(!box.claim(80, fourth), "it has a socket, so it was not given up")
+        #expect(box.end(third))
+        #expect(box.claim(80, fourth), "it ends")
+        #expect(box.remove(socket))
+        #expect(box.closed(socket) == 1)
+        #expect(!box.claim(80, first), "the later owner stays")
+    }
+
+    @Test("there are at most 65,536 addresses at once, since a listener's number has 16 bits")
+    func mostAddresses() {
+        let box = Box()
+        for place in 0..<65_536 { #expect(box.begin() == place) }
+        #expect(box.begin() == nil)
+        let (stream, datagrams) = (
+            listener(5, place: 0), listener(6, place: 1, isDatagram: true)
+        )
+        for socket in [stream, datagrams] { box.open.add(socket) }
+        _ = box.closed(stream)
+        #expect(box.begin() == 65_536)
+        #expect(box.begin() == nil)
+        // The number of a datagram socket is not used again.
+        _ = box.closed(datagrams)
+        #expect(box.begin() == nil)
     }
 }

@@ -27,6 +27,16 @@ import Testing
             })
     }
 
+    /// The name of a path may wait for a lock, and `await listen(on:)` then takes a thread.
+    @Test("an inherited socket is no path, also if it is bound to one")
+    func paths() {
+        #expect(Address.unix("/tmp/socket").isPath)
+        let others: [Address] = [
+            .inherited(3), .inheritedDatagrams(3), "tls+fd://3", "unix://@name", "tcp://:80",
+        ]
+        for address in others { #expect(!address.isPath, "\(address)") }
+    }
+
     @Test(
         "a connection reports the addresses of both sockets until onClose",
         arguments: Setup.all, ["tcp://127.0.0.1:0", "tcp://[::1]:0"])

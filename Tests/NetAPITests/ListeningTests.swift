@@ -40,22 +40,6 @@ import Testing
         }
     }
 
-    /// The kernel would give each a part of the clients.
-    @Test("one port is not listened on for two kinds of streams", arguments: Setup.single)
-    func onePortTwice(_ setup: Setup) throws {
-        let options = setup.options { $0.reusePort = true }
-        try withServer(setup, listen: ["tcp://127.0.0.1:0"], options: options) { test in
-            let port = test.addresses[0].port ?? 0
-            let other = try Address(parsing: "tcp://127.0.0.1:\(port)?proxy")
-            #expect(throws: NetError.self) { try test.server.listen(on: other) }
-            let twice = try Address(parsing: "tcp4://127.0.0.1:\(port)")
-            let error = #expect(throws: NetError.self) {
-                _ = try Server(TestHandler(), listen: [twice, other], options: options)
-            }
-            #expect(error?.code == .addressInUse)
-        }
-    }
-
     /// The address is free when the call returns, so the next bind does not fail.
     @Test("an address can be listened on again at once, fifty times", arguments: Setup.all)
     func listensAgain(_ setup: Setup) async throws {
@@ -200,20 +184,6 @@ import Testing
             #expect(named.value == .unsupported)
             try eventually("the address is closed") { isRefused(added) }
             #expect(try test.connect().roundTrip("the first one stays"))
-        }
-    }
-
-    /// With `reusePort` the kernel would allow it, and one end would leave the other.
-    @Test("an address is refused if it is served already", arguments: Setup.all, shares)
-    func refusesTwice(_ setup: Setup, _ reusePort: Bool) throws {
-        let options = setup.options { $0.reusePort = reusePort }
-        try withServer(setup, options: options) { test in
-            let address = test.addresses[0]
-            for _ in 0..<2 {
-                let error = #expect(throws: NetError.self) { try test.server.listen(on: address) }
-                #expect(error?.code == .addressInUse)
-            }
-            #expect(test.addresses == [address])
         }
     }
 

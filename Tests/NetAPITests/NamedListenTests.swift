@@ -130,6 +130,53 @@ import Testing
         #expect(try starting.join("the start") == false)
         resolver.give()
         #expect(server.boundAddresses.isEmpty)
+        // Stopped, and not failed.
+        let error = #expect(throws: NetError.self) { try server.start() }
+        #expect(error?.code == .closed)
+        guard case .stopped = try bounded("run", { try server.run() }) else {
+            throw SystemFailure("another reason", 0)
+        }
+    }
+
+    /// A loop that waited would delay all its connections for as long as the lookup.
+    @Test(
+        "start in a callback returns while another thread waits for the lookups of a start",
+        arguments: Setup.all)
+    func startInCallback(_ setup: Setup) throws {
+        let resolver = TestResolver.silent(["127.0.0.1"])
+        let named = try Server(
+            TestHandler(), listen: "tcp://own.test:0", options: Self.options(setup, resolver))
+        let starting = Worker { try named.startUnlessStopped() }
+        try eventually("it is asked") { resolver.queries.count == 1 }
+        let handler = TestHandler(traffic: { connection in
+            try named.start()
+            return try TestHandler.echo(connection)
+        })
+        try withServer(setup, handler) { server in
+            #expect(try server.connect().roundTrip("x"))
+        }
+        #expect(named.boundAddresses.isEmpty)
+        resolver.give()
+        #expect(try starting.join("the start"))
+        try bounded("stop") { named.stop() }
+    }
+
+    /// With `reusePort` the kernel would divide the clients of two sockets.
+    @Test("two names of one address are refused", arguments: Setup.all)
+    func twoNames(_ setup: Setup) throws {
+        let options = Self.options(setup, TestResolver(["127.0.0.5"])).with {
+            $0.reusePort = true
+        }
+        try withServer(setup, listen: ["tcp://own.test:0"], options: options) { server in
+            let port = try #require(server.addresses[0].port)
+            for host in ["other.test", "127.0.0.5"] {
+                let error = #expect(throws: NetError.self) {
+                    try server.server.listen(on: .tcp(host, port: port))
+                }
+                #expect(error?.code == .addressInUse && error?.cause.contains(host) == true)
+            }
+            #expect(server.addresses.count == 1)
+        }
     }
 
     @Test("a run that a stop ends during a lookup returns, without an error", arguments: Setup.all)

@@ -85,6 +85,42 @@ import Testing
         #expect(socket.receive(within: .zero) == nil)
     }
 
+    /// Clients may use up the descriptors, and the manager would end a server that serves them. In
+    /// a process of its own, whose descriptors stay few.
+    @Test("pings and the stop's message need no free descriptor")
+    func withoutDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            for setup in Setup.all { try NotifyTests.pingWithoutDescriptors(setup) }
+        }
+    }
+
+    private static func pingWithoutDescriptors(_ setup: Setup) throws {
+        let socket = try NotifySocket()
+        let manager = try socket.manager(watchdog: .milliseconds(40))
+        let server = try Server(
+            TestHandler(), listen: anyPort, options: setup.options { $0.serviceManager = manager })
+        let before = Probe.descriptors
+        try bounded("start") { try server.start() }
+        #expect(socket.receive() == "READY=1")
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        var limit = rlimit()
+        #expect(getrlimit(resource, &limit) == 0)
+        let usual = limit.rlim_cur
+        limit.rlim_cur = 3
+        #expect(setrlimit(resource, &limit) == 0)
+        let error = #expect(throws: NetError.self) { try manager.notify(.ready) }
+        #expect(error?.errno == EMFILE)
+        // Some may have been sent before.
+        for _ in 0..<20 { #expect(socket.receive() == "WATCHDOG=1") }
+        server.requestStop()
+        let next = (0..<100).lazy.compactMap { _ in socket.receive() }.first { $0 != "WATCHDOG=1" }
+        #expect(next == "STOPPING=1")
+        try bounded("stop") { server.stop() }
+        limit.rlim_cur = usual
+        #expect(setrlimit(resource, &limit) == 0)
+        try eventually("the descriptors are closed") { Probe.descriptors <= before }
+    }
+
     @Test("a server that cannot start reports nothing", arguments: Setup.single)
     func failedStart(_ setup: Setup) throws {
         let socket = try NotifySocket()

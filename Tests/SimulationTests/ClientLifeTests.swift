@@ -153,6 +153,24 @@ import Testing
         }
     }
 
+    // MARK: Streams made elsewhere
+
+    /// In the simulated network the number of a real file is no socket's, as if that had been
+    /// closed and its number were another file's.
+    @Test("a number that is not open is refused and not closed")
+    func adoptsWhatIsNotOpen() throws {
+        let client = try Self.client()
+        try client.start()
+        defer { client.stop() }
+        let number = dup(2)
+        defer { close(number) }
+        let code = Monitor<NetError.Code?>(nil)
+        client.adopt(number) { error in code.update { $0 = error.code } }
+        let found = code.wait(until: MonotonicClock.now + 10_000_000_000) { $0 }
+        #expect(found == .unsupported)
+        #expect(fcntl(number, F_GETFD) >= 0)
+    }
+
     // MARK: Connects
 
     private static let places: [Address] = ["tcp://127.0.0.1:1", "howdy", "unix:///nowhere"]

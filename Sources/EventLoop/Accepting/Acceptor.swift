@@ -115,8 +115,9 @@ struct Acceptor {
     /// write checks that no copy shares the array.
     @inline(__always)
     mutating func received(on listener: Int) {
-        guard listeners[listener].backOff != Listener.shortestBackOff else { return }
+        guard listeners[listener].hasFailed else { return }
         listeners[listener].backOff = Listener.shortestBackOff
+        listeners[listener].triesOnceMore = false
     }
 
     mutating func park(_ stream: AcceptedStream, on listener: Int) {
@@ -174,7 +175,9 @@ struct Acceptor {
         let delay = listeners[listener].backOff
         listeners[listener].backOff = min(delay * 2, Listener.longestBackOff)
         enter(.backingOff, listener)
-        return .retry(after: delay)
+        guard listeners[listener].triesOnceMore else { return .retry(after: delay) }
+        listeners[listener].triesOnceMore = false
+        return .retry(after: 0)
     }
 
     /// Notes the timer that ends the back-off, of which a listener has only one.
@@ -201,6 +204,15 @@ struct Acceptor {
     /// Whether a listener that waits for room or for a loop may start.
     func mayResume(_ listener: Int, hasRoom: @autoclosure () -> Bool) -> Bool {
         listeners[listener].state == .full && hasRoom() && behind(listener) == nil
+    }
+
+    /// Whether a listener that backs off tries again, since a connection of some loop has closed.
+    /// One that waits for a slot does not: only this loop's connections have those.
+    mutating func retriesAfterClose(_ listener: Int) -> Bool {
+        guard listeners[listener].hasFailed, listeners[listener].token != nil else { return false }
+        if isBackingOff(listener) { return true }
+        listeners[listener].triesOnceMore = listeners[listener].state == .accepting
+        return false
     }
 
     // MARK: Stopping
@@ -259,28 +271,24 @@ struct Acceptor {
 
     // MARK: Emptying the backlogs
 
-    /// Begins to empty the backlog. False if the listener closes at once: a datagram socket has no
-    /// backlog, and that of a listener that was handed out is left to the other server.
-    mutating func beginEmptying(_ listener: Int, isHandedOut: Bool, now: Nanoseconds) -> Bool {
-        guard !listeners[listener].bound.isDatagram && !isHandedOut else { return false }
+    /// Begins to empty the backlog, also that of a listener that was handed out: the other server
+    /// may have failed to start. False if the listener closes at once: a datagram socket has no
+    /// backlog.
+    mutating func beginEmptying(_ listener: Int, now: Nanoseconds) -> Bool {
+        guard !listeners[listener].bound.isDatagram else { return false }
         enter(.emptying(until: now + emptyingLimit), listener)
         return true
     }
 
     enum Emptying: Equatable {
         case wait
-        case close
         /// Accepts at most this many connections. After the last time the listener closes.
         case accept(most: Int, isLast: Bool)
     }
 
     /// Decides about a backlog. `clock` is the time at this moment, `now` that of the turn.
-    func emptying(
-        _ listener: Int, isHandedOut: Bool, clock: Nanoseconds, now: Nanoseconds
-    ) -> Emptying {
+    func emptying(_ listener: Int, clock: Nanoseconds, now: Nanoseconds) -> Emptying {
         guard case .emptying(let end) = listeners[listener].state else { return .wait }
-        // After a hand-out in the meantime, the backlog belongs to another server.
-        if isHandedOut { return .close }
         // A slow callback may have used up the time before there was a single look.
         if clock >= end { return .accept(most: Self.lastEmptyingBudget, isLast: true) }
         guard listeners[listener].looksAgain <= now, behind(listener) == nil else { return .wait }

@@ -17,8 +17,13 @@ struct Listener {
     var backOff = Self.shortestBackOff
     /// The timer that ends the back-off.
     var retry = TimerQueue<TimerAction>.ID.none
+    /// A connection has closed while an accept was tried again, which may have failed before.
+    var triesOnceMore = false
 
     var isClosed: Bool { state == .closed }
+
+    /// Whether the last accept has failed.
+    var hasFailed: Bool { backOff != Self.shortestBackOff }
 
     var stream: StreamKind { bound.isDatagram ? .datagrams : .accept }
     /// The operation that starts the stream.

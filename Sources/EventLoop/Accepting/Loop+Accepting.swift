@@ -19,6 +19,8 @@ extension Loop {
             driver.attach(acceptor.listeners[listener].bound.descriptor, as: record.token)
         }
         guard let token = acceptor.start(listener) else { return }
+        // Before the accept, so that each close after its failure is noticed.
+        if acceptor.listeners[listener].hasFailed { owner.acceptAwaitsClose() }
         driver.submit(acceptor.listeners[listener].operation, for: token)
     }
 
@@ -107,6 +109,7 @@ extension Loop {
         }
         guard let delay = acceptAgain(listener) else { return finishStopping(listener) }
         counters.acceptBackOffs.add()
+        owner.acceptAwaitsClose()
         owner.report(.acceptBackOff(error, listener: listener, retryIn: delay))
     }
 
@@ -139,7 +142,8 @@ extension Loop {
             {
                 place(stream, listener: listener)
             }
-            if acceptor.mayResume(listener, hasRoom: owner.hasRoom) { startAccepting(listener) }
+            let mayResume = acceptor.mayResume(listener, hasRoom: owner.hasRoom)
+            if mayResume || acceptor.retriesAfterClose(listener) { startAccepting(listener) }
         }
     }
 
@@ -175,10 +179,7 @@ extension Loop {
             owner.parkedConnectionAdded()
             place(stream, listener: listener)
         }
-        let isHandedOut = owner.isHandedOut(acceptor.listeners[listener].bound)
-        guard acceptor.beginEmptying(listener, isHandedOut: isHandedOut, now: now) else {
-            return closeListener(listener)
-        }
+        guard acceptor.beginEmptying(listener, now: now) else { return closeListener(listener) }
         emptyBacklog(listener)
     }
 
@@ -189,15 +190,11 @@ extension Loop {
 
     private func emptyBacklog(_ listener: Int) {
         guard case .emptying = acceptor.listeners[listener].state else { return }
-        let bound = acceptor.listeners[listener].bound
-        let isHandedOut = owner.isHandedOut(bound)
-        let decision = acceptor.emptying(
-            listener, isHandedOut: isHandedOut, clock: driver.clock, now: now)
-        switch decision {
+        switch acceptor.emptying(listener, clock: driver.clock, now: now) {
         case .wait: return
-        case .close: closeListener(listener)
         case .accept(let most, let isLast):
-            emptyBacklog(listener, bound.descriptor, most: most, isLast: isLast)
+            let descriptor = acceptor.listeners[listener].bound.descriptor
+            emptyBacklog(listener, descriptor, most: most, isLast: isLast)
         }
     }
 

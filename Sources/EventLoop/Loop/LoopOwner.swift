@@ -14,8 +14,6 @@ package protocol LoopLifecycle: AnyObject, Sendable {
 
 /// Knows which listeners other servers have too.
 package protocol ListenerOwner: AnyObject, Sendable {
-    /// Whether another server accepts on this socket too, or may do so.
-    func isHandedOut(_ listener: BoundListener) -> Bool
     /// Called when a listener is about to close. False if its path must stay, since another server
     /// has the socket.
     func listenerCloses(_ listener: BoundListener) -> Bool
@@ -39,6 +37,9 @@ package protocol ConnectionLimits: AnyObject, Sendable {
     /// Counts one more connection, regardless of the limit.
     func connectionAdded()
     func connectionClosed()
+    /// Called when an accept has failed, and before it is tried again. The next connection that
+    /// closes, on any loop, then resumes accepting.
+    func acceptAwaitsClose()
     /// Counts one more connection of a host. False, without counting, if the host is at its limit.
     func hostConnected(_ host: SocketAddress) -> Bool
     func hostDisconnected(_ host: SocketAddress)

@@ -1,12 +1,12 @@
 /// Listening sockets duplicated for another process, as in a restart, or for another server.
 extension LoopGroup: ListenerOwner {
-    /// Duplicates the listeners of one address, named by its index in the list. Returns none once
-    /// the listeners have begun to close. An error leaves no descriptor open. From any thread.
-    package func duplicateListeners(_ place: Int) throws(SystemError) -> [Descriptor] {
+    /// Duplicates the listeners of these addresses, named by their numbers. Returns none of those
+    /// that have begun to close. An error leaves no descriptor open. From any thread.
+    package func duplicateListeners(_ places: [Int]) throws(SystemError) -> [Descriptor] {
         // Under the lock, so that no descriptor can close and have its number reused.
         let result = handedOut.withLock { open -> Result<[Descriptor], SystemError> in
             var copies: [Descriptor] = []
-            let listeners = open.listeners(place)
+            let listeners = places.flatMap { open.listeners($0) }
             for listener in listeners {
                 do throws(SystemError) {
                     copies.append(try parts.sockets.duplicate(listener.descriptor))
@@ -19,10 +19,6 @@ extension LoopGroup: ListenerOwner {
             return .success(copies)
         }
         return try result.get()
-    }
-
-    package func isHandedOut(_ listener: BoundListener) -> Bool {
-        handedOut.withLock { $0.isHandedOut(listener) }
     }
 
     package func listenerCloses(_ listener: BoundListener) -> Bool {
@@ -64,19 +60,57 @@ struct OpenListeners {
         var count = 0
         var isEnding = false
         var whenClosed: [@Sendable () -> Void] = []
+        var claim: SocketAddress?
     }
 
     private var entries: [Entry] = []
     private var unclosed: [Int: Unclosed] = [:]
+    /// The addresses that the kernel would let others listen on too, and their numbers.
+    private var claims: [SocketAddress: Int] = [:]
+    /// Numbers of a loop's listeners that no other listener gets, since programs know a datagram
+    /// socket by its number.
+    private var spent = 0
     /// The descriptors that the group will close, each with its uses: between a close and its
     /// report, the number may belong to the next listener already.
     private var held: [Descriptor: Int] = [:]
     private var places = 0
 
-    /// Returns the number of one more address.
-    mutating func nextPlace() -> Int {
+    /// The most addresses at once: a loop numbers its listeners with 16 bits.
+    static let mostAddresses = 1 << 16
+
+    /// Begins an address and returns its number; nil if there are as many as there can be.
+    mutating func begin() -> Int? {
+        guard unclosed.count + spent < Self.mostAddresses else { return nil }
         defer { places += 1 }
+        unclosed[places] = Unclosed()
         return places
+    }
+
+    /// Ends an address that has got no socket.
+    mutating func giveUp(_ place: Int) {
+        guard unclosed[place]?.count == 0 else { return }
+        forget(place)
+    }
+
+    /// Reserves an address for the listeners with this number. False if other listeners have it,
+    /// and do not end.
+    mutating func claim(_ address: SocketAddress, for place: Int) -> Bool {
+        if let other = claims[address], other != place, !isEnding(other) { return false }
+        // The host of a name may have had another address, which could not be bound.
+        releaseClaim(of: place)
+        claims[address] = place
+        unclosed[place]?.claim = address
+        return true
+    }
+
+    private mutating func releaseClaim(of place: Int) {
+        guard let claim = unclosed[place]?.claim, claims[claim] == place else { return }
+        claims[claim] = nil
+    }
+
+    private mutating func forget(_ place: Int) {
+        releaseClaim(of: place)
+        unclosed[place] = nil
     }
 
     mutating func add(_ listener: BoundListener) {
@@ -116,8 +150,11 @@ struct OpenListeners {
         release(listener.descriptor)
         guard var left = unclosed[listener.place] else { return [] }
         left.count -= 1
-        unclosed[listener.place] = left.count > 0 ? left : nil
-        return left.count > 0 ? [] : left.whenClosed
+        unclosed[listener.place] = left
+        guard left.count == 0 else { return [] }
+        forget(listener.place)
+        if listener.isDatagram { spent += 1 }
+        return left.whenClosed
     }
 
     mutating func markHandedOut(_ listener: BoundListener) {
@@ -125,10 +162,6 @@ struct OpenListeners {
         where entries[index].isOf(listener) {
             entries[index].isHandedOut = true
         }
-    }
-
-    func isHandedOut(_ listener: BoundListener) -> Bool {
-        entries.contains { $0.isOf(listener) && $0.isHandedOut }
     }
 
     /// Removes a listener that closes. Returns whether it was never handed out, so that its path

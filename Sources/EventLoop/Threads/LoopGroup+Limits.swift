@@ -37,7 +37,17 @@ extension LoopGroup: ConnectionLimits {
 
     package func connectionClosed() {
         let before = connections.subtract(1, ordering: .relaxed).oldValue
-        if before == configuration.connectionLimit { resumeAccepting() }
+        if before == configuration.connectionLimit || wasCloseAwaited { resumeAccepting() }
+    }
+
+    package func acceptAwaitsClose() {
+        isCloseAwaited.store(true, ordering: .sequentiallyConsistent)
+    }
+
+    /// True for the first close since `acceptAwaitsClose`. Only a load while accepting succeeds.
+    private var wasCloseAwaited: Bool {
+        isCloseAwaited.load(ordering: .relaxed)
+            && isCloseAwaited.exchange(false, ordering: .sequentiallyConsistent)
     }
 
     package func hostConnected(_ host: SocketAddress) -> Bool {

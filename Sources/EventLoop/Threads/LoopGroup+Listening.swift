@@ -1,4 +1,3 @@
-import CMillraceLinux
 import Glibc
 
 /// Binding: the sockets of the addresses, for the loops that accept on them.
@@ -21,7 +20,7 @@ extension LoopGroup {
             inherited = try inheritedOnce(addresses, &place)
             for wanted in addresses.indices {
                 place = wanted
-                try listenOnFirst(of: addresses[wanted], nextPlace(), &listeners)
+                try listenOnFirst(of: addresses[wanted], beginPlace(), &listeners)
             }
             return listeners
         } catch {
@@ -41,13 +40,20 @@ extension LoopGroup {
         for left in inherited.subtracting(adopted) { parts.sockets.discard(left) }
     }
 
-    private func nextPlace() -> Int { handedOut.withLock { $0.nextPlace() } }
+    /// Begins an address and returns its number. Throws EOVERFLOW if there are too many, which no
+    /// call of the kernel for sockets does.
+    private func beginPlace() throws(SystemError) -> Int {
+        guard let place = handedOut.withLock({ $0.begin() }) else {
+            throw SystemError(EOVERFLOW, "listen")
+        }
+        return place
+    }
 
     // MARK: While the loops run
 
     /// Binds one more address and has the loops accept on it. Returns its number and the real
     /// address. An inherited descriptor belongs to the group from here on. Throws ECANCELED if the
-    /// group stops. From any thread.
+    /// group stops, and EOVERFLOW if it has too many addresses. From any thread.
     package func listen(
         alsoOn address: ListenAddress
     ) throws(SystemError) -> (place: Int, address: SocketAddress) {
@@ -64,10 +70,11 @@ extension LoopGroup {
             }
         }
         var listeners = noListeners
-        let place = nextPlace()
+        var place = -1
         var isRefused = false
         do throws(SystemError) {
             guard let remotes = everyRemote() else { throw SystemError(ECANCELED, "listen") }
+            place = try beginPlace()
             try listenOnFirst(of: address, place, &listeners)
             for (remote, added) in zip(remotes, listeners.perLoop) {
                 for (bound, spreads) in added {
@@ -82,6 +89,8 @@ extension LoopGroup {
             // A number that is not open may be another socket's by now.
             let given = error.number == EBADF ? nil : address.inherited
             giveUp(listeners, Set([given].compactMap { $0 }))
+            let begun = place
+            handedOut.withLock { $0.giveUp(begun) }
             throw error
         }
         // Each loop closes it, or has closed it.
@@ -100,9 +109,22 @@ extension LoopGroup {
         }
     }
 
-    /// Stops accepting on one address. `closed` runs once, when its sockets are closed, on a thread
-    /// of a loop, or on this one if they are. From any thread.
-    package func stopListening(_ place: Int, closed: @escaping @Sendable () -> Void) {
+    /// Stops accepting on these addresses, at least one. `closed` runs once, when all their sockets
+    /// are closed, on a thread of a loop, or on this one if they are. From any thread.
+    package func stopListening(_ places: [Int], closed: @escaping @Sendable () -> Void) {
+        let left = Monitor(places.count)
+        for place in places {
+            stopListening(place) {
+                let isLast = left.withLock { left in
+                    left -= 1
+                    return left == 0
+                }
+                if isLast { closed() }
+            }
+        }
+    }
+
+    private func stopListening(_ place: Int, closed: @escaping @Sendable () -> Void) {
         let isOpen = handedOut.withLock { $0.end(place, closed) }
         guard isOpen else { return closed() }
         // Without them the start has failed, which closes every socket.
@@ -163,21 +185,34 @@ extension LoopGroup {
         options.reusePort = configuration.reusePort && wanted.address.port != nil
         options.reusePort = options.reusePort && wanted.inherited == nil
         let pins = configuration.pinLoops && options.reusePort
-        if pins { options.incomingCPU = mr_processor(0) }
+        if pins { options.incomingCPU = processors[0] }
+        // The kernel would let other listeners of this server share the address.
+        let isClaimed = options.reusePort && !wanted.isDatagram
+        if isClaimed && wanted.address.port != 0 { try claim(wanted.address, place) }
         let bound = try open(wanted.address, wanted, place, options)
         // A Unix path can be bound only once, so one loop accepts for all.
         let isShared = options.reusePort && configuration.loops > 1
         listeners.perLoop[first].append((bound, spreads: !isShared && configuration.loops > 1))
         listeners.addresses.append(bound.address)
         handedOut.withLock { $0.add(bound) }
+        // The kernel has chosen a port, or IPv4 for a machine without IPv6.
+        if isClaimed && bound.address != wanted.address { try claim(bound.address, place) }
         guard isShared else { return }
         // The kernel chose the first listener's port for port 0; the others share it.
         let real = wanted.address.with(port: bound.address.port)
         for loop in 1..<configuration.loops {
-            if pins { options.incomingCPU = mr_processor(CInt(loop)) }
+            if pins { options.incomingCPU = processors[loop] }
             let another = try open(real, wanted, place, options)
             listeners.perLoop[loop].append((another, spreads: false))
             handedOut.withLock { $0.add(another) }
+        }
+    }
+
+    /// Reserves an address for these listeners, against two calls at the same moment and two names
+    /// of one host. Throws EADDRINUSE if others have it.
+    private func claim(_ address: SocketAddress, _ place: Int) throws(SystemError) {
+        guard handedOut.withLock({ $0.claim(address.unmapped, for: place) }) else {
+            throw SystemError(EADDRINUSE, "bind")
         }
     }
 

@@ -64,7 +64,7 @@ extension LoopGroup {
     private func run(_ index: Int, _ listeners: [(bound: BoundListener, spreads: Bool)]) {
         mr_thread_mark_loop()
         if configuration.pinLoops && index < configuration.loops {
-            _ = mr_pin_thread(mr_processor(CInt(index)))
+            _ = mr_pin_thread(processors[index])
         }
         guard let loop = boot(index, listeners) else { return }
         let verdict = state.wait { $0.verdict == .undecided ? nil : $0.verdict }

@@ -1,3 +1,4 @@
+import CMillraceLinux
 import Synchronization
 
 /// The loops of one server: which of them accept and serve, and the order of start and stop.
@@ -74,9 +75,14 @@ package final class LoopGroup: Sendable {
     let connections = Atomic(0)
     /// Connections that were accepted and wait for room.
     let parked = Atomic(0)
+    /// A listener waits for descriptors or memory.
+    let isCloseAwaited = Atomic(false)
     let hosts = Monitor<[SocketAddress: Int]>([:])
     let joiner = Monitor(Joiner())
     let handedOut = Monitor(OpenListeners())
+    /// The processor of each serving loop, if loops are pinned. Chosen before that: a pinned thread
+    /// may use only its own.
+    let processors: [CInt]
 
     /// The time limit of a stop without a limit of its own.
     package static let defaultStopLimit: Nanoseconds = 10_000_000_000
@@ -86,6 +92,9 @@ package final class LoopGroup: Sendable {
         self.parts = parts
         let needsAcceptor = configuration.loops > 1 && !configuration.reusePort
         loopCount = configuration.loops + (needsAcceptor ? 1 : 0)
+        processors =
+            configuration.pinLoops
+            ? (0..<configuration.loops).map { mr_processor(CInt($0)) } : []
         state = Monitor(
             State(
                 remotes: Array(repeating: nil, count: loopCount),

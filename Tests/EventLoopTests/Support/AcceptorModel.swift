@@ -148,7 +148,8 @@ struct AcceptorModel {
                 try unpark(next, listener, trial)
             }
             let hasRoom = trial.random.happens(60)
-            if acceptor.mayResume(listener, hasRoom: hasRoom) { try start(listener, &trial) }
+            let mayResume = acceptor.mayResume(listener, hasRoom: hasRoom)
+            if mayResume || acceptor.retriesAfterClose(listener) { try start(listener, &trial) }
         }
     }
 
@@ -202,7 +203,7 @@ struct AcceptorModel {
             try unpark(stream, listener, trial)
         }
         try trial.check(places[listener].parked.isEmpty, "a parked connection is left")
-        if !acceptor.beginEmptying(listener, isHandedOut: false, now: now) {
+        if !acceptor.beginEmptying(listener, now: now) {
             try trial.check(places[listener].kind == .datagrams, "a backlog was left")
             try close(listener, trial)
         }
@@ -216,9 +217,8 @@ struct AcceptorModel {
             places[listener].isClosed = true
             acceptor.closed(listener)
         } else {
-            switch acceptor.emptying(listener, isHandedOut: false, clock: now, now: now) {
+            switch acceptor.emptying(listener, clock: now, now: now) {
             case .wait: break
-            case .close: try close(listener, trial)
             case .accept(_, let isLast):
                 if isLast || trial.random.happens(50) { return try close(listener, trial) }
                 if trial.random.happens(30) { acceptor.emptyingFailed(listener, now: now) }

@@ -22,6 +22,7 @@ final class RecordingOwner: LoopOwner {
         var hosts: [SocketAddress: Int] = [:]
         var closedPlaces: [Int] = []
         var ending: Int?
+        var closesAwaited = 0
     }
 
     private let state = Monitor(State())
@@ -49,8 +50,6 @@ final class RecordingOwner: LoopOwner {
     private func note(_ word: Heard) { state.withLock { $0.heard.append(word) } }
 
     func stopRequested(_ cause: StopCause) { note(.stopRequested("\(cause)")) }
-
-    func isHandedOut(_ listener: BoundListener) -> Bool { false }
 
     func listenerCloses(_ listener: BoundListener) -> Bool { true }
 
@@ -110,6 +109,11 @@ final class RecordingOwner: LoopOwner {
     func connectionAdded() { state.withLock { $0.alive += 1 } }
 
     func connectionClosed() { state.withLock { $0.alive -= 1 } }
+
+    /// The number of calls of `acceptAwaitsClose`.
+    var closesAwaited: Int { state.withLock { $0.closesAwaited } }
+
+    func acceptAwaitsClose() { state.withLock { $0.closesAwaited += 1 } }
 
     /// The number of connections of a host that is allowed.
     var mostPerHost: Int {

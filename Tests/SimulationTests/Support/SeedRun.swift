@@ -100,7 +100,7 @@ final class SeedRun {
         network.schedule(after: listenRandom.within(Nanoseconds(0)...3_000_000_000)) { [self] in
             endsRequested += 1
             let told = Told { [self] in endsTold += 1 }
-            server.group?.stopListening(place) { told.body() }
+            server.group?.stopListening([place]) { told.body() }
         }
         return [SocketAddress(host: "127.0.0.1", port: address.port ?? 0)].compactMap { $0 }
     }
