@@ -147,9 +147,9 @@ extension UringDriver {
     }
 
     /// Called after a failed send, which has cleared the socket's error. A waiting multishot
-    /// operation may have missed the end that came with that error (CVE-2026-23473; 10 of 1,500
-    /// resets on Linux 6.18). Nothing would wake it again. A receive that is armed again, or tried,
-    /// sees the end.
+    /// operation may have missed the end that came with that error (10 of 1,500 resets without the
+    /// fix of CVE-2026-23473). Nothing would wake it again. A receive that is armed again, or
+    /// tried, sees the end.
     func refreshReceive(_ entry: UnsafeMutablePointer<UringEntry>) {
         guard entry.pointee.state.contains(.receiving) else { return }
         if entry.pointee.state.contains(.receiveArmed) {

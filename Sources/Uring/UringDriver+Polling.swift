@@ -9,7 +9,8 @@ internal import MillraceEventLoop
 /// Listeners are polled on every kernel: a multishot accept empties the backlog, however busy the
 /// loop is. Streams are polled where the kernel refuses to limit a multishot receive (before Linux
 /// 6.17). Without a limit, a cancelled receive fills every buffer of the ring, and nothing bounds
-/// the bytes that must be kept.
+/// the bytes that must be kept. They are also polled where the kernel loses ends (before the fix of
+/// March 2026).
 ///
 /// Elsewhere a stream is polled while its messages are large. The ring would fill one buffer after
 /// the other, which the cache has lost, and recv(2) fills the same one each time. Small messages

@@ -18,7 +18,8 @@ package struct UringFeatures: Sendable, Hashable {
 
     /// The first mode to try: if the kernel refuses it, the next one is tried.
     package var taskWork = TaskWork.deferred
-    /// Whether a multishot receive ends by itself after a number of bytes (Linux 6.17).
+    /// Whether a multishot receive ends by itself after a number of bytes (Linux 6.17) and reports
+    /// every end.
     package var limitsReceives = true
     /// Whether a wait can continue after the first completion, to collect more (Linux 6.12).
     package var minimumWait = true

@@ -124,6 +124,29 @@ extension DriverContract {
             }
         }
 
+        /// Both come between two waits, and some kernels handle the two wake-ups of a receive as
+        /// one.
+        @Test(
+            "an end that comes together with bytes is reported",
+            arguments: DriverKind.allCases, Transport.allCases)
+        func anEndThatComesWithBytes(_ kind: DriverKind, _ transport: Transport) throws {
+            try withSession(kind) { session in
+                let pairs = try (0..<10).map { _ in try session.makePair(transport) }
+                for (token, _) in pairs { session.submit(.receive, token) }
+                try session.run(for: 2_000_000)
+                for (_, peer) in pairs {
+                    peer.send(pattern(123))
+                    peer.shutdownWrite()
+                }
+                try session.run(until: "every end") {
+                    pairs.allSatisfy { session.seen[$0.token]?.endCount == 1 }
+                }
+                for (token, _) in pairs {
+                    #expect(mismatch(session.seen[token]?.bytes, pattern(123)) == nil)
+                }
+            }
+        }
+
         @Test(
             "a socket sends after its peer has ended the stream",
             arguments: DriverKind.allCases, Transport.allCases)

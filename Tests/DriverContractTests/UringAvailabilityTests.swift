@@ -1,4 +1,5 @@
-/// Tests of io_uring's availability check in a process that has no free descriptor for a moment.
+/// Tests of io_uring's availability check: in a process that has no free descriptor for a moment,
+/// and over kernels with known faults.
 import Glibc
 import MillraceEventLoop
 import Testing
@@ -31,10 +32,73 @@ import Testing
                 #expect(refusal.reason.contains("EMFILE"), "\(refusal.reason)")
                 #expect(refusal.remedy == "raise the limit of open files")
             }
-            #expect(failures > 1 && failures < 20)
+            #expect(failures > 1 && failures < 20, "\(failures) failures")
             UringAvailabilityTests.limitDescriptors(to: 1_024)
-            #expect(UringDriver.unavailability == nil)
+            let refusal = UringDriver.unavailability
+            #expect(refusal == nil, "\(refusal?.reason ?? "")")
         }
+    }
+
+    // MARK: Kernels with faults
+
+    /// Judges a kernel with the fault, and returns how often streams were tried by polling.
+    private func judge(
+        _ fault: FaultyDriver.Fault?, polling: FaultyDriver.Fault? = nil
+    ) throws(SystemError) -> (findings: UringDriver.Findings, polled: Int) {
+        func make(
+            _ features: UringFeatures, _ fault: FaultyDriver.Fault?
+        ) throws(SystemError) -> any Driver {
+            let driver = try UringDriver(.tiny, trying: features)
+            return fault.map { FaultyDriver(driver, $0) } ?? driver
+        }
+        let limiting = try make(.all, fault)
+        defer { limiting.shutDown() }
+        var polled = 0
+        let findings = try UringDriver.judge(limiting) { () throws(SystemError) in
+            polled += 1
+            return try make(.debian13, polling)
+        }
+        return (findings, polled)
+    }
+
+    @Test(
+        "streams are polled where the kernel loses an end that comes with bytes, or has no limit",
+        .enabled(if: UringDriver.unavailability == nil),
+        arguments: [FaultyDriver.Fault.losesEnds, .refusesLimits])
+    func faultyReceives(_ fault: FaultyDriver.Fault) throws {
+        let (findings, polled) = try judge(fault)
+        #expect(findings.unavailability == nil)
+        #expect(!findings.canLimitReceives)
+        #expect(polled == 1)
+    }
+
+    @Test(
+        "a kernel on which no way of receiving has an end has no io_uring",
+        .enabled(if: UringDriver.unavailability == nil))
+    func noEndAtAll() throws {
+        let (findings, polled) = try judge(.losesEnds, polling: .losesEnds)
+        #expect(findings.unavailability?.reason == "a receive does not work")
+        #expect(polled == 1)
+    }
+
+    @Test(
+        "a kernel that refuses multishot receives of datagrams is too old",
+        .enabled(if: UringDriver.unavailability == nil))
+    func datagramsRefused() throws {
+        let error = try #require(throws: SystemError.self) { try judge(.refusesDatagrams) }
+        #expect(error == SystemError(EINVAL, "recvmsg"))
+        #expect(!UringRefusal.isPassing(error))
+        #expect(UringRefusal(error).reason.contains("too old"))
+    }
+
+    @Test(
+        "this kernel is judged in the same way",
+        .enabled(if: UringDriver.unavailability == nil))
+    func thisKernel() throws {
+        let (findings, polled) = try judge(nil)
+        #expect(findings.unavailability == nil)
+        #expect(findings.canLimitReceives == UringDriver.canLimitReceives)
+        #expect(polled == (findings.canLimitReceives ? 0 : 1))
     }
 
     @Test("only EMFILE, ENFILE, EAGAIN and EINTR count as temporary refusals")
