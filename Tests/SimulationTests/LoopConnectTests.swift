@@ -58,8 +58,8 @@ import Testing
             #expect(stage.turn() == [])
             #expect(stage.lastWait == .milliseconds(2))
             stage.turn(after: .milliseconds(2))
-            // The connect is not retried, although a retry is due at the same time.
-            #expect(stage.turn() == [.close(token)])
+            // The connect is not retried, although a retry would be due before the second look.
+            #expect(stage.secondLook() == [.close(token)])
             #expect(stage.turn((token, .closed)) == [])
             #expect(outcomes.withLock { $0 } == ["ETIMEDOUT"])
             #expect(stage.delegate.take(token) == [])
@@ -71,10 +71,9 @@ import Testing
     func lateSuccess() throws {
         try withStage { stage in
             let outcomes = Monitor<[String]>([])
-            let token = try connect(
-                stage, within: .milliseconds(10), isEstablished: true, outcomes)
+            let token = try connect(stage, within: .milliseconds(10), outcomes)
             stage.turn(after: .milliseconds(10))
-            #expect(stage.turn() == [.close(token)])
+            #expect(stage.secondLook() == [.close(token)])
             let late = stage.turn(
                 (token, .connected), (token, .failed(.connect, SystemError(ECANCELED, "connect"))))
             #expect(late == [])

@@ -191,4 +191,112 @@ import Testing
             #expect((400...402).contains(time ?? 0), "\(time ?? 0)")
         }
     }
+
+    // MARK: Events that come after a long turn
+
+    /// Holds the loop up for five seconds, in a callback of this connection.
+    private func holdUp(_ stage: Stage, _ token: Token) {
+        stage.delegate.onTraffic = { _, _, _ in stage.driver.now += .milliseconds(5_000) }
+        stage.turn((token, .received([1])))
+        stage.delegate.onTraffic = nil
+        #expect(stage.delegate.take(token) == [.traffic([1])])
+    }
+
+    private func connect(
+        _ stage: Stage, isEstablished: Bool, _ outcomes: Monitor<[String]>
+    ) throws -> Token {
+        let address = stage.listener.address
+        let requests = stage.turn(
+            message: .run { loop in
+                loop.connect(to: address, isDatagram: false, timeout: .milliseconds(1_000)) {
+                    let outcome: String
+                    switch $0 {
+                    case .success: outcome = "connected"
+                    case .failure(let error): outcome = errorName(error)
+                    }
+                    outcomes.withLock { $0.append(outcome) }
+                }
+            })
+        guard case .attach(let descriptor, let token)? = requests.first else {
+            throw Stage.Unexpected(requests: requests)
+        }
+        if isEstablished { stage.network.establish(descriptor, with: address) }
+        return token
+    }
+
+    /// Like on io_uring, whose entries bring few of the events that are due: here one per wait.
+    @Test("connects that succeeded while the loop was held up are not late")
+    func connectsBehindOthers() throws {
+        try withStage { stage in
+            let outcomes = Monitor<[String]>([])
+            let busy = try stage.open()
+            let tokens = try (0..<4).map { _ in
+                try connect(stage, isEstablished: true, outcomes)
+            }
+            let silent = try connect(stage, isEstablished: false, outcomes)
+            let unreported = try connect(stage, isEstablished: true, outcomes)
+            holdUp(stage, busy)
+            stage.turn((tokens[0], .connected))
+            stage.turn((tokens[1], .connected))
+            #expect(stage.secondLook().contains(.close(silent)))
+            #expect(outcomes.withLock { $0 } == ["connected", "connected", "ETIMEDOUT"])
+            for token in tokens[2...] {
+                stage.turn(after: .milliseconds(400), (token, .connected))
+            }
+            #expect(
+                outcomes.withLock { $0 } == ["connected", "connected", "ETIMEDOUT"]
+                    + ["connected", "connected"])
+            // A second after the hold-up, the excuse is over.
+            #expect(stage.turn() == [])
+            stage.turn(after: .milliseconds(200))
+            #expect(stage.turn() == [.close(unreported)])
+            #expect(outcomes.withLock { $0.last } == "ETIMEDOUT")
+        }
+    }
+
+    @Test("a handshake whose bytes came while the loop was held up is not late")
+    func handshakesBehindOthers() throws {
+        var plan = SimulatedFilters.Plan()
+        plan.handshakeTimeout = .milliseconds(1_000)
+        try withSecuredStage(filters: plan) { secured in
+            let busy = try secured.open()
+            let (waiting, _) = try secured.accept()
+            let (silent, _) = try secured.accept()
+            var peer = SimulatedRecords()
+            let flight = peer.record(.hello) + peer.record(.finished)
+            secured.stage.peers[1].send(flight)
+            secured.stage.network.runDue()
+            secured.stage.delegate.onTraffic = { _, _, _ in
+                secured.stage.driver.now += .milliseconds(5_000)
+            }
+            secured.turn((busy, .received(secured.record(.data, [1]))))
+            #expect(secured.stage.delegate.take(busy) == [.traffic([1])])
+            secured.turn()
+            let requests = secured.turn() + secured.noteSends(secured.stage.secondLook())
+            #expect(requests.contains(.close(silent)))
+            #expect(!requests.contains(.close(waiting)))
+            secured.turn(after: .milliseconds(900), (waiting, .received(flight)))
+            #expect(secured.stage.delegate.take(waiting) == [.opened])
+        }
+    }
+
+    @Test("bytes that came while the loop was held up have a second from its end")
+    func bytesBehindAHoldUp() throws {
+        var configuration = LoopConfiguration()
+        configuration.idleTimeout = Self.idle
+        try withStage(configuration) { stage in
+            let token = try stage.open()
+            let busy = try stage.open()
+            stage.turn(after: 1)
+            stage.peers[0].send([1, 2, 3])
+            stage.network.runDue()
+            holdUp(stage, busy)
+            stage.turn()
+            stage.turn()
+            for _ in 0..<900 { stage.turn(after: .milliseconds(1)) }
+            #expect(stage.delegate.take(token) == [])
+            for _ in 0..<110 { stage.turn(after: .milliseconds(1)) }
+            #expect(stage.delegate.take(token) == [.closed("timeout")])
+        }
+    }
 }

@@ -68,6 +68,8 @@ package final class ConnectionDetails {
         @exclusivity(unchecked) var keptDatagrams: KeptDatagrams?
         /// The time of a datagram socket's last receive failure; 0: none.
         @exclusivity(unchecked) var receiveFailed: Nanoseconds = 0
+        /// The time at which the loop first saw that the connection is overdue.
+        @exclusivity(unchecked) var foundOverdue: Nanoseconds = 0
     }
 
     /// Makes them if need be, so use it to set one.

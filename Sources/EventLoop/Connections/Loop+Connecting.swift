@@ -318,9 +318,9 @@ extension Loop {
             let attempt = connection.details?.takeUnretainedValue().attempt
         else { return }
         guard error.number == EAGAIN else { return abandonConnect(connection, error) }
-        // The deadline has a timer of its own.
-        let time = min(now + Self.retryTime, attempt.deadline)
-        timers.schedule(at: time, .connectAgain(connection.token))
+        // The deadline, which has a timer of its own, is the end of the attempts.
+        let time = now + Self.retryTime
+        if time < attempt.deadline { timers.schedule(at: time, .connectAgain(connection.token)) }
     }
 
     func connectAgain(_ connection: ConnectionReference) {

@@ -72,13 +72,19 @@ extension Loop {
         connection.pauses.isEmpty && !hasWork(connection) && !isInputOver(connection)
     }
 
-    /// Whether unread bytes show that the peer is not silent. That excuse ends after
-    /// `patienceWithOthers`.
-    private func hasInputComing(
-        _ connection: ConnectionReference, since deadline: Nanoseconds
-    ) -> Bool {
-        connection.state == .open && now < deadline + Self.patienceWithOthers
-            && hasUnread(connection)
+    /// Whether an event that this loop has not pulled yet shows that the peer is not silent: unread
+    /// bytes, or a connect that has succeeded. An entry of io_uring brings few of the events of a
+    /// long turn. That excuse ends `patienceWithOthers` after the first check.
+    private func hasEventComing(_ connection: ConnectionReference) -> Bool {
+        guard let details = connection.details?.takeUnretainedValue(),
+            now < details.extras.foundOverdue + Self.patienceWithOthers
+        else { return false }
+        switch connection.state {
+        case .open: return hasUnread(connection)
+        case .securing: return connection.flags.contains(.receiving) && hasUnread(connection)
+        case .connecting: return (try? sockets.remoteAddress(of: connection.descriptor)) != nil
+        case .finishing, .lingering, .closing, .free, .listening: return false
+        }
     }
 
     private static var patienceWithOthers: Nanoseconds { 1_000_000_000 }
@@ -112,10 +118,8 @@ extension Loop {
         if let other = target(of: connection) { checkSendQueue(other) }
         guard let deadline = deadline(of: connection) else { return }
         guard deadline <= now else { return armTimer(connection) }
-        if connection.state == .connecting {
-            return abandonConnect(connection, SystemError(ETIMEDOUT, "connect"))
-        }
-        guard isSecondLook, !hasInputComing(connection, since: deadline) else {
+        guard isSecondLook, !hasEventComing(connection) else {
+            if !isSecondLook { connection.details?.takeUnretainedValue().extras.foundOverdue = now }
             connection.timer = timers.schedule(
                 at: now + Self.shortestLook, .overdue(connection.token))
             return
@@ -133,7 +137,8 @@ extension Loop {
             connection.details?.takeUnretainedValue().cause = .timeout
             abort(connection, .timeout)
         case .securing: handshakeTimedOut(connection)
-        case .connecting, .lingering, .closing, .free, .listening: break
+        case .connecting: abandonConnect(connection, SystemError(ETIMEDOUT, "connect"))
+        case .lingering, .closing, .free, .listening: break
         }
     }
 }
