@@ -13,7 +13,7 @@ package final class UringDriver: Driver {
     /// The sizes of the ring: smaller than requested where memory is limited.
     package let sizes: UringSizes
     package let counters = DriverCounters()
-    @exclusivity(unchecked) private(set) var eventWaker: EventWaker?
+    @exclusivity(unchecked) var eventWaker: EventWaker?
     package var waker: any Waker { eventWaker ?? SpentWaker() }
 
     @exclusivity(unchecked) package private(set) var now: Nanoseconds
@@ -51,9 +51,9 @@ package final class UringDriver: Driver {
     @exclusivity(unchecked) private var returned = 0
     /// The number of operations whose terminal completion is still to come.
     @exclusivity(unchecked) var inFlight = 0
-    @exclusivity(unchecked) private var isOpen = true
+    @exclusivity(unchecked) var isOpen = true
     /// Thrown by the next wait.
-    @exclusivity(unchecked) private var failure: SystemError?
+    @exclusivity(unchecked) var failure: SystemError?
     /// The minimum wait in microseconds; 0 if the kernel has none.
     package let minimumWait: UInt32
     /// The waits since the kernel has last run its deferred work. Operations that complete while
@@ -228,11 +228,14 @@ package final class UringDriver: Driver {
         return mr_submit(ring)
     }
 
-    /// Throws an error of io_uring_enter. ETIME (the deadline) and EINTR are no errors. After
-    /// EAGAIN and EBUSY, the next entry submits again.
+    /// Whether the result of io_uring_enter is an error of the ring. ETIME (the deadline) and EINTR
+    /// are none. After EAGAIN and EBUSY, the next entry submits again.
+    static func isLasting(_ result: CInt) -> Bool {
+        result < 0 && ![ETIME, EINTR, EAGAIN, EBUSY].contains(-result)
+    }
+
     private func check(_ result: CInt) throws(SystemError) {
-        guard result < 0, ![ETIME, EINTR, EAGAIN, EBUSY].contains(-result) else { return }
-        throw SystemError(-result, "io_uring_enter")
+        if Self.isLasting(result) { throw SystemError(-result, "io_uring_enter") }
     }
 
     @inline(__always)
@@ -334,48 +337,35 @@ package final class UringDriver: Driver {
     }
 
     /// Submits the full queue to make room, so that no operation is dropped. If the kernel accepts
-    /// none, the next wait throws.
+    /// none, the next wait throws. A ring that has failed is not tried again: a loop that ends
+    /// cancels thousands of operations.
     @inline(never)
     private func submissionAfterFlush() -> UnsafeMutablePointer<io_uring_sqe> {
+        guard failure == nil else { return dropped() }
         var result: CInt = 0
         for attempt in 0..<1000 {
             counters.kernelEntries.add()
             // A kernel that accepts no more may first have to deliver completions.
             result = attempt == 0 ? mr_submit(ring) : mr_enter(ring, 0, 0, 0)
             if let submission = mr_submission(ring) { return submission }
+            if Self.isLasting(result) { break }
         }
         failure = SystemError(result < 0 ? -result : EBUSY, "io_uring_enter")
+        return dropped()
+    }
+
+    /// Returns the dummy submission.
+    private func dropped() -> UnsafeMutablePointer<io_uring_sqe> {
+        forgetDropped()
         return spare
     }
 
-    // MARK: Shutdown
-
-    package func shutDown() {
-        guard isOpen else { return }
-        isOpen = false
-        giveBackLent()
-        entries.forEachAttached { $0.pointee.state = [.closing] }
-        mr_prepare_cancel_all(
-            submission(), UringKind.cancelAll.userData(Token(slot: 0, generation: 0)))
-        // Cancelled operations end at once. The bound is for a kernel that does not end them.
-        for _ in 0..<100 where inFlight > 0 {
-            _ = mr_enter(ring, 1, 10_000_000, 0)
-            while let entry = mr_peek(ring) {
-                drop(entry.pointee.user_data, entry.pointee.res, entry.pointee.flags)
-                mr_seen(ring)
-            }
-        }
-        entries.forEachAttached { Glibc.close($0.pointee.descriptor) }
-        entries.removeAll()
-        // Otherwise the memory leaks, because the kernel may still write to it.
-        if inFlight == 0 { mr_ring_close(ring) }
-        hotBuffer = LazyMemory(byteCount: Int(Self.bufferSize))
-        eventWaker = nil
-    }
-
-    private func drop(_ userData: UInt64, _ result: Int32, _ flags: UInt32) {
-        let kind = UringKind(rawValue: UringKind.split(userData).kind)
-        if kind?.isOperation == true && flags & UInt32(MR_CQE_MORE) == 0 { inFlight -= 1 }
+    /// Forgets the last operation that was prepared in the dummy submission: the kernel never gets
+    /// it, so it has no terminal completion.
+    func forgetDropped() {
+        let kind = UringKind(rawValue: UringKind.split(spare.pointee.user_data).kind)
+        if kind?.isOperation == true { inFlight -= 1 }
+        spare.pointee.user_data = 0
     }
 }
 
