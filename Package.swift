@@ -115,7 +115,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "NetAPITestingTests", dependencies: ["NetAPITesting", "NetAPI", "NetTLS"],
+            name: "NetAPITestingTests",
+            dependencies: ["NetAPITesting", "NetAPI", "NetTLS", "CMillraceTLS"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

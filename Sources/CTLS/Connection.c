@@ -20,6 +20,8 @@ struct mr_tls {
     void *object;
     void *owner;
     unsigned int messages;
+    // The most bytes of a record; 0: those of the library.
+    unsigned int record_size;
     bool is_established;
     bool is_flooded;
     bool has_written;
@@ -139,14 +141,15 @@ void *mr_tls_owner(SSL *ssl) {
     return connection ? connection->owner : NULL;
 }
 
+bool mr_tls_has_expired(SSL *ssl, SSL_SESSION *session);
+
 bool mr_tls_resume(mr_tls *connection, SSL_SESSION *session) {
-    return SSL_set_session(connection->ssl, session);
+    return SSL_SESSION_is_resumable(session) && !mr_tls_has_expired(connection->ssl, session)
+           && SSL_set_session(connection->ssl, session);
 }
 
-void mr_tls_set_record_size(mr_tls *connection, size_t size) {
-    SSL_set_max_send_fragment(connection->ssl, (long)size);
-    // The library lowers this size with the other one, but never raises it.
-    SSL_set_split_send_fragment(connection->ssl, (long)size);
+void mr_tls_set_record_size(mr_tls *connection, unsigned int size) {
+    connection->record_size = size;
 }
 
 // MARK: Bytes
@@ -154,6 +157,11 @@ void mr_tls_set_record_size(mr_tls *connection, size_t size) {
 // The library keeps errors for each thread. One of another connection would pass for this one's.
 static void forget_errors(void) {
     if (ERR_peek_error()) ERR_clear_error();
+}
+
+static void set_reason(mr_tls *connection, const char *reason) {
+    if (!connection->reason) connection->reason = strdup(reason);
+    forget_errors();
 }
 
 static void note_reason(mr_tls *connection, int error) {
@@ -170,8 +178,7 @@ static void note_reason(mr_tls *connection, int error) {
     } else if (!mr_tls_error(reason, size)) {
         snprintf(reason, size, "the library gives no reason (%d)", error);
     }
-    connection->reason = strdup(reason);
-    forget_errors();
+    set_reason(connection, reason);
 }
 
 // Returns the event for a call of the library that returned no success.
@@ -210,7 +217,10 @@ mr_tls_opened mr_tls_open(
         int result = SSL_do_handshake(connection->ssl);
         connection->is_established = result == 1;
         opened.event = result == 1 ? mr_tls_established : event_of(connection, result);
-        if (opened.event == mr_tls_ended) opened.event = mr_tls_failed;
+        if (opened.event == mr_tls_ended) {
+            set_reason(connection, "the peer ended the stream during the handshake");
+            opened.event = mr_tls_failed;
+        }
         // The library is silent towards a peer whose first bytes are another protocol's.
         if (opened.event == mr_tls_failed && !connection->has_written) {
             static const uint8_t alert[] = {21, 3, 1, 0, 2, 2, SSL_AD_PROTOCOL_VERSION};
@@ -248,16 +258,25 @@ int mr_tls_seal(
     connection->output = output;
     connection->object = object;
     connection->left = 0;
-    size_t written = 0;
-    int result = SSL_write_ex(connection->ssl, bytes, count, &written);
+    // Small records are cut here. The library's own size for them would also cut its messages, and
+    // a change of it leaves the library a buffer of the old size.
+    size_t most = connection->record_size > 0 ? connection->record_size : count;
+    size_t sealed = 0;
+    int result = 1;
+    while (sealed < count && result == 1) {
+        size_t part = count - sealed < most ? count - sealed : most;
+        size_t written = 0;
+        result = SSL_write_ex(connection->ssl, (const char *)bytes + sealed, part, &written);
+        sealed += written;
+    }
     connection->output = NULL;
-    if (result == 1 && written == count) return 1;
-    if (waits_for_input(connection)) return 0;
+    if (result == 1) return 1;
+    if (sealed == 0 && waits_for_input(connection)) return 0;
     note_reason(connection, SSL_get_error(connection->ssl, result));
     return -1;
 }
 
-void mr_tls_end(mr_tls *connection, mr_tls_output output, void *object) {
+bool mr_tls_end(mr_tls *connection, mr_tls_output output, void *object) {
     connection->output = output;
     connection->object = object;
     connection->left = 0;
@@ -265,16 +284,20 @@ void mr_tls_end(mr_tls *connection, mr_tls_output output, void *object) {
     SSL_shutdown(connection->ssl);
     forget_errors();
     connection->output = NULL;
+    return !SSL_in_init(connection->ssl) || connection->reason;
 }
 
 bool mr_tls_update_keys(mr_tls *connection, mr_tls_output output, void *object) {
     connection->output = output;
     connection->object = object;
     connection->left = 0;
-    bool is_updated = SSL_key_update(connection->ssl, SSL_KEY_UPDATE_REQUESTED) == 1
-                      && SSL_do_handshake(connection->ssl) == 1;
+    bool is_new = SSL_version(connection->ssl) >= TLS1_3_VERSION;
+    bool is_asked = is_new ? SSL_key_update(connection->ssl, SSL_KEY_UPDATE_REQUESTED) == 1
+                           : SSL_renegotiate(connection->ssl) == 1;
+    // The answer to a renegotiation is still to come.
+    bool is_sent = is_asked && (SSL_do_handshake(connection->ssl) == 1 || !is_new);
     connection->output = NULL;
-    return is_updated;
+    return is_sent;
 }
 
 const char *mr_tls_reason(mr_tls *connection) {

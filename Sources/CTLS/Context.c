@@ -317,20 +317,7 @@ bool mr_tls_set_staple(SSL_CTX *context, const uint8_t *bytes, size_t count) {
     return true;
 }
 
-int mr_tls_ticket(
-    SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
-    int seals);
-
-// A resumed connection of TLS 1.2 has the name of its session, which the library notes only if a
-// callback has accepted the name. Such a callback would also make it choose TLS 1.3 for
-// certificates that only TLS 1.2 can use.
-static int note_name(SSL *ssl, void *object) {
-    (void)object;
-    SSL_SESSION *session = SSL_get_session(ssl);
-    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    if (!name || SSL_version(ssl) >= TLS1_3_VERSION || SSL_SESSION_get0_hostname(session)) return 1;
-    return SSL_SESSION_set1_hostname(session, name);
-}
+void mr_tls_use_tickets(SSL_CTX *context);
 
 void mr_tls_set_tickets(SSL_CTX *context, mr_tls_tickets *tickets, int each) {
     settings_of(context)->tickets = tickets;
@@ -339,8 +326,7 @@ void mr_tls_set_tickets(SSL_CTX *context, mr_tls_tickets *tickets, int each) {
         SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
         return;
     }
-    SSL_CTX_set_tlsext_ticket_key_evp_cb(context, mr_tls_ticket);
-    SSL_CTX_set_session_ticket_cb(context, note_name, NULL, NULL);
+    mr_tls_use_tickets(context);
 }
 
 const char *mr_tls_error(char *buffer, size_t size) {

@@ -1,9 +1,12 @@
-// The keys of tickets: shared by the loops' contexts, made anew as they age.
+// Tickets: their keys, which the loops' contexts share and which are made anew as they age, and the
+// end of the sessions in them.
 #include "CMillraceTLS.h"
 
+#include <endian.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <openssl/x509_vfy.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +89,7 @@ mr_tls_tickets *mr_tls_tickets_of(SSL_CTX *context);
 
 // Called by the library for each ticket: 1 seals or opens it, 2 opens it and asks for a new one, 0
 // leaves a ticket alone that no key of ours has sealed.
-int mr_tls_ticket(
+static int seal_or_open(
     SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
     int seals
 ) {
@@ -109,4 +112,83 @@ int mr_tls_ticket(
     if (seals) return 1;
     // With TLS 1.3 a client uses each ticket once (RFC 8446, C.4), so it needs the next one.
     return place == 0 && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
+}
+
+// MARK: Sessions
+
+// The wall clock: other processes open the tickets too. Or the time that the context's verification
+// has been set to.
+static int64_t today(SSL *ssl) {
+    X509_VERIFY_PARAM *rules = SSL_get0_param(ssl);
+    bool is_set = X509_VERIFY_PARAM_get_flags(rules) & X509_V_FLAG_USE_CHECK_TIME;
+    return is_set ? X509_VERIFY_PARAM_get_time(rules) : time(NULL);
+}
+
+// Whether the peer's certificate has expired since the full handshake, which has verified it. The
+// library verifies nothing again in a resumed one.
+bool mr_tls_has_expired(SSL *ssl, SSL_SESSION *session) {
+    X509 *peer = SSL_SESSION_get0_peer(session);
+    // Where any certificate is accepted, its dates mean nothing.
+    bool is_verified =
+        (SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) && !SSL_get_verify_callback(ssl);
+    return peer && is_verified
+           && ASN1_TIME_cmp_time_t(X509_get0_notAfter(peer), today(ssl)) < 0;
+}
+
+// The time of the full handshake. With TLS 1.3 each resumed session has a time of its own, so that
+// a client could go on for ever with tickets of tickets.
+static bool note_time(SSL *ssl, SSL_SESSION *session) {
+    void *data = NULL;
+    size_t count = 0;
+    // A resumed session has it from its ticket.
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &count) && count > 0) return true;
+    uint64_t began = htobe64((uint64_t)today(ssl));
+    return SSL_SESSION_set1_ticket_appdata(session, &began, sizeof began);
+}
+
+static bool is_too_old(SSL *ssl, SSL_SESSION *session) {
+    void *data = NULL;
+    size_t count = 0;
+    uint64_t began;
+    if (!SSL_SESSION_get0_ticket_appdata(session, &data, &count)) return true;
+    if (count != sizeof began) return true;
+    memcpy(&began, data, sizeof began);
+    return today(ssl) - (int64_t)be64toh(began) > SSL_CTX_get_timeout(SSL_get_SSL_CTX(ssl));
+}
+
+// A resumed connection of TLS 1.2 has the name of its session, which the library notes only if a
+// callback has accepted the name. Such a callback would also make it choose TLS 1.3 for
+// certificates that only TLS 1.2 can use.
+static bool note_name(SSL *ssl, SSL_SESSION *session) {
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    if (!name || SSL_version(ssl) >= TLS1_3_VERSION || SSL_SESSION_get0_hostname(session)) {
+        return true;
+    }
+    return SSL_SESSION_set1_hostname(session, name);
+}
+
+// Called by the library with the session of each ticket, before it is sealed.
+static int note_session(SSL *ssl, void *object) {
+    (void)object;
+    SSL_SESSION *session = SSL_get_session(ssl);
+    return note_time(ssl, session) && note_name(ssl, session);
+}
+
+// Called by the library with the session of each ticket that came. A refused one leads to a full
+// handshake with a ticket of its own.
+static SSL_TICKET_RETURN judge_session(
+    SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t count,
+    SSL_TICKET_STATUS status, void *object
+) {
+    (void)name, (void)count, (void)object;
+    bool is_open = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    if (!is_open || mr_tls_has_expired(ssl, session) || is_too_old(ssl, session)) {
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    }
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
+void mr_tls_use_tickets(SSL_CTX *context) {
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(context, seal_or_open);
+    SSL_CTX_set_session_ticket_cb(context, note_session, judge_session, NULL);
 }

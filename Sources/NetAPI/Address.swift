@@ -253,9 +253,9 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
             let (start, end) = rest.firstRange(of: "?name=").map({ ($0.lowerBound, $0.upperBound) })
         else { return (rest, nil) }
         // A dot at the end is the root's, which certificates do not write.
-        let name = rest[end...].hasSuffix(".") ? rest[end...].dropLast() : rest[end...]
-        guard isServerName(String(name)) else { return ("", nil) }
-        return (String(rest[..<start]), String(name))
+        let name = HostName.certificateName(String(rest[end...]))
+        guard isServerName(name) else { return ("", nil) }
+        return (String(rest[..<start]), name)
     }
 
     private static func rest(of text: String, after scheme: String) -> String? {

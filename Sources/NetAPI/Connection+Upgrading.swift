@@ -18,11 +18,12 @@ extension Connection {
         connecting filters: any ConnectingFilters, to name: String?,
         secured: @escaping (Connection) throws -> Void
     ) throws(NetError) {
-        if let name, !Address.isServerName(name) {
+        let known = name.map(HostName.certificateName)
+        if let name, let known, !Address.isServerName(known) {
             throw .invalidOption("name", name, "give the host's name alone")
         }
         let address = details?.remoteAddress ?? .unix("", abstract: false)
-        let peer = FilterPeer(name: name, address: address)
+        let peer = FilterPeer(name: known, address: address)
         try upgrade(by: filters, isOwn: true, secured: secured) { loop in
             try filters.connecting(to: peer, on: loop)
         }

@@ -16,7 +16,11 @@ struct HostName: Sendable, Hashable {
     }
 
     /// The name that a certificate has: without the dot of the root at its end.
-    var certificateName: String { text.hasSuffix(".") ? String(text.dropLast()) : text }
+    static func certificateName(_ text: String) -> String {
+        text.hasSuffix(".") ? String(text.dropLast()) : text
+    }
+
+    var certificateName: String { Self.certificateName(text) }
 
     /// The reason for which a text is no name of a host.
     enum Fault: Equatable {

@@ -124,6 +124,7 @@ package final class SimulatedFilter: StreamFilter {
         check(step == .established || step == .over, "seals at the step \(step)")
         check(!hasSealedEnd, "seals behind its end")
         check(plain.count > 0, "seals nothing")
+        guard !isInMessage else { return .later }
         var rest = plain[...]
         while !rest.isEmpty {
             let part = rest.prefix(random.happens(plan.pieces) ? 1 + random.below(1_000) : 16_384)
@@ -133,10 +134,17 @@ package final class SimulatedFilter: StreamFilter {
         return .done
     }
 
-    package func sealEnd(_ wire: WireOutput) {
+    package func sealEnd(_ wire: WireOutput) -> Sealed {
         check(!hasSealedEnd, "ends twice")
+        guard !isInMessage else { return .later }
         hasSealedEnd = true
         append(.end, [], wire)
+        return .done
+    }
+
+    /// A part of a message without bytes for the program has come. Its rest must be opened first.
+    private var isInMessage: Bool {
+        step == .established && wire.first == SimulatedRecords.Kind.aside.rawValue
     }
 
     package func cutOff() -> (any Error)? { Refused() }

@@ -54,7 +54,7 @@ final class ServerContexts: Sendable {
             first.pointer,
             { object, name in
                 let contexts = Unmanaged<ServerContexts>.fromOpaque(object).takeUnretainedValue()
-                guard let context = contexts.context(for: String(cString: name).lowercased())
+                guard let context = contexts.context(for: String(cString: name))
                 else { return nil }
                 // Another thread may drop it before the library has it.
                 SSL_CTX_up_ref(context.pointer)
@@ -63,7 +63,9 @@ final class ServerContexts: Sendable {
     }
 
     /// Returns the context for a name; nil: the first.
-    private func context(for name: String) -> TLSContext? {
+    private func context(for asked: String) -> TLSContext? {
+        // Some clients send the root's dot, which RFC 6066 forbids.
+        let name = (asked.hasSuffix(".") ? String(asked.dropLast()) : asked).lowercased()
         if let context = exact[name] { return context }
         if let dot = name.firstIndex(of: "."),
             let context = wildcards[String(name[name.index(after: dot)...])]

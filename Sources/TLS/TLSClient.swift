@@ -109,7 +109,7 @@ extension TLSClient: ConnectingFilters {
         guard !address.isEmpty else {
             throw NetError(
                 insecure: "a Unix address is no name that a certificate can have",
-                remedy: "give ?name= behind it")
+                remedy: "give the server's name, behind ?name= or in startTLS")
         }
         guard mr_tls_set_peer(tls, nil, address, address.count, true) else {
             throw .fromLibrary("the address")
@@ -171,11 +171,17 @@ final class ClientContext: Sendable {
         return true
     }
 
-    /// Resumes the peer's session, if one is kept. Each is used once, so that two connections have
-    /// nothing in common for an observer (RFC 8446, C.4).
+    /// Resumes the peer's session, if one is kept. One of TLS 1.3 is used once, so that two
+    /// connections have nothing in common for an observer (RFC 8446, C.4). With TLS 1.2 the server
+    /// gives no other one.
     func resume(_ peer: FilterPeer, _ tls: OpaquePointer) {
-        guard let session = sessions.withLock({ $0.removeValue(forKey: peer) }) else { return }
-        _ = mr_tls_resume(tls, session.pointer)
+        let dropped = sessions.withLock { sessions -> Session? in
+            guard let session = sessions[peer] else { return nil }
+            let isResumed = mr_tls_resume(tls, session.pointer)
+            return isResumed && session.isReusable ? nil : sessions.removeValue(forKey: peer)
+        }
+        // Freed behind the lock.
+        _ = dropped
     }
 }
 
@@ -185,6 +191,10 @@ private final class Session: @unchecked Sendable {
     let pointer: OpaquePointer
     init(_ pointer: OpaquePointer) { self.pointer = pointer }
     deinit { SSL_SESSION_free(pointer) }
+
+    var isReusable: Bool {
+        SSL_SESSION_get_protocol_version(pointer) < TLSVersion.v13.number
+    }
 }
 
 extension TLSClient.Settings: TLSSettings {}

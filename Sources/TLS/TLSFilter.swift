@@ -53,8 +53,7 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
         init(_ info: TLSInfo) { self.info = info }
     }
 
-    private static var smallRecord: Int { 1_400 }
-    private static var largestRecord: Int { 16_384 }
+    private static var smallRecord: UInt32 { 1_400 }
     private static var smallBytes: Int { 65_536 }
 
     package func start(_ wire: WireOutput) {
@@ -120,14 +119,15 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
         let isSmall = sealed < Self.smallBytes
         sealed += count
         if isSmall && sealed >= Self.smallBytes {
-            mr_tls_set_record_size(tls, Self.largestRecord)
+            mr_tls_set_record_size(tls, 0)
         }
     }
 
-    package func sealEnd(_ wire: WireOutput) {
-        withUnsafePointer(to: wire) { wire in
+    package func sealEnd(_ wire: WireOutput) -> Sealed {
+        let isSealed = withUnsafePointer(to: wire) { wire in
             mr_tls_end(tls, appendToWire, UnsafeMutableRawPointer(mutating: wire))
         }
+        return isSealed ? .done : .later
     }
 
     package func cutOff() -> (any Error)? {

@@ -6,8 +6,8 @@ enum TLSRemedy {
         for (part, remedy) in table where reason.contains(part) { return remedy }
         if reason.contains("ostname mismatch") || reason.contains("IP address mismatch") {
             return peer?.name == nil
-                ? "name the server that the certificate is for, as in tls://…:443?name=a.example"
-                : "check that ?name= is one of the certificate's names"
+                ? "name the server that the certificate is for, by ?name= or in startTLS"
+                : "give a name that the certificate has: the host's, behind ?name= or in startTLS"
         }
         return ""
     }

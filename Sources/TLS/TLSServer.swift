@@ -108,11 +108,6 @@ public final class TLSServer: Sendable {
         self.settings = settings
         handshakes = try HandshakeRules(settings)
         try NetError.check(settings.ticketsPerHandshake, 0...8, "ticketsPerHandshake")
-        // OpenSSL keeps the buffer of the first, small records.
-        guard !settings.keepsBuffers || settings.recordSize == .full else {
-            throw .invalidSetting(
-                "recordSize", settings.recordSize, "give .full, or leave keepsBuffers off")
-        }
         maker = ServerContexts.Maker(
             settings: settings, tickets: try TicketKeys(settings.tickets), select: select)
         // Shows a wrong setting now.
@@ -232,6 +227,6 @@ private final class RefusingFilter: StreamFilter {
         return opened
     }
     func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> Sealed { .failed(error) }
-    func sealEnd(_ wire: WireOutput) {}
+    func sealEnd(_ wire: WireOutput) -> Sealed { .done }
     func cutOff() -> (any Error)? { error }
 }

@@ -2,7 +2,8 @@ internal import CMillraceTLS
 internal import Glibc
 public import NetAPI
 
-/// The tickets with which a client resumes its session without another full handshake.
+/// The tickets with which a client resumes its session without another full handshake. It can do so
+/// for two hours after its last full one, and not behind the end of its certificate.
 public struct TLSTickets: Sendable {
     enum Kind: Sendable {
         case automatic

@@ -126,6 +126,21 @@ import Testing
         }
     }
 
+    @Test("a reset behind the end of a filter's stream closes at once, as without a filter")
+    func resetAfterTheEndOfAStream() throws {
+        var configuration = LoopConfiguration()
+        configuration.allowHalfClosure = true
+        try withSecuredStage(configuration) { secured in
+            let token = try secured.open()
+            let requests = secured.turn((token, .received(secured.record(.end))))
+            #expect(requests == [.stop(.receive, token)])
+            #expect(secured.turn((token, .stopped(.receive))) == [.watch(token)])
+            #expect(secured.turn((token, .hungUp(ECONNRESET))) == [.close(token)])
+            #expect(
+                secured.stage.delegate.take(token) == [.peerEnded, .closed("reset ECONNRESET")])
+        }
+    }
+
     @Test("a peer that takes no more but goes on sending has its limit")
     func brokenForEver() throws {
         try withStage { stage in

@@ -41,6 +41,8 @@ void mr_tls_verify(SSL_CTX *context, bool asks, bool fails, bool checks);
 /// goes on without. The bytes are copied.
 bool mr_tls_set_protocols(
     SSL_CTX *context, const uint8_t *bytes, size_t count, bool is_server, bool refuses);
+/// Gives clients `each` tickets; NULL: none. The sessions of a full handshake, with all that are
+/// resumed from them, end after the context's time for sessions, or with the client's certificate.
 void mr_tls_set_tickets(SSL_CTX *context, mr_tls_tickets *_Nullable tickets, int each);
 /// Sets the purpose of a server's sessions: a ticket opens no session of another purpose.
 bool mr_tls_set_session_id(SSL_CTX *context, const uint8_t *bytes, size_t count);
@@ -92,8 +94,10 @@ bool mr_tls_set_peer(
     mr_tls *connection, const char *_Nullable name, const uint8_t *_Nullable address, size_t count,
     bool verifies);
 void mr_tls_set_owner(mr_tls *connection, void *owner);
+/// False if the session cannot be resumed: the server's certificate has expired, for example.
 bool mr_tls_resume(mr_tls *connection, SSL_SESSION *session);
-void mr_tls_set_record_size(mr_tls *connection, size_t size);
+/// Sets the most bytes of a record; 0: as many as the library allows.
+void mr_tls_set_record_size(mr_tls *connection, unsigned int size);
 void mr_tls_free(mr_tls *connection);
 
 /// Opens the wire's bytes. In the handshake, `plain` stays empty.
@@ -104,9 +108,10 @@ mr_tls_opened mr_tls_open(
 /// peer is in the middle of a message. -1 after a failure.
 int mr_tls_seal(
     mr_tls *connection, const void *bytes, size_t count, mr_tls_output output, void *object);
-void mr_tls_end(mr_tls *connection, mr_tls_output output, void *object);
+/// Like `mr_tls_seal` for our end: false if it must wait for the next bytes of the wire.
+bool mr_tls_end(mr_tls *connection, mr_tls_output output, void *object);
 
-/// Changes our keys (TLS 1.3) and asks the peer to do the same. For tests.
+/// Changes our keys and asks the peer to do the same: with TLS 1.2 by another handshake. For tests.
 bool mr_tls_update_keys(mr_tls *connection, mr_tls_output output, void *object);
 
 /// Why it failed, in words: what the library says, or why the peer's certificate was refused.

@@ -148,8 +148,7 @@ extension Loop {
         reliefForPipe(connection)
         updateReading(connection)
         // After a peer's end no further event will come.
-        let hasEnded = connection.flags.contains(.peerEnded)
-        if hasEnded { connection.flags.insert(.endDue) }
+        if isInputOver(connection) { connection.flags.insert(.endDue) }
         enqueue(connection)
         // A task that waits for room waits in vain.
         guard details.hasTask, connection.state == .open else { return }
@@ -212,15 +211,18 @@ extension Loop {
         case .open where isUpgrading(connection), .finishing where isUpgrading(connection):
             isWanted = !flags.contains(.peerEnded) && isFilterReady(connection)
         case .open:
-            isWanted = connection.pauses.isEmpty && !isInputOver(connection)
+            isWanted =
+                (connection.pauses.isEmpty || awaitsInput(connection)) && !isInputOver(connection)
         case .securing: isWanted = !flags.contains(.peerEnded) && isFilterReady(connection)
         case .finishing, .lingering: isWanted = !flags.contains(.peerEnded)
         case .closing, .free, .listening, .connecting: return
         }
         let isDatagram = flags.contains(.datagrams)
         if isWanted && !flags.contains(.receiving) {
-            // Unread bytes are shown first, which may cause another pause.
-            guard !flags.contains(.trafficDue) else { return enqueue(connection) }
+            // Unread bytes are shown first, which may cause another pause. In a pause they wait.
+            guard !flags.contains(.trafficDue) || !connection.pauses.isEmpty else {
+                return enqueue(connection)
+            }
             if isDatagram && isReceiveHeldBack(connection) { return }
             connection.flags.insert(.receiving)
             connection.flags.remove(.watching)

@@ -40,6 +40,8 @@ package final class FilterState {
     @exclusivity(unchecked) var isOutputOver = false
     /// Our end is on the wire, or the wire is broken: further bytes for it are dropped.
     @exclusivity(unchecked) var dropsOutput = false
+    /// Bytes or our end wait until more of the wire was opened, which is read even in a pause.
+    @exclusivity(unchecked) var awaitsInput = false
     /// The filter computes on another thread and must not be called.
     @exclusivity(unchecked) var isWorking = false
     /// The computation has ended, and the filter waits for its next call.

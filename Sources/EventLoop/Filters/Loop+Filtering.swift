@@ -33,11 +33,12 @@ extension Loop {
     private static var mostHeld: Int { 32_768 }
 
     /// Whether the wire's bytes are of use. A connection that was closed in the handshake of an
-    /// upgrade completes it for the bytes that are written already.
+    /// upgrade, or in the middle of a message, completes it for what is to be sealed behind it.
     private func opens(_ connection: ConnectionReference, _ state: FilterState) -> Bool {
         switch connection.state {
         case .open, .securing: true
-        case .finishing: !state.isEstablished && state.secured != nil
+        case .finishing:
+            state.awaitsInput || (!state.isEstablished && state.secured != nil)
         case .lingering, .closing, .free, .listening, .connecting: false
         }
     }
@@ -81,6 +82,8 @@ extension Loop {
             mayHaveMore = true
         } while !rest.isEmpty || mayHaveMore
         if !state.wire.isEmpty || !connection.outbound.isEmpty { sendMore(connection) }
+        // For our end, and for a limit of the bytes that a pause keeps.
+        if state.awaitsInput { enqueue(connection) }
         // Answers of the filter that the peer does not read.
         if state.unsentCount > 0 && connection.state == .open { judgeSealed(connection) }
     }
@@ -109,6 +112,7 @@ extension Loop {
         if connection.state == .securing { return handshakeFailed(connection, state, error) }
         state.isInputOver = true
         state.isOutputOver = true
+        state.awaitsInput = false
         guard connection.state == .open || connection.state == .finishing else { return }
         if state.isEstablished {
             counters.filterFailures.add()
@@ -147,6 +151,9 @@ extension Loop {
             if !connection.flags.contains(.queued) { updateReading(connection) }
         case .finishing, .lingering, .closing, .free, .listening, .connecting: break
         }
+        guard state.awaitsInput else { return }
+        sendSealed(connection)
+        enqueue(connection)
     }
 
     /// Whether the handler's input is over. For a filtered connection that is not the wire's end.
@@ -192,4 +199,9 @@ struct FilterOverrun: Error, CustomStringConvertible {
 /// The wire has ended in the handshake.
 package struct FilterCutOff: Error, CustomStringConvertible {
     package var description: String { "the peer closed the connection during the handshake" }
+}
+
+/// The wire or the stream has ended in a message before whose rest nothing can be sealed.
+struct FilterUnfinished: Error, CustomStringConvertible {
+    var description: String { "the peer ended in the middle of a message" }
 }

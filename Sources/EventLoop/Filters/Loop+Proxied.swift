@@ -110,6 +110,6 @@ private final class ProxyHeaderReader: StreamFilter {
 
     // Not called: nothing is sealed before the header, and behind it this filter is gone.
     func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> Sealed { .later }
-    func sealEnd(_ wire: WireOutput) {}
+    func sealEnd(_ wire: WireOutput) -> Sealed { .later }
     func cutOff() -> (any Error)? { nil }
 }

@@ -123,10 +123,11 @@ extension Loop {
                 rebasing: bytes.prefix(Self.sealedAhead - state.wire.count))
             let sealed = filter.seal(piece, state.output)
             if case .later = sealed {
-                // The next input brings the loop here again.
-                return connection.outbound.complete(0, chunks)
+                connection.outbound.complete(0, chunks)
+                return awaitInput(connection, state)
             }
             connection.outbound.complete(piece.count, chunks)
+            if state.awaitsInput { inputCame(connection, state) }
             if case .failed(let error) = sealed { return filterFailed(connection, state, error) }
             state.sealedTotal += piece.count
         }
@@ -146,11 +147,50 @@ extension Loop {
         // The end of our side waits for the handshake of an upgrade.
         if connection.state == .open && isSecuring(connection, state) { return false }
         if !state.isOutputOver && !connection.flags.contains(.resetsAtEnd) {
-            state.isOutputOver = true
-            if state.isEstablished { state.filter?.sealEnd(state.output) }
+            guard sealEnd(connection, state) else { return false }
         }
         if !state.wire.isEmpty { sendSealed(connection) }
         return state.wire.isEmpty
+    }
+
+    /// Seals our end. False if it must wait for the rest of the peer's message, if that can come.
+    private func sealEnd(_ connection: ConnectionReference, _ state: FilterState) -> Bool {
+        if state.isEstablished, let filter = state.filter,
+            case .later = filter.sealEnd(state.output), !isInputOver(connection)
+        {
+            awaitInput(connection, state)
+            return false
+        }
+        state.isOutputOver = true
+        if state.awaitsInput { inputCame(connection, state) }
+        return true
+    }
+
+    // MARK: The peer in the middle of a message
+
+    /// Reads the rest of the peer's message, behind which the loop comes here again.
+    @inline(never)
+    private func awaitInput(_ connection: ConnectionReference, _ state: FilterState) {
+        guard !isInputOver(connection) else {
+            return filterFailed(connection, state, FilterUnfinished())
+        }
+        state.awaitsInput = true
+        updateReading(connection)
+    }
+
+    @inline(never)
+    private func inputCame(_ connection: ConnectionReference, _ state: FilterState) {
+        state.awaitsInput = false
+        updateReading(connection)
+    }
+
+    /// Whether the connection is read even in a pause, as long as not too much of it is kept.
+    @inline(never)
+    func awaitsInput(_ connection: ConnectionReference) -> Bool {
+        guard connection.flags.contains(.filtered), let state = filter(of: connection) else {
+            return false
+        }
+        return state.awaitsInput && connection.inbound.count <= configuration.inboundLimit
     }
 
     func sealedSent(_ connection: ConnectionReference, _ count: Int) {
@@ -169,6 +209,7 @@ extension Loop {
         state.wire.complete(0, chunks)
         state.wire.clear(chunks)
         state.isOutputOver = true
+        state.awaitsInput = false
         state.dropsOutput = true
         switch connection.state {
         // The peer may have sent the reason before it closed. The deadline ends the wait for it.

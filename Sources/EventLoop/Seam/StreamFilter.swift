@@ -22,18 +22,19 @@ package protocol StreamFilter: AnyObject {
     /// `sealEnd`. Seals all of them or none.
     func seal(_ plain: UnsafeRawBufferPointer, _ wire: WireOutput) -> Sealed
 
-    /// Appends the wire's form of our end. Called once.
-    func sealEnd(_ wire: WireOutput)
+    /// Appends the wire's form of our end. Called again after `later`.
+    func sealEnd(_ wire: WireOutput) -> Sealed
 
     /// Called when the wire ends after `established` and before the peer's end of stream. Returns
     /// the error, or nil if the end is as good as the peer's.
     func cutOff() -> (any Error)?
 }
 
-/// The result of `StreamFilter.seal`.
+/// The result of `StreamFilter.seal` and `sealEnd`.
 package enum Sealed {
     case done
-    /// The same bytes can be sealed after the next bytes of the wire were opened.
+    /// The peer is in the middle of a message. The same bytes, or our end, can be sealed when more
+    /// bytes of the wire were opened.
     case later
     /// Nothing more can be sealed.
     case failed(any Error)

@@ -102,7 +102,7 @@ final class ClientTLS: Sendable {
 
     func sealEnd() {
         state.withLock { state in
-            withUnsafeMutablePointer(to: &state.unsent) { mr_tls_end(state.tls, keep, $0) }
+            _ = withUnsafeMutablePointer(to: &state.unsent) { mr_tls_end(state.tls, keep, $0) }
         }
     }
 

@@ -48,26 +48,31 @@ import Testing
         arguments: Setup.single)
     func startingSmall(_ setup: Setup) throws {
         let total = 600_000
-        let handler = TestHandler(open: { connection in
-            connection.write([UInt8](repeating: 7, count: total))
-            return .none
-        })
-        let tls = try TLSTest.server { $0.recordSize = .startingSmall }
-        let options = setup.options { $0.tls = tls }
-        try withServer(setup, handler, listen: [TLSTest.port], options: options) { server in
-            let port = server.addresses[0].port ?? 0
-            let client = try TestClient(to: .tcp("127.0.0.1", port: port))
-            let sizes = try Self.recordSizes(client, until: total)
-            var sent = 0
-            for size in sizes {
-                sent += size
-                // The library adds up to 22 bytes to each.
-                if sent < 32_768 { #expect(size <= 1_422) }
+        for keepsBuffers in [false, true] {
+            let handler = TestHandler(open: { connection in
+                connection.write([UInt8](repeating: 7, count: total))
+                return .none
+            })
+            let tls = try TLSTest.server {
+                $0.recordSize = .startingSmall
+                $0.keepsBuffers = keepsBuffers
             }
-            // The rest of a piece of the sealed bytes may be smaller.
-            let large = sizes.filter { $0 >= 16_384 }
-            #expect(large.count >= 24, "\(sizes)")
-            #expect(sizes.count < 120, "\(sizes.count) records")
+            let options = setup.options { $0.tls = tls }
+            try withServer(setup, handler, listen: [TLSTest.port], options: options) { server in
+                let port = server.addresses[0].port ?? 0
+                let client = try TestClient(to: .tcp("127.0.0.1", port: port))
+                let sizes = try Self.recordSizes(client, until: total)
+                var sent = 0
+                for size in sizes {
+                    sent += size
+                    // The library adds up to 22 bytes to each.
+                    if sent < 32_768 { #expect(size <= 1_422) }
+                }
+                // The rest of a piece of the sealed bytes may be smaller.
+                let large = sizes.filter { $0 >= 16_384 }
+                #expect(large.count >= 24, "\(sizes)")
+                #expect(sizes.count < 120, "\(sizes.count) records")
+            }
         }
     }
 }

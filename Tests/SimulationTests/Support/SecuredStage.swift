@@ -68,14 +68,17 @@ final class SecuredStage {
         return requests
     }
 
-    /// Answers the send in flight, and each that follows it.
-    func finishSends(of token: Token) {
+    /// Answers the send in flight, and each that follows it. Returns the loop's requests.
+    @discardableResult
+    func finishSends(of token: Token) -> [Stage.Request] {
+        var requests: [Stage.Request] = []
         var count = unanswered
         while count > 0 {
             unanswered = 0
-            turn((token, .sent(count)))
+            requests += turn((token, .sent(count)))
             count = unanswered
         }
+        return requests
     }
 
     /// Forgets what was sent without the filter, and returns it.

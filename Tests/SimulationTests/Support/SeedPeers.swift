@@ -59,7 +59,16 @@ struct SeedPeer {
         }
         let records = isSecured ? Records() : nil
         if let records { peer.send(records.greeting) }
-        peer.send(seal(PeerPattern.bytes(index, count: total), records))
+        let bytes = PeerPattern.bytes(index, count: total)
+        if let records, random.happens(500) {
+            // Messages in whose middle the server can seal nothing.
+            let cut = bytes.startIndex + random.below(total + 1)
+            for part in [bytes[..<cut], bytes[cut...]] {
+                peer.send(records.aside(random.bytes(random.below(3_000))) + records.data(part))
+            }
+        } else {
+            peer.send(seal(bytes, records))
+        }
         if ending == .halfClose, let records { peer.send(records.end) }
         let delay = random.within(Nanoseconds(0)...200_000_000)
         switch ending {
@@ -88,6 +97,8 @@ struct SeedPeer {
 
         var greeting: [UInt8] { writer.record(.hello) + writer.record(.finished) }
         var end: [UInt8] { writer.record(.end) }
+
+        func aside(_ bytes: [UInt8]) -> [UInt8] { writer.record(.aside, bytes) }
 
         func data(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
             var rest = bytes
