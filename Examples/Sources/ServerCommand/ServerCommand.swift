@@ -81,7 +81,8 @@ extension ServerCommand {
     }
 }
 
-/// Prints each address on a line. Scripts wait for this line.
+/// Prints each address on a line. Scripts wait for this line, so call it in `onBoot`, where the
+/// signals that stop the program are handled already.
 public func announce(_ server: Server) {
     for address in server.boundAddresses {
         say(

@@ -87,8 +87,6 @@ struct Chat: ServerCommand {
         let server = try Server(listen: try common.addresses(), options: options) {
             ChatHandler(settings, room)
         }
-        try server.start()
-        announce(server)
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }
     }

@@ -1,5 +1,6 @@
 // The handler of one loop: its visitors, from their first request to their last frame.
 import NetAPI
+import ServerCommand
 import WebSocketCodec
 
 final class ChatHandler: EventHandler {
@@ -24,6 +25,7 @@ final class ChatHandler: EventHandler {
 
     func onBoot(_ loop: Loop) -> Action {
         audience = room.add(loop)
+        if loop.index == 0 { announce(loop.server) }
         return .none
     }
 

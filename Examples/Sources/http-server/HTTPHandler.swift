@@ -2,6 +2,7 @@
 // stops reading before it would have to store too much.
 import HTTPCodec
 import NetAPI
+import ServerCommand
 
 /// The settings and counters that all loops share.
 struct HTTPSettings: Sendable {
@@ -36,6 +37,11 @@ final class HTTPHandler: EventHandler {
         accessLog = settings.accessLog.map { AccessLog($0) }
         let limits = settings.limits
         exchanges = PerConnection(Exchange(limits: limits))
+    }
+
+    func onBoot(_ loop: Loop) -> Action {
+        if loop.index == 0 { announce(loop.server) }
+        return .none
     }
 
     func onTick(_ loop: Loop) -> Tick {

@@ -68,8 +68,6 @@ struct HTTPServer: ServerCommand {
         let server = try Server(listen: try common.addresses(), options: options) { [settings] in
             HTTPHandler(settings)
         }
-        try server.start()
-        announce(server)
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }
     }

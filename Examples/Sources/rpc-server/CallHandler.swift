@@ -1,6 +1,7 @@
 /// Answers calls in the order in which their answers are ready, and not in that of the calls.
 import NetAPI
 import RPCCodec
+import ServerCommand
 
 struct CallHandler: EventHandler {
     /// The calls of one connection that may wait for their answers at once.
@@ -9,6 +10,11 @@ struct CallHandler: EventHandler {
     static let longestWait: UInt32 = 10_000
 
     private let waiting = PerConnection(0)
+
+    func onBoot(_ loop: Loop) -> Action {
+        if loop.index == 0 { announce(loop.server) }
+        return .none
+    }
 
     func onTraffic(_ connection: Connection) throws -> Action {
         while connection.isWritable, connection[waiting] < Self.most,

@@ -14,8 +14,6 @@ struct RPCServer: ServerCommand {
     func run() throws {
         let server = try Server(
             CallHandler(), listen: try common.addresses(), options: try common.options())
-        try server.start()
-        announce(server)
         let reason = try server.run(stoppingOn: .interrupt, .terminate)
         if case .failed(let error) = reason { throw error }
     }
