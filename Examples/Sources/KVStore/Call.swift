@@ -55,14 +55,14 @@ public final class Call {
         self.request = outer
     }
 
-    /// Replaces a reply above the limit by an error. The command has removed nothing from the
-    /// database.
+    /// Replaces a reply above the limit by an error. The command has changed nothing: each that
+    /// replies with data writes them before its change, and other replies have room always.
     private func refuse(from start: Int) {
         reply.replace(from: start, Complaint.replyTooLong)
         database.repliesRefused.add(1, ordering: .relaxed)
         // SUBSCRIBE has one confirmation for each channel. Without them, the client does not know
         // its subscriptions.
-        if database.commands.find(self[0])?.isForSubscribers == true { session.end() }
+        if commandName.hasSuffix("subscribe") { session.end() }
     }
 
     var count: Int { request.count }

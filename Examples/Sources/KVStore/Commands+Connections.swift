@@ -57,16 +57,25 @@ extension Command {
                     "ERR Syntax error in HELLO option '\(shown(call[index]))'")
             }
         }
+        call.reply.version = version
+        writeServer(call)
+        // Without the reply, the client does not know that the version has changed.
+        guard !call.reply.hasOverflowed else {
+            call.reply.version = call.session.version
+            return
+        }
         if let name { call.session.name = [UInt8](name) }
         call.session.version = version
-        call.reply.version = version
+    }
+
+    private static func writeServer(_ call: Call) {
         call.reply.map(7)
         for (field, value) in [("server", "redis"), ("version", Self.version)] {
             call.reply.bulk(field)
             call.reply.bulk(value)
         }
         call.reply.bulk("proto")
-        call.reply.integer(version)
+        call.reply.integer(call.reply.version)
         call.reply.bulk("id")
         call.reply.integer(call.session.id)
         for (field, value) in [("mode", "standalone"), ("role", "master")] {

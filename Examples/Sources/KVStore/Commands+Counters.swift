@@ -27,10 +27,11 @@ extension Command {
             guard new.isFinite else {
                 return call.reply.error("ERR increment would produce NaN or Infinity")
             }
-            let entry = found ?? shard.findOrInsert(call[1], hash, call.now)
             new.withPlainDigits {
-                entry.setString($0)
                 call.reply.bulk($0)
+                guard !call.reply.hasOverflowed else { return }
+                let entry = found ?? shard.findOrInsert(call[1], hash, call.now)
+                entry.setString($0)
             }
         }
     }

@@ -1,19 +1,21 @@
 /// Writes replies in RESP2 or RESP3 into its own memory, which is reused. A server sends all
 /// replies of one turn with a single write.
 ///
-/// A reply stops at the limit: `hasOverflowed` becomes true, and all further output is dropped
-/// until `replace(from:_:)` or `removeAll()`.
+/// Data stop at the limit: `hasOverflowed` becomes true, and all further output is dropped until
+/// `replace(from:_:)` or `removeAll()`. Numbers, errors and other replies that are always short
+/// have room above it too: in a transaction they report changes that have been made.
 public final class ReplyWriter {
     /// The initial capacity in bytes. Each connection has a writer, and most connections are idle.
     public static let initialBytes = 512
     private static let keptBytes = 64 << 10
-    /// The smallest limit, in bytes. With a smaller one, an error might not fit after earlier
-    /// replies.
+    /// The smallest limit, in bytes.
     public static let smallestLimit = 64 << 10
 
     /// The version of the protocol, 2 or 3, that the peer chose with HELLO.
     @exclusivity(unchecked) public var version = 2
     @exclusivity(unchecked) private var memory: UnsafeMutableRawBufferPointer
+    /// The end of the memory, or the limit if that comes first. Data end there.
+    @exclusivity(unchecked) private var dataEnd: Int
     /// The number of bytes written. After an overflow it is above every limit, so that the next
     /// write finds no room either.
     @exclusivity(unchecked) private var used = 0
@@ -24,6 +26,7 @@ public final class ReplyWriter {
         precondition(limit >= Self.smallestLimit && limit >= capacity)
         self.limit = limit
         memory = .allocate(byteCount: capacity, alignment: 16)
+        dataEnd = capacity
     }
 
     deinit { memory.deallocate() }
@@ -32,18 +35,15 @@ public final class ReplyWriter {
     /// because another module would check each access to that.
     public var count: Int { used }
 
-    /// The number of bytes that can still be written.
-    public var room: Int { limit - used }
+    /// The number of bytes of data that can still be written.
+    public var room: Int { max(0, limit - used) }
 
     /// Whether the output is incomplete because it went above the limit.
     public var hasOverflowed: Bool { used == .max }
 
-    /// Replaces all output after the first `start` bytes by an error. There is always room for the
-    /// error, because a client must learn the results of the commands before it in a transaction.
+    /// Replaces all output after the first `start` bytes by an error.
     public func replace(from start: Int, _ text: String) {
         used = start
-        let end = start + text.utf8.count + 3
-        if end > memory.count { enlarge(to: end) }
         error(text)
     }
 
@@ -59,13 +59,14 @@ public final class ReplyWriter {
         guard memory.count > Self.keptBytes else { return }
         memory.deallocate()
         memory = .allocate(byteCount: Self.initialBytes, alignment: 16)
+        dataEnd = Self.initialBytes
     }
 
     // MARK: Replies
 
     /// Writes a simple string, which must not contain line ends.
     public func simple(_ text: StaticString) {
-        guard reserve(text.utf8CodeUnitCount + 3) else { return }
+        guard reserveShort(text.utf8CodeUnitCount + 3) else { return }
         put(UInt8(ascii: "+"))
         put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
         putLineEnd()
@@ -77,7 +78,7 @@ public final class ReplyWriter {
     /// Like `simple("OK")`, which is the most common call, but with a single store.
     public func ok() {
         let line: UInt64 = 0x0A0D_4B4F_2B
-        guard reserve(8) else { return }
+        guard reserveShort(8) else { return }
         memory.storeBytes(of: line.littleEndian, toByteOffset: used, as: UInt64.self)
         used &+= 5
     }
@@ -87,7 +88,7 @@ public final class ReplyWriter {
     public func error(_ text: String) { line(UInt8(ascii: "-"), text) }
 
     private func line(_ mark: UInt8, _ text: String) {
-        guard reserve(text.utf8.count + 3) else { return }
+        guard reserveShort(text.utf8.count + 3) else { return }
         put(mark)
         for byte in text.utf8 { put(byte < 0x20 || byte == 0x7F ? 0x20 : byte) }
         putLineEnd()
@@ -97,9 +98,7 @@ public final class ReplyWriter {
 
     public func bulk(_ bytes: UnsafeRawBufferPointer) {
         guard reserve(bytes.count + Self.headerBytes + 2) else { return }
-        putHeader(UInt8(ascii: "$"), bytes.count)
-        put(bytes)
-        putLineEnd()
+        putBulk(bytes)
     }
 
     public func bulk(_ bytes: [UInt8]) { bytes.withUnsafeBytes { bulk($0) } }
@@ -111,8 +110,8 @@ public final class ReplyWriter {
 
     /// Writes a number with a fraction from its digits; in RESP2 as a string.
     public func double(_ digits: UnsafeRawBufferPointer) {
-        guard version > 2 else { return bulk(digits) }
-        guard reserve(digits.count + 3) else { return }
+        guard reserveShort(digits.count + Self.headerBytes + 2) else { return }
+        guard version > 2 else { return putBulk(digits) }
         put(UInt8(ascii: ","))
         put(digits)
         putLineEnd()
@@ -153,7 +152,7 @@ public final class ReplyWriter {
     // MARK: Bytes
 
     private func raw(_ text: StaticString) {
-        guard reserve(text.utf8CodeUnitCount) else { return }
+        guard reserveShort(text.utf8CodeUnitCount) else { return }
         put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
@@ -162,7 +161,7 @@ public final class ReplyWriter {
 
     /// Writes a mark, decimal digits and a line end.
     private func header(_ mark: UInt8, _ value: Int) {
-        guard reserve(Self.headerBytes) else { return }
+        guard reserveShort(Self.headerBytes) else { return }
         putHeader(mark, value)
     }
 
@@ -218,7 +217,15 @@ public final class ReplyWriter {
     }
 
     @inline(__always)
-    private func reserve(_ more: Int) -> Bool { memory.count &- used >= more || grow(more) }
+    private func putBulk(_ bytes: UnsafeRawBufferPointer) {
+        putHeader(UInt8(ascii: "$"), bytes.count)
+        put(bytes)
+        putLineEnd()
+    }
+
+    /// Makes room for data; returns false if they would end above the limit.
+    @inline(__always)
+    private func reserve(_ more: Int) -> Bool { dataEnd &- used >= more || grow(more) }
 
     @inline(never)
     private func grow(_ more: Int) -> Bool {
@@ -226,14 +233,31 @@ public final class ReplyWriter {
             overflow()
             return false
         }
-        enlarge(to: min(limit, max(memory.count * 2, used + more)))
+        enlarge(more)
         return true
     }
 
-    private func enlarge(to size: Int) {
-        let larger = LargeMemory.allocate(size)
+    /// Makes room for a short reply, also above the limit; returns false only after an overflow.
+    @inline(__always)
+    private func reserveShort(_ more: Int) -> Bool {
+        memory.count &- used >= more || growShort(more)
+    }
+
+    @inline(never)
+    private func growShort(_ more: Int) -> Bool {
+        guard !hasOverflowed else { return false }
+        enlarge(more)
+        return true
+    }
+
+    /// Doubles the memory, or adds a quarter above the limit: there too a transaction may have
+    /// millions of short replies, and each enlargement copies all of them.
+    private func enlarge(_ more: Int) {
+        let size = min(memory.count * 2, max(limit, memory.count + memory.count / 4))
+        let larger = LargeMemory.allocate(max(size, used + more))
         larger.copyMemory(from: bytes)
         memory.deallocate()
         memory = larger
+        dataEnd = min(larger.count, limit)
     }
 }

@@ -62,6 +62,24 @@ import Testing
         #expect(peers[5].take().isEmpty)
     }
 
+    @Test("a transaction whose reply reaches the limit answers its changes all the same")
+    func transactionAboveTheLimit() throws {
+        let server = try serve(loops: 1)
+        let peer = try server.connect()
+        peer.send("SET a \(String(repeating: "v", count: 1000))\r\nSET k v\r\n")
+        peer.send("MULTI\r\n" + String(repeating: "GET a\r\n", count: 1081))
+        peer.send("INCR c\r\nDEL k\r\n")
+        _ = peer.take()
+        peer.send("EXEC\r\n")
+        let reply = peer.take()
+        #expect(reply.starts(with: Array("*1083\r\n$1000\r\nv".utf8)))
+        let refusal = "-ERR reply exceeds maximum allowed size (client-output-buffer-limit)\r\n"
+        let end = TestBytes(refusal + ":1\r\n:1\r\n")
+        #expect(reply.suffix(end.count).elementsEqual(end), "\(TestBytes(reply.suffix(100)))")
+        #expect(try server.reply(to: "GET c\r\nEXISTS k\r\n") == "$1\r\n1\r\n:0\r\n")
+        try server.stop()
+    }
+
     /// The requests behind the limit stay unread, so the server holds a bounded number of replies.
     @Test("a client that does not read is held, and gets all replies when it reads again")
     func stalledClient() throws {

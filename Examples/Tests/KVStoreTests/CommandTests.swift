@@ -15,20 +15,33 @@ final class Dialogue {
     private var reply: ReplyWriter { call.reply }
     var session: Session { call.session }
 
-    init(_ database: Database = Database()) {
+    init(_ database: Database = Database(), replyLimit: Int = 1 << 40) {
         self.database = database
-        call = Call(database, Session(), ReplyWriter())
+        call = Call(database, Session(), ReplyWriter(limit: replyLimit))
     }
 
     /// Returns the reply to one inline request, with `|` for each line end.
     func ask(_ line: String, now: Int = Clock.milliseconds()) -> String {
-        let bytes = Array((line + "\n").utf8)
         reply.removeAll()
+        execute(line, now)
+        return shown(from: 0)
+    }
+
+    /// Like `ask`, but behind replies that have reached the limit.
+    func askWithoutRoom(_ line: String, now: Int) -> String {
+        reply.removeAll()
+        while reply.room > 0 { reply.ok() }
+        let start = reply.count
+        execute(line, now)
+        return shown(from: start)
+    }
+
+    private func execute(_ line: String, _ now: Int) {
+        let bytes = Array((line + "\n").utf8)
         bytes.withUnsafeBytes { bytes in
             guard case .request = parser.parse(bytes) else { return }
             parser.withRequest(in: bytes) { call.execute($0, now: now) }
         }
-        return shown
     }
 
     /// Returns the bytes of the reply to words of any bytes.
@@ -49,11 +62,11 @@ final class Dialogue {
         for (message, subscription) in messages {
             session.write(message, subscription, to: reply)
         }
-        return shown
+        return shown(from: 0)
     }
 
-    private var shown: String {
-        String(decoding: reply.bytes, as: UTF8.self).split(
+    private func shown(from start: Int) -> String {
+        String(decoding: reply.bytes[start...], as: UTF8.self).split(
             separator: "\r\n", omittingEmptySubsequences: false
         ).joined(separator: "|")
     }

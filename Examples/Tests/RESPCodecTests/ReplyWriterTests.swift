@@ -52,13 +52,43 @@ import Testing
         // Replies may use all the room.
         for _ in 0..<limit / 5 { writer.simple("OK") }
         #expect(!writer.hasOverflowed && writer.room == limit % 5)
+    }
+
+    @Test("numbers, errors and other short replies have room above the limit, and data do not")
+    func shortRepliesAboveTheLimit() {
+        let writer = ReplyWriter(capacity: 8, limit: ReplyWriter.smallestLimit)
+        while writer.room > 0 { writer.ok() }
         let full = writer.count
-        writer.simple("OK")
+        writer.integer(.min)
+        writer.null()
+        writer.error("ERR no")
+        writer.array(0)
+        Array("1.5".utf8).withUnsafeBytes { writer.double($0) }
+        let short = ":\(Int.min)\r\n$-1\r\n-ERR no\r\n*0\r\n$3\r\n1.5\r\n"
+        #expect(writer.bytes[full...].elementsEqual(short.utf8) && writer.room == 0)
+        let end = writer.count
+        writer.bulk("")
+        writer.ok()
         #expect(writer.hasOverflowed)
-        // The error has its own room.
-        writer.replace(from: full, "ERR too long")
-        #expect(
-            !writer.hasOverflowed && writer.bytes[full...].elementsEqual("-ERR too long\r\n".utf8))
+        writer.replace(from: end, "ERR too long")
+        #expect(writer.bytes[full...].elementsEqual((short + "-ERR too long\r\n").utf8))
+    }
+
+    /// An enlargement copies all replies, so a transaction with many refused replies must not need
+    /// one for each.
+    @Test("many errors above the limit enlarge the memory a few times only")
+    func errorsEnlargeTheMemorySeldom() {
+        let writer = ReplyWriter(capacity: 8, limit: ReplyWriter.smallestLimit)
+        var memory = writer.bytes.baseAddress
+        var enlargements = 0
+        for _ in 0..<10_000 {
+            let start = writer.count
+            writer.bulk(String(repeating: "x", count: 1000))
+            if writer.hasOverflowed { writer.replace(from: start, "ERR too long") }
+            if writer.bytes.baseAddress != memory { enlargements += 1 }
+            memory = writer.bytes.baseAddress
+        }
+        #expect(!writer.hasOverflowed && enlargements < 40, "\(enlargements)")
     }
 
     @Test("verbatim text and fractions have their own types in RESP3 and are bulks in RESP2")
