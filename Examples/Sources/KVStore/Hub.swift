@@ -85,7 +85,7 @@ final class Hub: @unchecked Sendable {
     }
 
     /// Publishes a message and returns the number of its receivers. Receivers on the publisher's
-    /// own loop get it at once.
+    /// own loop get it at once, unless earlier messages wait for that loop.
     func publish(
         _ text: UnsafeRawBufferPointer, to channel: UnsafeRawBufferPointer, by session: Session
     ) -> Int {
@@ -96,8 +96,7 @@ final class Hub: @unchecked Sendable {
             for group in groups {
                 count += group.members.count
                 let isHere = group.post === session.post || !group.post.isElsewhere
-                group.post.add(message, group.members, isHere: isHere)
-                if isHere {
+                if group.post.add(message, group.members, isHere: isHere) {
                     here.append(group.post)
                 } else if group.post.isCongested {
                     session.stop(for: group.post)

@@ -9,6 +9,10 @@ import Testing
         let messages = Mutex<[Delivery]>([])
     }
 
+    private final class Count: Sendable {
+        let value = Mutex(0)
+    }
+
     /// Returns a client and the messages that were delivered to it.
     private func subscriber() -> (client: Dialogue, inbox: Inbox) {
         let (client, inbox) = (Dialogue(), Inbox())
@@ -102,10 +106,77 @@ import Testing
         let words = [Array("PUBLISH".utf8), Array("a".utf8), long]
         for _ in 0..<200 { _ = other.bytes(of: words) }
         #expect(other.session.isStopped && !other.session.mayGoOn())
-        post.deliver()
+        // Each turn but the last wakes the loop for the next.
+        let turns = 6
+        for _ in 0..<turns { post.deliver() }
         #expect(inbox.messages.withLock { $0.count } == 1200)
         #expect(other.session.mayGoOn() && !other.session.isStopped)
-        #expect(other.ask("PUBLISH a x") == ":1|" && wakes.withLock { $0 } == 2)
+        #expect(wakes.withLock { $0 } == turns)
+        #expect(other.ask("PUBLISH a x") == ":1|" && wakes.withLock { $0 } == turns + 1)
+    }
+
+    /// Returns a subscriber of the channel a, its messages, its post, and the number of times that
+    /// the loop of the post was woken.
+    private func remote() -> (client: Dialogue, inbox: Inbox, post: Post, wakes: () -> Int) {
+        let (client, inbox) = subscriber()
+        let wakes = Count()
+        let post = Post()
+        post.set(wake: {
+            wakes.value.withLock { $0 += 1 }
+            return true
+        })
+        client.session.post = post
+        return (client, inbox, post, { wakes.value.withLock { $0 } })
+    }
+
+    /// The loop sends what it has written between the turns. Else a client on another loop that
+    /// publishes without a pause would fill the memory of a subscriber that reads.
+    @Test("messages that are published during a delivery wait for the next turn")
+    func messagesDuringADeliveryWait() {
+        let (client, inbox, post, wakes) = remote()
+        // Used on this thread only.
+        nonisolated(unsafe) let other = Dialogue(client.database)
+        client.session.deliver = { message, subscription in
+            let count = inbox.messages.withLock {
+                $0.append((message, subscription))
+                return $0.count
+            }
+            if count < 100 { _ = other.ask("PUBLISH a x") }
+        }
+        #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
+        #expect(other.ask("PUBLISH a x") == ":1|")
+        for turn in 1...3 {
+            post.deliver()
+            #expect(inbox.messages.withLock { $0.count } == turn && wakes() == turn + 1)
+        }
+    }
+
+    @Test("a turn writes a bounded number of messages and wakes the loop for the others")
+    func aTurnIsBounded() {
+        let (client, inbox, post, wakes) = remote()
+        #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
+        let other = Dialogue(client.database)
+        for _ in 0..<40_000 { _ = other.ask("PUBLISH a x") }
+        #expect(wakes() == 1)
+        post.deliver()
+        #expect((1...32_768).contains(inbox.messages.withLock { $0.count }) && wakes() == 2)
+        post.deliver()
+        #expect(inbox.messages.withLock { $0.count } == 40_000 && wakes() == 2)
+    }
+
+    @Test("a message of the same loop is delivered at once, but behind earlier messages")
+    func aMessageOfTheSameLoopKeepsTheOrder() {
+        let (client, inbox, post, wakes) = remote()
+        #expect(client.ask("SUBSCRIBE a") == "*3|$9|subscribe|$1|a|:1|")
+        let (near, far) = (Dialogue(client.database), Dialogue(client.database))
+        near.session.post = post
+        #expect(near.ask("PUBLISH a 1") == ":1|")
+        #expect(inbox.messages.withLock { $0.count } == 1 && wakes() == 0)
+        #expect(far.ask("PUBLISH a 2") == ":1|" && near.ask("PUBLISH a 3") == ":1|")
+        #expect(inbox.messages.withLock { $0.count } == 1 && wakes() == 1)
+        post.deliver()
+        let expected = (1...3).map { "*3|$7|message|$1|a|$1|\($0)|" }.joined()
+        #expect(sent(client, inbox) == expected && wakes() == 1)
     }
 
     @Test("a message is encoded in the protocol version that the client uses at its delivery")
