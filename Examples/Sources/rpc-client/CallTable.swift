@@ -13,8 +13,9 @@ struct CallTable {
     }
 
     private var calls: [UInt64: Call] = [:]
-    /// The ids of calls that no connection has got, in the order to send them.
-    private var unsent: [UInt64] = []
+    /// The ids of calls that no connection has got, in the order to send them, and of some that
+    /// have failed meanwhile. The first of a slice is removed without moving the others.
+    private(set) var unsent: ArraySlice<UInt64> = []
     private var ticks = 0
 
     var count: Int { calls.count }
@@ -25,14 +26,16 @@ struct CallTable {
         // The present tick is over in less time than a whole one.
         calls[frame.id] = Call(
             frame: frame, isRepeatable: isRepeatable, deadline: ticks + limit + 1, done: done)
+        // Calls may fail without end while there is no connection.
+        if unsent.count >= 2 * Calls.most { unsent.removeAll { calls[$0] == nil } }
         unsent.append(frame.id)
     }
 
     /// Returns the next call to send, which counts as sent from then on.
     mutating func nextToSend() -> Frame? {
-        while !unsent.isEmpty {
+        while let id = unsent.popFirst() {
             // Calls that have failed meanwhile are no longer in the table.
-            if let call = calls[unsent.removeFirst()] { return call.frame }
+            if let call = calls[id] { return call.frame }
         }
         return nil
     }
@@ -53,7 +56,7 @@ struct CallTable {
     /// Removes and returns the calls that no connection has got.
     mutating func takeUnsent() -> [Call] {
         defer { unsent = [] }
-        return take(unsent)
+        return take(Array(unsent))
     }
 
     /// Counts a tick. Removes and returns the calls whose time is over.

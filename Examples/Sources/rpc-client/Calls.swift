@@ -83,7 +83,8 @@ final class Calls: EventHandler, Sendable {
             if state.isClosed { return .closed }
             if frame.body.count > Frame.bodyLimit { return .tooLong }
             if state.table.count >= Self.most { return .busy }
-            let ticks = Int((limit / Self.tick).rounded(.up))
+            // No limit is longer than 3 million years, so that an Int holds its end.
+            let ticks = Int(min(max(0, limit / Self.tick), 1e15).rounded(.up))
             state.table.add(frame, isRepeatable: repeats, ticks: ticks, done)
             // If the mailbox is full, the next tick sends the call.
             state.connection?.execute { self.send(on: $0) }

@@ -103,6 +103,32 @@ import Testing
         network.stop(client)
     }
 
+    @Test(
+        "calls that end while no connection takes them leave nothing, and others keep their order")
+    func ids() {
+        var table = CallTable()
+        for id in 1...100_000 as ClosedRange<UInt64> {
+            table.add(Frame(id: id, code: Method.echo), isRepeatable: false, ticks: 1) { _ in }
+            if id > 3 { _ = table.remove(id) }
+        }
+        #expect(table.count == 3 && table.unsent.count <= 2 * Calls.most)
+        #expect((0..<4).map { _ in table.nextToSend()?.id } == [1, 2, 3, nil])
+    }
+
+    @Test("a limit of any length is accepted")
+    func extremes() throws {
+        _ = try network.upstream(at: Self.address, .refuses)
+        let client = try network.client(calls)
+        try client.start()
+        echo("a", within: .seconds(Int64.max))
+        echo("b", within: .seconds(Int64.min))
+        network.advance(by: .seconds(1))
+        #expect(results.all == ["b: timedOut"])
+        calls.close()
+        #expect(results.all == ["b: timedOut", "a: closed"])
+        network.stop(client)
+    }
+
     @Test("a stop waits for answers, and a closed client repeats nothing")
     func stop() throws {
         let upstream = try network.upstream(at: Self.address)

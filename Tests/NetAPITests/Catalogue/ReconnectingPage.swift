@@ -12,7 +12,7 @@ final class Calls: EventHandler, Sendable {
 
     struct State {
         var calls: [UInt64: Call] = [:]  // without an answer
-        var unsent: [UInt64] = []  // those of them that no connection has got
+        var unsent: ArraySlice<UInt64> = []  // those of them that no connection has got
         var lastID: UInt64 = 0
         var connection: ConnectionHandle?
         var failures = 0
@@ -55,11 +55,21 @@ final class Calls: EventHandler, Sendable {
             state.lastID += 1
             state.calls[state.lastID] = Call(
                 body: body, isRepeatable: repeats, deadline: state.ticks + 50, done: done)
+            if state.unsent.count >= 2048 { state.unsent.removeAll { state.calls[$0] == nil } }
             state.unsent.append(state.lastID)
             state.connection?.execute { self.send(on: $0) }
             return true
         }
         if !isAccepted { done(.failure(CallError.busy)) }
+    }
+
+    func nextToSend() -> (UInt64, [UInt8])? {
+        state.withLock { state in
+            while let id = state.unsent.popFirst() {
+                if let call = state.calls[id] { return (id, call.body) }
+            }
+            return nil
+        }
     }
 
     func send(on connection: Connection) {
@@ -82,16 +92,6 @@ final class Calls: EventHandler, Sendable {
         return .none
     }
     // example: end
-
-    private func nextToSend() -> (UInt64, [UInt8])? {
-        state.withLock { state in
-            while !state.unsent.isEmpty {
-                let id = state.unsent.removeFirst()
-                if let call = state.calls[id] { return (id, call.body) }
-            }
-            return nil
-        }
-    }
 
     // example: begin reconnecting-answer
     func onTraffic(_ connection: Connection) throws -> Action {
