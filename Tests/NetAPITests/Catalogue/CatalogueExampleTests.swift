@@ -70,6 +70,18 @@ import Testing
         }
     }
 
+    @Test("a peer that ends in the middle of a request is closed", arguments: Setup.all)
+    func half(_ setup: Setup) throws {
+        let options = setup.options()
+        try serve(try Server(StopPage.Busy(), listen: anyPort, options: options)) { server in
+            let client = try server.connect()
+            try client.send("first\nsec")
+            try waitUntil(server.server) { $0.isBusy }
+            client.shutdownWrite()
+            #expect(try client.receiveTextUntilEnd() == ("first\n", .clean))
+        }
+    }
+
     /// Waits until the only connection has a property.
     private func waitUntil(
         _ server: Server, _ property: @escaping @Sendable (Connection) -> Bool

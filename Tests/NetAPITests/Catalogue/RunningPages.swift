@@ -70,6 +70,9 @@ enum StopPage {
             connection.isBusy = connection.buffered > 0
             return .none
         }
+
+        // The rest cannot follow.
+        func onHalfClose(_ connection: Connection) -> Action { .close }
         // example: end
     }
 
