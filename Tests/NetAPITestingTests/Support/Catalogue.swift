@@ -3,6 +3,35 @@ import NetAPI
 import NetAPITesting
 import Testing
 
+enum LimitsPage {
+    // example: begin limits-request
+    struct Requests: EventHandler {
+        let deadline = PerConnection<ScheduledTimer?>(nil)
+
+        func onTraffic(_ connection: Connection) throws -> Action {
+            while let request = try connection.nextLine(limit: 1024) {
+                connection[deadline]?.cancel()
+                connection[deadline] = nil
+                connection.write(request)
+            }
+            return limitRequest(connection)
+        }
+
+        func onWritable(_ connection: Connection) -> Action { limitRequest(connection) }
+
+        private func limitRequest(_ connection: Connection) -> Action {
+            if connection.buffered == 0 || !connection.isWritable {
+                connection[deadline]?.cancel()
+                connection[deadline] = nil
+            } else if connection[deadline] == nil {
+                connection[deadline] = connection.schedule(after: .seconds(15)) { $0.close() }
+            }
+            return .none
+        }
+    }
+    // example: end
+}
+
 enum TestingPage {
     // example: begin testing-handler
     struct Lengths: EventHandler {

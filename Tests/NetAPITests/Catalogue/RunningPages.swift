@@ -102,24 +102,6 @@ enum LimitsPage {
         return options
     }
 
-    // example: begin limits-request
-    struct Requests: EventHandler {
-        let deadline = PerConnection<ScheduledTimer?>(nil)
-
-        func onTraffic(_ connection: Connection) throws -> Action {
-            while let request = try connection.nextLine(limit: 1024) {
-                connection[deadline]?.cancel()
-                connection[deadline] = nil
-                connection.write(request)
-            }
-            if connection.buffered > 0 && connection[deadline] == nil {
-                connection[deadline] = connection.schedule(after: .seconds(15)) { $0.close() }
-            }
-            return .none
-        }
-    }
-    // example: end
-
     static func task(_ connection: AsyncConnection) async throws -> String? {
         // example: begin limits-task
         let line = try await connection.withTimeout(.seconds(15)) {
