@@ -82,6 +82,68 @@ import Testing
         }
     }
 
+    /// Runs `body` while the answer to the connection's first request waits at the gate.
+    private func waiting(
+        _ setup: Setup, _ handler: some EventHandler & Sendable,
+        _ body: (TestServer, TestClient, AsyncGate) throws -> Void
+    ) throws {
+        let (gate, request) = (AsyncGate(), "wait \(UInt64.random(in: 0 ... .max))")
+        AsyncGate.ofRequests.update { $0[request] = gate }
+        defer { AsyncGate.ofRequests.update { $0[request] = nil } }
+        try serve(try Server(handler, listen: anyPort, options: setup.options())) { server in
+            let client = try server.connect()
+            try client.send(request + "\n")
+            try eventually("the answer waits") { gate.guests == 1 }
+            try body(server, client, gate)
+        }
+    }
+
+    /// Sends more than `Options.Limits.inboundBytes` while a task makes an answer.
+    private func pipeline(
+        _ setup: Setup, _ handler: some EventHandler & Sendable, lineEnd: String
+    ) throws {
+        try waiting(setup, handler) { _, client, gate in
+            let line = String(repeating: "x", count: 10_000)
+            let sender = Worker { try client.send(String(repeating: line + "\n", count: 200)) }
+            #expect(try client.staysSilent(for: .milliseconds(200)))
+            gate.open()
+            let first = try client.receive(exactly: 1)
+            while try client.receive(exactly: 1) != [0x0A] {}
+            let answers = String(repeating: line + lineEnd, count: 200)
+            #expect(try client.receiveText(exactly: answers.utf8.count) == answers)
+            #expect(first == Array("w".utf8))
+            try sender.join("sending 2 MB")
+        }
+    }
+
+    @Test("the tasks of the pages answer a long pipeline in order", arguments: Setup.all)
+    func pipelines(_ setup: Setup) throws {
+        try pipeline(setup, BlockingPage.Awaiting(), lineEnd: "\n")
+        try pipeline(setup, ReadmeTasks(), lineEnd: "\r\n")
+    }
+
+    @Test("a connection whose task finds the mailbox full is closed", arguments: Setup.all)
+    func fullMailbox(_ setup: Setup) throws {
+        try waiting(setup, BlockingPage.Awaiting()) { server, client, gate in
+            let handles = Shared<[ConnectionHandle]>([])
+            server.server.forEachConnection { connection in
+                handles.update { [handle = connection.handle] in $0.append(handle) }
+            }
+            try eventually("the connection is found") { handles.value.count == 1 }
+            let blocker = Gate()
+            handles.value[0].execute { _ in blocker.wait() }
+            try eventually("the loop waits") { blocker.isReached }
+            while handles.value[0].wake() {}
+            let refused = server.server.statistics.refusedPosts
+            gate.open()
+            try eventually("the task is refused") {
+                server.server.statistics.refusedPosts > refused
+            }
+            blocker.open()
+            #expect(try client.receiveTextUntilEnd() == ("", .clean))
+        }
+    }
+
     /// Waits until the only connection has a property.
     private func waitUntil(
         _ server: Server, _ property: @escaping @Sendable (Connection) -> Bool

@@ -85,12 +85,14 @@ enum BlockingPage {
             guard !connection.isBusy, let line = try connection.nextLine() else { return .none }
             let (request, handle) = (String(decoding: line), connection.handle)
             connection.isBusy = true
+            connection.pauseReading()
             Task {
                 do {
                     let reply = try await query(request)
-                    handle.execute { connection in
+                    try await handle.run { connection in
                         connection.write(reply + "\n")
                         connection.isBusy = false
+                        connection.resumeReading()
                         // The next line. The library does not see this result.
                         if try onTraffic(connection) == .close { connection.close() }
                     }
@@ -113,5 +115,8 @@ func sum(of bytes: [UInt8]) async -> Int {
 
 private func loadGreeting() async -> String { "hello\n" }
 private func warmUp() async {}
-private func query(_ request: String) async throws -> String { request }
+private func query(_ request: String) async throws -> String {
+    await AsyncGate.ofRequests.value[request]?.wait()
+    return request
+}
 private func lookUp(_ key: String) throws -> String { key }

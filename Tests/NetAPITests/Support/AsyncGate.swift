@@ -1,7 +1,12 @@
+import MillraceTestSupport
+
 /// A gate at which tasks wait until the test opens it.
 import class MillraceEventLoop.Monitor
 
 final class AsyncGate: Sendable {
+    /// Gates at which the answers to some requests of the pages' handlers wait.
+    static let ofRequests = Shared<[String: AsyncGate]>([:])
+
     private let state = Monitor<(waiting: [CheckedContinuation<Void, Never>], isOpen: Bool)>(
         ([], false))
 

@@ -81,11 +81,13 @@ struct ReadmeTasks: EventHandler {
         guard !connection.isBusy, let line = try connection.nextLine() else { return .none }
         let (request, handle) = (String(decoding: line), connection.handle)
         connection.isBusy = true
+        connection.pauseReading()
         Task {
             do {
                 try await handle.send(reply(to: request))
-                handle.execute { connection in
+                try await handle.run { connection in
                     connection.isBusy = false
+                    connection.resumeReading()
                     // The next line. The library does not see this result.
                     if try onTraffic(connection) == .close { connection.close() }
                 }
@@ -126,6 +128,6 @@ private func lookUp(_ key: String) throws -> String {
 
 /// Stands for a call that suspends.
 private func reply(to request: String) async throws -> [UInt8] {
-    try await Task.sleep(for: .milliseconds(1))
+    await AsyncGate.ofRequests.value[request]?.wait()
     return Array((request + "\r\n").utf8)
 }
