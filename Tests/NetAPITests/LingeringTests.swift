@@ -19,44 +19,51 @@ import Testing
         await sideBySide(Setup.receiving) { setup in
             let linger = 200
             let options = setup.options { $0.timeouts.linger = .milliseconds(linger) }
-            let handler = TestHandler(traffic: Self.replyAndClose)
-            try withServer(setup, handler, options: options) { server in
-                let client = try server.connect()
-                try client.send("x")
-                #expect(try client.receiveText(exactly: 3) == "bye")
-                try handler.log.waitFor(.close)
-                let deadline = Deadline()
-                var drips = 0
-                while (try? client.send([0])) != nil {
-                    drips += 1
-                    try deadline.check("an end of the sending, after \(drips) bytes")
-                    pause(.milliseconds(gap))
-                }
-                // Twice the linger time, and much more for a machine that is busy.
-                #expect(drips <= 10 * linger / gap)
-                try eventually("the socket is let go of") {
-                    server.server.statistics.lingering == 0
-                }
-            }
-            #expect(handler.log.count(.traffic) == 1)
+            // Twice the linger time, and more for a machine that is busy. Where the loop alone
+            // stands still for long, one round has more.
+            let most = 10 * linger / gap
+            var rounds: [Int] = []
+            repeat {
+                rounds.append(try drips(setup, options, every: .milliseconds(gap)))
+            } while rounds.last! > most && rounds.count < 10
+            #expect(rounds.last! <= most, "\(rounds)")
         }
+    }
+
+    /// Returns the number of single bytes that a lingering peer can send.
+    private func drips(_ setup: Setup, _ options: Options, every gap: Duration) throws -> Int {
+        let handler = TestHandler(traffic: Self.replyAndClose)
+        var drips = 0
+        try withServer(setup, handler, options: options) { server in
+            let client = try server.connect()
+            try client.send("x")
+            #expect(try client.receiveText(exactly: 3) == "bye")
+            try handler.log.waitFor(.close)
+            let deadline = Deadline()
+            while (try? client.send([0])) != nil {
+                drips += 1
+                try deadline.check("an end of the sending, after \(drips) bytes")
+                pause(gap)
+            }
+            try eventually("the socket is let go of") { server.server.statistics.lingering == 0 }
+        }
+        #expect(handler.log.count(.traffic) == 1)
+        return drips
     }
 
     @Test("onClose and the connection count do not wait for the peer", arguments: Setup.receiving)
     func onCloseAndTheCountDoNotWaitForThePeer(_ setup: Setup) throws {
-        let options = setup.options { $0.timeouts.linger = .seconds(30) }
+        // Longer than the test waits for anything.
+        let options = setup.options { $0.timeouts.linger = patience * 8 }
         let handler = TestHandler(traffic: Self.replyAndClose)
         try withServer(setup, handler, options: options) { server in
             let client = try server.connect()
             try client.send("x")
-            let soon = Duration.seconds(10)
-            try eventually("onClose", within: soon) { handler.log.count(.close) == 1 }
-            try eventually("none is counted", within: soon) { server.server.connectionCount == 0 }
+            try handler.log.waitFor(.close)
+            try server.waitUntilEmpty()
             // The client has received everything and sends nothing, so the socket does not wait for
             // its end.
-            try eventually("the socket is let go of", within: soon) {
-                server.server.statistics.lingering == 0
-            }
+            try eventually("the socket is let go of") { server.server.statistics.lingering == 0 }
             #expect(try client.receiveTextUntilEnd() == ("bye", .clean))
         }
         #expect(handler.log.reasons == ["local"])

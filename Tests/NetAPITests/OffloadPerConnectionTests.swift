@@ -62,14 +62,31 @@ import Testing
             defer { gate.open() }
             let handler = unfinished.handler { gate.wait() }
             try withServer(setup, handler, options: options) { server in
-                let client = try server.connect()
-                try client.send("a\nb\nc\nd\n")
-                try eventually("it is paused") { server.server.statistics.offloadPauses >= 1 }
-                #expect(try client.staysSilent(for: .milliseconds(1500)))
+                let client = try pausedClient(server)
+                // Two clients that connect later, one after the other, are closed before it.
+                for _ in 0..<2 {
+                    let silent = try server.connect()
+                    #expect(try silent.receiveEnd() == .clean)
+                }
+                #expect(try client.staysSilent(for: .zero))
                 gate.open()
-                #expect(handler.log.count(.close) == 0)
                 #expect(try client.receiveText(exactly: 8) == "a\nb\nc\nd\n")
             }
+        }
+    }
+
+    /// Returns a client at its job limit. On a machine that stands still, the read timeout may close
+    /// a client before it sends; the next one takes its place.
+    private func pausedClient(_ server: TestServer) throws -> TestClient {
+        while true {
+            let client = try server.connect()
+            try? client.send("a\nb\nc\nd\n")
+            var isClosed = false
+            try eventually("it is paused") {
+                isClosed = try client.poll(for: POLLIN, Deadline(.zero))
+                return isClosed || server.server.statistics.offloadPauses >= 1
+            }
+            if !isClosed { return client }
         }
     }
 
@@ -132,18 +149,19 @@ import Testing
         "a server stops in time while a connection is paused at its job limit",
         arguments: Setup.all)
     func aStopIsInTimeWhileSomebodyIsPaused(_ setup: Setup) throws {
-        let unfinished = Unfinished()
-        let gate = Gate()
-        defer { gate.open() }
-        let handler = unfinished.handler { gate.wait() }
-        try withServer(setup, handler, options: allowing(setup, 2)) { server in
-            let client = try server.connect()
-            try client.send("a\nb\nc\nd\n")
-            try eventually("it is paused") { server.server.statistics.offloadPauses >= 1 }
-            let time = try bounded("Server.stop") {
-                elapsed { server.server.stop(within: .milliseconds(500)) }
+        try promptly("Server.stop", within: .seconds(3)) {
+            let unfinished = Unfinished()
+            let gate = Gate()
+            defer { gate.open() }
+            let handler = unfinished.handler { gate.wait() }
+            return try withServer(setup, handler, options: allowing(setup, 2)) { server in
+                let client = try server.connect()
+                try client.send("a\nb\nc\nd\n")
+                try eventually("it is paused") { server.server.statistics.offloadPauses >= 1 }
+                return try bounded("Server.stop") {
+                    elapsed { server.server.stop(within: .milliseconds(500)) }
+                }
             }
-            #expect(time < .seconds(3) || Probe.isSanitized, "\(time)")
         }
     }
 

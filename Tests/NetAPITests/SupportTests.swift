@@ -34,17 +34,58 @@ import Testing
         #expect(throws: Overdue.self) {
             try eventually("never", within: .milliseconds(20)) { false }
         }
+        let gate = Gate()
+        defer { gate.open() }
         #expect(throws: Overdue.self) {
-            try Worker { usleep(300_000) }.join("slow", within: .milliseconds(20))
+            try Worker { gate.wait() }.join("slow", within: .milliseconds(20))
         }
+    }
+
+    @Test("a bound of time fails if no round keeps it, and not for one that does not")
+    func aBoundOfTimeIsKeptInOneRound() throws {
+        var times = [Duration.seconds(2), .seconds(2), .zero]
+        try promptly("the third", within: .seconds(1)) { times.removeFirst() }
+        #expect(times.isEmpty)
+        #expect(throws: Overdue.self) {
+            try promptly("none", within: .seconds(1)) { patience }
+        }
+    }
+
+    @Test("a round that fails is repeated only if it did not keep its pace")
+    func onlyARoundWithoutPaceIsRepeated() throws {
+        var rounds = 0
+        #expect(throws: Unmet.self) {
+            try keepingPace(of: patience) { _ in
+                rounds += 1
+                try must(false, "at once")
+            }
+        }
+        #expect(rounds == 1)
+        try keepingPace(of: .milliseconds(5)) { pace in
+            rounds += 1
+            if rounds == 2 { pause(.milliseconds(10)) }
+            pace.mark()
+            try must(rounds > 2, "after a pause")
+        }
+        #expect(rounds == 3)
+    }
+
+    @Test("a count has settled when it no longer grows")
+    func aCountSettles() throws {
+        var looks = 0
+        let count = try settled("looks") {
+            looks += 1
+            return min(looks, 10)
+        }
+        #expect(count == 10 && looks >= 30)
     }
 
     @Test("the probe reports processor time, descriptors and resident memory")
     func processorTimeIsSeen() {
         let before = Probe.processorTime
-        let deadline = Deadline(.milliseconds(50))
-        while !deadline.isPast {}
-        #expect(Probe.processorTime - before >= .milliseconds(10))
+        let deadline = Deadline()
+        while Probe.processorTime - before < .milliseconds(10), !deadline.isPast {}
+        #expect(!deadline.isPast)
         #expect(Probe.descriptors >= 3)
         #expect(Probe.residentBytes > 1 << 20)
     }

@@ -7,24 +7,27 @@ import Testing
     @Test("the idle timeout closes an idle connection and not a busy one", arguments: Setup.all)
     func anIdleConnectionIsClosedAndABusyOneIsNot(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.idle = .milliseconds(300) }
-        let handler = TestHandler()
-        try withServer(setup, handler, options: options) { server in
-            let idle = try server.connect()
-            let busy = try server.connect()
-            let reader = Worker { try idle.receiveEnd() }
-            let time = try elapsed {
+        try keepingPace(of: .milliseconds(150)) { pace in
+            let handler = TestHandler()
+            try withServer(setup, handler, options: options) { server in
+                let begin = ContinuousClock.now
+                let idle = try server.connect()
+                let busy = try server.connect()
+                let reader = Worker { try idle.receiveEnd() }
                 while !reader.isDone {
-                    let isServed = try busy.roundTrip("still here")
-                    #expect(isServed)
+                    try must(try busy.roundTrip("still here"), "other bytes came back")
+                    pace.mark()
                     pause(.milliseconds(20))
                 }
+                let time = begin.duration(to: .now)
+                #expect(try reader.join("the end") == .clean)
+                #expect(time >= .milliseconds(280), "\(time)")
+                try must(time < .seconds(3), "closed after \(time)")
+                idle.close()
+                try handler.log.waitFor(.close)
+                try must(handler.log.reasons == ["timeout"], "\(handler.log.reasons)")
+                try must(try busy.roundTrip("and later"), "other bytes came back")
             }
-            #expect(try reader.join("the end") == .clean)
-            #expect(time >= .milliseconds(280) && time < .seconds(3), "\(time)")
-            idle.close()
-            try handler.log.waitFor(.close)
-            #expect(handler.log.reasons == ["timeout"])
-            #expect(try busy.roundTrip("and later"))
         }
     }
 
@@ -32,18 +35,20 @@ import Testing
     func anIdleTimeoutCountsFromTheLastByte() async {
         await sideBySide(Setup.all) { setup in
             let options = setup.options { $0.timeouts.idle = .milliseconds(1000) }
-            let handler = TestHandler()
-            try withServer(setup, handler, options: options) { server in
-                let client = try server.connect()
-                for _ in 0..<10 {
-                    pause(.milliseconds(150))
-                    #expect(try client.roundTrip("drop"))
+            try keepingPace(of: .milliseconds(500)) { pace in
+                try withServer(setup, TestHandler(), options: options) { server in
+                    let client = try server.connect()
+                    var last = ContinuousClock.now
+                    for _ in 0..<10 {
+                        pause(.milliseconds(150))
+                        last = .now
+                        try must(try client.roundTrip("drop"), "other bytes came back")
+                        pace.mark()
+                    }
+                    #expect(try client.receiveEnd() == .clean)
+                    let time = last.duration(to: .now)
+                    #expect(time >= .milliseconds(950), "\(time)")
                 }
-                let time = try elapsed {
-                    let end = try client.receiveEnd()
-                    #expect(end == .clean)
-                }
-                #expect(time >= .milliseconds(950), "\(time)")
             }
         }
     }
@@ -61,8 +66,10 @@ import Testing
             return .none
         })
         try withServer(setup, handler, options: options) { server in
+            let begin = ContinuousClock.now
             let client = try server.connect()
-            let time = try elapsed { try handler.log.waitFor(.close) }
+            try handler.log.waitFor(.close)
+            let time = begin.duration(to: .now)
             #expect(time >= .milliseconds(380), "\(time)")
             #expect(handler.log.reasons == ["timeout"])
             client.close()
@@ -72,21 +79,24 @@ import Testing
     @Test("bytes that the server sends do not postpone a read timeout", arguments: Setup.all)
     func aReadTimeoutIsNotPutOffByWhatIsSent(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.read = .milliseconds(300) }
-        var handler = TestHandler()
-        handler.open = { connection in
-            connection.loop.schedule(every: .milliseconds(50)) { connection.write(".") }
-            return .none
-        }
-        try withServer(setup, handler, options: options) { server in
-            let client = try server.connect()
-            let time = try elapsed {
+        try promptly("the read timeout", within: .seconds(3)) {
+            var handler = TestHandler()
+            handler.open = { connection in
+                connection.loop.schedule(every: .milliseconds(50)) { connection.write(".") }
+                return .none
+            }
+            return try withServer(setup, handler, options: options) { server in
+                let begin = ContinuousClock.now
+                let client = try server.connect()
                 let end = try client.receiveUntilEnd().end
                 #expect(end == .clean)
+                let time = begin.duration(to: .now)
+                #expect(time >= .milliseconds(280), "\(time)")
+                client.close()
+                try handler.log.waitFor(.close)
+                #expect(handler.log.reasons == ["timeout"])
+                return time
             }
-            #expect(time >= .milliseconds(280) && time < .seconds(3), "\(time)")
-            client.close()
-            try handler.log.waitFor(.close)
-            #expect(handler.log.reasons == ["timeout"])
         }
     }
 
@@ -98,26 +108,30 @@ import Testing
                 $0.timeouts.close = .milliseconds(1000)
             }
             let size = 6 << 20
-            let handler = TestHandler(traffic: { connection in
-                connection.discardAll()
-                connection.write(Pattern(stream: 9).bytes(size))
-                return .none
-            })
-            try withServer(setup, handler, options: options) { server in
-                let slow = try server.connect(receiveBuffer: 65_536)
-                let stuck = try server.connect(receiveBuffer: 4096)
-                try slow.send("x")
-                try stuck.send("x")
-                var got = 0
-                while got < size {
-                    let part = min(400_000, size - got)
-                    try slow.receive(Pattern(stream: 9), exactly: part, from: got)
-                    got += part
-                    pause(.milliseconds(100))
+            try keepingPace(of: .milliseconds(500)) { pace in
+                let handler = TestHandler(traffic: { connection in
+                    connection.discardAll()
+                    connection.write(Pattern(stream: 9).bytes(size))
+                    return .none
+                })
+                try withServer(setup, handler, options: options) { server in
+                    let slow = try server.connect(receiveBuffer: 65_536)
+                    let stuck = try server.connect(receiveBuffer: 4096)
+                    try slow.send("x")
+                    try stuck.send("x")
+                    var got = 0
+                    while got < size {
+                        let part = min(400_000, size - got)
+                        try slow.receive(Pattern(stream: 9), exactly: part, from: got)
+                        got += part
+                        pace.mark()
+                        pause(.milliseconds(100))
+                    }
+                    try handler.log.waitFor(.close)
+                    pace.rest()
+                    try must(handler.log.reasons == ["timeout"], "\(handler.log.reasons)")
+                    try must(slow.staysSilent(for: .milliseconds(50)), "the slow one is closed")
                 }
-                try handler.log.waitFor(.close)
-                #expect(handler.log.reasons == ["timeout"])
-                #expect(try slow.staysSilent(for: .milliseconds(50)))
             }
         }
     }
@@ -142,26 +156,29 @@ import Testing
         func options(_ change: (inout Options.Timeouts) -> Void) -> Options {
             setup.options { change(&$0.timeouts) }
         }
-        try withServer(setup, handler(), options: options { $0.idle = limit }) { idle in
-            try withServer(setup, handler(), options: options { $0.write = limit }) { write in
-                try withServer(setup, handler(), options: options { $0.close = limit }) { close in
-                    let servers = [idle, write, close]
-                    let clients = try servers.map { try $0.connect(receiveBuffer: 32_768) }
-                    for (client, text) in zip(clients, ["x", "x", "close"]) {
-                        try client.send(text)
-                    }
-                    // More than the kernels hold.
-                    for part in 0..<15 {
-                        for client in clients {
-                            try client.receive(pattern, exactly: 40_000, from: part * 40_000)
-                        }
-                        pause(.milliseconds(100))
-                    }
-                    for (server, client) in zip(servers, clients) {
-                        #expect(server.server.statistics.timeouts == 0)
-                        let start = 15 * 40_000
-                        try client.receive(pattern, exactly: size - start, from: start)
-                        client.close()
+        func read(_ servers: [TestServer], _ pace: Pace) throws {
+            let clients = try servers.map { try $0.connect(receiveBuffer: 32_768) }
+            for (client, text) in zip(clients, ["x", "x", "close"]) { try client.send(text) }
+            // More than the kernels hold.
+            for part in 0..<15 {
+                for client in clients {
+                    try client.receive(pattern, exactly: 40_000, from: part * 40_000)
+                }
+                pace.mark()
+                pause(.milliseconds(100))
+            }
+            for (server, client) in zip(servers, clients) {
+                try must(server.server.statistics.timeouts == 0, "a timeout")
+                let start = 15 * 40_000
+                try client.receive(pattern, exactly: size - start, from: start)
+                client.close()
+            }
+        }
+        try keepingPace(of: limit / 2) { pace in
+            try withServer(setup, handler(), options: options { $0.idle = limit }) { idle in
+                try withServer(setup, handler(), options: options { $0.write = limit }) { write in
+                    try withServer(setup, handler(), options: options { $0.close = limit }) {
+                        try read([idle, write, $0], pace)
                     }
                 }
             }
@@ -173,22 +190,25 @@ import Testing
         arguments: Setup.all)
     func aCloseDoesNotWaitForAPeerThatTakesNothing(_ setup: Setup) throws {
         let options = setup.options { $0.timeouts.close = .milliseconds(300) }
-        let handler = TestHandler(traffic: { connection in
-            connection.discardAll()
-            connection.write([UInt8](repeating: 1, count: 32 << 20))
-            return .close
-        })
-        try withServer(setup, handler, options: options) { server in
-            let client = try server.connect(receiveBuffer: 4096)
-            try client.send("x")
-            try handler.log.waitFor(.traffic)
-            let time = try elapsed { try server.waitUntilEmpty() }
-            #expect(time < .seconds(5), "\(time)")
-            let (bytes, end) = try client.receiveUntilEnd()
-            #expect(bytes.count < 32 << 20)
-            #expect(end.isReset, "a cut reply must not look complete")
+        try promptly("the close timeout", within: .seconds(5)) {
+            let handler = TestHandler(traffic: { connection in
+                connection.discardAll()
+                connection.write([UInt8](repeating: 1, count: 32 << 20))
+                return .close
+            })
+            let time = try withServer(setup, handler, options: options) { server in
+                let client = try server.connect(receiveBuffer: 4096)
+                try client.send("x")
+                try handler.log.waitFor(.traffic)
+                let time = try elapsed { try server.waitUntilEmpty() }
+                let (bytes, end) = try client.receiveUntilEnd()
+                #expect(bytes.count < 32 << 20)
+                #expect(end.isReset, "a cut reply must not look complete")
+                return time
+            }
+            #expect(handler.log.reasons == ["timeout"])
+            return time
         }
-        #expect(handler.log.reasons == ["timeout"])
     }
 
     @Test("a close sends its remaining bytes as long as the peer reads some of them")
@@ -197,27 +217,31 @@ import Testing
             let options = setup.options { $0.timeouts.close = .milliseconds(1000) }
             let pattern = Pattern(stream: 5)
             let size = 8 << 20
-            let handler = TestHandler(traffic: { connection in
-                connection.discardAll()
-                connection.write(pattern.bytes(size))
-                return .close
-            })
-            try withServer(setup, handler, options: options) { server in
-                let client = try server.connect(receiveBuffer: 65_536)
-                try client.send("x")
-                var position = 0
-                let time = try elapsed {
-                    while position < size {
-                        let piece = min(size / 16, size - position)
-                        try client.receive(pattern, exactly: piece, from: position)
-                        position += piece
-                        pause(.milliseconds(100))
+            try keepingPace(of: .milliseconds(500)) { pace in
+                let handler = TestHandler(traffic: { connection in
+                    connection.discardAll()
+                    connection.write(pattern.bytes(size))
+                    return .close
+                })
+                try withServer(setup, handler, options: options) { server in
+                    let client = try server.connect(receiveBuffer: 65_536)
+                    try client.send("x")
+                    var position = 0
+                    let time = try elapsed {
+                        while position < size {
+                            let piece = min(size / 16, size - position)
+                            try client.receive(pattern, exactly: piece, from: position)
+                            position += piece
+                            pace.mark()
+                            pause(.milliseconds(100))
+                        }
                     }
+                    #expect(time > .milliseconds(1500))
+                    let end = try client.receiveEnd()
+                    try must(end == .clean, "\(end)")
                 }
-                #expect(time > .milliseconds(1500))
-                #expect(try client.receiveEnd() == .clean)
+                try must(handler.log.reasons == ["local"], "\(handler.log.reasons)")
             }
-            #expect(handler.log.reasons == ["local"])
         }
     }
 }
