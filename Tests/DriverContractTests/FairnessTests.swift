@@ -20,9 +20,9 @@ extension DriverContract {
                 session.submit(.accept, token)
                 var accepted = 0
                 var rounds = 0
-                let end = ContinuousClock.now + .seconds(10)
+                let deadline = Deadline()
                 while accepted < peers.count {
-                    try #require(ContinuousClock.now < end, "\(session.summary)")
+                    try deadline.check(session.summary)
                     peer.send([1])
                     try session.world.wait(until: session.world.clock + 2_000_000)
                     try session.pullAll()

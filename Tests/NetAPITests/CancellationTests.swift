@@ -69,9 +69,14 @@ import Testing
             let handle = handles.value[0]
             let gate = try Self.hold(handle)
             defer { gate.open() }
+            let begun = Shared(0)
             let tasks = (0..<20).map { number in
-                Task { try await handle.send(Array("withdrawn \(number)".utf8)) }
+                Task {
+                    begun.update { $0 += 1 }
+                    try await handle.send(Array("withdrawn \(number)".utf8))
+                }
             }
+            try eventually("each task has begun") { begun.value == tasks.count }
             pause(.milliseconds(50))
             for task in tasks { task.cancel() }
             for task in tasks { #expect(try await Self.fate("send", task) == "cancelled") }
@@ -165,9 +170,14 @@ import Testing
             let handle = handles.value[0]
             let gate = try Self.hold(handle)
             defer { gate.open() }
+            let begun = Shared(0)
             let tasks = (0..<20).map { _ in
-                Task { try await handle.run { _ in ran.update { $0 += 1 } } }
+                Task {
+                    begun.update { $0 += 1 }
+                    try await handle.run { _ in ran.update { $0 += 1 } }
+                }
             }
+            try eventually("each task has begun") { begun.value == tasks.count }
             pause(.milliseconds(50))
             for task in tasks { task.cancel() }
             for task in tasks { #expect(try await Self.fate("run", task) == "cancelled") }

@@ -219,17 +219,21 @@ import Testing
     func shutdownWriteWithMuchQueuedThenCloseCompletes(_ setup: Setup) throws {
         let pattern = Pattern(stream: 13)
         let size = 8 << 20
+        let isClosed = Shared(false)
         let handler = TestHandler(traffic: { connection in
             connection.discardAll()
             connection.write(pattern.bytes(size))
             connection.shutdownWrite()
-            connection.schedule(after: .milliseconds(50)) { $0.close() }
+            connection.schedule(after: .milliseconds(50)) { connection in
+                connection.close()
+                isClosed.value = true
+            }
             return .none
         })
         try withServer(setup, handler) { server in
             let client = try server.connect(receiveBuffer: 4096)
             try client.send("x")
-            pause(.milliseconds(150))
+            try eventually("the close") { isClosed.value }
             #expect(try client.receiveUntilEnd(pattern) == (size, .clean))
         }
     }

@@ -103,8 +103,13 @@ import Testing
             for _ in 0..<10 { old.execute { _ in ran.update { $0 += 1 } } }
             old.write("to nobody")
             #expect(!handles.value.dropFirst().contains(old))
+            // Each loop runs these behind the posts above, and its next turn sends their bytes.
+            for round in 1...2 {
+                let passed = Shared(0)
+                server.server.forEachConnection { _ in passed.update { $0 += 1 } }
+                try eventually("round \(round) of the loops") { passed.value == others.count }
+            }
             for other in others { #expect(try !other.poll(for: POLLIN, Deadline(.zero))) }
-            pause(.milliseconds(50))
         }
         #expect(ran.value == 0)
     }

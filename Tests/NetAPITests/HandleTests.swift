@@ -191,7 +191,7 @@ import Testing
             handles.value[0].write(pattern.bytes(32 << 20)) { result in
                 if case .success = result { isSent.value = true }
             }
-            pause(.milliseconds(200))
+            try settled("what the kernel takes") { server.server.statistics.bytesOut }
             #expect(!isSent.value, "32 MiB are more than a kernel holds")
             try client.receive(pattern, exactly: 32 << 20)
             try eventually("sent is told") { isSent.value }
@@ -217,7 +217,7 @@ import Testing
                 if case .success = result { told.update { $0 += 1 } }
             }
             handle.write("behind")
-            pause(.milliseconds(200))
+            try settled("what the kernel takes") { server.server.statistics.bytesOut }
             #expect(told.value == 1, "32 MiB are more than a kernel holds")
             try client.receive(pattern, exactly: 32 << 20)
             #expect(try client.receiveText(exactly: 6) == "behind")
@@ -240,7 +240,7 @@ import Testing
             handles.value[0].write([UInt8](repeating: 1, count: 32 << 20)) { result in
                 order.update { $0.append(result.code == .closed ? "closed" : "\(result)") }
             }
-            pause(.milliseconds(100))
+            try client.wait(for: POLLIN, Deadline(), "the first bytes")
             client.reset()
             try handler.log.waitFor(.close)
         }

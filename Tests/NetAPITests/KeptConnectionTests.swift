@@ -125,8 +125,11 @@ import Testing
             try server.waitUntilEmpty()
             for _ in 0..<4 * setup.loops {
                 let client = try server.connect()
-                try client.send("unread")
-                #expect(try client.receiveText(exactly: 5) == "tried")
+                // Bytes written to the wrong connection would come before the second answer.
+                for _ in 0..<2 {
+                    try client.send("unread")
+                    #expect(try client.receiveText(exactly: 5) == "tried")
+                }
                 #expect(try client.staysSilent(for: .milliseconds(5)))
             }
         }

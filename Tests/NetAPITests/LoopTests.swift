@@ -12,6 +12,7 @@ import Testing
             let (index, thread) = (loop.index, UInt(pthread_self()))
             threads.update { _ = $0[index, default: []].insert(thread) }
         }
+        let ticks = Shared<[Int: Int]>([:])
         let handler = TestHandler(
             boot: { loop in
                 note(loop)
@@ -19,6 +20,8 @@ import Testing
             },
             tick: { loop in
                 note(loop)
+                let index = loop.index
+                ticks.update { $0[index, default: 0] += 1 }
                 return .after(.milliseconds(5))
             },
             open: { connection in
@@ -37,7 +40,9 @@ import Testing
         try serve(server) { server in
             let clients = try (0..<8).map { _ in try server.connect() }
             for client in clients { #expect(try client.roundTrip("hello")) }
-            pause(.milliseconds(50))
+            try eventually("later ticks of each loop") {
+                ticks.value.count == setup.loops && ticks.value.values.allSatisfy { $0 >= 3 }
+            }
         }
         let seen = threads.value
         #expect(seen.keys.sorted() == Array(0..<setup.loops))

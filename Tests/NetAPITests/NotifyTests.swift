@@ -155,7 +155,9 @@ import Testing
             }
             try clients.last?.send("x")
             try eventually("a loop hangs") { gate.isReached }
-            // Pings from before, and the answer of one question that the loop had already.
+            // Pings from before, of which there may be many if the test was held up.
+            while socket.receive(within: .zero) != nil {}
+            // The answer of one question that the loop had already.
             let late = (0..<50).prefix { _ in socket.receive(within: .milliseconds(200)) != nil }
             #expect(late.count < 10)
             gate.open()

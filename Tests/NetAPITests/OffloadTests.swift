@@ -6,8 +6,8 @@ import NetAPI
 import Testing
 
 @Suite struct OffloadTests {
-    /// Answers each line in upper case after blocking for `delay`.
-    private func blockingEcho(_ delay: Duration) -> TestHandler {
+    /// Answers each line in upper case after `work`, which may block.
+    private func blockingEcho(_ work: @escaping @Sendable () -> Void) -> TestHandler {
         var handler = TestHandler()
         handler.traffic = { connection in
             while let line = try connection.nextLine() {
@@ -17,7 +17,7 @@ import Testing
                     continue
                 }
                 connection.offload {
-                    pause(delay)
+                    work()
                     if request == "fail" { throw Mishap() }
                     // The type of this text is inferred. Two forms of `write` would accept it.
                     return "\(request.uppercased())\n"
@@ -32,17 +32,16 @@ import Testing
 
     @Test("replies come in order, and other connections do not wait", arguments: Setup.all)
     func repliesComeInOrderAndOthersDoNotWait(_ setup: Setup) throws {
-        try withServer(setup, blockingEcho(.milliseconds(100))) { server in
+        let gate = Gate()
+        defer { gate.open() }
+        try withServer(setup, blockingEcho { gate.wait() }) { server in
             let slow = try (0..<4).map { _ in try server.connect() }
             for client in slow { try client.send("a\nb\nc\n") }
+            try eventually("a job blocks") { gate.isReached }
             let other = try server.connect()
-            for _ in 0..<20 {
-                let time = try elapsed {
-                    let isServed = try other.roundTrip("now\n")
-                    #expect(isServed)
-                }
-                #expect(time < .milliseconds(80), "\(time) while others block")
-            }
+            for _ in 0..<20 { #expect(try other.roundTrip("now\n")) }
+            for client in slow { #expect(try client.staysSilent(for: .zero)) }
+            gate.open()
             for client in slow { #expect(try client.receiveText(exactly: 6) == "A\nB\nC\n") }
         }
     }
@@ -51,7 +50,7 @@ import Testing
         "an error in a job closes the connection, and later replies are not sent",
         arguments: Setup.all)
     func anErrorClosesAndWhatWasToFollowDoesNotRun(_ setup: Setup) throws {
-        let handler = blockingEcho(.milliseconds(5))
+        let handler = blockingEcho { pause(.milliseconds(5)) }
         try withServer(setup, handler) { server in
             let client = try server.connect()
             try client.send("a\nfail\nb\n")
@@ -67,26 +66,33 @@ import Testing
         "a connection that the client has reset receives no reply of its job",
         arguments: Setup.single)
     func aConnectionThatIsGoneIsNotTold(_ setup: Setup) throws {
-        let told = Shared(0)
+        let (told, gate) = (Shared<[String]>([]), Gate())
+        defer { gate.open() }
         var handler = TestHandler()
         handler.traffic = { connection in
-            connection.discardAll()
+            let text = String(decoding: connection.next())
             connection.offload {
-                pause(.milliseconds(100))
-                return 1
-            } then: { _, _ in
-                told.update { $0 += 1 }
+                gate.wait()
+            } then: { connection, _ in
+                told.update { $0.append(text) }
+                connection.write(text)
             }
             return .none
         }
-        try withServer(setup, handler) { server in
+        let options = setup.options { $0.workers.threads = 1 }
+        try withServer(setup, handler, options: options) { server in
             let client = try server.connect()
-            try client.send("x")
-            try handler.log.waitFor(.traffic)
+            try client.send("gone")
+            try eventually("its job runs") { gate.isReached }
             client.reset()
             try server.waitUntilEmpty()
-            pause(.milliseconds(150))
-            #expect(told.value == 0)
+            // The one thread returns the results in the order of the jobs.
+            let next = try server.connect()
+            try next.send("next")
+            try handler.log.waitFor(.traffic, count: 2)
+            gate.open()
+            #expect(try next.receiveText(exactly: 4) == "next")
+            #expect(told.value == ["next"])
         }
     }
 
@@ -96,12 +102,16 @@ import Testing
             $0.workers.threads = 1
             $0.workers.queued = 1
         }
-        let handler = blockingEcho(.milliseconds(200))
+        let gate = Gate()
+        defer { gate.open() }
+        let handler = blockingEcho { gate.wait() }
         try withServer(setup, handler, options: options) { server in
+            defer { gate.open() }
             let clients = try (0..<6).map { _ in try server.connect() }
             for client in clients { try client.send("a\n") }
-            try eventually("some are refused") { server.server.statistics.offloadRefusals >= 3 }
-            try eventually("they are closed") { handler.log.count(.close) >= 3 }
+            // One runs and one waits.
+            try eventually("four are refused") { server.server.statistics.offloadRefusals == 4 }
+            try eventually("they are closed") { handler.log.count(.close) == 4 }
             // Checked before the clients' own closes.
             #expect(handler.log.reasons.allSatisfy { $0.hasPrefix("handlerError") })
             for client in clients { client.close() }
@@ -110,18 +120,20 @@ import Testing
 
     @Test("a stop waits for the reply of a running job", arguments: Setup.single)
     func aStopWaitsForTheReply(_ setup: Setup) throws {
-        let handler = blockingEcho(.milliseconds(200))
-        try withServer(setup, handler) { server in
+        let gate = Gate()
+        defer { gate.open() }
+        try withServer(setup, blockingEcho { gate.wait() }) { server in
+            defer { gate.open() }
             let client = try server.connect()
             try client.send("a\n")
-            try handler.log.waitFor(.traffic)
-            server.server.requestStop(within: .seconds(5))
-            let time = try elapsed {
-                let (text, end) = try client.receiveTextUntilEnd()
-                #expect(text == "A\n" && end == .clean)
-            }
-            // Half of the limit is for busy connections; this one is not busy any more.
-            #expect(time < .seconds(2), "\(time)")
+            try eventually("the job runs") { gate.isReached }
+            // Half of the limit is for busy connections, longer than the test waits. This one is
+            // not busy any more after its reply.
+            server.server.requestStop(within: patience * 8)
+            try eventually("it stops") { (try? server.connect()) == nil }
+            #expect(try client.staysSilent(for: .zero))
+            gate.open()
+            #expect(try client.receiveTextUntilEnd() == ("A\n", .clean))
         }
     }
 }

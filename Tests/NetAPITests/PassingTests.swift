@@ -77,7 +77,7 @@ import Testing
             try withProxy(setup, to: backend) { proxy, _ in
                 let before = Probe.residentBytes
                 let client = try proxy.connect(receiveBuffer: 16_384)
-                pause(.milliseconds(300))
+                try settled("what the proxy reads") { proxy.server.statistics.bytesIn }
                 #expect(proxy.server.statistics.bytesIn < size / 2, "it read all without a taker")
                 #expect(Probe.residentBytes - before < 64 << 20)
                 try client.receive(Pattern(stream: 5), exactly: size)

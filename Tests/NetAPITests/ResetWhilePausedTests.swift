@@ -5,8 +5,6 @@ import NetAPI
 import Testing
 
 @Suite struct ResetWhilePausedTests {
-    private static let soon: Duration = .seconds(2)
-
     /// Pauses after the first bytes and never resumes.
     private func pausing(_ shown: PerConnection<[UInt8]>, _ ends: Shared<[[UInt8]]>) -> TestHandler
     {
@@ -40,8 +38,8 @@ import Testing
         try withServer(setup, handler) { server in
             let clients = try (0..<10).map { _ in try pausedClient(server) }
             for client in clients { client.reset() }
-            try eventually("all have closed", within: Self.soon) { ends.value.count == 10 }
-            try eventually("none is left", within: Self.soon) {
+            try eventually("all have closed") { ends.value.count == 10 }
+            try eventually("none is left") {
                 server.server.connectionCount == 0
             }
         }
@@ -61,8 +59,8 @@ import Testing
         try withServer(setup, handler) { server in
             let client = try pausedClient(server)
             try client.sendAndReset(pattern.bytes(size))
-            try eventually("it has closed", within: Self.soon) { ends.value.count == 1 }
-            try eventually("none is left", within: Self.soon) {
+            try eventually("it has closed") { ends.value.count == 1 }
+            try eventually("none is left") {
                 server.server.connectionCount == 0
             }
         }
@@ -105,7 +103,7 @@ import Testing
             let (client, far) = try connectThrough(proxy, upstream)
             let arrived = try client.fill(pattern)
             client.reset()
-            try eventually("the source has closed", within: Self.soon) {
+            try eventually("the source has closed") {
                 handler.log.reasons.first == "reset"
             }
             let (count, end) = try far.receiveUntilEnd(pattern)

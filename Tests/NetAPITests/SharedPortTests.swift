@@ -20,7 +20,7 @@ import Testing
 
     @Test("a client in the backlog of a stopping server is served", arguments: Setup.all)
     func whoWaitsInTheBacklogOfTheOneThatStopsIsServed(_ setup: Setup) throws {
-        let isBlocked = Shared(0)
+        let (isBlocked, gate) = (Shared(0), Gate())
         var handlers = [TestHandler(), TestHandler()]
         for place in handlers.indices {
             handlers[place].traffic = { connection in
@@ -29,11 +29,12 @@ import Testing
                 }
                 connection.discardAll()
                 isBlocked.update { $0 += 1 }
-                pause(.milliseconds(300))
+                gate.wait()
                 return .none
             }
         }
         try withTwo(setup, handlers) { stopping, staying in
+            defer { gate.open() }
             // The kernel picks among the listeners. Clients connect until each loop has one, so
             // some loops have more.
             var blockers: [TestClient] = []
@@ -52,6 +53,7 @@ import Testing
             let waiting = try (0..<40).map { _ in try TestClient(to: stopping.boundAddresses[0]) }
             for client in waiting { try client.send("hello") }
             stopping.requestStop()
+            gate.open()
             for client in waiting {
                 #expect(try client.receiveText(exactly: 5) == "hello")
                 client.close()

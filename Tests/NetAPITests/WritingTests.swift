@@ -194,13 +194,18 @@ import Testing
             let clients = try (0..<3 * setup.loops).map { _ in try server.connect() }
             try handler.log.waitFor(.open, count: clients.count)
             try clients[0].send("to the others")
-            let others = try clients.dropFirst().filter {
-                try $0.poll(for: 1, Deadline(.milliseconds(200)))
+            var others: [TestClient] = []
+            try eventually("two have bytes") {
+                others = try clients.dropFirst().filter { try $0.poll(for: 1, Deadline(.zero)) }
+                return others.count >= 2
             }
-            #expect(others.count == 2)
             for other in others {
                 #expect(try other.receiveText(exactly: 13) == "to the others")
             }
+            // None of the others has them, also a moment later.
+            pause(.milliseconds(50))
+            #expect(others.count == 2)
+            for client in clients { #expect(try client.staysSilent(for: .zero)) }
         }
     }
 

@@ -269,7 +269,8 @@ import Testing
             #expect(requests.contains(.stop(.receive, token)))
             let late = secured.record(.finished) + secured.record(.data, [8])
             secured.turn((token, .received(late)))
-            for _ in 0..<1_000 where secured.stage.delegate.lastOpened != token {
+            let end = MonotonicClock.now + .milliseconds(30_000)
+            while secured.stage.delegate.lastOpened != token, MonotonicClock.now < end {
                 secured.turn()
                 usleep(1_000)
             }

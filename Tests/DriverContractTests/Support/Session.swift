@@ -143,14 +143,26 @@ final class Session {
 
     // MARK: Running
 
-    /// Runs turns until the condition holds, for at most ten seconds of real time.
+    /// Runs turns until the condition holds, for the test's patience of real time.
     func run(until what: String, _ isDone: () -> Bool) throws {
-        let end = ContinuousClock.now + .seconds(10)
+        let deadline = Deadline()
         while !isDone() {
-            guard ContinuousClock.now < end else {
-                throw TimedOut(description: "waited ten seconds until \(what); \(summary)")
+            guard !deadline.isPast else {
+                throw TimedOut(
+                    description: "waited \(deadline.limit) until \(what); \(summary)")
             }
             try turn()
+        }
+    }
+
+    /// Waits once, much longer than the test's patience, for `event`, which must end the wait.
+    func waitUntilEnded(by event: String) throws {
+        let start = world.clock
+        let most = Nanoseconds(patience)
+        try world.wait(until: start + 8 * most)
+        try pullAll()
+        guard world.clock - start < most else {
+            throw TimedOut(description: "no \(event) ended a wait; \(summary)")
         }
     }
 
