@@ -180,12 +180,27 @@ import Testing
             #expect(try client.isAtEnd())
         }
         #expect(try idle.receiveResponse().status == 200)
-        // After a complete request, no time-out runs, not even behind an empty line.
-        idle.send("\r\n")
-        usleep(400_000)
-        idle.send(get)
-        #expect(try idle.receiveResponse().status == 200)
         #expect(try idle.isAtEnd())
+        try aKeptConnectionHasNoTimeOut(form)
+    }
+
+    /// After a complete request, no time-out but the idle one runs, not even behind an empty line.
+    private func aKeptConnectionHasNoTimeOut(_ form: Form) throws {
+        let server = try ServerUnderTest(
+            form, ["--head-timeout", "200", "--body-timeout", "300", "--idle-timeout", "60000"])
+        let kept = try server.client()
+        kept.send(get)
+        #expect(try kept.receiveResponse().status == 200)
+        kept.send("\r\n")
+        // Two clients that connect later, one after the other, are too slow meanwhile.
+        for _ in 0..<2 {
+            let slow = try server.client()
+            slow.send("GET / HT")
+            #expect(try slow.receiveResponse().status == 408)
+            #expect(try slow.isAtEnd())
+        }
+        kept.send(get)
+        #expect(try kept.receiveResponse().status == 200)
     }
 
     @Test("the server answers requests in flight before it stops", arguments: Form.all)

@@ -105,9 +105,9 @@ import Testing
         let server = try ServerProcess(form)
         let client = try server.connect()
         try client.send(String(repeating: "PING\r\n", count: 1000))
-        usleep(100_000)
+        #expect(try client.receive(as: "+PONG\r\n") == "+PONG\r\n")
         server.terminate()
-        #expect(try client.receiveUntilEnd() == String(repeating: "+PONG\r\n", count: 1000))
+        #expect(try client.receiveUntilEnd() == String(repeating: "+PONG\r\n", count: 999))
         #expect(try server.stop() == 0)
     }
 }
