@@ -63,6 +63,21 @@ import Testing
         #expect(try await codes() == [.closed, .closed])
     }
 
+    /// Waits until `count` is above zero and no longer grows, without blocking the thread that the
+    /// senders may need.
+    private static func settled(_ count: @escaping @Sendable () -> Int) async throws -> Int {
+        try await patiently("a count that no longer grows") {
+            var (last, looks) = (0, 0)
+            while looks < 25 {
+                try await Task.sleep(for: .milliseconds(2))
+                let now = count()
+                looks = now > 0 && now == last ? looks + 1 : 0
+                last = now
+            }
+            return last
+        }
+    }
+
     @Test("send suspends for a slow reader and loses no bytes", arguments: Setup.all)
     func sendSuspendsForASlowReaderAndNothingIsLost(_ setup: Setup) async throws {
         let handles = Shared<[ConnectionHandle]>([])
@@ -80,7 +95,7 @@ import Testing
                     done.value = number + 1
                 }
             }
-            let sent = try settled("the sends that are done") { done.value }
+            let sent = try await Self.settled { done.value }
             #expect(sent < count, "32 MiB went into a reader that does not read")
             let waiting = try await patiently("run") {
                 try await handle.run { $0.outboundBuffered }
@@ -110,7 +125,7 @@ import Testing
                     return (error as? NetError)?.code
                 }
             }
-            try settled("what the kernel takes") { server.server.statistics.bytesOut }
+            _ = try await Self.settled { server.server.statistics.bytesOut }
             client.reset()
             #expect(try await patiently("send") { await task.value } == .closed)
         }
