@@ -3,10 +3,10 @@ internal import MillraceEventLoop
 /// A restart without a gap: the next server gets the listening sockets before this one stops.
 extension Server {
     /// Duplicates the sockets that listen on an address, given as in the list or as in
-    /// `boundAddresses`. Returns one descriptor, with `reusePort` one for each loop. An address that
-    /// several sockets have, such as those that a server with `reusePort` has handed out, names all
-    /// of them. The caller owns and closes the descriptors. They are closed on exec unless the
-    /// caller clears FD_CLOEXEC for a child that inherits them.
+    /// `boundAddresses`. Returns one descriptor, with `reusePort` one for each loop. An address
+    /// that several sockets have, such as those that a server with `reusePort` has handed out,
+    /// names all of them. The caller owns and closes the descriptors. They are closed on exec
+    /// unless the caller clears FD_CLOEXEC for a child that inherits them.
     ///
     /// Pass them to another server as `.inherited`, or to another process as `fd://3`. Stop this
     /// server when the other one serves. The sockets never close, so no client is refused or reset

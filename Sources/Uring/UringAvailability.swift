@@ -93,7 +93,7 @@ extension UringDriver {
         let peer = try start(.receive, on: driver, Token(slot: 0, generation: 1), MR_SOCK_STREAM)
         defer { Glibc.close(peer) }
         guard Glibc.write(peer, "x", 1) == 1 else { throw SystemError(errno, "write") }
-        Glibc.shutdown(peer, CInt(SHUT_WR))
+        Glibc.shutdown(peer, CInt(MR_SHUT_WR))
         var received = Reception.nothing
         var end = driver.clock + 1_000_000_000
         repeat {

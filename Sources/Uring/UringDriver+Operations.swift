@@ -1,3 +1,4 @@
+internal import CMillraceLinux
 internal import CMillraceURing
 import Glibc
 package import MillraceEventLoop
@@ -31,7 +32,7 @@ extension UringDriver {
         case .connect(let address, let length): prepareConnect(entry, address, length)
         case .stop(let kind): stop(entry, kind)
         // IORING_OP_SHUTDOWN would run on a worker thread.
-        case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(SHUT_WR))
+        case .shutdownWrite: Glibc.shutdown(entry.pointee.descriptor, CInt(MR_SHUT_WR))
         case .close: close(entry)
         }
     }

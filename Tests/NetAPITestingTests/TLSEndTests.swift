@@ -1,4 +1,5 @@
-/// Tests of TLS without a network: sessions by the clock, messages in parts, and the records' sizes.
+/// Tests of TLS without a network: sessions by the clock, messages in parts, and the sizes of
+/// records.
 import CMillraceTLS
 import Testing
 

@@ -133,8 +133,15 @@ import Testing
             let upstream = try RawListener()
             try withPipes(setup, to: upstream.address) { proxy, _ in
                 let (client, far) = try connectThrough(proxy, upstream)
-                let sender = Worker { _ = try? far.send(pattern.bytes(32 << 20)) }
-                pause(.milliseconds(500))
+                let bytes = pattern.bytes(32 << 20)
+                let sender = Worker { _ = try? far.send(bytes) }
+                var before = 0
+                try eventually("no more bytes come") {
+                    let count = proxy.server.statistics.bytesIn
+                    defer { before = count }
+                    pause(.milliseconds(100))
+                    return count > 1 && count == before
+                }
                 proxy.server.stop(within: .milliseconds(500))
                 let (count, end) = try client.receiveUntilEnd(pattern)
                 #expect(count < 32 << 20 && end.isReset, "\(count) bytes and then \(end)")

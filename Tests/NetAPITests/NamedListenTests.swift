@@ -153,7 +153,8 @@ import Testing
             return try TestHandler.echo(connection)
         })
         try withServer(setup, handler) { server in
-            #expect(try server.connect().roundTrip("x"))
+            let isServed = try server.connect().roundTrip("x")
+            #expect(isServed)
         }
         #expect(named.boundAddresses.isEmpty)
         resolver.give()

@@ -75,8 +75,8 @@ import Testing
         }
     }
 
-    /// Returns a client at its job limit. On a machine that stands still, the read timeout may close
-    /// a client before it sends; the next one takes its place.
+    /// Returns a client at its job limit. On a machine that stands still, the read timeout may
+    /// close a client before it sends; the next one takes its place.
     private func pausedClient(_ server: TestServer) throws -> TestClient {
         while true {
             let client = try server.connect()

@@ -104,8 +104,8 @@ import Testing
         }
     }
 
-    /// Returns a client for which the server works. On a machine that stands still, the idle timeout
-    /// may close a client before it sends; the next one takes its place.
+    /// Returns a client for which the server works. On a machine that stands still, the idle
+    /// timeout may close a client before it sends; the next one takes its place.
     private func workingClient(_ server: TestServer, _ gate: Gate) throws -> TestClient {
         while true {
             let client = try server.connect()

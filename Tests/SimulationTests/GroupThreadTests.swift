@@ -59,8 +59,8 @@ import Testing
         }
     }
 
-    /// Binds a further address on a pinned loop, over the kernel's sockets, and returns the processor
-    /// that each of its sockets prefers.
+    /// Binds a further address on a pinned loop, over the kernel's sockets, and returns the
+    /// processor that each of its sockets prefers.
     private static func processorsOfAddedListener() throws -> [CInt] {
         let found = Monitor<[CInt]>([])
         let itself = Monitor<LoopGroup?>(nil)

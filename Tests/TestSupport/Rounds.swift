@@ -58,8 +58,9 @@ public func keepingPace(of limit: Duration, _ round: (Pace) throws -> Void) thro
     }
 }
 
-/// Waits until `count` is above zero and has stayed the same for 50 ms, and returns it. On a machine
-/// that stands still it may grow later, so that a check behind this must not rely on its value.
+/// Waits until `count` is above zero and has stayed the same for 50 ms, and returns it. On a
+/// machine that stands still it may grow later, so that a check behind this must not rely on its
+/// value.
 @discardableResult
 public func settled(_ what: String, _ count: () throws -> Int) throws -> Int {
     let deadline = Deadline()

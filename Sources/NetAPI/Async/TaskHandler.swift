@@ -9,7 +9,7 @@ package struct TaskHandler: EventHandler, Sendable {
 
     package func onOpen(_ connection: Connection) -> Action {
         guard let body else {
-            // Until the caller has it, for whom its bytes are kept like for a task at work.
+            // Until the caller has it. Its bytes are kept for the caller like for a task at work.
             connection.details?.hasTask = true
             connection.isBusy = true
             connection.pauseReading()

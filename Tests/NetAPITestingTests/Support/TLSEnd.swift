@@ -12,8 +12,8 @@ final class TLSEnd {
     private(set) var failure: String?
     private var wire: [UInt8] = []
 
-    /// Creates a server's end, or a client's with its first bytes. It may ask for a name, and resume
-    /// the last session.
+    /// Creates a server's end, or a client's with its first bytes. It may ask for a name, and
+    /// resume the last session.
     init(_ context: TLSEndContext, name: String? = nil, resumes: Bool = false) throws {
         self.context = context
         tls = try #require(mr_tls_new(context.pointer, context.isServer))
