@@ -274,7 +274,11 @@ extension Loop {
     /// Bytes that were written since the last flush are sent only after `preWrite`.
     @inline(__always)
     func sendMore(_ connection: ConnectionReference) {
-        if connection.flags.contains(.dirty) { flushSlow(connection) } else { sendNext(connection) }
+        if handlerWantsPreWrite && connection.flags.contains(.dirty) {
+            flushSlow(connection)
+        } else {
+            sendNext(connection)
+        }
     }
 
     func relieve(_ connection: ConnectionReference) {

@@ -81,7 +81,9 @@ extension Loop {
             handle(event, of: connection, state)
             mayHaveMore = true
         } while !rest.isEmpty || mayHaveMore
-        if !state.wire.isEmpty || !connection.outbound.isEmpty { sendMore(connection) }
+        if !state.wire.isEmpty || !connection.outbound.isEmpty {
+            if handlerWantsPreWrite { sendMore(connection) } else { sendSealed(connection) }
+        }
         // For our end, and for a limit of the bytes that a pause keeps.
         if state.awaitsInput { enqueue(connection) }
         // Answers of the filter that the peer does not read.

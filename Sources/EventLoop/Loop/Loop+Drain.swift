@@ -48,8 +48,10 @@ extension Loop {
             if connection.state == .open { connection.phaseStart = now }
         } else {
             let details = connection.details?.takeUnretainedValue()
-            // A drain need not wait again.
-            if let details, !isStopping, connection.state == .open {
+            // A drain need not wait again, and a task's work within one turn has taken no time.
+            if let details, !isStopping, connection.state == .open,
+                connection.phaseStart != now || !details.hasTask
+            {
                 restartTimeouts(connection, details)
             }
             connection.flags.remove(.busy)

@@ -74,7 +74,7 @@ extension AsyncConnection {
         _ unit: @autoclosure () -> String
     ) async throws -> Bool {
         // The rest of a datagram is no beginning of the next one.
-        if connection.isDatagram { connection.discardAll() }
+        if isDatagram { connection.discardAll() }
         let unread = connection.buffered
         if try await hasMore(than: unread) { return true }
         guard unread == 0 else {

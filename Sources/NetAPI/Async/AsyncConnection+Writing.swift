@@ -26,7 +26,7 @@ extension AsyncConnection {
 
     /// Runs `body`, whose writes are one datagram of their own on a datagram socket.
     private func asUnit(_ body: () -> Void) {
-        guard connection.isDatagram, let core = connection.core else { return body() }
+        guard isDatagram, let core = connection.core else { return body() }
         core.writeWhole(connection.record, body)
     }
 
@@ -61,7 +61,7 @@ extension AsyncConnection {
             }
             let record = connection.record
             bytes.withUnsafeBytes { bytes in
-                guard connection.isDatagram else {
+                guard isDatagram else {
                     return core.write(record, bytes) { continuation.resume(returning: $0) }
                 }
                 core.writeWhole(record, tell: { continuation.resume(returning: $0) }) {

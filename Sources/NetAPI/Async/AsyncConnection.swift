@@ -22,6 +22,7 @@ public final class AsyncConnection {
     public let handle: ConnectionHandle
     /// Known until the end of the task, also after the close.
     public let remoteAddress: Address
+    let isDatagram: Bool
     @exclusivity(unchecked) private var reader: Continuation?
     @exclusivity(unchecked) private var writer: Continuation?
     /// The reason, once the connection has closed.
@@ -45,6 +46,7 @@ public final class AsyncConnection {
         handle = connection.handle
         remote = connection.loop.core.remote
         remoteAddress = connection.remoteAddress
+        isDatagram = connection.isDatagram
         // An end that is due comes later, behind bytes. Behind a handshake it may be known already,
         // although a filter still holds bytes that came before it.
         hasPeerEnded =
@@ -118,7 +120,7 @@ public final class AsyncConnection {
             interruptReader()
             // A datagram that the task has not read yet is kept only in a pause. Bytes of a stream
             // stay anyway.
-            guard connection.isDatagram, reader == nil else { return }
+            guard isDatagram, reader == nil else { return }
         }
         guard connection.buffered > mostUnread else { return }
         isHeldBack = true
@@ -127,7 +129,7 @@ public final class AsyncConnection {
 
     /// Unread bytes of a task that does not read. More are left to the kernel. A datagram would
     /// take the place of the unread one.
-    private var mostUnread: Int { connection.isDatagram ? 0 : 65_536 }
+    private var mostUnread: Int { isDatagram ? 0 : 65_536 }
 
     func peerEnded() {
         hasPeerEnded = true
