@@ -63,6 +63,7 @@ extension Loop {
 
     /// Starts the peer's time-outs anew after the server's own work. A task is busy between any two
     /// waits, and the peer may be silent in all of them, so there only its work does not count.
+    @inline(never)
     private func restartTimeouts(_ connection: ConnectionReference, _ details: ConnectionDetails) {
         /// The time of a last byte that is as old now as it was when the work began.
         func moved(_ time: Nanoseconds) -> Nanoseconds {

@@ -49,6 +49,7 @@ private final class TimeLimit: @unchecked Sendable {
         self.outer = outer
     }
 
+    @inline(never)
     static func isOver(of connection: AsyncConnection) -> Bool {
         var next = current.get()
         while let limit = next {

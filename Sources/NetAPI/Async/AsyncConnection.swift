@@ -198,6 +198,7 @@ public final class AsyncConnection {
     }
 
     /// Called behind the peer's end. A close drops the bytes that are unread then.
+    @inline(never)
     private func noteWhetherAllIsRead() {
         let record = connection.record
         hasReadAll = hasReadAll || record.inbound.count + record.discarded == 0
