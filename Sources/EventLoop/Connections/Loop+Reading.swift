@@ -168,7 +168,7 @@ extension Loop {
     }
 
     func hasTask(_ connection: ConnectionReference) -> Bool {
-        connection.details?.takeUnretainedValue().hasTask == true
+        connection.details?._withUnsafeGuaranteedRef { $0.hasTask } == true
     }
 
     /// Closes after a wire that ended before the peer's stream. Our own stream is whole, so what is

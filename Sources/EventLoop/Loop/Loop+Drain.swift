@@ -47,15 +47,14 @@ extension Loop {
             connection.flags.insert(.busy)
             if connection.state == .open { connection.phaseStart = now }
         } else {
-            let details = connection.details?.takeUnretainedValue()
             // A drain need not wait again, and a task's work within one turn has taken no time.
-            if let details, !isStopping, connection.state == .open,
-                connection.phaseStart != now || !details.hasTask
+            if !isStopping, connection.state == .open,
+                connection.phaseStart != now || !hasTask(connection)
             {
-                restartTimeouts(connection, details)
+                restartTimeouts(connection)
             }
             connection.flags.remove(.busy)
-            details?.isEndShown = false
+            connection.details?._withUnsafeGuaranteedRef { $0.isEndShown = false }
             workDone(connection)
             closeIfBothEnded(connection)
         }
@@ -64,7 +63,8 @@ extension Loop {
     /// Starts the peer's time-outs anew after the server's own work. A task is busy between any two
     /// waits, and the peer may be silent in all of them, so there only its work does not count.
     @inline(never)
-    private func restartTimeouts(_ connection: ConnectionReference, _ details: ConnectionDetails) {
+    private func restartTimeouts(_ connection: ConnectionReference) {
+        guard let details = connection.details?.takeUnretainedValue() else { return }
         /// The time of a last byte that is as old now as it was when the work began.
         func moved(_ time: Nanoseconds) -> Nanoseconds {
             details.hasTask ? now - max(0, connection.phaseStart - time) : now

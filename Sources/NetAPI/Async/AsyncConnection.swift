@@ -117,10 +117,11 @@ public final class AsyncConnection {
 
     func hasInput() {
         if reader != nil {
-            interruptReader()
+            guard isDatagram else { return interruptReader() }
             // A datagram that the task has not read yet is kept only in a pause. Bytes of a stream
             // stay anyway.
-            guard isDatagram, reader == nil else { return }
+            interruptReader()
+            guard reader == nil else { return }
         }
         guard connection.buffered > mostUnread else { return }
         isHeldBack = true
