@@ -183,6 +183,13 @@ final class ClientContext: Sendable {
         // Freed behind the lock.
         _ = dropped
     }
+
+    /// Drops the session of a peer whose handshake was not finished. Some drop a connection for its
+    /// session, and would do so each time.
+    func forget(_ peer: FilterPeer) {
+        let dropped = sessions.withLock { $0.removeValue(forKey: peer) }
+        _ = dropped
+    }
 }
 
 /// A session of the library.

@@ -37,7 +37,10 @@ package final class TLSFilter: StreamFilter, @unchecked Sendable {
         if rules.startsSmall { mr_tls_set_record_size(tls, Self.smallRecord) }
     }
 
-    deinit { mr_tls_free(tls) }
+    deinit {
+        if !isEstablished, let peer { (contexts as? ClientContext)?.forget(peer) }
+        mr_tls_free(tls)
+    }
 
     /// The result of the handshake, read from the library once.
     var info: TLSInfo {

@@ -233,4 +233,31 @@ import Testing
         #expect(client.connectionCount == 1 && server.opens == 1)
         #expect(client.statistics.bytesIn == 7)
     }
+
+    private final class Kept {
+        let isGone: Shared
+
+        init(_ isGone: Shared) { self.isGone = isGone }
+
+        deinit { isGone.value = true }
+
+        // Unchecked: one thread turns all loops of a network.
+        final class Shared: @unchecked Sendable { var value = false }
+    }
+
+    @Test("a client without a handler has no use for a context that a closure has set")
+    func contextOfATask() throws {
+        let network = TestNetwork()
+        let upstream = try network.upstream(at: "tcp://127.0.0.1:9000")
+        let client = try network.client()
+        let isGone = Kept.Shared()
+        client.connect(to: "tcp://127.0.0.1:9000") { result in
+            if case .success(let connection) = result { connection.context = Kept(isGone) }
+        }
+        network.settle()
+        #expect(client.connectionCount == 1 && isGone.value)
+        upstream.peers[0].send("x")
+        upstream.peers[0].reset()
+        network.settle()
+    }
 }

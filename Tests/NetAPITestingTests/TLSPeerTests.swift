@@ -48,6 +48,14 @@ import Testing
     ) throws -> (TestUpstream, Ends) {
         let ends = Ends()
         let upstream = try network.upstream(at: "tcp://127.0.0.1:9443")
+        play(upstream, context, ends, holdsTickets: holdsTickets)
+        return (upstream, ends)
+    }
+
+    private func play(
+        _ upstream: TestUpstream, _ context: TLSEndContext, _ ends: Ends,
+        holdsTickets: Bool = false
+    ) {
         upstream.onConnect { peer in
             guard let end = try? TLSEnd(context) else { return }
             ends.all.append(end)
@@ -63,7 +71,6 @@ import Testing
                 if !output.isEmpty { peer.send(output) }
             }
         }
-        return (upstream, ends)
     }
 
     @Test(
@@ -103,6 +110,22 @@ import Testing
             try network.together { for _ in 0..<2 { _ = try server.connect() } }
             #expect(ends.all.map(\.isResumed).suffix(2) == [true, version == 0x0303])
         }
+    }
+
+    @Test("a session at which a peer drops the connection is not offered again")
+    func refusedSession() throws {
+        let network = TestNetwork()
+        let context = try TLSEndContext(isServer: true, version: 0x0303)
+        let (upstream, ends) = try serve(context, on: network)
+        let server = try TestServer(Front(), options: try options(), on: network)
+        try server.connect().finish()
+        upstream.behaviour = .accepts
+        upstream.onConnect { $0.onReceive { peer, _ in peer.finish() } }
+        try server.connect().finish()
+        play(upstream, context, ends)
+        try server.connect().finish()
+        #expect(ends.all.map(\.isEstablished) == [true, true])
+        #expect(ends.all.map(\.isResumed) == [false, false])
     }
 
     /// Secures the connection that it makes.

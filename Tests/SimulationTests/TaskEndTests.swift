@@ -53,6 +53,29 @@ import Testing
         }
     }
 
+    @Test("a close behind a cut of the wire leaves it a cut: the stream is not whole")
+    func closedBehindACut() throws {
+        let serve: TaskStage.Serve = { connection, notes in
+            await notes.note { "\(try await connection.read()?.count ?? 0)" }
+            await notes.wait()
+            try await Self.pieces(connection, notes)
+        }
+        let filters = SimulatedFilters(seed: 1, plan: SimulatedFilters.Plan(), workers: nil)
+        let options = Options().with { $0.acceptingFilters = filters }
+        try withTaskStage(options, serve: serve) { stage in
+            let token = try stage.open()
+            var records = SimulatedRecords()
+            stage.turn((token, .received(records.record(.hello))))
+            stage.turn(
+                (token, .received(records.record(.finished) + records.record(.data, [1, 2]))))
+            stage.turn((token, .endOfStream))
+            stage.turn(token) { $0.abort($1, .shutdown) }
+            stage.turn()
+            stage.release()
+            #expect(stage.notes.take() == ["2", "closed"])
+        }
+    }
+
     @Test("lines and frames end at a close of ours, between two of them")
     func unitsEnd() throws {
         try withTaskStage { connection, notes in
@@ -81,6 +104,7 @@ import Testing
     /// Serves with filters that compute each flight, and runs `body` with a connection whose first
     /// flight is answered.
     private func withComputation(
+        serve: @escaping TaskStage.Serve = lines,
         _ body: (TaskStage, Token, WorkerPool, inout SimulatedRecords) throws -> Void
     ) throws {
         var plan = SimulatedFilters.Plan()
@@ -88,7 +112,7 @@ import Testing
         let workers = WorkerPool(threads: 1, queued: 1, running: .whenAsked)
         let filters = SimulatedFilters(seed: 1, plan: plan, workers: workers)
         let options = Options().with { $0.acceptingFilters = filters }
-        try withTaskStage(options, serve: Self.lines) { stage in
+        try withTaskStage(options, serve: serve) { stage in
             let token = try stage.open()
             var records = SimulatedRecords()
             let hello = records.record(.hello)
@@ -135,6 +159,29 @@ import Testing
             // The end of our side is whole.
             stage.turn((token, .sent(bytes.count)))
             #expect(stage.notes.take() == ["hello", "insecure"])
+        }
+    }
+
+    @Test(
+        "a task that ends its side first reads the bytes and the end behind the last flight",
+        arguments: [true, false])
+    func endsFirst(isWhole: Bool) throws {
+        let serve: TaskStage.Serve = { connection, notes in
+            connection.finish()
+            try await Self.lines(connection, notes)
+        }
+        try withComputation(serve: serve) { stage, token, workers, records in
+            let last =
+                records.record(.finished) + records.record(.data, Self.line)
+                + (isWhole ? records.record(.end) : [])
+            stage.turn((token, .received(last)), (token, .endOfStream))
+            #expect(workers.runNext())
+            for _ in 0..<4 {
+                for case .send(let bytes, token) in stage.turn() {
+                    stage.turn((token, .sent(bytes.count)))
+                }
+            }
+            #expect(stage.notes.take() == ["hello", isWhole ? "end" : "insecure"])
         }
     }
 

@@ -102,10 +102,12 @@ extension Loop {
         callback(connection) { try $0.peerEnded(connection) }
     }
 
-    /// Closes a connection with half-closure once both sides have ended.
+    /// Closes a connection with half-closure once both sides have ended. A filter may still hold
+    /// bytes behind the end of its wire.
     func closeIfBothEnded(_ connection: ConnectionReference) {
         guard connection.state == .open, connection.flags.contains(.writeEnded),
             isInputOver(connection), !connection.flags.contains(.endDue),
+            filter(of: connection)?.isInputOver != false,
             !isBusy(connection) || connection.inbound.count == 0
         else { return }
         close(connection, .peer)
@@ -227,7 +229,7 @@ extension Loop {
             connection.flags.insert(.receiving)
             connection.flags.remove(.watching)
             // After a pause the read time-out starts anew.
-            if !isSilent(connection) { connection.lastReceived = now }
+            connection.lastReceived = now
             driver.submit(isDatagram ? .receiveDatagrams : .receive, for: connection.token)
         } else if !isWanted && flags.contains(.receiving) && !flags.contains(.stopping)
             && !flags.contains(.peerEnded)

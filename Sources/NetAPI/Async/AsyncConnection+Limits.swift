@@ -53,7 +53,8 @@ private final class TimeLimit: @unchecked Sendable {
     static func isOver(of connection: AsyncConnection) -> Bool {
         var next = current.get()
         while let limit = next {
-            if limit.isOver && limit.connection == ObjectIdentifier(connection) { return true }
+            // In this order: the limits of other connections belong to other threads.
+            if limit.connection == ObjectIdentifier(connection) && limit.isOver { return true }
             next = limit.outer
         }
         return false

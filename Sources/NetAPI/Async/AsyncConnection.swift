@@ -52,9 +52,10 @@ public final class AsyncConnection {
         hasPeerEnded =
             isHeldBack && connection.core?.isInputOver(connection.record) ?? true
             && !connection.record.flags.contains(.endDue)
-        // Not by `Connection.context`, which a connection that waits for its task does not have.
-        connection.details?.context = self
+        // Not by `Connection.context`, which a connection that waits for its task does not have. In
+        // this order: the end of another object may run anything.
         connection.details?.hasTask = true
+        connection.details?.context = self
     }
 
     /// The object of a connection with a task.
@@ -198,10 +199,12 @@ public final class AsyncConnection {
         }
     }
 
-    /// Called behind the peer's end. A close drops the bytes that are unread then.
+    /// Called behind the peer's end. A close drops the bytes that are unread then, and a stream
+    /// that was cut is never whole.
     @inline(never)
     private func noteWhetherAllIsRead() {
         let record = connection.record
+        guard connection.core?.cut(of: record) == nil else { return }
         hasReadAll = hasReadAll || record.inbound.count + record.discarded == 0
     }
 

@@ -10,9 +10,13 @@ package struct TaskHandler: EventHandler, Sendable {
     package func onOpen(_ connection: Connection) -> Action {
         guard let body else {
             // Until the caller has it. Its bytes are kept for the caller like for a task at work.
+            let others = connection.context
+            connection.context = nil
             connection.details?.hasTask = true
             connection.isBusy = true
             connection.pauseReading()
+            // The end of the object may run anything.
+            withExtendedLifetime(others) {}
             return .none
         }
         AsyncConnection(connection).start(body)
