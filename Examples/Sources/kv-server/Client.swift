@@ -81,7 +81,11 @@ final class Client {
                     parser.withRequest(in: rest) { call.execute($0) }
                     taken += count
                     executed += 1
-                    if waitingBytes > 0 { tellWaiting() }
+                    if waitingBytes > 0 {
+                        // The messages have the whole limit, and do not cost a reply.
+                        send()
+                        tellWaiting()
+                    }
                     if executed % Self.requestsPerMoment == 0 { call.forgetTime() }
                     if replies.count >= Self.replyBytes {
                         send()

@@ -37,8 +37,9 @@ struct KVServer: ServerCommand {
             // client-query-buffer-limit.
             $0.limits.inboundBytes = 1 << 30
             // Replies and messages each stop at their own limit, but the last one may exceed it.
-            // This value leaves room for it.
-            $0.limits.outboundBytes = (replyLimit + unreadLimit + 64) << 20
+            // The short ones of a transaction, which has been executed by then, do not stop at all.
+            // Its requests are up to 1 GiB, and no short reply has five times as many bytes.
+            $0.limits.outboundBytes = (replyLimit + unreadLimit + 5_184) << 20
         }
         let database = Database(isShared: common.loops != 1)
         let limits = ClientLimits(reply: replyLimit << 20, unread: unreadLimit << 20)

@@ -33,14 +33,15 @@ extension Round {
     }
 
     private func addresses(_ dice: inout Dice, _ place: Int) -> [Address] {
-        var list: [Address] = ["tcp://127.0.0.1:0"]
-        if dice.one(in: 3) { list.append("tcp://127.0.0.1:0") }
+        let stream = Address(stringLiteral: "tcp://\(OwnHost.text):0")
+        var list = [stream]
+        if dice.one(in: 3) { list.append(stream) }
         if dice.one(in: 2) {
             list.append(.unix("@stress-\(getpid())-\(seed)-\(place)"))
         } else {
             list.append(.unix("\(settings.folder)/\(seed)-\(place)"))
         }
-        if dice.one(in: 2) { list.append("udp://127.0.0.1:0") }
+        if dice.one(in: 2) { list.append(Address(stringLiteral: "udp://\(OwnHost.text):0")) }
         return list
     }
 

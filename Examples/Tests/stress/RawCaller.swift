@@ -148,11 +148,19 @@ private func connectTCP(_ descriptor: CInt, _ port: UInt16) -> CInt {
     }
 }
 
+/// The host of this process's servers. Its clients could otherwise reach a server of another such
+/// process, which has got the port of one that has ended.
+enum OwnHost {
+    static let number = 0x7F40_0000 | UInt32(getpid()) & 0x3F_FFFF
+    static let text = stride(from: 24, through: 0, by: -8).map { "\(number >> $0 & 255)" }
+        .joined(separator: ".")
+}
+
 func loopback(_ port: UInt16) -> sockaddr_in {
     var name = sockaddr_in()
     name.sin_family = sa_family_t(AF_INET)
     name.sin_port = port.bigEndian
-    name.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    name.sin_addr.s_addr = OwnHost.number.bigEndian
     return name
 }
 
