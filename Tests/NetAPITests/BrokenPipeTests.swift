@@ -77,23 +77,30 @@ import Testing
     func stopInTheMiddle() async {
         await sideBySide(Setup.receiving) { setup in
             let pattern = Pattern(stream: 6)
-            let upstream = try RawListener()
-            try withPipes(setup, to: upstream.address) { proxy, _ in
-                let (client, far) = try connectThrough(proxy, upstream)
-                let reader = Worker { try client.receiveUntilEnd(pattern) }
-                let sender = Worker {
-                    var sent = 0
-                    // Until the proxy has closed its side.
-                    while (try? far.send(pattern.bytes(1000, from: sent))) != nil {
-                        sent += 1000
-                        pause(.milliseconds(2))
+            // A stop takes a far side that the machine holds up for 20 ms for a silent one.
+            try keepingPace(of: .milliseconds(20)) { pace in
+                let upstream = try RawListener()
+                try withPipes(setup, to: upstream.address) { proxy, _ in
+                    let (client, far) = try connectThrough(proxy, upstream)
+                    let reader = Worker { try client.receiveUntilEnd(pattern) }
+                    let sender = Worker {
+                        let sending = Pace()
+                        var sent = 0
+                        // Until the proxy has closed its side.
+                        while (try? far.send(pattern.bytes(1000, from: sent))) != nil {
+                            sending.mark()
+                            sent += 1000
+                            pause(.milliseconds(2))
+                        }
+                        return sending.longest
                     }
+                    pause(.milliseconds(50))
+                    proxy.server.stop(within: .seconds(1))
+                    let (count, end) = try reader.join("receiving")
+                    pace.rest()
+                    pace.note(try sender.join("sending"))
+                    try must(count > 1000 && end.isReset, "\(count) bytes and then \(end)")
                 }
-                pause(.milliseconds(50))
-                proxy.server.stop(within: .seconds(1))
-                let (count, end) = try reader.join("receiving")
-                #expect(count > 1000 && end.isReset, "\(count) bytes and then \(end)")
-                try sender.join("sending")
             }
         }
     }

@@ -74,7 +74,7 @@ import Testing
         let requests = pattern.bytes(count * Self.request)
         let pushed = try client.push(requests, untilQuietFor: .milliseconds(500))
         let sender = Worker { try client.send(Array(requests[pushed...])) }
-        let deadline = Deadline()
+        var deadline = Deadline()
         var asked = count
         var answered = 0
         while answered < asked {
@@ -90,6 +90,7 @@ import Testing
                 throw WrongBytes(stream: pattern.stream, position: answered * Self.request)
             }
             answered += 1
+            deadline = Deadline()
         }
         try sender.join("sending the requests")
     }

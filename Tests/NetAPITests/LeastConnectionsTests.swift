@@ -21,10 +21,11 @@ import Testing
         try #require(Probe.allowDescriptors(2_000))
         let setup = Setup(backend: backend, loops: Self.loops)
         try withServer(setup, options: options(backend)) { server in
-            let clients = try (0..<400).map { _ in try server.connect() }
+            // Fewer than four loops that are held up accept, so that none is passed over for it.
+            let clients = try (0..<200).map { _ in try server.connect() }
             try eventually("all are open") { server.server.connectionCount == clients.count }
             let open = loads(server)
-            #expect(open.allSatisfy { (90...110).contains($0) }, "\(open)")
+            #expect(open.allSatisfy { (45...55).contains($0) }, "\(open)")
             for client in clients { client.close() }
         }
     }

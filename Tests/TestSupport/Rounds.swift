@@ -33,11 +33,16 @@ public final class Pace {
     public private(set) var longest = Duration.zero
     private var last = ContinuousClock.now
 
+    public init() {}
+
     public func mark() {
         let now = ContinuousClock.now
-        longest = max(longest, last.duration(to: now))
+        note(last.duration(to: now))
         last = now
     }
+
+    /// Notes the longest time between two marks of another thread of the round.
+    public func note(_ time: Duration) { longest = max(longest, time) }
 
     /// The time since the last mark does not count: the round has waited for a time-out.
     public func rest() { last = .now }
