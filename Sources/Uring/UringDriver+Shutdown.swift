@@ -35,7 +35,10 @@ extension UringDriver {
         while inFlight > 0 && clock < end {
             counters.kernelEntries.add()
             let wanted = min(UInt32(clamping: inFlight), sizes.completions)
-            guard !Self.isLasting(mr_enter(ring, wanted, 10_000_000, 0)) else { return }
+            let result = mr_enter(ring, wanted, 10_000_000, 0)
+            guard !Self.isLasting(result) else { return }
+            // Short of memory, the kernel returns at once.
+            if result < 0 && mr_peek(ring) == nil { usleep(10_000) }
             while let entry = mr_peek(ring) {
                 drop(entry.pointee.user_data, entry.pointee.flags)
                 mr_seen(ring)

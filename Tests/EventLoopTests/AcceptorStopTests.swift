@@ -37,7 +37,7 @@ import Testing
         acceptor.stopRequested(within: ms(200), now: ms(1_000))
         acceptor.stopRequested(within: ms(10_000), now: ms(1_050))
         #expect(acceptor.stopHeard == ms(1_000))
-        let empties = acceptor.beginEmptying(0, now: ms(1_050))
+        let empties = acceptor.beginEmptying(0, isHandedOut: false, now: ms(1_050))
         #expect(empties)
         #expect(acceptor.state == .emptying(until: ms(1_150)))
     }
@@ -55,17 +55,44 @@ import Testing
         for (limit, end) in [(10_000, 2_000), (2_000, 2_000), (800, 1_400)] as [(Int64, Int64)] {
             var acceptor = Situation.leaving.acceptor()
             acceptor.stopRequested(within: ms(limit), now: ms(1_000))
-            let empties = acceptor.beginEmptying(0, now: ms(1_000))
+            let empties = acceptor.beginEmptying(0, isHandedOut: false, now: ms(1_000))
             #expect(empties)
             #expect(acceptor.state == .emptying(until: ms(end)))
             #expect(acceptor.emptyingCount == 1)
         }
     }
 
+    @Test("a backlog of two servers is left to the other one for a while")
+    func leftBacklog() {
+        var acceptor = Situation.leaving.acceptor()
+        acceptor.stopRequested(within: ms(1_000), now: ms(1_000))
+        let empties = acceptor.beginEmptying(0, isHandedOut: true, now: ms(1_000))
+        #expect(empties && acceptor.emptyingDeadline(now: ms(1_000)) == ms(1_100))
+        #expect(acceptor.emptying(0, clock: ms(1_099), now: ms(1_099)) == .wait)
+        guard
+            case .accept(1..., isLast: false) = acceptor.emptying(
+                0, clock: ms(1_100), now: ms(1_100))
+        else { return #expect(Bool(false), "it is not emptied") }
+    }
+
+    @Test("a short stop leaves such a backlog, and its clients, to the other server")
+    func leftForGood() {
+        for isShortened in [false, true] {
+            var acceptor = Situation.leaving.acceptor()
+            acceptor.stopRequested(within: ms(isShortened ? 1_000 : 100), now: ms(1_000))
+            let empties = acceptor.beginEmptying(0, isHandedOut: true, now: ms(1_000))
+            #expect(empties == isShortened)
+            guard isShortened else { continue }
+            acceptor.stopRequested(within: 0, now: ms(1_050))
+            let decision = acceptor.emptying(0, clock: ms(1_050), now: ms(1_050))
+            #expect(decision == .accept(most: 0, isLast: true))
+        }
+    }
+
     @Test("a datagram socket has no backlog")
     func noBacklog() {
         var acceptor = Situation.leaving.acceptor(isDatagram: true)
-        let empties = acceptor.beginEmptying(0, now: ms(1_000))
+        let empties = acceptor.beginEmptying(0, isHandedOut: false, now: ms(1_000))
         #expect(!empties)
         #expect(acceptor.state == .stopping)
         #expect(acceptor.emptyingCount == 0)
@@ -123,7 +150,7 @@ import Testing
         acceptor.stopRequested(within: ms(10_000), now: ms(1_000))
         #expect(acceptor.emptyingDeadline(now: ms(1_000)) == nil)
         for (listener, begin) in [(0, 1_000), (1, 1_200)] as [(Int, Int64)] {
-            let empties = acceptor.beginEmptying(listener, now: ms(begin))
+            let empties = acceptor.beginEmptying(listener, isHandedOut: false, now: ms(begin))
             #expect(empties)
             acceptor.emptyingFailed(listener, now: ms(1_970 + begin / 10))
         }

@@ -89,7 +89,7 @@ import Testing
         #expect(story.passed(at: 259) == [] && story.next == 260)
         #expect(story.passed(at: 260) == ["attempt 1"] && story.next == 510)
         // A loop that was held up begins one attempt, not those that it missed.
-        #expect(story.passed(at: 900) == ["attempt 2"] && story.next == 1000)
+        #expect(story.passed(at: 900) == ["attempt 2"] && story.next == nil)
         #expect(story.connected(0) == ["abandon 1", "abandon 2"])
         #expect(story.opened(0) && story.isOver && story.next == nil)
     }
@@ -100,7 +100,7 @@ import Testing
         #expect(story.failed(0, at: 20) == ["attempt 1"] && story.next == 270)
         #expect(story.passed(at: 270) == ["attempt 2"])
         // The second attempt fails while the third runs.
-        #expect(story.failed(1, at: 300) == ["attempt 3"] && story.next == 1000)
+        #expect(story.failed(1, at: 300) == ["attempt 3"] && story.next == nil)
         #expect(story.failed(3, at: 310) == [])
         #expect(story.connected(2) == [])
         #expect(story.opened(2))
@@ -117,28 +117,37 @@ import Testing
         #expect(story.isOver && story.next == nil)
     }
 
-    @Test("the deadline closes what runs, and names the silent and the untried")
+    @Test("attempts that end at the deadline fail the connect, which names the silent and untried")
     func deadline() {
         let story = Story(addresses: 9)
         #expect(story.failed(0, at: 100) == ["attempt 1"])
         for (time, number) in [(350, 2), (600, 3), (850, 4)] {
             #expect(story.passed(at: Nanoseconds(time)) == ["attempt \(number)"])
         }
-        #expect(story.next == 1000)
-        let end = [
-            "abandon 1", "abandon 2", "abandon 3", "abandon 4",
-            "late: ECONNREFUSED silent silent silent silent, 4 untried",
-        ]
-        #expect(story.passed(at: 1000) == end)
+        #expect(story.next == nil)
+        #expect(story.passed(at: 1000) == [])
+        for attempt in 1...3 { #expect(story.failed(attempt, ETIMEDOUT, at: 1000) == []) }
+        let end = ["late: ECONNREFUSED silent silent silent silent, 4 untried"]
+        #expect(story.failed(4, ETIMEDOUT, at: 1001) == end)
     }
 
-    /// A socket has the same deadline, and the loop may notice that one first.
     @Test("an attempt that fails at the deadline does not begin another")
     func failureAtTheDeadline() {
         let story = Story(addresses: 2)
-        let end = ["abandon 0", "late: silent, 1 untried"]
-        #expect(story.failed(0, ETIMEDOUT, at: 1000) == end)
+        #expect(story.failed(0, ETIMEDOUT, at: 1000) == ["late: silent, 1 untried"])
         #expect(story.passed(at: 1000) == [])
+    }
+
+    /// A long turn can hide an attempt's success until after the deadline.
+    @Test("neither the deadline nor the late failure of another attempt ends an attempt")
+    func lateSuccess() {
+        let story = Story(addresses: 3)
+        #expect(story.passed(at: 250) == ["attempt 1"])
+        #expect(story.next == 500)
+        #expect(story.passed(at: 1000) == [] && story.next == nil)
+        #expect(story.failed(0, ETIMEDOUT, at: 1000) == [])
+        #expect(story.connected(1) == [])
+        #expect(story.opened(1) && story.isOver)
     }
 
     @Test("the lookup has the same deadline, and an answer at that time is too late")
@@ -262,8 +271,7 @@ import Testing
             switch roll(8) {
             case 0: note(story.resolved(roll(5), at: now))
             case 1, 2:
-                // At the deadline the race closes every socket, this one too.
-                if winner == attempt || (now < 1000 && !story.isOver) { open.remove(attempt) }
+                if winner == attempt || !story.isOver { open.remove(attempt) }
                 note(story.failed(attempt, at: now))
             case 3:
                 let isRunning = winner == nil && open.contains(attempt)
@@ -285,6 +293,10 @@ import Testing
             open.remove(winner)
         }
         note(story.passed(at: max(now, 1000)))
+        for attempt in open.sorted() {
+            open.remove(attempt)
+            note(story.failed(attempt, at: max(now, 1000)))
+        }
         #expect(ends == 1 && open.isEmpty && story.isOver)
     }
 }

@@ -11,6 +11,7 @@ import Testing
         var sent: Nanoseconds = 500
         var isWorking = false
         var hasSpoken = true
+        var isPiped = false
         var hasUnread = false
         let now: Nanoseconds
         let decision: Drain.Decision
@@ -41,6 +42,15 @@ import Testing
         Row(
             testDescription: "but not if that was long ago", received: 500, sent: 510,
             hasSpoken: false, now: 1020, decision: .close),
+        Row(
+            testDescription: "a pipe may be silent for a second", received: 900, isPiped: true,
+            now: 1020, decision: .wait(until: ms(1900))),
+        Row(
+            testDescription: "which may have passed before", received: 10, sent: 20, isPiped: true,
+            now: 1020, decision: .close),
+        Row(
+            testDescription: "but not beyond half of the time", received: 1900, isPiped: true,
+            now: 1950, decision: .wait(until: ms(2000))),
         Row(
             testDescription: "a busy one has half of the time", isWorking: true, now: 1500,
             decision: .wait(until: ms(2000))),
@@ -81,7 +91,8 @@ import Testing
         let drain = Drain(since: Self.ms(1000), deadline: Self.ms(3000))
         let facts = Drain.Facts(
             state: row.state, lastReceived: Self.ms(row.received), lastSent: Self.ms(row.sent),
-            isWorking: row.isWorking, hasSpoken: row.hasSpoken)
+            isWorking: row.isWorking, hasSpoken: row.hasSpoken,
+            isPiped: row.isPiped)
         let decision = drain.decision(
             about: facts, now: Self.ms(row.now), hasUnread: row.hasUnread)
         #expect(decision == row.decision)

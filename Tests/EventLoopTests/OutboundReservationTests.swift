@@ -68,11 +68,13 @@ import Testing
         #expect(pool.inUse == 0)
     }
 
-    @Test("one large reservation alone that needs little keeps a small chunk")
-    func aloneAndSmall() throws {
+    @Test(
+        "one large reservation alone that needs little keeps a small chunk",
+        arguments: [70_000, 200_000, 8 << 20])
+    func aloneAndSmall(capacity: Int) throws {
         var queue = OutboundQueue()
         var written: [UInt8] = []
-        add(10, of: 8 << 20, to: &queue, &written)
+        add(10, of: capacity, to: &queue, &written)
         #expect(capacities(queue) == [65_536])
         // It is one reply in one chunk, like any other.
         #expect(queue.single?.count == 10)

@@ -188,6 +188,29 @@ import Testing
         }
     }
 
+    /// The handler pauses in the callback that tells it that the library's pause is over.
+    @Test("such a datagram is still shown again if another pause follows at once")
+    func aPauseBehindThePause() throws {
+        var configuration = LoopConfiguration()
+        configuration.outboundHighMark = 1_000
+        configuration.outboundLowMark = 500
+        try withConnectedDatagrams(configuration) { stage, token in
+            stage.turn(token) { $0.setReadsAhead($1, false) }
+            stage.delegate.leavesUnread = true
+            stage.delegate.onTraffic = { loop, connection, _ in
+                loop.write(connection, [UInt8](repeating: 0, count: 2_000))
+            }
+            stage.receive([1], by: token)
+            stage.delegate.onTraffic = nil
+            stage.delegate.onWritable = { $0.pauseReading($1) }
+            stage.turn((token, .sent(2_000)))
+            #expect(stage.delegate.take(token) == [.traffic([1]), .writable])
+            stage.delegate.leavesUnread = false
+            stage.turn(token) { $0.resumeReading($1) }
+            #expect(stage.delegate.take(token) == [.traffic([1])])
+        }
+    }
+
     // MARK: Pipes
 
     /// A batch that comes while the target is full would exceed its limit, and reset it.

@@ -92,4 +92,25 @@ import Testing
             #expect(secured.stage.loop.remote.counters.handshakeFailures.current >= 3)
         }
     }
+
+    @Test("a handshake whose bytes wait in the kernel keeps its turn for one more second")
+    func unreadFlight() throws {
+        var plan = SimulatedFilters.Plan()
+        plan.handshakesAtOnce = 1
+        try withSecuredStage(filters: plan) { secured in
+            let tokens = try (0..<2).map { _ in try secured.accept().token }
+            let failures = { secured.stage.loop.remote.counters.handshakeFailures.current }
+            let hello = SimulatedRecords().hello
+            secured.turn((tokens[0], .received([hello[0]])))
+            secured.stage.peers[0].send(Array(hello.dropFirst()))
+            secured.stage.network.runDue()
+            secured.turn((tokens[1], .received(hello)))
+            secured.turn(after: .milliseconds(1_500))
+            secured.turn()
+            #expect(failures() == 0)
+            secured.turn(after: .milliseconds(600))
+            secured.turn()
+            #expect(failures() == 1)
+        }
+    }
 }

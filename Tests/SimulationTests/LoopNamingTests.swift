@@ -178,11 +178,26 @@ import Testing
             let first = try scene.resolve(3)
             #expect(scene.stage.turn() == [] && scene.stage.lastWait == .milliseconds(100))
             scene.stage.turn(after: .milliseconds(100))
-            #expect(scene.stage.turn() == [.close(first)])
+            #expect(scene.stage.secondLook() == [.close(first)])
             #expect(scene.told == ["late: silent, 2 untried"])
             scene.stage.turn((first, .closed))
             #expect(scene.stage.turn(after: .milliseconds(500)) == [])
             #expect(scene.stage.loop.slotsInUse == 0 && scene.told.count == 1)
+        }
+    }
+
+    @Test("an attempt whose success lies behind a long turn wins after the deadline")
+    func lateSuccess() throws {
+        try withScene { scene in
+            scene.connect()
+            let first = try scene.resolve(3)
+            let requests = scene.stage.turn(after: .milliseconds(300)) + scene.stage.turn()
+            let second = try scene.attempt(in: requests, isEstablished: true)
+            scene.stage.turn(after: .milliseconds(900))
+            #expect(scene.stage.secondLook() == [.close(first)])
+            #expect(scene.told == [])
+            scene.stage.turn((second, .connected))
+            #expect(scene.told == ["connected"])
         }
     }
 

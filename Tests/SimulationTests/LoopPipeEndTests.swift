@@ -117,8 +117,8 @@ import Testing
             let stage = pair.stage
             // Unsent output on both sides delays their ends.
             stage.turn((pair.target, .received([1])), (pair.source, .received([7, 7])))
-            stage.turn(message: .drain(within: limit))
-            stage.turn(after: quiet)
+            stage.turn(message: .drain(within: limit * 4))
+            stage.turn(after: .milliseconds(1_000))
             stage.turn()
             stage.turn((pair.source, .received([7])))
             stage.turn((pair.source, .endOfStream), (pair.source, .sent(1)))
@@ -141,6 +141,28 @@ import Testing
             #expect(stage.delegate.take(pair.source) == [.closed("shutdown")])
             #expect(stage.delegate.take(pair.target) == [.closed("shutdown")])
             #expect(!pair.resets(0) && !pair.resets(1))
+        }
+    }
+
+    /// A far source may be silent for a round trip in the middle of its stream.
+    @Test("a pipe is quiet after a second, and one that is closed before that gets a reset")
+    func stopOfAFarPipe() throws {
+        for time in [limit, limit * 4] {
+            try withPipe { pair in
+                let stage = pair.stage
+                stage.turn((pair.source, .received([7])))
+                stage.turn((pair.target, .sent(1)))
+                stage.turn(message: .drain(within: time))
+                let end = min(time / 2, .milliseconds(1_000))
+                stage.turn(after: end - 1)
+                stage.turn()
+                #expect(stage.delegate.take(pair.source) == [])
+                stage.turn(after: 1)
+                stage.turn()
+                #expect(stage.delegate.take(pair.source) == [.closed("shutdown")])
+                #expect(stage.delegate.take(pair.target) == [.closed("shutdown")])
+                #expect(pair.resets(1) == (time == limit))
+            }
         }
     }
 

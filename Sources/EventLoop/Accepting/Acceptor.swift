@@ -271,14 +271,22 @@ struct Acceptor {
 
     // MARK: Emptying the backlogs
 
-    /// Begins to empty the backlog, also that of a listener that was handed out: the other server
-    /// may have failed to start. False if the listener closes at once: a datagram socket has no
-    /// backlog.
-    mutating func beginEmptying(_ listener: Int, now: Nanoseconds) -> Bool {
+    /// Begins to empty the backlog, after a while also that of a listener that was handed out: the
+    /// other server may have failed to start. False if the listener closes at once: a datagram
+    /// socket has no backlog, and a short time is not for the other server's clients.
+    mutating func beginEmptying(_ listener: Int, isHandedOut: Bool, now: Nanoseconds) -> Bool {
         guard !listeners[listener].bound.isDatagram else { return false }
+        if isHandedOut {
+            guard emptyingLimit >= 2 * Self.successorTime else { return false }
+            listeners[listener].isLeft = true
+            listeners[listener].looksAgain = now + Self.successorTime
+        }
         enter(.emptying(until: now + emptyingLimit), listener)
         return true
     }
+
+    /// The time for another server, which has the same backlog, to take what waits in it.
+    static var successorTime: Nanoseconds { 100_000_000 }
 
     enum Emptying: Equatable {
         case wait
@@ -290,7 +298,10 @@ struct Acceptor {
     func emptying(_ listener: Int, clock: Nanoseconds, now: Nanoseconds) -> Emptying {
         guard case .emptying(let end) = listeners[listener].state else { return .wait }
         // A slow callback may have used up the time before there was a single look.
-        if clock >= end { return .accept(most: Self.lastEmptyingBudget, isLast: true) }
+        if clock >= end {
+            let isLeft = listeners[listener].isLeft && listeners[listener].looksAgain > now
+            return .accept(most: isLeft ? 0 : Self.lastEmptyingBudget, isLast: true)
+        }
         guard listeners[listener].looksAgain <= now, behind(listener) == nil else { return .wait }
         return .accept(most: Self.emptyingBudget, isLast: false)
     }

@@ -13,6 +13,8 @@ struct Listener {
     var parked: [AcceptedStream] = []
     /// While emptying, after an error: no accept before this time.
     var looksAgain: Nanoseconds = 0
+    /// The backlog is another server's too.
+    var isLeft = false
     /// Doubles with each consecutive failure.
     var backOff = Self.shortestBackOff
     /// The timer that ends the back-off.

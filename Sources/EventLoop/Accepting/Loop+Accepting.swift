@@ -179,7 +179,10 @@ extension Loop {
             owner.parkedConnectionAdded()
             place(stream, listener: listener)
         }
-        guard acceptor.beginEmptying(listener, now: now) else { return closeListener(listener) }
+        let isHandedOut = owner.isHandedOut(acceptor.listeners[listener].bound)
+        guard acceptor.beginEmptying(listener, isHandedOut: isHandedOut, now: now) else {
+            return closeListener(listener)
+        }
         emptyBacklog(listener)
     }
 

@@ -112,6 +112,7 @@ extension OutboundQueue {
     ) -> UnsafeMutablePointer<Chunk> {
         if let last, last.pointee.room >= amount { return last }
         let size = max(amount, hasDatagrams ? Self.datagramCost : Chunk.standardCapacity)
-        return size <= chunk.pointee.capacity / 4 ? pool.take(capacity: size) : chunk
+        let isWorthACopy = amount <= chunk.pointee.capacity / 4 && size < chunk.pointee.capacity
+        return isWorthACopy ? pool.take(capacity: size) : chunk
     }
 }

@@ -54,8 +54,6 @@ package final class ConnectionDetails {
         @exclusivity(unchecked) var pendingConnects = 0
         /// The connections whose pipes lead here.
         @exclusivity(unchecked) var pipeSources: [Token] = []
-        /// The last time at which their target was full, and held all of them back.
-        @exclusivity(unchecked) var fullSince: Nanoseconds = 0
         /// It closes in the middle of a stream that it passes on by a pipe.
         @exclusivity(unchecked) var isCut = false
         /// A source of its pipe was cut, so that its own stream lacks its end.

@@ -66,27 +66,14 @@ extension Loop {
         isPassingOn = false
     }
 
-    /// Holds back all sources of a full target, since each of many would bring a receive more.
+    /// Holds back the source that fills its target. Others bring at most one receive each before
+    /// they are held back too; to stop thousands of silent ones would cost more than that.
     private func holdBackIfFull(_ target: ConnectionReference, _ source: ConnectionReference) {
         let waiting = target.outbound.memory + sealedCount(target)
         guard waiting > pipeMark(of: source), !source.pauses.contains(.pipe) else { return }
         // So that `relieve` follows, also where the pipe's mark is below the high mark.
         target.flags.insert(.congested)
-        guard let details = target.details?.takeUnretainedValue() else { return }
-        details.extras.fullSince = now
-        for token in details.pipeSources {
-            guard let source = table.find(token), waiting > pipeMark(of: source) else { continue }
-            holdBack(source)
-        }
-    }
-
-    /// Whether a source was held back for the bytes of others, and has sent none itself. Its bytes,
-    /// if there are any, are in the kernel when it is read again.
-    func isSilent(_ source: ConnectionReference) -> Bool {
-        guard source.flags.contains(.piped), let target = target(of: source),
-            let details = target.details?.takeUnretainedValue()
-        else { return false }
-        return source.lastReceived < details.extras.fullSince
+        holdBack(source)
     }
 
     private func holdBack(_ source: ConnectionReference) {
@@ -231,7 +218,7 @@ extension Loop {
     /// Whether the peer of a pipe's source has probably not sent its last bytes.
     private func bringsMore(_ source: ConnectionReference) -> Bool {
         guard source.flags.contains(.piped), !isInputOver(source) else { return false }
-        return source.pauses.contains(.pipe) || source.lastReceived + Drain.quietTime > now
+        return source.pauses.contains(.pipe) || source.lastReceived + Drain.pipeQuietTime > now
             || isBehind || sockets.hasUnread(source.descriptor)
     }
 

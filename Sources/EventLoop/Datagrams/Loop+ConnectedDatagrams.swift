@@ -53,10 +53,13 @@ extension Loop {
     /// has left unread, and those that came in a pause. Stops at another pause.
     func showDueDatagrams(_ connection: ConnectionReference) {
         let flags = connection.flags
-        let isUnreadDue =
-            flags.contains(.trafficDue) && connection.pauses.isEmpty
-            && connection.inbound.count > 0
+        let isLeft = flags.contains(.trafficDue) && connection.inbound.count > 0
+        let isUnreadDue = isLeft && connection.pauses.isEmpty
         connection.flags.subtract([.wakeDue, .trafficDue])
+        // Behind the next pause, which has begun before the end of the last one was noticed.
+        if isLeft && !isUnreadDue && !flags.contains(.piped) {
+            connection.flags.insert(.trafficDue)
+        }
         if flags.contains(.piped) {
             passOnUnread(connection)
         } else if flags.contains(.wakeDue) || isUnreadDue {

@@ -78,7 +78,9 @@ extension Loop {
         for token in table.tokens(where: { $0.flags.contains(.filtered) }) where left > 0 {
             guard let connection = table.find(token), let state = filter(of: connection),
                 state.hasTurn, !state.isOwn, !state.isWorking, !state.hasWorked,
-                seen(state.turnBegan) + Self.shortTurn <= now
+                seen(state.turnBegan) + Self.shortTurn <= now,
+                // With unread bytes this loop may be late, and not the peer: for one more turn.
+                seen(state.turnBegan) + 2 * Self.shortTurn <= now || !hasUnread(connection)
             else { continue }
             left -= 1
             handshakeTimedOut(connection)

@@ -6,6 +6,9 @@ struct Drain: Equatable {
     /// Its first bytes need an additional round trip: after the connect, a greeting, or a
     /// handshake.
     static var firstByteTime: Nanoseconds { 100_000_000 }
+    /// A pipe that was silent for this long is not in the middle of a stream. Its bytes may come
+    /// from far away, and nothing else tells where its streams end.
+    static var pipeQuietTime: Nanoseconds { 1_000_000_000 }
 
     let since: Nanoseconds
     /// The time at which all connections are aborted.
@@ -30,6 +33,8 @@ struct Drain: Equatable {
         var isWorking: Bool
         /// The peer has sent bytes for the handler.
         var hasSpoken = true
+        /// Others are joined to it by pipes.
+        var isPiped = false
     }
 
     /// The first half of the time is for peers that still send, the second half for the last bytes
@@ -67,7 +72,8 @@ struct Drain: Equatable {
     private func quietTime(of facts: Facts) -> Nanoseconds {
         guard !facts.isWorking else { return .max }
         let moved = max(facts.lastReceived, facts.lastSent)
-        let quietAt = max(since, moved) + Self.quietTime
+        let quietAt = max(
+            max(since, moved) + Self.quietTime, facts.isPiped ? moved + Self.pipeQuietTime : 0)
         let hasTalked = facts.lastSent != 0 && facts.hasSpoken
         return hasTalked ? quietAt : max(quietAt, moved + Self.firstByteTime)
     }

@@ -114,7 +114,7 @@ extension Loop {
             state: connection.state, lastReceived: connection.lastReceived,
             lastSent: connection.lastSent,
             isWorking: isWorking(connection) || connection.pauses.contains(.pipe),
-            hasSpoken: hasSpoken(connection))
+            hasSpoken: hasSpoken(connection), isPiped: !others.isEmpty)
         for other in others {
             facts.lastReceived = max(facts.lastReceived, other.lastReceived)
             facts.lastSent = max(facts.lastSent, other.lastSent)

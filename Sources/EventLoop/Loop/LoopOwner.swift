@@ -14,6 +14,8 @@ package protocol LoopLifecycle: AnyObject, Sendable {
 
 /// Knows which listeners other servers have too.
 package protocol ListenerOwner: AnyObject, Sendable {
+    /// Whether another server accepts on this socket too, or may do so.
+    func isHandedOut(_ listener: BoundListener) -> Bool
     /// Called when a listener is about to close. False if its path must stay, since another server
     /// has the socket.
     func listenerCloses(_ listener: BoundListener) -> Bool

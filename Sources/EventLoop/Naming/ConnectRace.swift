@@ -16,7 +16,7 @@ package struct ConnectRace {
 
     private enum Phase {
         case resolving
-        /// `nextAt` is the time of the next attempt; nil: every address has been tried.
+        /// `nextAt` is the time of the next attempt; nil: there is none. At least one is running.
         case racing(nextAt: Nanoseconds?)
         /// This attempt has won. Its handshake, if there is one, has the connection's own deadline.
         case won(Int)
@@ -26,11 +26,12 @@ package struct ConnectRace {
     private enum Attempt {
         case running
         case failed(SystemError)
-        /// Closed, since another has won.
-        case lost
+        /// Closed at the deadline, or since another has won.
+        case ended
     }
 
-    /// The end of the whole connect: the lookup, every attempt and a handshake.
+    /// The end of the whole connect: the lookup, every attempt and a handshake. Each attempt ends
+    /// itself then, since the event of one that has succeeded may lie behind others.
     package let deadline: Nanoseconds
     /// The time between the starts of two attempts, unless the earlier one fails sooner.
     package let delay: Nanoseconds
@@ -51,7 +52,7 @@ package struct ConnectRace {
     package var nextTime: Nanoseconds? {
         switch phase {
         case .resolving: deadline
-        case .racing(let nextAt): min(nextAt ?? deadline, deadline)
+        case .racing(let nextAt): nextAt.flatMap { $0 < deadline ? $0 : nil }
         case .won, .over: nil
         }
     }
@@ -78,13 +79,13 @@ package struct ConnectRace {
     ) -> [Command] {
         if case .won(attempt) = phase { return fail(.unsecured(addresses[attempt], error)) }
         guard case .racing(let nextAt) = phase, isRunning(attempt) else { return [] }
-        // The attempt's own deadline, perhaps noticed before the race's.
-        guard now < deadline else { return expire() }
-        attempts[attempt] = .failed(error as? SystemError ?? SystemError(0, "connect"))
+        let isLate = now >= deadline
+        attempts[attempt] =
+            isLate ? .ended : .failed(error as? SystemError ?? SystemError(0, "connect"))
         // Without a wait: the delay is for addresses that do not answer.
-        if nextAt != nil { return begin(at: now) }
+        if nextAt != nil && !isLate { return begin(at: now) }
         guard attempts.indices.contains(where: { isRunning($0) }) else {
-            return fail(unconnected(isLate: false))
+            return fail(unconnected(isLate: isLate))
         }
         return []
     }
@@ -95,7 +96,7 @@ package struct ConnectRace {
         guard case .racing = phase, isRunning(attempt) else { return [] }
         phase = .won(attempt)
         let losers = attempts.indices.filter { $0 != attempt && isRunning($0) }
-        for loser in losers { attempts[loser] = .lost }
+        for loser in losers { attempts[loser] = .ended }
         return losers.map { .abandon($0) }
     }
 
@@ -112,9 +113,10 @@ package struct ConnectRace {
         switch phase {
         case .resolving: return now < deadline ? [] : fail(.resolvingLate)
         case .racing(let nextAt):
-            guard now < deadline else { return expire() }
             guard let nextAt, nextAt <= now else { return [] }
-            return begin(at: now)
+            if now < deadline { return begin(at: now) }
+            phase = .racing(nextAt: nil)
+            return []
         case .won, .over: return []
         }
     }
@@ -147,11 +149,6 @@ package struct ConnectRace {
         return [.attempt(attempt)]
     }
 
-    private mutating func expire() -> [Command] {
-        let commands = abandonRunning()
-        return commands + fail(unconnected(isLate: true))
-    }
-
     private mutating func fail(_ failure: ConnectFailure) -> [Command] {
         phase = .over
         return [.fail(failure)]
@@ -164,7 +161,7 @@ package struct ConnectRace {
     private func unconnected(isLate: Bool) -> ConnectFailure {
         let reports = zip(addresses, attempts).map { address, attempt in
             switch attempt {
-            case .running, .lost: AttemptReport(address: address, error: nil)
+            case .running, .ended: AttemptReport(address: address, error: nil)
             case .failed(let error): AttemptReport(address: address, error: error)
             }
         }

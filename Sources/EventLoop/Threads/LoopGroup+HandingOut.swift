@@ -30,6 +30,10 @@ extension LoopGroup: ListenerOwner {
         for body in bodies { body() }
     }
 
+    package func isHandedOut(_ listener: BoundListener) -> Bool {
+        handedOut.withLock { $0.isHandedOut(listener) }
+    }
+
     package func isEnding(_ listener: BoundListener) -> Bool {
         handedOut.withLock { $0.isEnding(listener.place) }
     }
@@ -162,6 +166,10 @@ struct OpenListeners {
         where entries[index].isOf(listener) {
             entries[index].isHandedOut = true
         }
+    }
+
+    func isHandedOut(_ listener: BoundListener) -> Bool {
+        entries.contains { $0.isOf(listener) && $0.isHandedOut }
     }
 
     /// Removes a listener that closes. Returns whether it was never handed out, so that its path

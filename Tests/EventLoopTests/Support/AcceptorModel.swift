@@ -203,7 +203,7 @@ struct AcceptorModel {
             try unpark(stream, listener, trial)
         }
         try trial.check(places[listener].parked.isEmpty, "a parked connection is left")
-        if !acceptor.beginEmptying(listener, now: now) {
+        if !acceptor.beginEmptying(listener, isHandedOut: false, now: now) {
             try trial.check(places[listener].kind == .datagrams, "a backlog was left")
             try close(listener, trial)
         }

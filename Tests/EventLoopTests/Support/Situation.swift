@@ -66,7 +66,7 @@ enum Situation: CaseIterable, Sendable {
     private func leave(_ acceptor: inout Acceptor) {
         _ = acceptor.stopped(0)
         if self == .emptying {
-            _ = acceptor.beginEmptying(0, now: .milliseconds(1_000))
+            _ = acceptor.beginEmptying(0, isHandedOut: false, now: .milliseconds(1_000))
         } else {
             _ = acceptor.close(0)
             if self == .closed { acceptor.closed(0) }

@@ -51,6 +51,8 @@ final class RecordingOwner: LoopOwner {
 
     func stopRequested(_ cause: StopCause) { note(.stopRequested("\(cause)")) }
 
+    func isHandedOut(_ listener: BoundListener) -> Bool { false }
+
     func listenerCloses(_ listener: BoundListener) -> Bool { true }
 
     /// The place of a listener that is to end.
