@@ -1,5 +1,5 @@
 /// Tests of outbound chunks: the one that is used next, and the number in use.
-import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -104,15 +104,5 @@ import Testing
         for chunk in chunks { pool.give(chunk) }
         #expect(most - residentBytes() > 100 << 20)
         for block in between { block.deallocate() }
-    }
-
-    private func residentBytes() -> Int {
-        let file = open("/proc/self/statm", O_RDONLY)
-        defer { close(file) }
-        let text = withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { buffer in
-            let count = read(file, buffer.baseAddress, buffer.count)
-            return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
-        }
-        return (Int(text.split(separator: " ").dropFirst().first ?? "") ?? 0) * Int(getpagesize())
     }
 }

@@ -5,28 +5,9 @@ import NetAPI
 import Testing
 
 @Suite struct AdoptingTests {
-    private func listener() throws -> CInt {
-        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        let target = try ClientAddress("tcp://127.0.0.1:0")
-        guard number >= 0, target.withKernelForm({ bind(number, $0, $1) }) == 0,
-            listen(number, 128) == 0
-        else { throw SystemFailure("listen") }
-        return number
-    }
-
-    private func isOpen(_ number: CInt) -> Bool { fcntl(number, F_GETFD) >= 0 }
-
-    /// Moves the descriptor to a number that the process does not reuse once it is closed.
-    private func elevated(_ number: CInt) throws -> CInt {
-        let copy = fcntl(number, F_DUPFD_CLOEXEC, 700)
-        close(number)
-        guard copy >= 0 else { throw SystemFailure("fcntl") }
-        return copy
-    }
-
     @Test("start refuses a listener that is listed twice and closes it once", arguments: Setup.all)
     func aListenerThatIsListedTwiceIsRefusedAndClosedOnce(_ setup: Setup) throws {
-        let number = try elevated(try listener())
+        let number = try elevated(plainListener())
         let server = try Server(
             TestHandler(), listen: .inherited(number), .inherited(number),
             options: setup.options())
@@ -40,7 +21,7 @@ import Testing
     /// From `start` on the server owns all of them, also those that it has not reached.
     @Test("a start that fails closes all inherited listeners", arguments: Setup.all)
     func aStartThatFailsClosesWhatWasInherited(_ setup: Setup) throws {
-        let numbers = try (0..<3).map { _ in try elevated(try listener()) }
+        let numbers = try (0..<3).map { _ in try elevated(plainListener()) }
         try withServer(setup) { taken in
             let server = try Server(
                 TestHandler(),
@@ -56,7 +37,7 @@ import Testing
 
     @Test("the start of a stopped server closes inherited listeners once", arguments: Setup.single)
     func aStartAfterAStopClosesWhatWasInherited(_ setup: Setup) throws {
-        let number = try elevated(try listener())
+        let number = try elevated(plainListener())
         let server = try Server(
             TestHandler(), listen: .inherited(number), options: setup.options())
         server.requestStop()
@@ -85,24 +66,20 @@ import Testing
     /// blocks a loop.
     @Test("a socket accepted from an inherited listener has SO_LINGER off", arguments: Setup.all)
     func whatAnInheritedListenerAcceptsDoesNotLinger(_ setup: Setup) throws {
-        let number = try listener()
-        var value = linger(l_onoff: 1, l_linger: 3)
-        let size = socklen_t(MemoryLayout<linger>.size)
-        #expect(setsockopt(number, SOL_SOCKET, SO_LINGER, &value, size) == 0)
+        let number = try plainListener()
+        try setSocketOption(number, SOL_SOCKET, SO_LINGER, linger(l_onoff: 1, l_linger: 3))
         try withServer(setup, listen: [.inherited(number)]) { server in
             let client = try server.connect()
             #expect(try client.roundTrip("x"))
-            var found = linger(l_onoff: 7, l_linger: 7)
-            var size = size
-            let end = try otherEnd(of: client)
-            #expect(getsockopt(end, SOL_SOCKET, SO_LINGER, &found, &size) == 0)
+            let wrong = linger(l_onoff: 7, l_linger: 7)
+            let found = try socketOption(otherEnd(of: client), SOL_SOCKET, SO_LINGER, wrong)
             #expect(found.l_onoff == 0)
         }
     }
 
     @Test("an inherited listener serves clients", arguments: Setup.all)
     func anInheritedListenerServes(_ setup: Setup) throws {
-        try withServer(setup, listen: [.inherited(try listener())]) { server in
+        try withServer(setup, listen: [.inherited(try plainListener())]) { server in
             #expect(server.addresses[0].description.hasPrefix("tcp://127.0.0.1:"))
             for number in 0..<10 {
                 let client = try server.connect()
@@ -115,7 +92,7 @@ import Testing
         "start refuses a descriptor that is not a listener and reports its number",
         arguments: Setup.single)
     func whatIsNoListenerIsRefusedInWords(_ setup: Setup) throws {
-        let plain = try elevated(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+        let plain = try elevated(plainStream())
         for number in [plain, 9999] {
             let server = try Server(
                 TestHandler(), listen: .inherited(number), options: setup.options())
@@ -140,7 +117,7 @@ import Testing
         close(ends[1])
         try eventually("it closed") { client.connectionCount == 0 }
         let failures = Shared<[String]>([])
-        client.adopt(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)) { error in
+        client.adopt(try plainStream()) { error in
             failures.update { $0.append("\(error.code)") }
         }
         try eventually("it is refused") { failures.value == ["unsupported"] }
@@ -183,7 +160,7 @@ import Testing
                     return try TestHandler.echo(connection)
                 }
                 connection.loop.adopt(ends.value[0])
-                connection.loop.adopt(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)) { error in
+                connection.loop.adopt(try plainStream()) { error in
                     order.update { $0.append("\(error.code)") }
                 }
                 order.update { $0.append("returned") }

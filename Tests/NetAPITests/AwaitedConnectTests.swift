@@ -1,42 +1,17 @@
 /// Tests of a connection that connects to others: it pauses until the last connect succeeds or
 /// fails.
-import CMillraceLinux
 import Glibc
 import MillraceTestSupport
 import NetAPI
 import Testing
 
 @Suite struct AwaitedConnectTests {
-    /// A Unix listener with a full backlog: a connect waits until the test makes room.
-    private final class FullListener {
-        let address: Address
-        private let descriptor: CInt
-        private var accepted: [CInt] = []
-        private var filler: TestClient?
-
-        init() throws {
-            let number = UInt32.random(in: 0...UInt32.max)
-            address = .unix("@awaited-\(getpid())-\(number)")
-            let target = try ClientAddress(address)
-            descriptor = socket(AF_UNIX, CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC), 0)
-            guard descriptor >= 0, target.withKernelForm({ bind(descriptor, $0, $1) }) == 0,
-                listen(descriptor, 0) == 0
-            else { throw SystemFailure("listen") }
-            filler = try TestClient(to: address)
-        }
-
-        deinit { for number in accepted + [descriptor] { close(number) } }
-
-        /// Accepts one connection, so that there is room for one more.
-        func makeRoom() { accepted.append(acceptOne(descriptor)) }
-    }
-
     @Test(
         "input is delivered only after both of two connects have completed",
         arguments: Setup.receiving)
     func theFirstAnswerOfTwoDoesNotLetItsBytesBeShown(_ setup: Setup) throws {
         let quick = try RawListener()
-        let slow = try FullListener()
+        let slow = try FullBacklog(.unix)
         let (quickAddress, slowAddress) = (quick.address, slow.address)
         let story = Shared<[String]>([])
         let handler = TestHandler(
@@ -61,7 +36,7 @@ import Testing
             try eventually("the first answer") { !story.value.isEmpty }
             pause(.milliseconds(50))
             #expect(story.value == ["quick"])
-            slow.makeRoom()
+            try slow.makeRoom()
             try eventually("the bytes") { story.value.count >= 3 }
             #expect(story.value == ["quick", "slow", "hello"])
             client.close()
@@ -72,7 +47,7 @@ import Testing
     /// connects.
     @Test("onClose waits until both requested connects have completed", arguments: Setup.receiving)
     func theEndOfTheOneWhoAskedWaitsForBoth(_ setup: Setup) throws {
-        let slow = try FullListener()
+        let slow = try FullBacklog(.unix)
         let slowAddress = slow.address
         let story = Shared<[String]>([])
         let handler = TestHandler(
@@ -95,11 +70,11 @@ import Testing
             let client = try server.connect()
             try handler.log.waitFor(.open)
             client.close()
-            slow.makeRoom()
+            try slow.makeRoom()
             try eventually("the first answer") { !story.value.isEmpty }
             pause(.milliseconds(50))
             #expect(story.value.count == 1)
-            slow.makeRoom()
+            try slow.makeRoom()
             try eventually("the end") { story.value.count == 3 }
             #expect(Set(story.value.prefix(2)) == ["one", "two"])
             #expect(story.value.last == "closed")

@@ -168,11 +168,9 @@ import Testing
 
     /// The local port of a UDP socket on IPv4; nil for any other descriptor.
     private func localPort(_ descriptor: CInt) throws -> UInt16? {
-        var (type, size) = (CInt(0), socklen_t(MemoryLayout<CInt>.size))
-        guard getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) == 0,
-            type == CInt(MR_SOCK_DGRAM)
+        guard (try? socketOption(descriptor, SOL_SOCKET, SO_TYPE, 0)) == CInt(MR_SOCK_DGRAM),
+            let text = try? addressText(of: descriptor)
         else { return nil }
-        guard let text = try? addressText(of: descriptor) else { return nil }
         return text.split(separator: ":").last.flatMap { UInt16($0) }
     }
 

@@ -16,9 +16,9 @@ import Testing
                 Flow(try server.connect(), stream: index, length: 48 << 20)
             }
             for flow in flows { #expect(try flow.client.roundTrip("warm")) }
-            let before = Probe.residentBytes
+            let before = residentBytes()
             try Exchange.push(&flows, untilQuietFor: .milliseconds(300))
-            let grown = Probe.residentBytes - before
+            let grown = residentBytes() - before
             #expect(grown < 32 << 20 || Probe.isSanitized, "grew by \(grown >> 20) MiB")
             for flow in flows { #expect(flow.sent > 0) }
             flows = flows.map { $0.cutHere() }

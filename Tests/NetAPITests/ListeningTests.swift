@@ -57,12 +57,7 @@ import Testing
     func servesTheBacklog(_ setup: Setup) throws {
         let gate = Gate()
         defer { gate.open() }
-        let handler = TestHandler(traffic: { connection in
-            guard connection.bytes.equals("block") else { return try TestHandler.echo(connection) }
-            connection.discardAll()
-            gate.wait()
-            return .none
-        })
+        let handler = TestHandler(traffic: gate.blocking())
         // A handshake would need the loop that is held up.
         try withServer(setup, handler, listen: ["tcp://127.0.0.1:0"]) { test in
             let blocker = try test.connect()
@@ -110,31 +105,18 @@ import Testing
 
     @Test("an inherited listener is served, and closed by an error", arguments: Setup.all)
     func inherits(_ setup: Setup) throws {
-        func isOpen(_ number: CInt) -> Bool { fcntl(number, F_GETFD) >= 0 }
-        // A number that the process does not reuse once it is closed.
-        func elevated(_ number: CInt) throws -> CInt {
-            let copy = fcntl(number, F_DUPFD_CLOEXEC, 800)
-            close(number)
-            guard copy >= 0 else { throw SystemFailure("fcntl") }
-            return copy
-        }
-        func listener() throws -> CInt {
-            let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            guard number >= 0, Glibc.listen(number, 16) == 0 else { throw SystemFailure("listen") }
-            return try elevated(number)
-        }
-        let number = try listener()
+        let number = try elevated(plainListener())
         let server = try Server(TestHandler(), listen: anyPort, options: setup.options())
         #expect(throws: NetError.self) { try server.listen(on: .inherited(number)) }
         #expect(!isOpen(number))
         try serve(server) { _ in
-            let good = try listener()
+            let good = try elevated(plainListener())
             let address = try server.listen(on: .inherited(good))
             if !TestTLS.isOn { #expect(try TestClient(to: address).roundTrip("inherited")) }
             // It has an owner already, which alone closes it.
             #expect(throws: NetError.self) { try server.listen(on: .inherited(good)) }
             #expect(isOpen(good))
-            let plain = try elevated(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+            let plain = try elevated(plainStream())
             #expect(throws: NetError.self) { try server.listen(on: .inherited(plain)) }
             #expect(!isOpen(plain))
             try server.stopListening(on: address)

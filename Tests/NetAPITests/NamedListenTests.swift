@@ -17,10 +17,7 @@ import Testing
         let server = try Server(
             DatagramTestHandler(), listen: .unix(path), address,
             options: options(setup, resolver).with(change))
-        let error = #expect(throws: NetError.self) {
-            try bounded("Server.start") { try server.start() }
-        }
-        if error == nil { server.stop() }
+        let error = try server.startError()
         #expect(!TemporaryPath.exists(path), "the other address stayed bound")
         return try #require(error)
     }
@@ -195,15 +192,13 @@ import Testing
 
     @Test("a failed lookup closes the inherited listeners too", arguments: Setup.all)
     func inherited(_ setup: Setup) throws {
-        let first = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        let number = fcntl(first, F_DUPFD_CLOEXEC, 700)
-        close(first)
+        let number = try elevated(plainStream())
         let resolver = TestResolver(.atOnce, .failure(Mishap(text: "closed")))
         let server = try Server(
             TestHandler(), listen: .inherited(number), "tcp://own.test:0",
             options: Self.options(setup, resolver))
         let error = #expect(throws: NetError.self) { try server.start() }
         #expect(error?.code == .unresolved)
-        #expect(fcntl(number, F_GETFD) < 0)
+        #expect(!isOpen(number))
     }
 }

@@ -24,12 +24,12 @@ import Testing
         try withServer(setup, handler) { server in
             let client = try server.connect()
             try handler.log.waitFor(.open)
-            let before = Probe.residentBytes
+            let before = residentBytes()
             let feeds = [UInt8](repeating: 0x0A, count: 1 << 20)
             let sent = try client.push(feeds, untilQuietFor: .milliseconds(300))
             try eventually("it works on some of \(sent)") { unfinished.now >= Self.most }
             pause(.milliseconds(300))
-            let grown = Probe.residentBytes - before
+            let grown = residentBytes() - before
             #expect(unfinished.peak == Self.most)
             #expect(grown < 24 << 20 || Probe.isSanitized, "grew by \(grown >> 20) MiB")
             #expect(Probe.processorShare(over: .milliseconds(300)) < 0.1 || Probe.isSanitized)

@@ -6,23 +6,6 @@ import Synchronization
 import Testing
 
 @Suite struct PassingTests {
-    /// Runs a proxy that pipes both ways to `backend`.
-    private func withProxy(
-        _ setup: Setup, to backend: TestServer, _ body: (TestServer, TestHandler) throws -> Void
-    ) throws {
-        let target = backend.addresses[0]
-        var handler = TestHandler(traffic: TestHandler.ignore)
-        handler.open = { connection in
-            guard connection.isAccepted else { return .none }
-            connection.connect(to: target) { front, back in
-                front.pipe(to: back)
-                back.pipe(to: front)
-            }
-            return .none
-        }
-        try withServer(setup, handler) { try body($0, handler) }
-    }
-
     @Test(
         "pipes in both directions forward the bytes and the ends of stream",
         arguments: Setup.receiving)
@@ -44,7 +27,7 @@ import Testing
             $0.limits.inboundBytes = 8 << 20
         }
         try withServer(setup, serving, options: options) { backend in
-            try withProxy(setup, to: backend) { proxy, _ in
+            try withPipes(setup, to: backend.addresses[0]) { proxy, _ in
                 for size in [1, 100_000, 3_000_000] {
                     let client = try proxy.connect()
                     let pattern = Pattern(stream: size)
@@ -74,12 +57,12 @@ import Testing
             return .none
         }
         try withServer(setup, serving) { backend in
-            try withProxy(setup, to: backend) { proxy, _ in
-                let before = Probe.residentBytes
+            try withPipes(setup, to: backend.addresses[0]) { proxy, _ in
+                let before = residentBytes()
                 let client = try proxy.connect(receiveBuffer: 16_384)
                 try settled("what the proxy reads") { proxy.server.statistics.bytesIn }
                 #expect(proxy.server.statistics.bytesIn < size / 2, "it read all without a taker")
-                #expect(Probe.residentBytes - before < 64 << 20)
+                #expect(residentBytes() - before < 64 << 20)
                 try client.receive(Pattern(stream: 5), exactly: size)
                 client.close()
                 try proxy.waitUntilEmpty()
@@ -92,7 +75,7 @@ import Testing
         arguments: Setup.receiving)
     func aPipeBreaksAsAWhole(_ setup: Setup) throws {
         try withServer(setup) { backend in
-            try withProxy(setup, to: backend) { proxy, _ in
+            try withPipes(setup, to: backend.addresses[0]) { proxy, _ in
                 for number in 0..<10 {
                     let client = try proxy.connect()
                     #expect(try client.roundTrip("hello \(number)"))

@@ -69,13 +69,9 @@ import Testing
             let address = SocketAddress.v4(IPv4Bytes(UInt32(0x7F00_0001).bigEndian), port: 0)
             let listeners = try group.listen(on: [ListenAddress(address)])
             defer { group.discard(listeners) }
-            return listeners.perLoop.joined().map { listener in
-                var value: CInt = -2
-                var size = socklen_t(MemoryLayout<CInt>.size)
-                getsockopt(
-                    listener.bound.descriptor.number, SOL_SOCKET, CInt(MR_SO_INCOMING_CPU), &value,
-                    &size)
-                return value
+            return try listeners.perLoop.joined().map { listener -> CInt in
+                let number = listener.bound.descriptor.number
+                return try socketOption(number, SOL_SOCKET, CInt(MR_SO_INCOMING_CPU), -2)
             }
         }
         #expect(found == [last, last])

@@ -105,12 +105,8 @@ import Testing
     /// Returns a bound socket, which listens if it is a stream's.
     private static func bound(_ type: Int, _ address: Address, listens: Bool = true) throws -> CInt
     {
-        let target = try ClientAddress(address)
-        let number = socket(target.family, CInt(type), 0)
-        guard number >= 0, target.withKernelForm({ bind(number, $0, $1) }) == 0,
-            type == MR_SOCK_DGRAM || !listens || listen(number, 64) == 0
-        else { throw SystemFailure("bind \(address)") }
-        return number
+        let backlog: CInt? = listens && type != MR_SOCK_DGRAM ? 64 : nil
+        return try KernelAddress(address).bind(CInt(type), backlog: backlog)
     }
 
     /// Passes the descriptors under successive numbers, as a manager would from 3 on. The numbers

@@ -1,6 +1,5 @@
 /// Tests of a Unix listener's file: replaced when dead, refused when it is anything else, removed
 /// when it is ours.
-import CMillraceLinux
 import Glibc
 import MillraceTestSupport
 import NetAPI
@@ -9,25 +8,12 @@ import Testing
 @Suite struct UnixPathTests {
     /// A listening socket at `path` that does not belong to the library.
     private func occupy(_ path: String) throws -> CInt {
-        let descriptor = socket(AF_UNIX, CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC), 0)
-        guard descriptor >= 0 else { throw SystemFailure("socket") }
-        let bound = try ClientAddress(.unix(path)).withKernelForm { bind(descriptor, $0, $1) }
-        guard bound == 0, listen(descriptor, 8) == 0 else { throw SystemFailure("bind") }
-        return descriptor
+        try KernelAddress(.unix(path)).bind(backlog: 8)
     }
 
     private func startFails(_ setup: Setup, _ path: String) throws -> NetError {
         let server = try Server(TestHandler(), listen: .unix(path), options: setup.options())
-        let error = try bounded("Server.start") { () -> NetError? in
-            do throws(NetError) {
-                try server.start()
-                return nil
-            } catch {
-                return error
-            }
-        }
-        if error == nil { try bounded("Server.stop") { server.stop() } }
-        return try #require(error, "the server started on \(path)")
+        return try #require(try server.startError(), "the server started on \(path)")
     }
 
     @Test(

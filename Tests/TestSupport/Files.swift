@@ -29,6 +29,12 @@ public func readText(_ path: String) -> String? {
     }
 }
 
+/// The resident memory of a process; 0 if there is no such process.
+public func residentBytes(of process: pid_t = getpid()) -> Int {
+    let numbers = readText("/proc/\(process)/statm")?.split(separator: " ") ?? []
+    return (numbers.dropFirst().first.flatMap { Int($0) } ?? 0) * Int(getpagesize())
+}
+
 /// The open descriptors in this thread's table, without the one that the call itself uses.
 public func openDescriptorCount() -> Int { names(in: "/proc/thread-self/fd").count - 1 }
 

@@ -5,9 +5,9 @@ import Synchronization
 public enum TemporaryPath {
     private static let counter = Atomic(0)
 
-    public static func make(_ kind: String = "socket") -> String {
+    public static func make(_ kind: String = "socket", in folder: String = "/tmp") -> String {
         let number = counter.add(1, ordering: .relaxed).newValue
-        return "/tmp/millrace-\(getpid())-\(number).\(kind)"
+        return "\(folder)/millrace-\(getpid())-\(number).\(kind)"
     }
 
     /// An abstract name, without the leading zero that the kernel expects.
@@ -31,11 +31,15 @@ public enum TemporaryPath {
 
     /// Creates a file that contains `text`.
     public static func write(_ text: String, to path: String) throws {
+        try write(Array(text.utf8), to: path)
+    }
+
+    public static func write(_ bytes: [UInt8], to path: String) throws {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw SystemFailure("open \(path)") }
         defer { close(descriptor) }
-        let count = Glibc.write(descriptor, text, text.utf8.count)
-        guard count == text.utf8.count else { throw SystemFailure("write \(path)") }
+        let count = Glibc.write(descriptor, bytes, bytes.count)
+        guard count == bytes.count else { throw SystemFailure("write \(path)") }
     }
 }
 

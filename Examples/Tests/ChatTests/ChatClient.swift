@@ -1,25 +1,18 @@
 /// A WebSocket client of plain system calls, and the program that it connects to.
 import TestSupport
 
-final class ChatServer {
-    private let server: ServerProgram
+final class ChatServer: ServerProgram {
     static let path = ServerProgram.path(of: "chat", or: "MILLRACE_CHAT")
 
     init(_ form: Form, _ options: [String] = []) throws {
-        server = try ServerProgram(Self.path, form, options)
+        try super.init(Self.path, form, options)
     }
 
-    var port: UInt16 { server.port }
-
-    func terminate() { server.terminate() }
-
     /// Returns the exit status after SIGTERM; nil if a signal ended the server.
-    func finish() throws -> CInt? { try server.program.finish().end.status }
-
-    func stop() throws -> CInt? { try server.stop() }
+    func finish() throws -> CInt? { try program.finish().end.status }
 
     /// Returns a client that speaks HTTP.
-    func connect() throws -> RawClient { try RawClient(port: port) }
+    func connect() throws -> StreamSocket { try StreamSocket(port: port) }
 
     /// Returns a client that has joined under the name, and has read that.
     func join(_ name: String, receiveBuffer: CInt? = nil) throws -> ChatClient {
@@ -31,11 +24,11 @@ final class ChatServer {
 }
 
 final class ChatClient {
-    let raw: RawClient
+    let raw: StreamSocket
     private var events = ServerEvents()
 
     init(port: UInt16, receiveBuffer: CInt? = nil) throws {
-        raw = try RawClient(port: port, receiveBuffer: receiveBuffer)
+        raw = try StreamSocket(port: port, receiveBuffer: receiveBuffer)
         try raw.send(ServerEvents.upgrade)
         while events.head.isEmpty { try receive() }
     }
@@ -51,14 +44,14 @@ final class ChatClient {
     /// Returns the next event that is no statistics; with `withStatistics`, the next one.
     func next(withStatistics: Bool = false) throws -> String {
         // Statistics come every second, so the client's own time limit never ends this wait.
-        let end = ContinuousClock.now + patience
-        while ContinuousClock.now < end {
+        let deadline = Deadline()
+        while true {
+            try deadline.check("an event that is no statistics")
             while let event = events.next() {
                 if withStatistics || !event.hasPrefix(Told.statistics) { return event }
             }
             try receive()
         }
-        throw Failure("nothing but statistics")
     }
 
     /// Reads events until this one.

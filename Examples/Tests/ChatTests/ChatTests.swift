@@ -11,12 +11,12 @@ import WebSocketCodec
         func status(_ request: String) throws -> String {
             let client = try server.connect()
             try client.send(request)
-            return String(try client.receiveUntilEnd().prefix { $0 != "\r\n" })
+            return String(try client.receiveAll().prefix { $0 != "\r\n" })
         }
         let more = "Host: a\r\nConnection: close\r\n"
         let page = try server.connect()
         try page.send("GET / HTTP/1.1\r\n\(more)\r\n")
-        let text = try page.receiveUntilEnd()
+        let text = try page.receiveAll()
         #expect(text.hasPrefix("HTTP/1.1 200 OK\r\n"))
         #expect(text.contains("<title>Millrace chat</title>") && text.hasSuffix("</html>"))
         // Without the empty line, which is one character.

@@ -140,12 +140,8 @@ import Testing
 
     @Test("each request is logged as one line of the access log", arguments: Form.all)
     func eachRequestIsALineOfTheAccessLog(_ form: Form) throws {
-        var template = Array("/tmp/millrace-log-XXXXXX".utf8CString)
-        let file = mkstemp(&template)
-        try #require(file >= 0)
-        close(file)
-        let path = String(
-            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let path = TemporaryPath.make("log")
+        try TemporaryPath.write("", to: path)
         defer { unlink(path) }
         let server = try ServerUnderTest(form, ["--access-log", path])
         let client = try server.client()
@@ -156,10 +152,7 @@ import Testing
         while try !client.isAtEnd() { _ = try client.receiveAll() }
         client.close()
         #expect(try server.stop() == 0)
-        let lines = String(
-            decoding: try ChildProcess(["cat", path]).finish().output, as: UTF8.self
-        )
-        .split(separator: "\n")
+        let lines = try #require(readText(path)).split(separator: "\n")
         let ends = lines.map { $0.drop { $0 != "\"" } }
         #expect(
             ends == [
@@ -174,8 +167,7 @@ import Testing
     /// Log lines are lost, but responses are not. Every line in the log is complete.
     @Test("an access log that is not read delays no response", arguments: Form.all)
     func aLogThatNobodyReadsHoldsNobodyUp(_ form: Form) throws {
-        let path = "/tmp/millrace-pipe-\(getpid())-\(form.backend)-\(form.loops)"
-        unlink(path)
+        let path = TemporaryPath.make("pipe")
         try #require(mkfifo(path, 0o600) == 0)
         defer { unlink(path) }
         let reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)

@@ -2,11 +2,11 @@
 import TestSupport
 
 final class Client {
-    private let raw: RawClient
+    private let raw: StreamSocket
     private var buffer: [UInt8] = []
 
     init(port: UInt16, receiveBuffer: CInt? = nil) throws {
-        raw = try RawClient(port: port, receiveBuffer: receiveBuffer)
+        raw = try StreamSocket(port: port, receiveBuffer: receiveBuffer)
     }
 
     func close() { raw.close() }
@@ -17,9 +17,9 @@ final class Client {
     /// rest is then not sent.
     func send(_ bytes: [UInt8]) { try? raw.send(bytes) }
 
-    func flood(_ text: String, most: Int) -> Int { raw.flood(text, most: most) }
+    func flood(_ text: String, most: Int) throws -> Int { try raw.flood(text, most: most) }
 
-    func endSending() { raw.endSending() }
+    func shutdownWrite() { raw.shutdownWrite() }
 
     /// Reads some bytes and drops them. Returns their number: 0 at the end, nil after a reset.
     func take(most: Int) throws -> Int? { try raw.receiveSomeUntilReset(most: most)?.count }

@@ -112,10 +112,8 @@ import Testing
         "a file's time outside the range of HTTP dates does not end the server",
         arguments: Form.all, [Int.min, -62_167_219_201, 253_402_300_800, Int.max])
     func noTimeOfAFileEndsTheServer(_ form: Form, _ seconds: Int) throws {
-        var template = Array("/dev/shm/millrace-http-XXXXXX".utf8CString)
-        try #require(mkdtemp(&template) != nil)
-        let root = String(
-            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let root = TemporaryPath.make("root", in: "/dev/shm")
+        try #require(mkdir(root, 0o700) == 0)
         let path = "\(root)/a.txt"
         defer {
             unlink(path)
@@ -195,13 +193,13 @@ import Testing
         // A client that ends its side together with the pipeline gets every response too.
         let ended = try server.client()
         ended.send(pipeline)
-        ended.endSending()
+        ended.shutdownWrite()
         #expect(try answers(ended) == rounds)
         #expect(try ended.isAtEnd())
         // A later request and the end of the stream are handled as usual.
         client.send(get("/ten.txt"))
         #expect(try client.receiveResponse().text == "0123456789")
-        client.endSending()
+        client.shutdownWrite()
         #expect(try client.isAtEnd())
         client.close()
         #expect(try server.stop() == 0)
@@ -248,7 +246,7 @@ import Testing
         let ended = try server.client()
         ended.send(get("/big", "Connection: close\r\n"))
         usleep(100_000)
-        ended.endSending()
+        ended.shutdownWrite()
         #expect(try ended.receiveResponse().body == ServerUnderTest.bigFile)
         #expect(try ended.isAtEnd())
         client.close()

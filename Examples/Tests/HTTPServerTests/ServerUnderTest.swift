@@ -3,32 +3,28 @@ import Glibc
 import TestSupport
 import Testing
 
-final class ServerUnderTest {
-    private let server: ServerProgram
+final class ServerUnderTest: ServerProgram {
     let folder: String
     static let bigFile = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 8) }
 
-    var program: ChildProcess { server.program }
-    var port: UInt16 { server.port }
     static let path = ServerProgram.path(of: "http-server", or: "MILLRACE_HTTP_SERVER")
 
     init(_ form: Form, _ options: [String] = [], environment: [String: String] = [:]) throws {
-        var template = Array("/tmp/millrace-http-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Failure("mkdtemp") }
-        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        folder = TemporaryPath.make("http")
+        mkdir(folder, 0o700)
         mkdir("\(folder)/root", 0o755)
-        Self.write(Array("outside".utf8), "\(folder)/secret")
-        Self.write(Array("<p>hello".utf8), "\(folder)/root/index.html")
-        Self.write(Array("0123456789".utf8), "\(folder)/root/ten.txt")
-        Self.write(Self.bigFile, "\(folder)/root/big")
-        Self.write(Array("JPEG".utf8), "\(folder)/root/PHOTO.JPG")
+        try TemporaryPath.write("outside", to: "\(folder)/secret")
+        try TemporaryPath.write("<p>hello", to: "\(folder)/root/index.html")
+        try TemporaryPath.write("0123456789", to: "\(folder)/root/ten.txt")
+        try TemporaryPath.write(Self.bigFile, to: "\(folder)/root/big")
+        try TemporaryPath.write("JPEG", to: "\(folder)/root/PHOTO.JPG")
         for name in ["folder", ".well-known"] {
             mkdir("\(folder)/root/\(name)", 0o755)
-            Self.write(Array("<p>\(name)".utf8), "\(folder)/root/\(name)/index.html")
+            try TemporaryPath.write("<p>\(name)", to: "\(folder)/root/\(name)/index.html")
         }
         symlink("\(folder)/secret", "\(folder)/root/link")
         mkfifo("\(folder)/root/fifo", 0o644)
-        server = try ServerProgram(
+        try super.init(
             Self.path, form, ["--root", "\(folder)/root"] + options, environment: environment)
     }
 
@@ -40,12 +36,6 @@ final class ServerUnderTest {
         for name in ["folder", ".well-known"] { rmdir("\(folder)/root/\(name)") }
         rmdir("\(folder)/root")
         rmdir(folder)
-    }
-
-    private static func write(_ bytes: [UInt8], _ path: String) {
-        let file = open(path, O_WRONLY | O_CREAT, 0o644)
-        _ = Glibc.write(file, bytes, bytes.count)
-        close(file)
     }
 
     func client(receiveBuffer: CInt? = nil) throws -> Client {
@@ -64,9 +54,4 @@ final class ServerUnderTest {
         }
         return found
     }
-
-    func residentBytes() throws -> Int { try server.residentBytes() }
-
-    /// Stops the server and returns its exit status; nil if a signal ended it.
-    func stop() throws -> CInt? { try server.stop() }
 }

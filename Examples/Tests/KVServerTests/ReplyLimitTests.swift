@@ -13,7 +13,7 @@ import Testing
         "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()
     }
 
-    private func ask(_ client: RawClient, _ request: String, _ reply: String) throws {
+    private func ask(_ client: StreamSocket, _ request: String, _ reply: String) throws {
         try client.send(request)
         let received = try client.receive(as: reply)
         #expect(received == reply, "\(request.prefix(40).debugDescription)")
@@ -75,10 +75,10 @@ import Testing
         let server = try ServerProcess(form, ["--reply-limit", "1"])
         let client = try server.connect()
         try ask(client, request("SET", "a", value), "+OK\r\n")
-        let before = try server.residentBytes()
+        let before = server.residentBytes()
         let line = "MGET" + String(repeating: " a", count: 1000) + "\r\n"
         for _ in 0..<3 { try ask(client, line, Self.refusal) }
-        let after = try server.residentBytes()
+        let after = server.residentBytes()
         #expect(after - before < 32 << 20, "from \(before) to \(after)")
         #expect(try server.stop() == 0)
     }
@@ -91,7 +91,7 @@ import Testing
         let server = try ServerProcess(form, ["--reply-limit", "1"])
         let greedy = try server.connect()
         try greedy.send(request("SUBSCRIBE", value, value + "2", value + "3", value + "4"))
-        #expect(try greedy.receiveUntilEnd() == Self.refusal)
+        #expect(try greedy.receiveAll() == Self.refusal)
         let (subscriber, publisher) = (try server.connect(), try server.connect())
         let joined = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
         try ask(subscriber, "SUBSCRIBE a\r\n", joined)

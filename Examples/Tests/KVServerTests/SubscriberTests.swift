@@ -77,7 +77,7 @@ import Testing
             try subscriber.send(
                 "UNSUBSCRIBE news\r\nGET c\r\nSUBSCRIBE news\r\nGET c\r\n")
             // The number of receivers does not matter, and every reply has the same length.
-            _ = try publisher.receive(count: answered)
+            _ = try publisher.receive(exactly: answered)
             var text = ""
             while !text.contains(joined) { text += try subscriber.receive(until: "\r\n") }
             try publisher.send("PUBLISH news end\r\n")

@@ -64,9 +64,9 @@ import Testing
         #expect(try counted("accepted") == 0 && value("open") == 0)
         try server.start()
         let port = try #require(server.boundAddresses[0].port)
-        var clients: [RawClient] = []
+        var clients: [StreamSocket] = []
         for count in 1...3 {
-            let client = try RawClient(port: port)
+            let client = try StreamSocket(port: port)
             try client.send("hello")
             #expect(try client.receive(as: "hello") == "hello")
             clients.append(client)
@@ -121,7 +121,7 @@ import Testing
         let server = try Server(Echo(), listen: anyPort, options: form.options)
         try server.start()
         let port = try #require(server.boundAddresses[0].port)
-        let client = try RawClient(port: port)
+        let client = try StreamSocket(port: port)
         try client.send("x")
         #expect(try client.receive(as: "x") == "x")
         let reporter = MetricsReporter(

@@ -1,7 +1,7 @@
 /// An example server as a child process, from its listening line to its end.
 import Glibc
 
-public final class ServerProgram {
+open class ServerProgram {
     public let program: ChildProcess
     public let port: UInt16
     private var isTold = false
@@ -31,14 +31,7 @@ public final class ServerProgram {
     }
 
     /// Returns the resident memory of the server, in bytes.
-    public func residentBytes() throws -> Int {
-        let pages = try ChildProcess(["cat", "/proc/\(program.id)/statm"]).finish().output
-        let words = String(decoding: pages, as: UTF8.self).split(separator: " ")
-        guard words.count > 1, let count = Int(words[1]) else {
-            throw Failure("not a statm: \(words)")
-        }
-        return count * sysconf(CInt(_SC_PAGESIZE))
-    }
+    public func residentBytes() -> Int { TestSupport.residentBytes(of: program.id) }
 
     /// Sends SIGTERM, once: a second one may come when the server has left its signals to the
     /// kernel again, which then ends the process before its exit.
@@ -48,7 +41,7 @@ public final class ServerProgram {
     }
 
     /// Returns the exit status after SIGTERM; nil if a signal ended the server.
-    public func stop() throws -> CInt? {
+    open func stop() throws -> CInt? {
         terminate()
         return try program.finish().end.status
     }

@@ -1,5 +1,6 @@
 /// A blocking socket of the test itself, closed with its last reference.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -36,9 +37,7 @@ final class PlainSocket {
 
     /// Returns -1 if the option cannot be read.
     func option(_ level: CInt, _ name: CInt) -> CInt {
-        var value: CInt = 0
-        var size = socklen_t(MemoryLayout<CInt>.size)
-        return getsockopt(number, level, name, &value, &size) == 0 ? value : -1
+        (try? socketOption(number, level, name, 0)) ?? -1
     }
 
     static func connected(to address: SocketAddress) throws -> PlainSocket {

@@ -2,18 +2,19 @@
 import Glibc
 import MillraceTestSupport
 import NetAPI
+import Testing
 
 // @unchecked: one thread after the other uses it.
 final class DatagramPeer: @unchecked Sendable {
     private var descriptor: CInt
     /// The destination of sends if the socket is not connected.
-    private var target: ClientAddress?
+    private var target: KernelAddress?
     private var buffer = [UInt8](repeating: 0, count: 70_000)
 
     /// Connects to the server. `patience` is the time limit of a receive, in seconds.
     init(to address: Address, patience: Int = 20) throws {
-        let target = try ClientAddress(address)
-        descriptor = try Self.makeSocket(target.family)
+        let target = try KernelAddress(address)
+        descriptor = try target.makeSocket(Self.type)
         guard target.withKernelForm({ connect(descriptor, $0, $1) }) == 0 else {
             throw SystemFailure("connect")
         }
@@ -22,19 +23,11 @@ final class DatagramPeer: @unchecked Sendable {
 
     /// Binds the socket, and does not connect it.
     init(boundTo address: Address, patience: Int = 20) throws {
-        let own = try ClientAddress(address)
-        descriptor = try Self.makeSocket(own.family)
-        guard own.withKernelForm({ bind(descriptor, $0, $1) }) == 0 else {
-            throw SystemFailure("bind")
-        }
+        descriptor = try KernelAddress(address).bind(Self.type)
         try setPatience(patience)
     }
 
-    private static func makeSocket(_ family: CInt) throws -> CInt {
-        let descriptor = socket(family, Int32(SOCK_DGRAM.rawValue), 0)
-        guard descriptor >= 0 else { throw SystemFailure("socket") }
-        return descriptor
-    }
+    private static let type = CInt(SOCK_DGRAM.rawValue)
 
     var localAddress: Address {
         get throws { try Address(parsing: "udp" + addressText(of: descriptor).dropFirst(3)) }
@@ -42,23 +35,18 @@ final class DatagramPeer: @unchecked Sendable {
 
     /// Sends to a multicast group by a network interface, and receives from any sender.
     init(sendingTo group: Address, by interface: String, patience: Int = 20) throws {
-        target = try ClientAddress(group)
-        descriptor = try Self.makeSocket(AF_INET)
+        let target = try KernelAddress(group)
+        self.target = target
+        descriptor = try target.makeSocket(Self.type)
         var request = ip_mreqn()
         request.imr_ifindex = CInt(bitPattern: if_nametoindex(interface))
-        let size = socklen_t(MemoryLayout<ip_mreqn>.size)
-        guard setsockopt(descriptor, 0, CInt(IP_MULTICAST_IF), &request, size) == 0 else {
-            throw SystemFailure("setsockopt")
-        }
+        try setSocketOption(descriptor, 0, CInt(IP_MULTICAST_IF), request)
         try setPatience(patience)
     }
 
     private func setPatience(_ patience: Int) throws {
-        var limit = timeval(tv_sec: patience, tv_usec: 0)
-        let size = socklen_t(MemoryLayout<timeval>.size)
-        guard setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size) == 0 else {
-            throw SystemFailure("setsockopt")
-        }
+        let limit = timeval(tv_sec: patience, tv_usec: 0)
+        try setSocketOption(descriptor, SOL_SOCKET, SO_RCVTIMEO, limit)
     }
 
     deinit { close() }
@@ -83,11 +71,7 @@ final class DatagramPeer: @unchecked Sendable {
     }
 
     func setOption(_ level: CInt, _ name: CInt, _ value: CInt) throws {
-        var value = value
-        let length = socklen_t(MemoryLayout<CInt>.size)
-        guard setsockopt(descriptor, level, name, &value, length) == 0 else {
-            throw SystemFailure("setsockopt")
-        }
+        try setSocketOption(descriptor, level, name, value)
     }
 
     func receive() throws -> [UInt8] {
@@ -104,5 +88,17 @@ final class DatagramPeer: @unchecked Sendable {
     func close() {
         if descriptor >= 0 { Glibc.close(descriptor) }
         descriptor = -1
+    }
+}
+
+/// Each peer has one datagram in transit, so that no socket's buffer can overflow, and receives its
+/// own datagrams back.
+func exchangeRounds(_ peers: [DatagramPeer], rounds: Int, size: Int = 1024) throws {
+    for round in 0..<rounds {
+        func datagram(_ index: Int) -> [UInt8] {
+            Pattern(stream: index).bytes(size, from: round * size)
+        }
+        for (index, peer) in peers.enumerated() { try peer.send(datagram(index)) }
+        for (index, peer) in peers.enumerated() { #expect(try peer.receive() == datagram(index)) }
     }
 }

@@ -1,5 +1,4 @@
 /// Servers at unusual moments, addresses that never answer, loops kept too long.
-import CMillraceLinux
 import Glibc
 import MillraceTestSupport
 import NetAPI
@@ -16,6 +15,19 @@ extension Server {
                 return false
             }
             return true
+        }
+    }
+
+    /// Returns the error of a start, in bounded time. A server that starts is stopped again.
+    func startError() throws -> NetError? {
+        try bounded("Server.start") {
+            do throws(NetError) {
+                try self.start()
+                self.stop()
+                return nil
+            } catch {
+                return error
+            }
         }
     }
 }
@@ -54,51 +66,47 @@ final class FullBacklog: Sendable {
         case unix, tcp
     }
 
-    let address: Address
-    /// The listener, and behind it the clients that fill its backlog.
-    private let descriptors: Shared<[CInt]>
+    private let listener: RawListener
+    /// The clients that fill the backlog.
+    private let fillers: Shared<[CInt]>
+    private let accepted = Shared<[TestClient]>([])
+
+    var address: Address { listener.address }
 
     convenience init(_ kind: Kind) throws {
-        let name = "@full-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-        try self.init(at: kind == .unix ? .unix(name) : anyPort)
+        try self.init(at: kind == .unix ? anyName() : anyPort)
     }
 
     init(at wanted: Address) throws {
-        let target = try ClientAddress(wanted)
-        let listener = try Self.makeSocket(target.family)
-        guard target.withKernelForm({ bind(listener, $0, $1) }) == 0, listen(listener, 0) == 0
-        else { throw SystemFailure("listen") }
-        let isUnix = target.family == AF_UNIX
-        let bound = isUnix ? wanted : Address(stringLiteral: try addressText(of: listener))
-        let place = try ClientAddress(bound)
-        var opened = [listener]
+        listener = try RawListener(at: wanted, backlog: 0)
+        let place = try KernelAddress(listener.address)
         // The first fills the backlog; the others make sure of that.
-        for _ in 0..<4 {
-            let client = try Self.makeSocket(place.family)
-            opened.append(client)
+        let clients = try (0..<4).map { _ in
+            let client = try place.makeSocket()
             _ = place.withKernelForm { connect(client, $0, $1) }
+            return client
         }
-        var first = pollfd(fd: opened[1], events: Int16(POLLOUT), revents: 0)
+        var first = pollfd(fd: clients[0], events: Int16(POLLOUT), revents: 0)
         _ = poll(&first, 1, 1000)
-        address = bound
-        descriptors = Shared(opened)
+        fillers = Shared(clients)
     }
 
-    deinit { for descriptor in descriptors.value { close(descriptor) } }
+    deinit { for filler in fillers.value { close(filler) } }
+
+    /// Accepts one connection, so that there is room for one more.
+    func makeRoom() throws {
+        let one = try listener.accept()
+        accepted.update { $0.append(one) }
+    }
 
     /// Makes room for the next client, whose host repeats its request within a second.
     func drain() {
-        descriptors.update { all in
-            for filler in all.dropFirst() { close(filler) }
-            all.removeLast(all.count - 1)
-            while case let accepted = acceptOne(all[0]), accepted >= 0 { all.append(accepted) }
+        fillers.update { all in
+            for filler in all { close(filler) }
+            all = []
+            while case let accepted = acceptOne(listener.descriptor), accepted >= 0 {
+                all.append(accepted)
+            }
         }
-    }
-
-    private static func makeSocket(_ family: CInt) throws -> CInt {
-        let type = CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC | MR_SOCK_NONBLOCK)
-        let descriptor = socket(family, type, 0)
-        guard descriptor >= 0 else { throw SystemFailure("socket") }
-        return descriptor
     }
 }

@@ -12,11 +12,7 @@ final class NotifySocket: Sendable {
     init(isAbstract: Bool = false) throws {
         let path = TemporaryPath.make("notify")
         name = isAbstract ? "@" + path.dropFirst() : path
-        descriptor = socket(AF_UNIX, CInt(MR_SOCK_DGRAM | MR_SOCK_CLOEXEC), 0)
-        let target = try ClientAddress(.unix(name))
-        guard descriptor >= 0, target.withKernelForm({ bind(descriptor, $0, $1) }) == 0 else {
-            throw SystemFailure("bind \(name)")
-        }
+        descriptor = try KernelAddress(.unix(name)).bind(CInt(MR_SOCK_DGRAM | MR_SOCK_CLOEXEC))
     }
 
     deinit {

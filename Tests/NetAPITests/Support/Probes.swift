@@ -1,4 +1,4 @@
-/// The process's descriptors, memory and processor time.
+/// The process's descriptors, threads and processor time.
 import Glibc
 import MillraceTestSupport
 
@@ -21,13 +21,6 @@ enum Probe {
             else { return false }
             return end - start == UInt(limit.rlim_cur) && line.contains(" rw-p ")
         }
-    }
-
-    /// Resident memory in bytes.
-    static var residentBytes: Int {
-        guard let text = readText("/proc/self/statm") else { return 0 }
-        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-        return pages * Int(getpagesize())
     }
 
     /// Processor time of the whole process so far.

@@ -6,17 +6,13 @@ import NetAPI
 
 final class RawListener: Sendable {
     let address: Address
-    private let descriptor: CInt
+    let descriptor: CInt
 
-    init() throws {
-        let target = try ClientAddress(anyPort)
-        let type = CInt(MR_SOCK_STREAM | MR_SOCK_CLOEXEC | MR_SOCK_NONBLOCK)
-        let listener = socket(target.family, type, 0)
-        guard listener >= 0, target.withKernelForm({ bind(listener, $0, $1) }) == 0,
-            listen(listener, 64) == 0
-        else { throw SystemFailure("listen") }
-        descriptor = listener
-        address = Address(stringLiteral: try addressText(of: descriptor))
+    init(at wanted: Address = anyPort, backlog: CInt = 64) throws {
+        let own = try KernelAddress(wanted)
+        descriptor = try own.bind(backlog: backlog)
+        let isUnix = own.family == AF_UNIX
+        address = try isUnix ? wanted : Address(parsing: addressText(of: descriptor))
     }
 
     deinit { close(descriptor) }

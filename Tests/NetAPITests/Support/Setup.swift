@@ -39,6 +39,9 @@ struct Setup: Sendable, CustomTestStringConvertible {
 /// A free port of IPv4, with TLS if the suite runs over it.
 let anyPort: Address = TestTLS.isOn ? "tls://127.0.0.1:0" : "tcp://127.0.0.1:0"
 
+/// An abstract Unix name that no other test uses.
+func anyName() -> Address { .unix("@" + TemporaryPath.abstractName()) }
+
 /// A server that runs for the length of a test.
 struct TestServer: Sendable {
     let server: Server

@@ -48,20 +48,3 @@ final class Unfinished: Sendable {
             })
     }
 }
-
-extension TestClient {
-    /// Sends until the kernel has accepted nothing for `quiet`; returns the number of bytes sent.
-    func push(_ bytes: [UInt8], untilQuietFor quiet: Duration) throws -> Int {
-        let deadline = Deadline()
-        return try bytes.withUnsafeBytes { all in
-            var done = 0
-            while done < all.count {
-                try deadline.check("pushed \(done) of \(all.count) bytes")
-                let count = try sendSome(UnsafeRawBufferPointer(rebasing: all[done...]))
-                done += count
-                if count == 0, try !poll(for: POLLOUT, Deadline(quiet)) { break }
-            }
-            return done
-        }
-    }
-}

@@ -85,7 +85,7 @@ extension Server {
 
     /// True if a client can connect.
     var accepts: Bool {
-        boundAddresses.first?.port.map { (try? RawClient(port: $0)) != nil } ?? false
+        boundAddresses.first?.port.map { (try? StreamSocket(port: $0)) != nil } ?? false
     }
 
     /// True if no socket listens on the addresses that this server had.

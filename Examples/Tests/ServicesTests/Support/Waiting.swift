@@ -3,9 +3,9 @@ import TestSupport
 
 /// Checks `condition` each millisecond until it holds.
 func eventually(_ what: String, _ condition: () throws -> Bool) async throws {
-    let end = ContinuousClock.now + patience
+    let deadline = Deadline()
     while try !condition() {
-        guard ContinuousClock.now < end else { throw Failure("\(what): not within \(patience)") }
+        try deadline.check(what)
         try await Task.sleep(for: .milliseconds(1))
     }
 }

@@ -1,18 +1,16 @@
-/// A server's address in the form of connect(2), and the kernel's values for a client's socket.
-import CMillraceLinux
+/// An address in the form of connect(2) and bind(2), its sockets, and the texts of addresses.
 import Glibc
-import MillraceTestSupport
-import NetAPI
 
-/// The address that a client connects to.
-struct ClientAddress {
+public struct KernelAddress {
     private var storage = sockaddr_storage()
     private var length: socklen_t = 0
 
-    var family: CInt { CInt(storage.ss_family) }
+    public let text: String
+    public var family: CInt { CInt(storage.ss_family) }
 
-    init(_ address: Address) throws {
-        let text = address.description
+    /// Reads a text like `tcp://127.0.0.1:80`, `unix:///run/app` or `unix://@abstract`.
+    public init(_ text: String) throws {
+        self.text = text
         guard let mark = text.firstRange(of: "://") else { throw SystemFailure(text, EINVAL) }
         let rest = String(text[mark.upperBound...])
         if text.hasPrefix("unix") {
@@ -57,16 +55,40 @@ struct ClientAddress {
         withUnsafeMutableBytes(of: &storage) { $0.storeBytes(of: v6, as: sockaddr_in6.self) }
     }
 
-    func withKernelForm<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+    public func withKernelForm<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
         withUnsafePointer(to: storage) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, length) }
         }
+    }
+
+    /// The type of a stream's socket, with the flags of socket(2) for close-on-exec and calls that
+    /// do not block.
+    public static let stream = CInt(
+        SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+
+    /// Creates a socket for this address.
+    public func makeSocket(_ type: CInt = stream) throws -> CInt {
+        let descriptor = socket(family, type, 0)
+        guard descriptor >= 0 else { throw SystemFailure("socket") }
+        return descriptor
+    }
+
+    /// Creates a socket that is bound to this address; with a backlog, it listens.
+    public func bind(_ type: CInt = stream, backlog: CInt? = nil) throws -> CInt {
+        let descriptor = try makeSocket(type)
+        guard withKernelForm({ Glibc.bind(descriptor, $0, $1) }) == 0,
+            backlog.map({ listen(descriptor, $0) }) ?? 0 == 0
+        else {
+            defer { close(descriptor) }
+            throw SystemFailure("bind \(text)")
+        }
+        return descriptor
     }
 }
 
 /// The text of a TCP socket's own address, or of its peer's: the value that the other side must
 /// report.
-func addressText(of descriptor: CInt, peer: Bool = false) throws -> String {
+public func addressText(of descriptor: CInt, peer: Bool = false) throws -> String {
     var storage = sockaddr_storage()
     var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
     let result = withUnsafeMutablePointer(to: &storage) {
