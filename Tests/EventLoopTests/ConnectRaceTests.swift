@@ -1,6 +1,7 @@
 /// The decisions of a connect by name, event by event, in virtual milliseconds. The connect begins
 /// at 0 and has until 1,000; attempts are 250 apart.
 import Glibc
+import MillraceTestSupport
 import Testing
 
 @testable import MillraceEventLoop
@@ -241,13 +242,7 @@ import Testing
     /// has failed or wins, and none begins twice or after the end.
     @Test("any order of events has one end", arguments: 0..<500)
     func anyOrder(_ seed: Int) {
-        var random = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 | 1
-        func roll(_ count: Int) -> Int {
-            random ^= random << 13
-            random ^= random >> 7
-            random ^= random << 17
-            return Int(random % UInt64(count))
-        }
+        var random = SplitMix64(seed: UInt64(seed))
         let story = Story()
         var (now, ends, open, begun): (Nanoseconds, Int, Set<Int>, Int) = (0, 0, [], 0)
         func note(_ words: [String]) {
@@ -267,9 +262,9 @@ import Testing
         }
         var winner: Int?
         for _ in 0..<40 {
-            let attempt = roll(5)
-            switch roll(8) {
-            case 0: note(story.resolved(roll(5), at: now))
+            let attempt = random.below(5)
+            switch random.below(8) {
+            case 0: note(story.resolved(random.below(5), at: now))
             case 1, 2:
                 if winner == attempt || !story.isOver { open.remove(attempt) }
                 note(story.failed(attempt, at: now))
@@ -282,9 +277,9 @@ import Testing
                 #expect(winner == attempt && ends == 0)
                 ends += 1
                 open.remove(attempt)
-            case 5: if roll(10) == 0 { note(story.cancel()) }
+            case 5: if random.below(10) == 0 { note(story.cancel()) }
             default:
-                now += Nanoseconds(roll(300))
+                now += Nanoseconds(random.below(300))
                 note(story.passed(at: now))
             }
         }

@@ -6,20 +6,6 @@ import NetTLS
 import Testing
 
 @Suite struct TwoFiltersTests {
-    /// Passes everything to the server with TLS, and back.
-    private struct Front: EventHandler {
-        func onOpen(_ connection: Connection) -> Action {
-            guard connection.isAccepted else { return .none }
-            connection.connect(to: "tls://127.0.0.1:9443") { client, server in
-                client.pipe(to: server)
-                server.pipe(to: client)
-            }
-            return .none
-        }
-
-        func onTraffic(_ connection: Connection) -> Action { .none }
-    }
-
     private static let trust = TLSTrust.certificates(Certificate.chain)
 
     private struct Pair {

@@ -36,14 +36,7 @@ import Testing
     func sendersAreKeptApart(_ setup: Setup) throws {
         try withDatagramServer(setup) { server in
             let peers = try (0..<8).map { _ in try DatagramPeer(to: server.boundAddresses[0]) }
-            for round in 0..<20 {
-                for (index, peer) in peers.enumerated() {
-                    try peer.send([UInt8(index), UInt8(round)])
-                }
-                for (index, peer) in peers.enumerated() {
-                    #expect(try peer.receive() == [UInt8(index), UInt8(round)])
-                }
-            }
+            try exchangeRounds(peers, rounds: 20)
         }
     }
 

@@ -69,22 +69,14 @@ import Testing
     /// Closing a listener resets the connections in its backlog; accepting them first does not.
     @Test("a stop serves twenty clients that wait in the backlog", arguments: Setup.all)
     func twentyClientsWaitingInTheBacklogAreServed(_ setup: Setup) throws {
-        let (isBlocked, gate) = (Shared(0), Gate())
-        let handler = TestHandler(traffic: { connection in
-            if connection.bytes.equals("block") {
-                connection.discardAll()
-                isBlocked.update { $0 += 1 }
-                gate.wait()
-                return .none
-            }
-            return try TestHandler.echo(connection)
-        })
+        let gate = Gate()
+        let handler = TestHandler(traffic: gate.blocking())
         try withServer(setup, handler) { server in
             defer { gate.open() }
             let blockers = try (0..<setup.loops).map { _ in try server.connect() }
             try handler.log.waitFor(.open, count: setup.loops)
             for blocker in blockers { try blocker.send("block") }
-            try eventually("all loops blocked") { isBlocked.value == setup.loops }
+            try eventually("all loops blocked") { gate.guests == setup.loops }
             let waiting = try (0..<20).map { _ in try server.connect() }
             for client in waiting { try client.send("hello") }
             server.server.requestStop()
@@ -103,17 +95,12 @@ import Testing
     @Test("a stop answers requests that wait behind slow ones")
     func requestsThatWaitForSlowOnesAreAnswered() async {
         await sideBySide(Setup.all) { setup in
-            let (isBlocked, gate) = (Shared(0), Gate())
-            let handler = TestHandler(traffic: { connection in
-                guard connection.bytes.equals("block") else {
+            let gate = Gate()
+            let handler = TestHandler(
+                traffic: gate.blocking { connection in
                     pause(.milliseconds(5))
                     return try TestHandler.echo(connection)
-                }
-                connection.discardAll()
-                isBlocked.update { $0 += 1 }
-                gate.wait()
-                return .none
-            })
+                })
             try withServer(setup, handler) { server in
                 defer { gate.open() }
                 let blockers = try (0..<setup.loops).map { _ in try server.connect() }
@@ -121,7 +108,7 @@ import Testing
                 let clients = try (0..<80 * setup.loops).map { _ in try server.connect() }
                 try handler.log.waitFor(.open, count: clients.count + setup.loops)
                 for blocker in blockers { try blocker.send("block") }
-                try eventually("all loops blocked") { isBlocked.value == setup.loops }
+                try eventually("all loops blocked") { gate.guests == setup.loops }
                 for client in clients { try client.send("hello") }
                 // Half of it is for connections with requests, on a machine that may be slow.
                 server.server.requestStop(within: patience * 8)

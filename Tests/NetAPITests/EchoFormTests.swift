@@ -118,17 +118,8 @@ struct EchoForm: Sendable, CustomTestStringConvertible {
         try Exchange.run(&flows)
     }
 
-    /// Ten peers at once, each with one datagram of 1 KiB in transit: no socket's buffer can
-    /// overflow, so all must arrive.
     private static func exchangeDatagrams(with addresses: [Address]) throws {
         let peers = try (0..<10).map { try DatagramPeer(to: addresses[$0 % addresses.count]) }
-        for round in 0..<32 {
-            for (index, peer) in peers.enumerated() {
-                try peer.send(Pattern(stream: index).bytes(1024, from: round * 1024))
-            }
-            for (index, peer) in peers.enumerated() {
-                try Pattern(stream: index).verify(try peer.receive(), at: round * 1024)
-            }
-        }
+        try exchangeRounds(peers, rounds: 32)
     }
 }

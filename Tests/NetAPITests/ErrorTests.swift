@@ -48,7 +48,7 @@ import Testing
             let handler = TestHandler()
             let second = try Server(
                 handler, listen: .unix(path), address, options: setup.options())
-            let error = startError(second)
+            let error = try second.startError()
             #expect(error?.code == .addressInUse)
             #expect(error?.description.contains("\(address)") == true)
             #expect(error?.description.contains("EADDRINUSE") == true)
@@ -80,22 +80,9 @@ import Testing
     func anAddressOfNoInterfaceIsNamed(_ setup: Setup) throws {
         let server = try Server(
             TestHandler(), listen: "tcp://192.0.2.1:9000", options: setup.options())
-        let error = startError(server)
+        let error = try server.startError()
         #expect(error?.description.contains("tcp://192.0.2.1:9000") == true)
         #expect(error?.errno == 99)
-    }
-
-    /// Runs on another thread, so that a hang fails the test too.
-    private func startError(_ server: Server) -> NetError? {
-        try? bounded("Server.start") { () -> NetError? in
-            do throws(NetError) {
-                try server.start()
-                server.stop()
-                return nil
-            } catch {
-                return error
-            }
-        }
     }
 
     @Test(

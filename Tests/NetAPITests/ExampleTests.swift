@@ -31,13 +31,9 @@ import Testing
         return client!
     }
 
-    private func unixAddress() -> Address {
-        .unix("@example-\(getpid())-\(UInt32.random(in: 0...UInt32.max))")
-    }
-
     @Test("the proxy forwards streams", arguments: backends)
     func theProxyForwardsStreams(_ backend: String) throws {
-        let (front, back) = (unixAddress(), unixAddress())
+        let (front, back) = (anyName(), anyName())
         try withServer(.init(backend: .epoll, loops: 1), listen: [back]) { server in
             let process = try start("proxy", [front.description, back.description], backend)
             for number in 0..<10 {
@@ -66,21 +62,14 @@ import Testing
                 try? peers[0].send([0])
                 return (try? peers[0].receive()) == [0]
             }
-            for round in 1..<10 {
-                for (index, peer) in peers.enumerated() {
-                    try peer.send([UInt8(index), UInt8(round)])
-                }
-                for (index, peer) in peers.enumerated() {
-                    #expect(try peer.receive() == [UInt8(index), UInt8(round)])
-                }
-            }
+            try exchangeRounds(peers, rounds: 9)
             try end(process)
         }
     }
 
     @Test("blocking-echo serves three clients at the same time", arguments: backends)
     func blockingEchoBlocksNobodyElse(_ backend: String) throws {
-        let address = unixAddress()
+        let address = anyName()
         let process = try start("blocking-echo", [address.description], backend)
         let clients = [try connect(address), try connect(address), try connect(address)]
         try promptly("three answers", within: .milliseconds(1900)) {

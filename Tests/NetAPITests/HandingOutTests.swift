@@ -81,12 +81,7 @@ import Testing
     func whoWaitsWhenItStopsIsServed(_ setup: Setup, _ kind: EchoKind) throws {
         let gate = Gate()
         defer { gate.open() }
-        let handler = TestHandler(traffic: { connection in
-            guard connection.bytes.equals("block") else { return try TestHandler.echo(connection) }
-            connection.discardAll()
-            gate.wait()
-            return .none
-        })
+        let handler = TestHandler(traffic: gate.blocking())
         let first = try Server(handler, listen: kind.address, options: setup.options())
         try bounded("start") { try first.start() }
         let address = first.boundAddresses[0]

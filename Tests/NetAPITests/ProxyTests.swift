@@ -85,14 +85,7 @@ import Testing
                 perLoop: { DatagramProxy(targets, next, strays) })
             try serve(server) { proxy in
                 let peers = try (0..<10).map { _ in try DatagramPeer(to: proxy.addresses[0]) }
-                for round in 0..<64 {
-                    for (index, peer) in peers.enumerated() {
-                        try peer.send(Pattern(stream: index).bytes(1024, from: round * 1024))
-                    }
-                    for (index, peer) in peers.enumerated() {
-                        try Pattern(stream: index).verify(try peer.receive(), at: round * 1024)
-                    }
-                }
+                try exchangeRounds(peers, rounds: 64)
                 #expect(next.value == 10, "a flow for each peer")
                 #expect(strays.value == 0, "a far side on another loop")
                 for backend in backends { #expect(backend.statistics.datagramsIn == 64) }

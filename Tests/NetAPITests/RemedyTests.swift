@@ -8,9 +8,7 @@ import Testing
     private func startError(_ setup: Setup, _ address: Address) throws -> NetError {
         let server = try Server(
             DatagramTestHandler(), listen: address, options: setup.options())
-        let error = #expect(throws: NetError.self) { try server.start() }
-        if error == nil { server.stop() }
-        return try #require(error)
+        return try #require(try server.startError())
     }
 
     private func connectError(_ setup: Setup, _ address: Address) throws -> NetError {

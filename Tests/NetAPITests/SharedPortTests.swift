@@ -20,19 +20,8 @@ import Testing
 
     @Test("a client in the backlog of a stopping server is served", arguments: Setup.all)
     func whoWaitsInTheBacklogOfTheOneThatStopsIsServed(_ setup: Setup) throws {
-        let (isBlocked, gate) = (Shared(0), Gate())
-        var handlers = [TestHandler(), TestHandler()]
-        for place in handlers.indices {
-            handlers[place].traffic = { connection in
-                guard connection.bytes.equals("block") else {
-                    return try TestHandler.echo(connection)
-                }
-                connection.discardAll()
-                isBlocked.update { $0 += 1 }
-                gate.wait()
-                return .none
-            }
-        }
+        let gate = Gate()
+        let handlers = (0..<2).map { _ in TestHandler(traffic: gate.blocking()) }
         try withTwo(setup, handlers) { stopping, staying in
             defer { gate.open() }
             // The kernel picks among the listeners. Clients connect until each loop has one, so
@@ -49,7 +38,7 @@ import Testing
             }
             try #require(isOnEachLoop(), "the kernel never picked one of the loops")
             for blocker in blockers { try blocker.send("block") }
-            try eventually("loops are blocked") { isBlocked.value >= 2 * setup.loops }
+            try eventually("loops are blocked") { gate.guests >= 2 * setup.loops }
             let waiting = try (0..<40).map { _ in try TestClient(to: stopping.boundAddresses[0]) }
             for client in waiting { try client.send("hello") }
             stopping.requestStop()

@@ -68,14 +68,7 @@ import Testing
         let handler = TestHandler(boot: { _ in throw Mishap(text: "the disk is full") })
         let server = try Server(
             handler, listen: address, .unix(path), options: setup.options())
-        let error = try bounded("Server.start") { () -> NetError? in
-            do throws(NetError) {
-                try server.start()
-                return nil
-            } catch {
-                return error
-            }
-        }
+        let error = try server.startError()
         #expect(error != nil)
         #expect(error.map { "\($0)".contains("the disk is full") } == true, "\(error as Any)")
         #expect(throws: (any Error).self) { try TestClient(to: address) }

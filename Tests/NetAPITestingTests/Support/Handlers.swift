@@ -61,3 +61,17 @@ struct RepeatingHandler: EventHandler {
 }
 
 func options(loops: Int) -> Options { Options(loops: .count(loops)) }
+
+/// Passes everything to a server with TLS, and back.
+struct Front: EventHandler {
+    func onOpen(_ connection: Connection) -> Action {
+        guard connection.isAccepted else { return .none }
+        connection.connect(to: "tls://127.0.0.1:9443") { client, server in
+            client.pipe(to: server)
+            server.pipe(to: client)
+        }
+        return .none
+    }
+
+    func onTraffic(_ connection: Connection) -> Action { .none }
+}
