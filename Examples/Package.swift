@@ -133,7 +133,7 @@ let package = Package(
 
         // Random use of the whole library, with exact counts of its results: `make stress`.
         .executableTarget(
-            name: "stress", dependencies: [netAPI, argumentParser],
+            name: "stress", dependencies: ["TestSupport", netAPI, argumentParser],
             path: "Tests/stress", swiftSettings: strict),
 
         // The server that Scripts/soak keeps busy: `make soak`.

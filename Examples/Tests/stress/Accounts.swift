@@ -1,5 +1,6 @@
 // Accounts that must be even in the end: living objects, promises, and violations.
 import Glibc
+import TestSupport
 
 /// Objects whose end is counted: the library must release an object of the program after its last
 /// use.
@@ -52,18 +53,18 @@ final class Promise: Sendable {
 
 /// The counts of the whole run, and its violations.
 final class Ledger: Sendable {
-    let counts = Locked<[String: Int]>([:])
-    private let violations = Locked<[String]>([])
+    let counts = Shared<[String: Int]>([:])
+    private let violations = Shared<[String]>([])
 
     func count(_ what: String, _ amount: Int = 1) {
-        counts.withLock { $0[what, default: 0] += amount }
+        counts.update { $0[what, default: 0] += amount }
     }
 
     func violation(_ what: String) {
-        violations.withLock { $0.append(what) }
+        violations.update { $0.append(what) }
     }
 
-    var found: [String] { violations.withLock { $0 } }
+    var found: [String] { violations.update { $0 } }
 }
 
 /// Returns the number of descriptors of the process.
@@ -83,24 +84,6 @@ func newestDescriptors(_ count: Int) -> [String] {
 /// Returns the number of threads whose names begin with `prefix`.
 func threads(named prefix: String) -> Int {
     names(in: "/proc/self/task").count { task in
-        let descriptor = open("/proc/self/task/\(task)/comm", O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return false }
-        defer { close(descriptor) }
-        var name = [UInt8](repeating: 0, count: 32)
-        let count = read(descriptor, &name, name.count)
-        return String(decoding: name.prefix(max(0, count)), as: UTF8.self).hasPrefix(prefix)
+        readText("/proc/self/task/\(task)/comm")?.hasPrefix(prefix) == true
     }
-}
-
-private func names(in folder: String) -> [String] {
-    guard let directory = opendir(folder) else { return [] }
-    defer { closedir(directory) }
-    var names: [String] = []
-    while let entry = readdir(directory) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if !name.hasPrefix(".") { names.append(name) }
-    }
-    return names
 }

@@ -1,6 +1,7 @@
 // Ends of a server: the place from which it is stopped, and the number of stops at once.
 import Glibc
 import NetAPI
+import TestSupport
 
 enum Ending: CaseIterable, Sendable {
     case stop, awaitedStops, requests, order, cancel, timer, timerThrow, offload, mixed
@@ -25,7 +26,7 @@ final class Servant: Sendable {
     let hasFailed = Latch()
     let isEnded = Latch()
     private let isEntered = Latch()
-    private let task = Locked<Task<Void, Never>?>(nil)
+    private let task = Shared<Task<Void, Never>?>(nil)
 
     init(_ round: Round, _ books: Books, _ server: Server, _ life: Life) {
         (self.round, self.books, self.server, self.life) = (round, books, server, life)
@@ -67,7 +68,7 @@ final class Servant: Sendable {
                 isEnded.set()
             }
             isEntered.set()
-            task.withLock { $0 = running }
+            task.update { $0 = running }
         }
     }
 
@@ -105,7 +106,7 @@ final class Servant: Sendable {
         case .awaitedStops: for _ in 0..<dice.within(1...4) { awaitStop(limit) }
         case .requests:
             let threads = (0..<dice.within(1...3)).map { _ in
-                Thread { [server] in server.requestStop(within: limit) }
+                ownThread { [server] in server.requestStop(within: limit) }
             }
             threads.forEach { $0.join() }
         case .order:
@@ -114,7 +115,7 @@ final class Servant: Sendable {
         case .cancel:
             guard life == .awaitedRun else { return server.requestStop() }
             var running: Task<Void, Never>?
-            while running == nil { running = task.withLock { $0 } }
+            while running == nil { running = task.update { $0 } }
             running?.cancel()
         case .timer, .timerThrow:
             server.forEachConnection { connection in

@@ -71,7 +71,7 @@ extension Round {
 
     /// Starts a server on duplicates of the listening sockets of another server.
     func handOut(_ dice: inout Dice) {
-        guard let from = servants.withLock({ $0.first }),
+        guard let from = servants.update({ $0.first }),
             let address = from.server.boundAddresses.first,
             let descriptors = try? from.server.duplicateListeners(of: address)
         else { return }
@@ -81,7 +81,7 @@ extension Round {
             let server = try Server(Actor(self, books), listen: list, options: options(&dice))
             let servant = Servant(self, books, server, .start)
             servant.live()
-            servants.withLock { $0.append(servant) }
+            servants.update { $0.append(servant) }
             ledger.count("handed out")
         } catch {
             descriptors.forEach { close($0) }
@@ -105,7 +105,7 @@ extension Round {
     /// round begins no more.
     func makeTalk(_ dice: inout Dice, isRaw: Bool, route given: [Address]? = nil) -> Talk? {
         var shape = Talk.Shape()
-        let bound = servants.withLock { $0 }.map { ($0, $0.server.boundAddresses) }
+        let bound = servants.update { $0 }.map { ($0, $0.server.boundAddresses) }
         let known = bound.flatMap(\.1)
         // Stops with a limit of zero run beside the start of a server that is to end in its boot.
         let doomed = bound.filter { $0.0.books.bootOrder != nil }.flatMap(\.1)
@@ -126,7 +126,7 @@ extension Round {
         shape.way = dice.below(48)
         shape.serviceEnds = dice.one(in: 3)
         shape.isCalm = isPatient && shape.mode != .datagrams && !dice.one(in: 3)
-        return talks.withLock { talks in
+        return talks.update { talks in
             // Under the lock, a wait for all conversations includes this one, or it does not begin.
             guard !isQuiet.isSet else { return nil }
             let talk = Talk(number: talks.count, key: dice.next(), shape)

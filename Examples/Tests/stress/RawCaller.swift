@@ -2,6 +2,7 @@
 // pieces, reset, or end its side before it has received all.
 import Glibc
 import NetAPI
+import TestSupport
 
 struct RawCaller {
     let round: Round
@@ -112,26 +113,18 @@ struct RawCaller {
 
     private func reset() {
         if talk.shape.isUnix { talk.isCut.set() }
-        var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
-        setsockopt(
-            descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
+        try? setSocketOption(descriptor, SOL_SOCKET, SO_LINGER, linger(l_onoff: 1, l_linger: 0))
         talk.note("raw: reset")
     }
 }
 
 /// Returns a connected, non-blocking socket; nil if the connect fails.
 func rawConnect(to address: Address) -> CInt? {
-    let text = address.description
-    let isUnix = text.hasPrefix("unix://")
-    let descriptor = socket(
-        isUnix ? AF_UNIX : AF_INET,
-        CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-    guard descriptor >= 0 else { return nil }
-    let result =
-        isUnix
-        ? connectUnix(descriptor, String(text.dropFirst("unix://".count)))
-        : connectTCP(descriptor, address.port ?? 0)
-    guard result == 0 else {
+    let type = CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+    guard let target = try? KernelAddress(address.description),
+        let descriptor = try? target.makeSocket(type)
+    else { return nil }
+    guard target.withKernelForm({ connect(descriptor, $0, $1) }) == 0 else {
         close(descriptor)
         return nil
     }
@@ -139,41 +132,10 @@ func rawConnect(to address: Address) -> CInt? {
     return descriptor
 }
 
-private func connectTCP(_ descriptor: CInt, _ port: UInt16) -> CInt {
-    var name = loopback(port)
-    return withUnsafePointer(to: &name) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-        }
-    }
-}
-
 /// The host of this process's servers. Its clients could otherwise reach a server of another such
 /// process, which has got the port of one that has ended.
 enum OwnHost {
-    static let number = 0x7F40_0000 | UInt32(getpid()) & 0x3F_FFFF
     static let text = stride(from: 24, through: 0, by: -8).map { "\(number >> $0 & 255)" }
         .joined(separator: ".")
-}
-
-func loopback(_ port: UInt16) -> sockaddr_in {
-    var name = sockaddr_in()
-    name.sin_family = sa_family_t(AF_INET)
-    name.sin_port = port.bigEndian
-    name.sin_addr.s_addr = OwnHost.number.bigEndian
-    return name
-}
-
-private func connectUnix(_ descriptor: CInt, _ path: String) -> CInt {
-    var name = sockaddr_un()
-    name.sun_family = sa_family_t(AF_UNIX)
-    var bytes = Array(path.utf8)
-    if bytes.first == UInt8(ascii: "@") { bytes[0] = 0 }
-    withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: bytes) }
-    let length = MemoryLayout<sa_family_t>.size + bytes.count
-    return withUnsafePointer(to: &name) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            connect(descriptor, $0, socklen_t(length))
-        }
-    }
+    private static let number = 0x7F40_0000 | UInt32(getpid()) & 0x3F_FFFF
 }

@@ -2,6 +2,7 @@
 // of the accounts.
 import Glibc
 import NetAPI
+import TestSupport
 
 /// The settings of the whole program.
 struct Settings: Sendable {
@@ -41,11 +42,11 @@ final class Round: Sendable {
     let isPatient: Bool
     /// Whether stops may come before the start is over.
     let stopsEarly: Bool
-    let talks = Locked<[Talk]>([])
-    let servants = Locked<[Servant]>([])
-    let callers = Locked<[Caller]>([])
-    let promises = Locked<[Promise]>([])
-    let ticks = Locked(Dice(0))
+    let talks = Shared<[Talk]>([])
+    let servants = Shared<[Servant]>([])
+    let callers = Shared<[Caller]>([])
+    let promises = Shared<[Promise]>([])
+    let ticks = Shared(Dice(0))
     /// Set when no more conversations begin.
     let isQuiet = Latch()
     /// Set when the first stop begins.
@@ -59,18 +60,18 @@ final class Round: Sendable {
         var dice = Dice(seed &+ 0xABCD)
         isPatient = settings.onlyPatient || dice.one(in: 2)
         stopsEarly = !isPatient && !settings.without.contains(.earlyStop) && dice.one(in: 2)
-        ticks.withLock { $0 = Dice(seed &+ 1) }
+        ticks.update { $0 = Dice(seed &+ 1) }
     }
 
     func without(_ part: Settings.Part) -> Bool { settings.without.contains(part) }
 
     func talk(_ number: Int) -> Talk? {
-        talks.withLock { number < $0.count ? $0[number] : nil }
+        talks.update { number < $0.count ? $0[number] : nil }
     }
 
     func promise(_ kind: Promise.Kind, _ talk: Talk) -> Promise {
         let promise = Promise(kind, "talk \(talk.number)")
-        promises.withLock { $0.append(promise) }
+        promises.update { $0.append(promise) }
         ledger.count("promises: \(kind)")
         return promise
     }
@@ -90,14 +91,14 @@ final class Round: Sendable {
         var dice = Dice(seed)
         let places = 0..<dice.within(1...3)
         let made = places.compactMap { makeServer($0, &dice) }
-        servants.withLock { $0 = made }
+        servants.update { $0 = made }
         let clients = (0..<dice.within(1...2)).compactMap { makeClient($0, &dice) }
-        callers.withLock { $0 = clients }
+        callers.update { $0 = clients }
         let length = dice.within(100...1200)
 
-        var threads = made.map { servant in Thread { servant.live() } }
-        threads += clients.map { caller in Thread { [self] in start(caller) } }
-        var endings: [Thread] = []
+        var threads = made.map { servant in ownThread { servant.live() } }
+        threads += clients.map { caller in ownThread { [self] in start(caller) } }
+        var endings: [TestThread] = []
         if stopsEarly {
             let milliseconds = dice.pick([1, 2, 20])
             endings = made.map { ending($0, Dice(dice.next()), within: milliseconds) }
@@ -106,7 +107,7 @@ final class Round: Sendable {
             guard !without(.stopBesideFailingStart) else { break }
             let seed = dice.next()
             threads.append(
-                Thread {
+                ownThread {
                     var dice = Dice(seed)
                     servant.stopBesideStart(&dice)
                 })
@@ -123,13 +124,13 @@ final class Round: Sendable {
         sleep(milliseconds: length)
         if !isPatient, !without(.connectBesideStop) {
             threads += clients.flatMap { caller in
-                (0..<2).map { _ in Thread { [self] in connectInVain(caller) } }
+                (0..<2).map { _ in ownThread { [self] in connectInVain(caller) } }
             }
             stop(clients, &dice)
         }
         isQuiet.set()
         if isPatient { awaitCalmTalks() }
-        let others = servants.withLock { $0.dropFirst(isPatient ? 0 : made.count) }
+        let others = servants.update { $0.dropFirst(isPatient ? 0 : made.count) }
         endings += others.map { ending($0, Dice(dice.next()), within: 100) }
         watch.during("all servers' ends") { endings.forEach { $0.join() } }
         isOver.set()
@@ -148,8 +149,8 @@ final class Round: Sendable {
         }
     }
 
-    private func ending(_ servant: Servant, _ dice: Dice, within milliseconds: Int) -> Thread {
-        Thread {
+    private func ending(_ servant: Servant, _ dice: Dice, within milliseconds: Int) -> TestThread {
+        ownThread {
             var dice = dice
             usleep(UInt32(dice.below(milliseconds * 1000)))
             servant.end(&dice)
@@ -177,7 +178,7 @@ final class Round: Sendable {
     /// that begin during a stop.
     func cutUnixTalks() {
         isEnding.set()
-        for talk in talks.withLock({ $0 }) where talk.shape.isUnix && !talk.isOver.isSet {
+        for talk in talks.update({ $0 }) where talk.shape.isUnix && !talk.isOver.isSet {
             talk.isCut.set()
         }
     }
@@ -202,7 +203,7 @@ final class Round: Sendable {
     private func awaitCalmTalks() {
         let deadline = now() + 20_000
         while now() < deadline {
-            let open = talks.withLock { $0 }.contains { $0.shape.isCalm && !$0.isComplete.isSet }
+            let open = talks.update { $0 }.contains { $0.shape.isCalm && !$0.isComplete.isSet }
             if !open { return }
             sleep(milliseconds: 2)
         }
@@ -214,20 +215,20 @@ final class Round: Sendable {
         let deadline = now() + 10_000
         while tasks.current > 0, now() < deadline { sleep(milliseconds: 1) }
         if tasks.current > 0 { ledger.violation("\(tasks.current) tasks do not end") }
-        let all = servants.withLock { $0 }
+        let all = servants.update { $0 }
         for servant in all {
             check(servant.books, isWhole: servant.isStarted.isSet && !servant.hasFailed.isSet)
             check(servant.server.statistics, servant.name)
         }
-        for caller in callers.withLock({ $0 }) {
+        for caller in callers.update({ $0 }) {
             check(caller.books, isWhole: true)
             check(caller.client.statistics, caller.books.name)
         }
-        for promise in promises.withLock({ $0 }) where !promise.isKept {
+        for promise in promises.update({ $0 }) where !promise.isKept {
             ledger.violation(
                 "\(promise.kind) was told \(promise.times) times: \(promise.context)")
         }
-        for talk in talks.withLock({ $0 }) {
+        for talk in talks.update({ $0 }) {
             ledger.count("talks")
             talk.faults().forEach { ledger.violation($0) }
             if talk.shape.isCalm, !talk.isComplete.isSet {
@@ -258,9 +259,9 @@ final class Round: Sendable {
 
     /// Releases all objects of the round, after which none may be left.
     func release() {
-        servants.withLock { $0 = [] }
-        callers.withLock { $0 = [] }
-        promises.withLock { $0 = [] }
-        talks.withLock { $0 = [] }
+        servants.update { $0 = [] }
+        callers.update { $0 = [] }
+        promises.update { $0 = [] }
+        talks.update { $0 = [] }
     }
 }

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Glibc
 import NetAPI
+import TestSupport
 
 @main
 struct Stress: ParsableCommand {
@@ -36,7 +37,7 @@ struct Stress: ParsableCommand {
     }
 
     /// The seed of the current round, for reports.
-    private static let current = Locked<UInt64>(0)
+    private static let current = Shared<UInt64>(0)
     private static let begun = now()
 
     func run() throws {
@@ -53,7 +54,7 @@ struct Stress: ParsableCommand {
         var (round, failed) = (0, 0)
         while now() - Self.begun < seconds * 1000, round < rounds {
             let seed = first &+ UInt64(round)
-            Self.current.withLock { $0 = seed }
+            Self.current.update { $0 = seed }
             let told = ledger.found.count
             one(seed, settings, ledger, watch)
             round += 1
@@ -138,10 +139,10 @@ struct Stress: ParsableCommand {
     // MARK: Reports
 
     private func progress(_ ledger: Ledger) {
-        _ = Thread {
+        _ = ownThread {
             while true {
                 sleep(milliseconds: 5000)
-                let counts = ledger.counts.withLock { $0 }
+                let counts = ledger.counts.update { $0 }
                 let line = ["rounds", "talks", "connections", "bytes", "offloads", "datagrams"]
                     .map { "\($0) \(counts[$0, default: 0])" }.joined(separator: ", ")
                 say("\((now() - Self.begun) / 1000) s: \(line)")
@@ -150,14 +151,14 @@ struct Stress: ParsableCommand {
     }
 
     private static func tell(_ violations: [String], _ command: String) {
-        let seed = current.withLock { $0 }
+        let seed = current.update { $0 }
         say("VIOLATION, seed \(seed): stress --seed \(seed) --rounds 1 \(command)")
         for line in violations.prefix(12) { say("  \(line)") }
         if violations.count > 12 { say("  and \(violations.count - 12) more") }
     }
 
     private static func table(_ ledger: Ledger) {
-        let counts = ledger.counts.withLock { $0 }
+        let counts = ledger.counts.update { $0 }
         for (name, count) in counts.sorted(by: { $0.key < $1.key }) {
             let padding = String(repeating: " ", count: max(1, 28 - name.count))
             say("\(name)\(padding)\(count)")

@@ -1,6 +1,7 @@
 // One conversation: the bytes that its two ends wrote and were shown, joined by the number in its
 // first bytes. Both ends are in this process, so that their accounts can be compared.
 import NetAPI
+import TestSupport
 
 /// One direction of a conversation.
 final class Flow: Sendable {
@@ -58,7 +59,7 @@ final class Talk: Sendable {
     let isComplete = Latch()
     /// Set when the caller has ended or never connected.
     let isOver = Latch()
-    let ends = Locked<[String]>([])
+    let ends = Shared<[String]>([])
 
     init(number: Int, key: UInt64, _ shape: Shape) {
         self.number = number
@@ -82,7 +83,7 @@ final class Talk: Sendable {
         withUnsafeBytes(of: (Self.magic.bigEndian, UInt32(number).bigEndian)) { Array($0) }
     }
 
-    func note(_ end: String) { ends.withLock { $0.append(end) } }
+    func note(_ end: String) { ends.update { $0.append(end) } }
 
     var summary: String {
         let shape = shape
@@ -94,7 +95,7 @@ final class Talk: Sendable {
             + "down \(down.least.current)...\(down.most.current) shown \(down.shown.current)"
             + "\(down.hasEnded.isSet ? " to its end" : "")"
             + "\(isCut.isSet ? ", cut" : ""); "
-            + "\(visits.current) visits; \(ends.withLock { $0.joined(separator: ", ") })"
+            + "\(visits.current) visits; \(ends.update { $0.joined(separator: ", ") })"
     }
 
     /// Returns the faults of the conversation. Called after both ends have closed.

@@ -2,19 +2,20 @@
 // forms, and loops.
 import Glibc
 import NetAPI
+import TestSupport
 
 extension Round {
-    func talkers(_ dice: inout Dice) -> [Thread] {
+    func talkers(_ dice: inout Dice) -> [TestThread] {
         var threads = (0..<4).map { _ in
             let seed = dice.next()
-            return Thread { [self] in talkRaw(Dice(seed)) }
+            return ownThread { [self] in talkRaw(Dice(seed)) }
         }
         for _ in 0..<2 {
             let seed = dice.next()
-            threads.append(Thread { [self] in talkByLibrary(Dice(seed)) })
+            threads.append(ownThread { [self] in talkByLibrary(Dice(seed)) })
         }
         let seed = dice.next()
-        threads.append(Thread { [self] in sendLetters(Dice(seed)) })
+        threads.append(ownThread { [self] in sendLetters(Dice(seed)) })
         return threads
     }
 
@@ -24,7 +25,7 @@ extension Round {
             guard let talk = makeTalk(&dice, isRaw: true), let first = talk.shape.route.first,
                 let descriptor = rawConnect(to: first)
             else {
-                if let last = talks.withLock({ $0.last }), isPatient, last.shape.isCalm {
+                if let last = talks.update({ $0.last }), isPatient, last.shape.isCalm {
                     last.note("raw: nobody answers")
                 }
                 sleep(milliseconds: 2)
@@ -38,10 +39,10 @@ extension Round {
     private func talkByLibrary(_ dice: Dice) {
         var dice = dice
         while !isQuiet.isSet {
-            let unfinished = talks.withLock { talks in
+            let unfinished = talks.update { talks in
                 talks.suffix(400).count { !$0.isOver.isSet }
             }
-            guard unfinished < 60, let caller = callers.withLock({ $0.randomElement() }) else {
+            guard unfinished < 60, let caller = callers.update({ $0.randomElement() }) else {
                 sleep(milliseconds: 2)
                 continue
             }
@@ -98,7 +99,7 @@ extension Round {
     /// Uses the calls of a loop and may begin a conversation. Called in a handler's tick.
     func turn(of actor: Actor, on loop: Loop) {
         guard !isQuiet.isSet else { return }
-        var dice = ticks.withLock { dice in Dice(dice.next()) }
+        var dice = ticks.update { dice in Dice(dice.next()) }
         let capture = Alive(.capture)
         loop.schedule(every: .milliseconds(1)) { _ = capture }.cancel()
         loop.handle.execute { loop in
@@ -138,20 +139,16 @@ extension Round {
         var buffer = [UInt8](repeating: 0, count: 65_536)
         var (sent, received) = (0, 0)
         while !isQuiet.isSet {
-            let ports = servants.withLock { $0 }.flatMap(\.server.boundAddresses)
+            let ports = servants.update { $0 }.flatMap(\.server.boundAddresses)
                 .filter { $0.description.hasPrefix("udp") }.compactMap(\.port)
             guard let port = ports.randomElement() else {
                 sleep(milliseconds: 5)
                 continue
             }
-            var name = loopback(port)
+            guard let target = try? KernelAddress("udp://127.0.0.1:\(port)") else { return }
             let letter = Letter.make(dice.next(), count: dice.pick([0, 1, 100, 1200, 9000]))
-            let count = withUnsafePointer(to: &name) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    sendto(
-                        descriptor, letter, letter.count, 0, $0,
-                        socklen_t(MemoryLayout<sockaddr_in>.size))
-                }
+            let count = target.withKernelForm {
+                sendto(descriptor, letter, letter.count, 0, $0, $1)
             }
             if count == letter.count { sent += 1 }
             if dice.one(in: 4) { sleep(milliseconds: 1) }

@@ -1,5 +1,6 @@
 // Calls that must return. A call that hangs is reported by its name.
 import Glibc
+import TestSupport
 
 final class Watch: Sendable {
     private struct State {
@@ -7,7 +8,7 @@ final class Watch: Sendable {
         var calls: [Int: (what: String, since: Int)] = [:]
     }
 
-    private let state = Locked(State())
+    private let state = Shared(State())
     private let limitMilliseconds: Int
     /// Called with all open calls when one of them hangs.
     private let report: @Sendable ([String]) -> Never
@@ -15,18 +16,18 @@ final class Watch: Sendable {
     init(limitMilliseconds: Int, report: @escaping @Sendable ([String]) -> Never) {
         self.limitMilliseconds = limitMilliseconds
         self.report = report
-        _ = Thread { [self] in look() }
+        _ = ownThread { [self] in look() }
     }
 
     func begin(_ what: String) -> Int {
-        state.withLock { state in
+        state.update { state in
             state.next += 1
             state.calls[state.next] = (what, now())
             return state.next
         }
     }
 
-    func end(_ call: Int) { state.withLock { $0.calls[call] = nil } }
+    func end(_ call: Int) { state.update { $0.calls[call] = nil } }
 
     func during<R>(_ what: String, _ body: () throws -> R) rethrows -> R {
         let call = begin(what)
@@ -43,7 +44,7 @@ final class Watch: Sendable {
     private func look() {
         while true {
             sleep(milliseconds: 250)
-            let (hangs, open) = state.withLock { state in
+            let (hangs, open) = state.update { state in
                 let open = state.calls.values.sorted { $0.since < $1.since }
                     .map { "\($0.what), for \(now() - $0.since) ms" }
                 let limit = now() - limitMilliseconds
