@@ -150,10 +150,6 @@ package final class SimulatedNetwork: @unchecked Sendable {
         }
     }
 
-    package func isListening(at address: SocketAddress) -> Bool {
-        listeners.contains { $0.answers(address) }
-    }
-
     // MARK: Descriptors
 
     /// Returns whether the close of a descriptor was to be a reset.

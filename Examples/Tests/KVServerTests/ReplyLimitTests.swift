@@ -83,6 +83,26 @@ import Testing
         #expect(try server.stop() == 0)
     }
 
+    /// They tell of changes that have been made.
+    @Test(
+        "the short replies of a transaction are all sent, above every limit", arguments: Form.all)
+    func manyShortReplies(_ form: Form) throws {
+        let server = try ServerProcess(form, ["--reply-limit", "1", "--unread-limit", "1"])
+        let client = try server.connect()
+        try ask(client, "RPUSH l x\r\nMULTI\r\n", ":1\r\n+OK\r\n")
+        let (rounds, size) = (110, 10_000)
+        let queued = String(repeating: "+QUEUED\r\n", count: size)
+        for _ in 0..<rounds {
+            try ask(client, String(repeating: "INCR l\r\n", count: size), queued)
+        }
+        let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
+        let replies = String(repeating: wrong, count: size)
+        // More than 66 MiB, which is what the two limits and their room had allowed.
+        try ask(client, "EXEC\r\n", "*\(rounds * size)\r\n")
+        for _ in 0..<rounds { #expect(try client.receive(as: replies) == replies) }
+        #expect(try server.stop() == 0)
+    }
+
     /// A client that could not know its subscriptions is disconnected.
     @Test(
         "a client is disconnected when its confirmations or messages exceed the reply limit",

@@ -145,7 +145,7 @@ extension Round {
                 sleep(milliseconds: 5)
                 continue
             }
-            guard let target = try? KernelAddress("udp://127.0.0.1:\(port)") else { return }
+            guard let target = try? KernelAddress("udp://\(OwnHost.text):\(port)") else { return }
             let letter = Letter.make(dice.next(), count: dice.pick([0, 1, 100, 1200, 9000]))
             let count = target.withKernelForm {
                 sendto(descriptor, letter, letter.count, 0, $0, $1)
