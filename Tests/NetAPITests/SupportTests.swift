@@ -70,6 +70,23 @@ import Testing
         #expect(rounds == 3)
     }
 
+    @Test("the time of a round grows until the round succeeds, or for as long as the patience")
+    func timeGrows() throws {
+        var times: [Duration] = []
+        try withGrowingTime(from: patience / 20) { time in
+            times.append(time)
+            try must(times.count == 2, "the first round")
+        }
+        #expect(times == [patience / 20, patience / 5])
+        #expect(throws: Unmet.self) {
+            try withGrowingTime(from: patience / 20) { time in
+                times.append(time)
+                try must(false, "each round")
+            }
+        }
+        #expect(times.count == 5)
+    }
+
     @Test("a count has settled when it no longer grows")
     func aCountSettles() throws {
         var looks = 0

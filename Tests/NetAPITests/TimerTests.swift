@@ -19,11 +19,7 @@ import Testing
         try withServer(setup, handler) { _ in
             #expect(loops.value[0].execute { body($0, words) })
             try eventually("\(count) entries") { words.value.count >= count }
-            let isOver = Shared(false)
-            loops.value[0].execute { loop in
-                loop.schedule(after: .milliseconds(100)) { isOver.value = true }
-            }
-            try eventually("100 ms of the loop") { isOver.value }
+            try loops.value[0].pass(.milliseconds(100))
         }
         return words.value
     }

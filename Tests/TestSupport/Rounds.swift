@@ -63,6 +63,21 @@ public func keepingPace(of limit: Duration, _ round: (Pace) throws -> Void) thro
     }
 }
 
+/// Runs `round` with `time`, and with four times as much after each error, as long as that is less
+/// than the patience. For a limit that a test sets: a slow machine may use up a short one before
+/// the test has done its part. An error of a wait that has used up the patience is thrown at once.
+public func withGrowingTime(from time: Duration, _ round: (Duration) throws -> Void) throws {
+    var time = time
+    while true {
+        do {
+            return try round(time)
+        } catch {
+            guard time * 4 < patience, !(error is Overdue) else { throw error }
+            time *= 4
+        }
+    }
+}
+
 /// Waits until `count` is above zero and has stayed the same for 50 ms, and returns it. On a
 /// machine that stands still it may grow later, so that a check behind this must not rely on its
 /// value.

@@ -83,15 +83,9 @@ import Testing
 
     @Test("a ticket outlives a replacement with another name", arguments: Setup.all)
     func renewal(_ setup: Setup) throws {
-        let handler = TestHandler(open: { connection in
-            connection.write("hello")
-            return .none
-        })
         let tls = try TLSTest.server()
-        try TLSTest.with(setup, tls, try TLSTest.client(), handler) { connector, _ in
-            #expect(try connector.connect().get().isResumed == false)
-            // The ticket comes behind the handshake.
-            try eventually("bytes of the server") { connector.client.statistics.bytesIn > 1_000 }
+        try TLSTest.with(setup, tls, try TLSTest.client(), TLSTest.greeting()) { connector, _ in
+            #expect(try connector.connectForTickets().isResumed == false)
             try tls.replace([Self.identity("DNS:localhost,DNS:more.test")])
             let info = try connector.connect().get()
             #expect(info.isResumed)
@@ -112,10 +106,9 @@ import Testing
                 $0.tickets = .keys(keys)
                 if isRequired { $0.clientCertificates = .required(.certificates(own.chain)) }
             }
-            let address = try TLSTest.with(setup, first, client) { connector, server in
-                _ = try connector.connect().get()
-                try eventually("a ticket") { connector.client.statistics.bytesIn > 800 }
-                pause(.milliseconds(50))
+            let address = try TLSTest.with(setup, first, client, TLSTest.greeting()) {
+                connector, server in
+                _ = try connector.connectForTickets()
                 return server.addresses[0]
             }
             let verified = Shared<[Bool]>([])

@@ -28,6 +28,14 @@ enum TLSTest {
         return try TLSClient(settings: settings)
     }
 
+    /// A handler that greets each client, so that the greeting comes behind the tickets.
+    static func greeting() -> TestHandler {
+        TestHandler(open: { connection in
+            connection.write("hello")
+            return .none
+        })
+    }
+
     /// Serves an echo with `tls`, and runs `body` with a client whose handler echoes too.
     static func with<Output>(
         _ setup: Setup, _ tls: TLSServer, _ client: TLSClient,
@@ -50,10 +58,12 @@ enum TLSTest {
 struct Connector {
     let client: Client
     let address: Address
+    private let log: EventLog
 
     init(_ setup: Setup, _ tls: TLSClient, _ address: Address) throws {
         var handler = TestHandler()
         handler.traffic = TestHandler.ignore
+        log = handler.log
         // One loop, since each keeps sessions of its own.
         client = try Client(
             handler,
@@ -75,6 +85,14 @@ struct Connector {
         }
         try eventually("the connect to \(target)") { outcome.value != nil }
         return outcome.value!
+    }
+
+    /// Like `connect`, but waits for the greeting too: the client then has the tickets before it.
+    func connectForTickets() throws -> TLSInfo {
+        let greetings = log.count(.traffic)
+        let info = try connect().get()
+        try log.waitFor(.traffic, count: greetings + 1)
+        return info
     }
 
     /// The text of a connect's error.
