@@ -172,8 +172,8 @@ import UnixSignals
         await client.stop()
     }
 
-    /// The default is 10 s for each of the two. A machine that stands still for as long does so only
-    /// in some rounds.
+    /// The default is 10 s for each of the two. A machine that stands still for as long does so in
+    /// some rounds only.
     @Test("the drain of a service has its own limit", arguments: Form.all)
     func limit(_ form: Form) async throws {
         var times: [Duration] = []

@@ -85,10 +85,14 @@ import Testing
         for round in 1...rounds {
             let talk = Task {
                 try await client.withConnection(to: upstream.address) { connection in
+                    try await connection.write("x")
                     try await Self.readAll(connection, results)
                 }
             }
-            try upstream.accept().sendAndReset(Self.pattern.bytes(30_000))
+            let far = try upstream.accept()
+            // A reset before the loop has seen the connect would be the error of the connect.
+            _ = try far.receive(exactly: 1)
+            try far.sendAndReset(Self.pattern.bytes(30_000))
             _ = try await patiently("round \(round)") { await talk.result }
         }
         await client.stop()
