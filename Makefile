@@ -96,9 +96,9 @@ test-bench: setup examples ## tests of the load client and the runner: seconds
 	python3 -m unittest discover -s Benchmarks/tests
 
 fuzz: setup ## fuzz the HTTP, the Redis and the WebSocket codec, each for SECONDS=60
-	Scripts/fuzz $(SECONDS)
-	FUZZ_SECONDS=$(SECONDS) Scripts/fuzz-resp
-	FUZZ_SECONDS=$(SECONDS) Scripts/fuzz-websocket
+	Scripts/fuzz http $(SECONDS)
+	Scripts/fuzz resp $(SECONDS)
+	Scripts/fuzz websocket $(SECONDS)
 
 tidy: setup ## layout, words, documentation, imports
 	$(TEST) --filter TidyTests

@@ -1,5 +1,5 @@
 // The entry point of the fuzzer. Frames must give the same events whole, byte by byte and in two
-// pieces. Scripts/fuzz-websocket builds this file and the reader into one module.
+// pieces. Scripts/fuzz builds this file and the reader into one module.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {

@@ -50,15 +50,18 @@ public struct Address: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
     /// Returns a TCP address of a host, in digits or by name. `Server.init` or `connect(to:)`
     /// reports a wrong host.
     public static func tcp(_ host: String, port: UInt16) -> Address {
-        let isBare = host.contains(":") && !host.hasPrefix("[")
-        return Address(stringLiteral: "tcp://\(isBare ? "[\(host)]" : host):\(port)")
+        internet("tcp", host, port)
     }
 
     /// Returns a UDP address of a host, in digits or by name. The call that gets the address
     /// reports a wrong host.
     public static func udp(_ host: String, port: UInt16) -> Address {
+        internet("udp", host, port)
+    }
+
+    private static func internet(_ scheme: String, _ host: String, _ port: UInt16) -> Address {
         let isBare = host.contains(":") && !host.hasPrefix("[")
-        return Address(stringLiteral: "udp://\(isBare ? "[\(host)]" : host):\(port)")
+        return Address(stringLiteral: "\(scheme)://\(isBare ? "[\(host)]" : host):\(port)")
     }
 
     /// Returns a Unix address: a path, or with a leading `@` an abstract name.

@@ -2,8 +2,6 @@
 // complete enough to be a correct echo server.
 #define _GNU_SOURCE
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -27,21 +25,9 @@ struct connection {
 
 static unsigned char buffer[BUFFER];
 
-static void watch(int epoll, int operation, int fd, uint32_t events, void *tag) {
-    struct epoll_event event = {.events = events, .data = {.ptr = tag}};
-    if (epoll_ctl(epoll, operation, fd, &event) != 0) { fail("epoll_ctl"); }
-}
-
 static void accept_all(int epoll, int listener) {
-    for (;;) {
-        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (errno == EAGAIN) { return; }
-            if (errno == EINTR || errno == ECONNABORTED) { continue; }
-            fail("accept4");
-        }
-        int on = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    int fd;
+    while ((fd = accept_next(listener)) >= 0) {
         struct connection *connection = calloc(1, sizeof *connection);
         if (connection == NULL) { fail("calloc"); }
         connection->fd = fd;

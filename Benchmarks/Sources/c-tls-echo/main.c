@@ -2,8 +2,6 @@
 // socket. With a fixed reply it is the floor of a web server's cost over TLS.
 #define _GNU_SOURCE
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -37,15 +35,10 @@ static const char *reply;
 static size_t reply_length;
 static int epoll;
 
-static void watch(int operation, int fd, uint32_t events, void *tag) {
-    struct epoll_event event = {.events = events, .data = {.ptr = tag}};
-    if (epoll_ctl(epoll, operation, fd, &event) != 0) { fail("epoll_ctl"); }
-}
-
 static void await(struct connection *connection, bool output) {
     if (connection->awaits_output == output) { return; }
     connection->awaits_output = output;
-    watch(EPOLL_CTL_MOD, SSL_get_fd(connection->ssl), output ? EPOLLOUT : EPOLLIN, connection);
+    watch(epoll, EPOLL_CTL_MOD, SSL_get_fd(connection->ssl), output ? EPOLLOUT : EPOLLIN, connection);
 }
 
 static void drop(struct connection *connection) {
@@ -57,21 +50,14 @@ static void drop(struct connection *connection) {
 }
 
 static void accept_all(int listener, SSL_CTX *context) {
-    for (;;) {
-        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (errno == EAGAIN) { return; }
-            if (errno == EINTR || errno == ECONNABORTED) { continue; }
-            fail("accept4");
-        }
-        int on = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    int fd;
+    while ((fd = accept_next(listener)) >= 0) {
         struct connection *connection = calloc(1, sizeof *connection);
         if (connection == NULL) { fail("calloc"); }
         connection->ssl = SSL_new(context);
         if (connection->ssl == NULL || SSL_set_fd(connection->ssl, fd) != 1) { fail("SSL_new"); }
         SSL_set_accept_state(connection->ssl);
-        watch(EPOLL_CTL_ADD, fd, EPOLLIN, connection);
+        watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, connection);
     }
 }
 
@@ -205,8 +191,8 @@ static bool serve(struct connection *connection) {
 
 static void run(int listener, SSL_CTX *context) {
     static char accepting, ending;
-    watch(EPOLL_CTL_ADD, listener, EPOLLIN, &accepting);
-    watch(EPOLL_CTL_ADD, termination(), EPOLLIN, &ending);
+    watch(epoll, EPOLL_CTL_ADD, listener, EPOLLIN, &accepting);
+    watch(epoll, EPOLL_CTL_ADD, termination(), EPOLLIN, &ending);
     announce(listener);
     struct epoll_event events[MOST_EVENTS];
     for (;;) {

@@ -5,12 +5,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -77,6 +79,24 @@ int listener_from(int count, char **arguments) {
     bool is_name = count == 2 && strncmp(arguments[1], scheme, strlen(scheme)) == 0;
     return is_name ? listen_on_name(arguments[1] + strlen(scheme))
                    : listen_on(port_from(count, arguments));
+}
+
+int accept_next(int listener) {
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            int on = 1;
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+            return fd;
+        }
+        if (errno == EAGAIN) { return -1; }
+        if (errno != EINTR && errno != ECONNABORTED) { fail("accept4"); }
+    }
+}
+
+void watch(int epoll, int operation, int fd, uint32_t events, void *tag) {
+    struct epoll_event event = {.events = events, .data = {.ptr = tag}};
+    if (epoll_ctl(epoll, operation, fd, &event) != 0) { fail("epoll_ctl"); }
 }
 
 int termination(void) {

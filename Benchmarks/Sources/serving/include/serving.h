@@ -18,6 +18,13 @@ int listen_on(uint16_t port);
 /// Returns the listener of the only argument: a port, or an abstract Unix socket, unix://@name.
 int listener_from(int count, char **arguments);
 
+/// Returns the next connection that waits, non-blocking and without Nagle's delay; -1 if there is
+/// none.
+int accept_next(int listener);
+
+/// Adds a descriptor to an epoll instance, or changes its events.
+void watch(int epoll, int operation, int fd, uint32_t events, void *tag);
+
 /// Returns a descriptor that is readable once SIGTERM or SIGINT has come.
 int termination(void);
 
