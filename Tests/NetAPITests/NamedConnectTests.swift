@@ -124,7 +124,7 @@ import Testing
             let hosts = ["127.0.0.2", "127.0.0.3", "127.0.0.1", "fe80::1", "fe80::2", "fe80::3"]
             let resolver = TestResolver(hosts)
             try Self.withClient(setup, resolver, delay: .seconds(10)) { client in
-                let peer = try Self.outcome(client, Self.host(port)).get()
+                let peer = try Self.outcome(client, Self.host(port), timeout: .seconds(9)).get()
                 #expect(peer == "tcp://127.0.0.1:\(port)")
                 try eventually("one is left") { client.connectionCount == 1 }
             }
@@ -162,7 +162,7 @@ import Testing
             // Repetitions and texts that are no addresses are not tried.
             let resolver = TestResolver(hosts + hosts + ["nonsense", "unix:///x", ""])
             try Self.withClient(setup, resolver, delay: .seconds(10)) { client in
-                let error = try Self.error(client, Self.host(port))
+                let error = try Self.error(client, Self.host(port), timeout: .seconds(9))
                 #expect(error.code == .system && error.errno == ECONNREFUSED)
                 #expect(error.step == .connecting && !error.remedy.isEmpty)
                 #expect(error.cause.contains("tcp://peer.test:\(port)"))
