@@ -119,12 +119,11 @@ struct Attack: CustomTestStringConvertible, Sendable {
         let request = "GET /big HTTP/1.1\r\nHost: a\r\n\r\n"
         client.send(String(repeating: request, count: 4) + "G")
         let end = ContinuousClock.now + patience
-        // The time-out holds for the client of the metrics too, which is slow on a slow machine.
-        while case let metrics = try? server.metrics(), metrics?["connections_open"] != 1 {
+        // The time-out holds for the client of the metrics too. On a slow machine it may be closed.
+        while case let metrics = try? server.metrics(), metrics?["timeout_closes_total"] ?? 0 == 0 {
             try #require(ContinuousClock.now < end, "the connection stays open")
             usleep(50_000)
         }
-        #expect(try #require(server.metrics()["timeout_closes_total"]) >= 1)
         client.close()
         #expect(try server.stop() == 0)
     }
