@@ -38,7 +38,8 @@ static int epoll;
 static void await(struct connection *connection, bool output) {
     if (connection->awaits_output == output) { return; }
     connection->awaits_output = output;
-    watch(epoll, EPOLL_CTL_MOD, SSL_get_fd(connection->ssl), output ? EPOLLOUT : EPOLLIN, connection);
+    int fd = SSL_get_fd(connection->ssl);
+    watch(epoll, EPOLL_CTL_MOD, fd, output ? EPOLLOUT : EPOLLIN, connection);
 }
 
 static void drop(struct connection *connection) {
