@@ -15,7 +15,7 @@ extension Connection {
         guard takesMore else { return nil }
         let size = delimiter.utf8CodeUnitCount
         guard size > 0,
-            let end = find(delimiter.utf8Start, size, key: UInt(bitPattern: delimiter.utf8Start))
+            let end = find(delimiter.utf8Start, size, key: Self.key(of: delimiter))
         else {
             if buffered >= limit { throw .frameTooLong(buffered, limit) }
             return nil
@@ -67,10 +67,15 @@ extension Connection {
         return lend(UnsafeRawBufferPointer(rebasing: frame.dropFirst(header)))
     }
 
+    /// Returns the low half of a literal's address, in which the literals of one binary differ.
+    private static func key(of delimiter: StaticString) -> UInt32 {
+        UInt32(truncatingIfNeeded: UInt(bitPattern: delimiter.utf8Start))
+    }
+
     /// Returns the number of unread bytes through the first occurrence, and records how far a
     /// search without success has come. `key` identifies the delimiter, since a search for one
     /// delimiter proves nothing about another.
-    private func find(_ delimiter: UnsafePointer<UInt8>, _ size: Int, key: UInt) -> Int? {
+    private func find(_ delimiter: UnsafePointer<UInt8>, _ size: Int, key: UInt32) -> Int? {
         guard isCurrent, buffered >= size else { return nil }
         let isAgain = record.inbound.searchKey == key
         let searched = isAgain ? record.inbound.searched : 0

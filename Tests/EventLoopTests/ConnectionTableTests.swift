@@ -127,12 +127,12 @@ import Testing
         var table = makeTable()
         let record = try open(&table)
         record.flags = [.piped, .dirty]
-        record.sentTotal = 5
+        record.discarded = 5
         record.descriptor = Descriptor(7)
         let slot = record.token.slot
         table.release(record)
         #expect(record.state == .free && record.flags == .notOpen)
-        #expect(record.sentTotal == 0 && record.descriptor == Descriptor(-1))
+        #expect(record.discarded == 0 && record.descriptor == Descriptor(-1))
         #expect(record.token.slot == slot)
     }
 

@@ -67,6 +67,21 @@ import Testing
         }
     }
 
+    @Test("checks of a connection without waiting bytes store nothing")
+    func nothingWaits() throws {
+        try withStage(Wait.write.configuration) { stage in
+            let token = try stage.open()
+            func hasExtras() -> Bool? {
+                stage.loop.find(token)?.details?.takeUnretainedValue().hasExtras
+            }
+            for _ in 0..<9 { stage.turn(after: .milliseconds(100)) }
+            #expect(hasExtras() == false)
+            try stage.leaveInSendQueue([2])
+            for _ in 0..<9 { stage.turn(after: .milliseconds(100)) }
+            #expect(hasExtras() == true)
+        }
+    }
+
     @Test("a busy handler does not keep a peer that takes nothing of what it is owed")
     func busy() throws {
         try withStage(Wait.idle.configuration) { stage in

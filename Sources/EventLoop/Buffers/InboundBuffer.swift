@@ -12,17 +12,17 @@ package struct InboundBuffer: ~Copyable {
     @usableFromInline package internal(set) var capacity = 0
     @usableFromInline var head = 0
     @usableFromInline package internal(set) var count = 0
-    /// The memory belongs to the driver.
-    @usableFromInline package internal(set) var isLent = false
     @usableFromInline var searchedStorage: UInt32 = 0
+    /// The key of the search that `searched` belongs to.
+    package var searchKey: UInt32 = 0
+    /// The memory belongs to the driver. Last, so that a record's small fields share its word.
+    @usableFromInline package internal(set) var isLent = false
     /// The number of unread bytes that a search has examined without a match; smaller if that
     /// number does not fit.
     package var searched: Int {
         get { Int(searchedStorage) }
         set { searchedStorage = UInt32(clamping: newValue) }
     }
-    /// The key of that search.
-    package var searchKey: UInt = 0
 
     package init() {}
 

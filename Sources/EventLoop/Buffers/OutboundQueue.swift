@@ -9,13 +9,13 @@ package struct OutboundQueue: ~Copyable {
     @usableFromInline package internal(set) var count = 0
     /// Allocated only while files wait, since most queues never have any.
     private var files: UnsafeMutablePointer<FileBacklog>?
-    @usableFromInline var shape = Shape.general
     // For connected datagram sockets: see OutboundQueue+Datagrams.
+    /// The number of complete datagrams, including one in flight.
+    var datagramCount: UInt32 = 0
     var gathered = GatheredDatagram.none
     /// The datagram in flight was refused once for the error of an earlier one.
     var isSecondTry = false
-    /// The number of complete datagrams, including one in flight.
-    var datagramCount: UInt32 = 0
+    @usableFromInline var shape = Shape.general
 
     package init() {}
 

@@ -3,44 +3,38 @@
 /// Type-stable on purpose: a reference that outlives its connection still points to a record. That
 /// record has another generation, so the reference reads as closed.
 ///
-/// Three cache lines, of which an echo touches the first two: with thousands of connections each
-/// line is a cache miss. A test checks the layout.
+/// Two cache lines: with thousands of connections each line is a cache miss. Fields that a request
+/// seldom uses are in `Rest`. The order leaves no gap, and a test checks the layout.
 @usableFromInline
 package struct ConnectionRecord: ~Copyable {
     /// The token of the record's current use.
     @usableFromInline var token: Token
+    @usableFromInline var loop: Unmanaged<Loop>
+    @usableFromInline var inbound = InboundBuffer()
     @usableFromInline var storedState = ConnectionState.free
     /// The number of the listener or datagram socket that has the slot.
     var listener: UInt16 = 0
     @usableFromInline var flags: ConnectionFlags = .notOpen
-    @usableFromInline var loop: Unmanaged<Loop>
-    @usableFromInline var inbound = InboundBuffer()
     @usableFromInline var outbound = OutboundQueue()
+    var details: Unmanaged<ConnectionDetails>?
     /// Of a listener for datagrams: 0 until the first one after a failure.
     @usableFromInline var lastReceived: Nanoseconds = 0
     /// 0 until bytes were sent.
     @usableFromInline var lastSent: Nanoseconds = 0
 
-    // MARK: Fields that a request seldom uses
-
-    var details: Unmanaged<ConnectionDetails>?
-    var descriptor = Descriptor(-1)
-    /// The bytes in the kernel that the peer's host had not acknowledged, or a Unix peer not read,
-    /// at the last check.
-    var sendQueue: Int32 = 0
-    var timer = TimerQueue<TimerAction>.ID.none
-    /// The number of bytes sent, at least while a `sent` closure waits. The marks of `promises`
-    /// refer to it.
-    var sentTotal = 0
-    /// The unread input that the handler waits for, which may exceed the inbound cap. Valid while
-    /// `.expectingInput`.
-    var expectedInput = 0
-    /// Bytes discarded since the close began.
-    var discarded = 0
-    /// The time of the last check of `sendQueue`.
-    var sendQueueChecked: Nanoseconds = 0
-    /// The time at which the handler became busy, or at which lingering began.
-    var phaseStart: Nanoseconds = 0
+    /// The fields that a request seldom uses, outside the record's cache lines: see `RecordChunks`.
+    struct Rest {
+        var timer = TimerQueue<TimerAction>.ID.none
+        /// The time at which the handler became busy, or at which lingering began.
+        var phaseStart: Nanoseconds = 0
+        var descriptor = Descriptor(-1)
+        private var storedDiscarded: UInt32 = 0
+        /// Bytes discarded since the close began; less than that if it does not fit.
+        var discarded: Int {
+            get { Int(storedDiscarded) }
+            set { storedDiscarded = UInt32(clamping: newValue) }
+        }
+    }
 
     @usableFromInline var state: ConnectionState {
         @inlinable get { storedState }
@@ -152,7 +146,7 @@ package struct ConnectionFlags: OptionSet, Sendable {
     static let busy = ConnectionFlags(rawValue: 1 << 22)
     /// In a state other than `open`. A flag, so that one test covers the common case.
     @inlinable static var notOpen: Self { Self(rawValue: 1 << 23) }
-    /// The handler waits for more input than has arrived: see `expectedInput`.
+    /// The handler waits for more input than the inbound cap allows: see `expectedInput`.
     @inlinable static var expectingInput: Self { Self(rawValue: 1 << 24) }
     /// No more bytes can be sent, after a reset or another error, which is the cause of the coming
     /// close. Received bytes are still shown, and pauses no longer count.

@@ -48,8 +48,6 @@ extension UnsafeMutablePointer<ConnectionRecord> {
         }
     }
 
-    // MARK: Fields that a request seldom uses
-
     var listener: UInt16 {
         @inline(__always) get { pointee.listener }
         @inline(__always) nonmutating _modify { yield &pointee.listener }
@@ -58,41 +56,43 @@ extension UnsafeMutablePointer<ConnectionRecord> {
         @inline(__always) get { pointee.details }
         @inline(__always) nonmutating _modify { yield &pointee.details }
     }
-    package internal(set) var descriptor: Descriptor {
-        @inline(__always) get { pointee.descriptor }
-        @inline(__always) nonmutating _modify { yield &pointee.descriptor }
-    }
-    var sendQueue: Int32 {
-        @inline(__always) get { pointee.sendQueue }
-        @inline(__always) nonmutating _modify { yield &pointee.sendQueue }
-    }
-    var timer: TimerQueue<TimerAction>.ID {
-        @inline(__always) get { pointee.timer }
-        @inline(__always) nonmutating _modify { yield &pointee.timer }
-    }
-    var sentTotal: Int {
-        @inline(__always) get { pointee.sentTotal }
-        @inline(__always) nonmutating _modify { yield &pointee.sentTotal }
-    }
-    var expectedInput: Int {
-        @inline(__always) get { pointee.expectedInput }
-        @inline(__always) nonmutating _modify { yield &pointee.expectedInput }
-    }
-    package internal(set) var discarded: Int {
-        @inline(__always) get { pointee.discarded }
-        @inline(__always) nonmutating _modify { yield &pointee.discarded }
-    }
-    var sendQueueChecked: Nanoseconds {
-        @inline(__always) get { pointee.sendQueueChecked }
-        @inline(__always) nonmutating _modify { yield &pointee.sendQueueChecked }
-    }
-    var phaseStart: Nanoseconds {
-        @inline(__always) get { pointee.phaseStart }
-        @inline(__always) nonmutating _modify { yield &pointee.phaseStart }
-    }
     var lastProgress: Nanoseconds {
         @inline(__always) get { pointee.lastProgress }
         @inline(__always) nonmutating _modify { yield &pointee.lastProgress }
+    }
+
+    // MARK: Fields that a request seldom uses
+
+    var rest: UnsafeMutablePointer<ConnectionRecord.Rest> {
+        @inline(__always) get { RecordChunks.rest(of: self) }
+    }
+    package internal(set) var descriptor: Descriptor {
+        @inline(__always) get { rest.pointee.descriptor }
+        @inline(__always) nonmutating _modify { yield &rest.pointee.descriptor }
+    }
+    var timer: TimerQueue<TimerAction>.ID {
+        @inline(__always) get { rest.pointee.timer }
+        @inline(__always) nonmutating _modify { yield &rest.pointee.timer }
+    }
+    package internal(set) var discarded: Int {
+        @inline(__always) get { rest.pointee.discarded }
+        @inline(__always) nonmutating _modify { yield &rest.pointee.discarded }
+    }
+    var phaseStart: Nanoseconds {
+        @inline(__always) get { rest.pointee.phaseStart }
+        @inline(__always) nonmutating _modify { yield &rest.pointee.phaseStart }
+    }
+    /// The number of bytes sent, counted at least while a `sent` closure waits. The marks of
+    /// `promises` refer to it.
+    var sentTotal: Int {
+        get { details?._withUnsafeGuaranteedRef { $0.sentTotal } ?? 0 }
+        nonmutating set { details?._withUnsafeGuaranteedRef { $0.sentTotal = newValue } }
+    }
+    /// The unread input that the handler waits for, above the inbound cap. Valid while
+    /// `.expectingInput`.
+    var expectedInput: Int {
+        get { details?._withUnsafeGuaranteedRef { $0.expectedInput } ?? 0 }
+        nonmutating set { details?._withUnsafeGuaranteedRef { $0.expectedInput = newValue } }
     }
 
     // Computed in this module: in others, a set of flags is compared by its witness table.

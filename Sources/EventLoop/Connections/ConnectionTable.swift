@@ -51,6 +51,7 @@ package struct ConnectionTable: ~Copyable {
         precondition(record.state != .free, "a slot was freed twice")
         let token = record.token
         record.pointee = ConnectionRecord(loop: record.loop, token: token.next)
+        record.rest.pointee = ConnectionRecord.Rest()
         count -= 1
         vacant.append(token.slot)
     }
@@ -84,6 +85,9 @@ package struct ConnectionTable: ~Copyable {
 }
 
 /// Memory for records, shared by all loops of the process and never freed: see `ConnectionRecord`.
+///
+/// A chunk is an array of records, and behind it one of their `Rest`s in the same order. Its first
+/// slot is a multiple of `size`.
 @usableFromInline
 enum RecordChunks {
     @inlinable static var size: Int { 256 }
@@ -96,15 +100,32 @@ enum RecordChunks {
             let generation = used == nil ? 0 : chunk[index].token.generation &+ 1
             let token = Token(slot: firstSlot + UInt32(index), generation: generation)
             (chunk + index).initialize(to: ConnectionRecord(loop: loop, token: token))
+            (chunk + index).rest.initialize(to: ConnectionRecord.Rest())
         }
         return chunk
     }
 
     /// Allocates at the start of a cache line: see `ConnectionRecord`.
     private static func allocate() -> ConnectionReference {
-        UnsafeMutableRawPointer.allocate(
-            byteCount: size * MemoryLayout<ConnectionRecord>.stride, alignment: 64
-        ).bindMemory(to: ConnectionRecord.self, capacity: size)
+        let chunk = UnsafeMutableRawPointer.allocate(
+            byteCount: size * (recordStride + restStride), alignment: 64)
+        (chunk + size * recordStride).bindMemory(to: ConnectionRecord.Rest.self, capacity: size)
+        return chunk.bindMemory(to: ConnectionRecord.self, capacity: size)
+    }
+
+    private static var recordStride: Int { MemoryLayout<ConnectionRecord>.stride }
+    private static var restStride: Int { MemoryLayout<ConnectionRecord.Rest>.stride }
+
+    /// Returns the other fields of a record in a chunk.
+    @inline(__always)
+    static func rest(
+        of record: ConnectionReference
+    ) -> UnsafeMutablePointer<ConnectionRecord.Rest> {
+        let index = Int(record.token.slot) % size
+        // From one record to the next, the distance shrinks by the difference of the strides.
+        let distance = size * recordStride - index * (recordStride - restStride)
+        return (UnsafeMutableRawPointer(record) + distance)
+            .assumingMemoryBound(to: ConnectionRecord.Rest.self)
     }
 
     static func give(_ chunk: ConnectionReference) {

@@ -326,6 +326,10 @@ extension Loop {
 
     /// Notes that the handler needs `count` bytes to continue: the inbound cap makes room for them.
     package func expectInput(_ connection: ConnectionReference, _ count: Int) {
+        guard count > configuration.inboundLimit else {
+            connection.flags.remove(.expectingInput)
+            return
+        }
         connection.expectedInput = count
         connection.flags.insert(.expectingInput)
     }

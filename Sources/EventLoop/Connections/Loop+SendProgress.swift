@@ -39,13 +39,16 @@ extension Loop {
     /// progress, found the same length. The first check of waiting bytes counts, since it has no
     /// length to compare.
     func noteSendQueue(_ connection: ConnectionReference, _ count: Int) {
-        let count = Int32(clamping: count)
-        let isChecked = connection.sendQueueChecked >= connection.lastSent
-        let hasMoved =
-            isChecked
-            ? count != connection.sendQueue : count > 0 || owes(connection)
+        let hasWaiting = count > 0 || owes(connection)
+        // A connection without waiting bytes, now and before, has no length to store.
+        guard let details = connection.details?.takeUnretainedValue(),
+            hasWaiting || details.hasExtras
+        else { return }
+        let (count, extras) = (Int32(clamping: count), details.extras)
+        let isChecked = extras.sendQueueChecked >= connection.lastSent
+        let hasMoved = isChecked ? count != extras.sendQueue : hasWaiting
         if hasMoved { connection.lastSent = now }
-        connection.sendQueue = count
-        connection.sendQueueChecked = now
+        extras.sendQueue = count
+        extras.sendQueueChecked = now
     }
 }

@@ -248,7 +248,7 @@ extension Loop {
     private func streamSent(_ connection: ConnectionReference, _ count: Int) {
         connection.lastSent = now
         connection.outbound.complete(count, chunks)
-        connection.sentTotal += count
+        if connection.flags.contains(.hasPromises) { connection.sentTotal += count }
         counters.bytesOut.add(count)
         wentOut(connection)
     }

@@ -219,7 +219,8 @@ extension Loop {
 
     func datagramSent(_ connection: ConnectionReference, _ count: Int) {
         connection.lastSent = now
-        connection.sentTotal += connection.outbound.completeDatagram(count, chunks)
+        let size = connection.outbound.completeDatagram(count, chunks)
+        if connection.flags.contains(.hasPromises) { connection.sentTotal += size }
         counters.bytesOut.add(count)
         wentOut(connection)
     }
@@ -239,7 +240,7 @@ extension Loop {
         }
         counters.datagramDrops.add()
         connection.lastSent = now
-        connection.sentTotal += size
+        if connection.flags.contains(.hasPromises) { connection.sentTotal += size }
         wentOut(connection)
     }
 }

@@ -69,7 +69,7 @@ extension Loop {
         timer.deadline = driver.clock + max(0, delay)
         timer.id = timers.schedule(at: timer.deadline, .handler(timer))
         if let details = connection?.details?.takeUnretainedValue() {
-            details.add(timer)
+            details.extras.add(timer)
         }
         return timer
     }
@@ -130,7 +130,7 @@ extension Loop {
     }
 }
 
-extension ConnectionDetails {
+extension ConnectionDetails.Extras {
     /// Adds a timer that ends with the connection. Fired timers are dropped when the list has
     /// doubled since the last sweep. So the list is bounded by the live timers, and a thousand adds
     /// cost a thousand times one.

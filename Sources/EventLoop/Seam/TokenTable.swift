@@ -16,7 +16,10 @@ extension TokenEntry {
 @usableFromInline
 package struct TokenTable<Entry: TokenEntry>: ~Copyable {
     @usableFromInline var storage = Self.allocate(capacity: 0)
+    /// The number of initialized entries.
     @usableFromInline var capacity = 0
+    /// The number of entries that `storage` has memory for.
+    @usableFromInline var room = 0
 
     @inlinable package init() {}
 
@@ -56,14 +59,20 @@ package struct TokenTable<Entry: TokenEntry>: ~Copyable {
 
     @usableFromInline
     mutating func grow(toHold needed: Int) {
-        var size = max(256, capacity)
-        while size < needed { size *= 2 }
-        let bigger = Self.allocate(capacity: size)
+        if needed > room { reallocate(toHold: needed) }
+        // Memory that nothing was written to is not resident, so only few more than needed.
+        let size = min(room, ((needed - 1) | 255) + 1)
+        (storage + capacity).initialize(repeating: Entry(), count: size - capacity)
+        capacity = size
+    }
+
+    private mutating func reallocate(toHold needed: Int) {
+        room = max(256, room)
+        while room < needed { room *= 2 }
+        let bigger = Self.allocate(capacity: room)
         bigger.moveInitialize(from: storage, count: capacity)
-        (bigger + capacity).initialize(repeating: Entry(), count: size - capacity)
         storage.deallocate()
         storage = bigger
-        capacity = size
     }
 
     /// Allocates at the start of a cache line, so that no small entry spans two.
