@@ -43,16 +43,12 @@ static void serve_blocking(int fd) {
     while (!ending) { echo_batch(fd, MSG_WAITFORONE); }
 }
 
-static void watch(int epoll, int fd) {
-    struct epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0) { fail("epoll_ctl"); }
-}
-
 static void serve_with_epoll(int fd) {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) { fail("epoll_create1"); }
-    watch(epoll, fd);
-    watch(epoll, termination());
+    static char terminating;
+    watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, NULL);
+    watch(epoll, EPOLL_CTL_ADD, termination(), EPOLLIN, &terminating);
     open_batch();
     announce(fd);
     struct epoll_event events[2];
@@ -60,7 +56,7 @@ static void serve_with_epoll(int fd) {
         int count = epoll_wait(epoll, events, 2, -1);
         if (count < 0 && errno != EINTR) { fail("epoll_wait"); }
         for (int index = 0; index < count; index += 1) {
-            if (events[index].data.fd != fd) { return; }
+            if (events[index].data.ptr == &terminating) { return; }
             echo_batch(fd, MSG_DONTWAIT);
         }
     }
